@@ -27,9 +27,9 @@ class FigurePath(click.Path):
 @click.command()
 @click.argument("curves", type=click.Path(exists=True, path_type=Path))
 @click.option("--baseline", type=click.FloatRange(min=0, min_open=True), metavar="LOSS", help=BASELINE)
-@click.option("--json", "to_json", is_flag=True, help="Print a list of objects instead of sentences.")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead of sentences.")
 @click.option("--plot", type=FigurePath(), metavar="FILE", help="Draw the curves: .png, .svg or .pdf.")
-def judge(curves: Path, baseline: float | None, to_json: bool, plot: Path | None) -> None:
+def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None) -> None:
     """Judge whether any training learned, memorized or overfitted.
 
     CURVES is a table with the columns epoch, train_loss and val_loss, and optionally run; or what Keras' CSVLogger,
@@ -43,7 +43,7 @@ def judge(curves: Path, baseline: float | None, to_json: bool, plot: Path | None
         from pipeline.judge.curve_plot import draw_curves
 
         draw_curves(judged, baseline, plot)
-    click.echo(format_json(judged) if to_json else format_text(judged))
+    click.echo(format_json(judged) if as_json else format_text(judged))
 
 
 @click.command(

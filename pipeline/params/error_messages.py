@@ -67,7 +67,7 @@ def _suggest(found: Any, context: dict[str, Any]) -> str:
 
 
 def _as_section(name: str, sections: list[type[BaseModel]], discriminator: str) -> str:
-    """Show how to write a section of which only the name was given."""
+    """Show how to write a section when only its name was given."""
     named = {_tag(section, discriminator) or "": section for section in sections}
     near = find_closest(name, named)
     if near is None:

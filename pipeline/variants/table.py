@@ -23,7 +23,7 @@ NUMERIC_COLUMNS = range(2, 6)
 
 @dataclass(frozen=True)
 class VariantRow:
-    """A variant and the cost of its training; None where it could not be measured."""
+    """A variant and the cost of its training; None if it could not be measured."""
 
     name: str
     family: str

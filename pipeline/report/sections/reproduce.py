@@ -136,7 +136,7 @@ def _read_hashes(project: Project, run: str) -> list[tuple[str, str]]:
 def _collect_provenance(
     params: Params, selection: RunSelection, run: str, key: str, project: Project
 ) -> tuple[tuple[str, str, str], ...]:
-    """Collect date, durations, versions and the place of a run in MLflow; unknown ones say so."""
+    """Collect date, durations, versions and the place of a run in MLflow; unknown values are reported as such."""
     timings = [timing for name in selection.names if (timing := project.run(name).read_timing())]
     return (
         ("rendered", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), ""),
