@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ hypothesis.settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
 TRAINED = "unet-0.01-0"
+
+StartProcess = Callable[..., BaseProcess]  # from a function and its arguments
 
 TINY: dict[str, Any] = {
     "data": {"image_size": 32, "samples": {"train": 12, "validation": 6, "test": 6}},
@@ -85,6 +90,29 @@ def commands() -> Iterator[PreloadedCommands]:
     """`pipeline` and `dvc` in processes with their imports already loaded."""
     with PreloadedCommands.running() as commands:
         yield commands
+
+
+def _call_with_environment(
+    environment: dict[str, str], target: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    target(*arguments)
+
+
+@pytest.fixture(scope="session")
+def start_process() -> StartProcess:
+    """Return a function that calls a function in a new process, in which MLflow and torch are already imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow.store.tracking.sqlalchemy_store", "torch._dynamo"])
+
+    def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+        # The server has the environment in which it was started.
+        process = context.Process(target=_call_with_environment, args=(dict(os.environ), target, arguments))
+        process.start()
+        return process
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -77,14 +77,26 @@ class DecodeResult:
 
 
 def decode_pairs(
-    pairs: Sequence[ImageMaskPair], settings: DecodeSettings, folder: Path = CACHE_FOLDER
+    pairs: Sequence[ImageMaskPair],
+    settings: DecodeSettings,
+    folder: Path = CACHE_FOLDER,
+    num_workers: int | None = None,
 ) -> Iterator[DecodeResult]:
-    """Decode pairs, many of them in parallel, with a cache in `folder`; yield one result per pair, in their order."""
+    """Decode pairs and yield one result per pair, in their order.
+
+    Args:
+        pairs: Relative to the folder of the settings.
+        settings: How they are decoded.
+        folder: Of the cache.
+        num_workers: Number of processes; 0 decodes in this one. By default, many pairs are decoded in parallel.
+    """
     cache = DecodedPairCache(folder)
+    if num_workers is None:
+        num_workers = _choose_num_workers(len(pairs))
     results = (
-        (decode_pair(pair, settings, cache) for pair in pairs)
-        if len(pairs) < MIN_PARALLEL
-        else _decode_in_parallel(pairs, settings, cache)
+        _decode_in_parallel(pairs, settings, cache, num_workers)
+        if num_workers
+        else (decode_pair(pair, settings, cache) for pair in pairs)
     )
     yield from track(results, "Images", len(pairs))
     cache.remove_old()
@@ -145,10 +157,13 @@ def _collect_issues(issues: list[DataIssue], pair: ImageMaskPair, file: str) -> 
         issues.append(DataIssue(IssueKind.VALUES, pair.id, file, undeclared=error.pixels))
 
 
+def _choose_num_workers(num_pairs: int) -> int:
+    return 0 if num_pairs < MIN_PARALLEL else min(len(os.sched_getaffinity(0)), 1 + num_pairs // MIN_PARALLEL)
+
+
 def _decode_in_parallel(
-    pairs: Sequence[ImageMaskPair], settings: DecodeSettings, cache: DecodedPairCache
+    pairs: Sequence[ImageMaskPair], settings: DecodeSettings, cache: DecodedPairCache, num_workers: int
 ) -> Iterator[DecodeResult]:
-    num_workers = min(len(os.sched_getaffinity(0)), 1 + len(pairs) // MIN_PARALLEL)
     pair_bytes = settings.image_size**2 * (2 * (settings.channels or 3) + 1)  # at most
     batch_size = max(1, min(_BATCH_PAIRS, _BATCH_BYTES // pair_bytes))
     rest = iter(pairs)

@@ -21,13 +21,13 @@ from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import PREPARED
 from pipeline.errors import PipelineError
 from pipeline.prepare import parallel_decode
-from pipeline.prepare.decoded_pair import DecodedPairCache
 from pipeline.prepare.image_mask_pair import ImageMaskPair, ValueMaskReader
 from pipeline.prepare.parallel_decode import DecodeResult, DecodeSettings, decode_pairs
 from tests.prepare.conftest import MASK, create_image, write_folder_params
 
 MASKS = ValueMaskReader(((0,), (1,), (2,)))
 COUNT = 20
+NUM_FILES = 200  # enough to be decoded in parallel
 CACHE = "cache/decoded"
 
 
@@ -43,13 +43,18 @@ def pairs(tmp_path: Path) -> list[ImageMaskPair]:
     return [add_pair(tmp_path, index) for index in range(COUNT)]
 
 
+def create_settings(folder: Path, size: int = 16, masks: object = MASKS) -> DecodeSettings:
+    return DecodeSettings(folder, size, "stretch", None, masks)
+
+
 @pytest.fixture
 def decode(tmp_path: Path) -> Callable[..., list[DecodeResult]]:
     """Return a function that decodes pairs of the folder."""
 
-    def decode(pairs: list[ImageMaskPair], size: int = 16, masks: object = MASKS) -> list[DecodeResult]:
-        settings = DecodeSettings(tmp_path, size, "stretch", None, masks)
-        return list(decode_pairs(pairs, settings, tmp_path / CACHE))
+    def decode(
+        pairs: list[ImageMaskPair], size: int = 16, masks: object = MASKS, num_workers: int = 0
+    ) -> list[DecodeResult]:
+        return list(decode_pairs(pairs, create_settings(tmp_path, size, masks), tmp_path / CACHE, num_workers))
 
     return decode
 
@@ -95,88 +100,80 @@ def test_changed_files_are_decoded_again_but_not_renamed_ones(
 
 
 def test_parallel_decoding_equals_serial_decoding(
-    pairs: list[ImageMaskPair],
-    decode: Callable[..., list[DecodeResult]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    pairs: list[ImageMaskPair], decode: Callable[..., list[DecodeResult]], tmp_path: Path
 ) -> None:
     serial = decode(pairs)
     shutil.rmtree(tmp_path / CACHE)
-    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", 5)
-    parallel = decode(pairs)
+    parallel = decode(pairs, num_workers=2)
     assert len(list_new_ids(parallel)) == COUNT
     assert_same_results(serial, parallel)
-    assert list_new_ids(decode(pairs)) == []
+    assert list_new_ids(decode(pairs, num_workers=2)) == []
 
 
-BROKEN: dict[str, Callable[[bytes], bytes]] = {
-    "empty": lambda _: b"",
-    "truncated": lambda content: content[:-10],
-    "header only": lambda content: content[:4],
-    "zeros": lambda content: bytes(len(content)),
-    "four zeros": lambda _: bytes(4),
-    "flipped bit": lambda content: content[:500] + bytes([content[500] ^ 1]) + content[501:],
-    "another format": lambda _: b"SQLite format 3\0" + bytes(500),
-}
-
-
-@pytest.mark.parametrize("damage", BROKEN.values(), ids=BROKEN.keys())
-@pytest.mark.parametrize("min_parallel", [5, 150], ids=["parallel", "serial"])
-def test_damaged_cache_file_is_decoded_again(
-    tmp_path: Path,
-    pairs: list[ImageMaskPair],
-    decode: Callable[..., list[DecodeResult]],
-    monkeypatch: pytest.MonkeyPatch,
-    damage: Callable[[bytes], bytes],
-    min_parallel: int,
+def test_number_of_processes_does_not_change_results(
+    tmp_path: Path, pairs: list[ImageMaskPair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", min_parallel)
+    """By default it depends on the number of pairs."""
+    settings = create_settings(tmp_path)
+    serial = list(decode_pairs(pairs, settings, tmp_path / CACHE))
+    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", 5)
+    assert_same_results(serial, list(decode_pairs(pairs, settings, tmp_path / "other")))
+
+
+DAMAGES: tuple[Callable[[bytes], bytes], ...] = (
+    lambda _: b"",
+    lambda content: content[:-10],
+    lambda content: content[:4],
+    lambda content: bytes(len(content)),
+    lambda _: bytes(4),
+    lambda content: content[:500] + bytes([content[500] ^ 1]) + content[501:],
+    lambda _: b"SQLite format 3\0" + bytes(500),
+)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_damaged_cache_files_are_decoded_again(
+    tmp_path: Path, pairs: list[ImageMaskPair], decode: Callable[..., list[DecodeResult]], num_workers: int
+) -> None:
     first = decode(pairs)
-    file = tmp_path / CACHE / first[4].key
-    file.write_bytes(damage(file.read_bytes()))
-    again = decode(pairs)
-    assert list_new_ids(again) == ["004"]
+    for result, damage in zip(first, DAMAGES, strict=False):
+        file = tmp_path / CACHE / result.key
+        file.write_bytes(damage(file.read_bytes()))
+    again = decode(pairs, num_workers=num_workers)
+    assert list_new_ids(again) == [result.pair.id for result in first[: len(DAMAGES)]]
     assert_same_results(first, again)
     assert list_new_ids(decode(pairs)) == []
 
 
-@pytest.mark.parametrize("min_parallel", [5, 150], ids=["parallel", "serial"])
+@pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("blocked_path", ["cache", CACHE])
 def test_unwritable_cache_decodes_everything(
     tmp_path: Path,
     pairs: list[ImageMaskPair],
     decode: Callable[..., list[DecodeResult]],
-    monkeypatch: pytest.MonkeyPatch,
     blocked_path: str,
-    min_parallel: int,
+    num_workers: int,
 ) -> None:
-    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", min_parallel)
-    serial = decode(pairs)
+    expected = decode(pairs)
     shutil.rmtree(tmp_path / "cache")
     (tmp_path / blocked_path).parent.mkdir(exist_ok=True)
     (tmp_path / blocked_path).write_bytes(b"a file instead of the folder")
-    for _ in range(2):
-        results = decode(pairs)
+    for workers in (num_workers, 0):
+        results = decode(pairs, num_workers=workers)
         assert len(list_new_ids(results)) == COUNT
-        assert_same_results(serial, results)
+        assert_same_results(expected, results)
 
 
 def test_cache_removed_during_decoding_is_decoded_again(
-    tmp_path: Path,
-    pairs: list[ImageMaskPair],
-    decode: Callable[..., list[DecodeResult]],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, pairs: list[ImageMaskPair], decode: Callable[..., list[DecodeResult]]
 ) -> None:
-    serial = decode(pairs)
-    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", 5)
-    original = parallel_decode._with_arrays
-
-    def remove_cache_first(result: DecodeResult, settings: DecodeSettings, cache: DecodedPairCache) -> DecodeResult:
-        shutil.rmtree(tmp_path / CACHE, ignore_errors=True)
-        return original(result, settings, cache)
-
-    monkeypatch.setattr(parallel_decode, "_with_arrays", remove_cache_first)
-    assert_same_results(serial, decode(pairs))
+    expected = decode(pairs)
+    results = decode_pairs(pairs, create_settings(tmp_path), tmp_path / CACHE, num_workers=1)
+    first = next(results)  # its batch has other pairs, whose arrays are in the cache only
+    shutil.rmtree(tmp_path / CACHE)
+    rest = list(results)
+    assert "001" in list_new_ids(rest)
+    assert_same_results(expected, [first, *rest])
 
 
 def test_cache_files_unused_for_long_are_removed(
@@ -202,29 +199,29 @@ class KillingMaskReader:
         return b""
 
 
-def test_killed_worker_is_reported(
-    pairs: list[ImageMaskPair], decode: Callable[..., list[DecodeResult]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", 5)
+def test_killed_worker_is_reported(pairs: list[ImageMaskPair], decode: Callable[..., list[DecodeResult]]) -> None:
     with pytest.raises(PipelineError, match="was killed"):
-        decode(pairs, masks=KillingMaskReader())
+        decode(pairs, masks=KillingMaskReader(), num_workers=1)
 
 
 def test_killed_prepare_leaves_no_partial_folder_and_no_process(tmp_path: Path) -> None:
-    """`prepare` is killed at several times, then runs to its end."""
     folder = tmp_path / "cells"
-    folder.mkdir()
     mask = Image.fromarray(np.kron(MASK, np.ones((8, 7), np.uint8))[:120, :160])
     for kind in ("images", "masks"):
-        (folder / kind).mkdir()
-    for index in range(400):
+        (folder / kind).mkdir(parents=True)
+    for index in range(NUM_FILES):
         create_image(index, (120, 160)).save(folder / "images" / f"{index:03}.png")
         mask.save(folder / "masks" / f"{index:03}.png")
     write_folder_params(tmp_path, {"showcase_ids": None, "image_size": 96})
+
+    def count(pattern: str) -> int:
+        return len(list(tmp_path.glob(pattern)))
+
     command = [Path(sys.executable).with_name("pipeline"), "prepare"]
-    for seconds in (0.8, 1.4, 1.8):
+    for pattern, number in ((".cache/decoded/*", 1), (".cache/decoded/*", NUM_FILES // 2), ("data/*", 1)):
         with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
-            time.sleep(seconds)
+            while process.poll() is None and count(pattern) < number:
+                time.sleep(0.01)
             children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
             process.kill()
         _, alive = psutil.wait_procs(children, timeout=20)
@@ -234,5 +231,5 @@ def test_killed_prepare_leaves_no_partial_folder_and_no_process(tmp_path: Path) 
             shutil.rmtree(tmp_path / PREPARED)
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(np.load(tmp_path / PREPARED / "train" / PreparedData.IMAGES)) > 200
+    assert len(np.load(tmp_path / PREPARED / "train" / PreparedData.IMAGES)) > NUM_FILES / 2
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["prepared"]

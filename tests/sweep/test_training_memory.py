@@ -151,9 +151,12 @@ def test_measuring_process_terminates_with_its_command(tmp_path: Path) -> None:
     assert ended
 
 
-def test_describe_data_ignores_prepared_data_of_other_parameters(tmp_path: Path) -> None:
+def test_describe_data_ignores_prepared_data_of_other_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     params = create_params(tmp_path)
-    run(tmp_path, "prepare")
+    monkeypatch.chdir(tmp_path)
+    prepare(params, tmp_path / "data/prepared")
     assert describe_data(params, Project(tmp_path)).train == 16
     other = params.model_copy(update={"data": params.data.model_copy(update={"image_size": 64})})
     assert describe_data(other, Project(tmp_path)).size == 64

@@ -24,6 +24,7 @@ from pipeline.tracking.mark_killed import FOLDER, OpenRuns, mark_killed
 from pipeline.tracking.mlflow_run import MlflowRun
 from pipeline.tracking.run_metrics import RunContent
 from pipeline.tracking.store import open_client
+from tests.conftest import StartProcess
 from tests.tracking.conftest import create_training_state, upload_content, write_run_folder
 
 if TYPE_CHECKING:
@@ -229,11 +230,9 @@ def _wait_for_hanging_store(uploading: Any) -> None:
 
 
 @pytest.mark.parametrize("target", [_train_until_signal, _wait_for_hanging_store])
-def test_signal_marks_the_run_as_killed(target: Any) -> None:
-    context = multiprocessing.get_context("spawn")
-    uploading = context.Event()
-    process = context.Process(target=target, args=(uploading,))
-    process.start()
+def test_signal_marks_the_run_as_killed(target: Any, start_process: StartProcess) -> None:
+    uploading = multiprocessing.get_context("forkserver").Event()
+    process = start_process(target, uploading)
     assert uploading.wait(120)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGTERM)

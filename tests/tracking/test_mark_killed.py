@@ -14,6 +14,7 @@ from pipeline.artifacts.project import Project
 from pipeline.params import Tracking
 from pipeline.tracking.mark_killed import FOLDER, OpenRuns, mark_killed
 from pipeline.tracking.store import open_client
+from tests.conftest import StartProcess
 from tests.tracking.conftest import KEY, Upload, upload_content
 
 
@@ -31,11 +32,9 @@ def _log_and_wait(tracking: Tracking, started: Any) -> None:
     signal.pause()
 
 
-def kill_logging_process(tracking: Tracking) -> None:
-    context = multiprocessing.get_context("spawn")
-    started = context.Event()
-    process = context.Process(target=_log_and_wait, args=(tracking, started))
-    process.start()
+def kill_logging_process(tracking: Tracking, start_process: StartProcess) -> None:
+    started = multiprocessing.get_context("forkserver").Event()
+    process = start_process(_log_and_wait, tracking, started)
     assert started.wait(120)
     mark_killed(Project())
     assert load_status(Path.cwd()) == "RUNNING"  # its process is still running
@@ -44,9 +43,9 @@ def kill_logging_process(tracking: Tracking) -> None:
 
 
 def test_mark_killed_with_an_unreachable_store_is_retried_in_that_store(
-    project: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+    project: Path, tracking: Tracking, start_process: StartProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kill_logging_process(tracking)
+    kill_logging_process(tracking, start_process)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # changed by the user since then
     (project / "mlflow.db").rename(project / "away.db")
     (project / "mlflow.db").write_text("no database")
@@ -58,8 +57,10 @@ def test_mark_killed_with_an_unreachable_store_is_retried_in_that_store(
     assert not list(FOLDER.glob("*"))
 
 
-def test_mark_killed_keeps_finished_runs(project: Path, tracking: Tracking, upload: Upload) -> None:
-    kill_logging_process(tracking)
+def test_mark_killed_keeps_finished_runs(
+    project: Path, tracking: Tracking, start_process: StartProcess, upload: Upload
+) -> None:
+    kill_logging_process(tracking, start_process)
     upload(status="FINISHED")
     mark_killed(Project())
     assert load_status(project) == "FINISHED"

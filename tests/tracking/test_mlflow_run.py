@@ -13,6 +13,7 @@ from pipeline.params import Tracking
 from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
 from pipeline.tracking.run_metrics import DataSummary, Status
 from pipeline.tracking.store import open_client, tracking_uri
+from tests.conftest import StartProcess
 from tests.tracking.conftest import KEY, Upload, create_epochs, upload_content
 
 if TYPE_CHECKING:
@@ -182,12 +183,11 @@ def _upload_locked(tracking: Tracking, start: "multiprocessing.synchronize.Barri
         upload_content(tracking)
 
 
-def test_upload_lock_lets_processes_create_one_run_per_key(client: "MlflowClient", tracking: Tracking) -> None:
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(3)
-    processes = [context.Process(target=_upload_locked, args=(tracking, start)) for _ in range(3)]
-    for process in processes:
-        process.start()
+def test_upload_lock_lets_processes_create_one_run_per_key(
+    client: "MlflowClient", tracking: Tracking, start_process: StartProcess
+) -> None:
+    start = multiprocessing.get_context("forkserver").Barrier(3)
+    processes = [start_process(_upload_locked, tracking, start) for _ in range(3)]
     for process in processes:
         process.join()
     experiment = client.get_experiment_by_name(tracking.experiment)

@@ -14,6 +14,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.tracking.sqlite_store import sqlite_file
 from pipeline.tracking.store import get_experiment_id, hide_passwords, open_client, tracking_uri
+from tests.conftest import StartProcess
 from tests.tracking.conftest import create_epochs, upload_content
 
 NUM_PROCESSES = 3
@@ -72,12 +73,11 @@ def _train(number: int, start: "multiprocessing.synchronize.Barrier") -> None:
     )
 
 
-def test_concurrent_processes_create_one_store(bare_project: Path, tracking: Tracking) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    start = spawn.Barrier(NUM_PROCESSES)
-    processes = [spawn.Process(target=_train, args=(number, start)) for number in range(NUM_PROCESSES)]
-    for process in processes:
-        process.start()
+def test_concurrent_processes_create_one_store(
+    bare_project: Path, tracking: Tracking, start_process: StartProcess
+) -> None:
+    start = multiprocessing.get_context("forkserver").Barrier(NUM_PROCESSES)
+    processes = [start_process(_train, number, start) for number in range(NUM_PROCESSES)]
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0] * NUM_PROCESSES
@@ -98,11 +98,12 @@ def _open(uri: str) -> None:
     open_client(uri)
 
 
-def test_store_killed_during_creation_is_created_again(bare_project: Path, tracking: Tracking) -> None:
+def test_store_killed_during_creation_is_created_again(
+    bare_project: Path, tracking: Tracking, start_process: StartProcess
+) -> None:
     uri = tracking_uri(tracking)
     partial = bare_project / "mlflow.db.partial"
-    creator = multiprocessing.get_context("spawn").Process(target=_open, args=(uri,))
-    creator.start()
+    creator = start_process(_open, uri)
     while creator.is_alive() and not (partial.exists() and partial.stat().st_size > 100_000):
         time.sleep(0.002)
     creator.kill()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -31,7 +30,7 @@ from pipeline.tracking.run_metrics import RunContent
 from pipeline.train.checkpoints import CheckpointManager
 from pipeline.train.run_writer import RunWriter
 from pipeline.train.train_cell import train_and_log
-from tests.conftest import write_params
+from tests.conftest import StartProcess, write_params
 
 RUN = "unet-0.01-0"
 EPOCHS = 5
@@ -253,9 +252,8 @@ def _train_until_signal(root: Path) -> None:
     train(root, {})
 
 
-def test_signal_after_the_last_epoch_loses_no_point(project: Path) -> None:
-    process = multiprocessing.get_context("spawn").Process(target=_train_until_signal, args=(project,))
-    process.start()
+def test_signal_after_the_last_epoch_loses_no_point(project: Path, start_process: StartProcess) -> None:
+    process = start_process(_train_until_signal, project)
     process.join()
     # On a busy machine the operating system ends the process first, while Python unloads its modules.
     assert process.exitcode in (128 + signal.SIGTERM, -signal.SIGALRM)
