@@ -47,21 +47,23 @@ def judge(
     thresholds: Thresholds | None = None,
     one_class: OneClassCheck | None = None,
 ) -> Verdict:
-    """Judge a training by its loss curves.
+    """Judge a run by its loss curves.
 
     The verdict is the first of these that applies:
 
     - `diverged`: a loss is NaN or infinite.
-    - `underfitting`: training ends above `thresholds.underfitting` times the baseline.
-    - `overfitting`: validation has an onset and rises by `thresholds.overfitting` after it, while training does not.
-    - `memorizing`: validation ends at `thresholds.memorizing` times the training loss, without getting worse.
+    - `underfitting`: the final training loss is above `thresholds.underfitting` times the baseline.
+    - `overfitting`: the validation loss has an onset of overfitting and rises by `thresholds.overfitting` after it,
+      while the training loss does not rise.
+    - `memorizing`: the final validation loss is at least `thresholds.memorizing` times the training loss, but does not
+      get worse.
     - `undecided`: the curves are too short, or a rise is possible but not certain.
     - `learning`, unless the run does no better than predicting one class everywhere. It is then `memorizing` if it does
       better on the training images, `underfitting` if not, and `undecided` if these have fewer than two classes.
 
     Args:
         curves: at least one epoch.
-        baseline: class-prior baseline (`baselines.compute_class_prior_baseline`) in the unit of the curves; None if
+        baseline: class-prior baseline (`baselines.compute_class_prior_baseline`) in the units of the curves; None if
             unknown. Underfitting is then a training loss that falls by less than `MIN_PROGRESS`.
         thresholds: None for the defaults.
         one_class: comparison of the run's masks with the one-class baseline; None if only the curves are known. If the

@@ -95,7 +95,7 @@ class PreparedData(ArtifactFolder):
 
     @cached_property
     def stats(self) -> DatasetStats:
-        """What the files were that the data was prepared from."""
+        """Statistics of the files that the data was prepared from."""
         return self.read_json(self.STATS, DatasetStats)
 
     @cached_property

@@ -90,7 +90,7 @@ def suggest_section(source: str, folder: Path, files: Sequence[str], classes: Su
 
 
 def _read_shape(content: bytes) -> tuple[tuple[int, ...], int | None, str]:
-    """Read height, width and channels; what `data.channels` must be for the image to be read, and why."""
+    """Return an image's shape, the `data.channels` that it requires (None if it requires none), and the reason."""
     try:
         return read_image(content).shape, None, ""
     except ImageError as error:

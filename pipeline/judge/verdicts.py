@@ -12,7 +12,7 @@ JudgedRun = tuple[RunCurves, Verdict]
 
 
 def judge_file(path: Path, baseline: float | None) -> list[JudgedRun]:
-    """Judge every run of a table of curves; the class-prior baseline is in the unit of the curves, if it is known.
+    """Judge every run of a table of curves; the class-prior baseline is in the units of the curves, if it is known.
 
     Raises:
         PipelineError: The file has no curves.

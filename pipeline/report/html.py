@@ -23,7 +23,7 @@ POLICY = (
 
 
 def render_html(template: str, page: object, project: Project, num_learning_rates: int = 1) -> str:
-    """Render a page with the project's templates; each learning rate gets a color.
+    """Render a page with the project's templates, with one color per learning rate.
 
     Raises:
         PipelineError: A template is missing or invalid.

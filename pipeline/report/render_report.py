@@ -17,13 +17,13 @@ from pipeline.report.sections.authors import TeamResults, build_authors
 from pipeline.report.sections.curves import build_curves
 from pipeline.report.sections.data_card import DataCard, build_data_card
 from pipeline.report.sections.examples import build_examples
-from pipeline.report.sections.findings import build_findings
 from pipeline.report.sections.gap_breakdown import build_gap_breakdown
 from pipeline.report.sections.header import Header, build_header
 from pipeline.report.sections.notes import build_notes
 from pipeline.report.sections.reproduce import build_reproduce
 from pipeline.report.sections.results import build_results
 from pipeline.report.sections.run_table import build_run_table
+from pipeline.report.sections.selected_findings import build_findings
 from pipeline.report.sections.test_scores import build_test_scores
 from pipeline.report.view_models import NothingToShowError, Notice
 

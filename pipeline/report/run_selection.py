@@ -74,7 +74,7 @@ def select_runs(summary: Summary, run_spec: str | None) -> RunSelection:
 def _select_best(summary: Summary, count: str | None) -> RunSelection:
     if summary.best is None:
         raise PipelineError(
-            "There is no best run: no learning rate finished all its seeds. Name runs instead; "
+            "There is no best run: no learning rate has finished runs for all its seeds. Specify runs instead; "
             + _list_available(summary)
         )
     if count is None:

@@ -114,12 +114,12 @@ def follow_move(path: Path, connection: sqlite3.Connection) -> None:
                 _rewrite(writing, folder / ARTIFACTS, path.parent / ARTIFACTS)
     except sqlite3.Error as error:
         raise PipelineError(
-            f"{describe_sqlite_error(path, str(error))} The store was moved here and still has the former paths of "
-            "its runs' files."
+            f"{describe_sqlite_error(path, str(error))} The store was moved here and still contains the old "
+            "paths of its runs' files."
         ) from None
     except (OSError, Timeout) as error:
         raise PipelineError(
-            f"{path} was moved here and contains the former paths of files, which cannot be updated ({error}). "
+            f"{path} was moved here and still contains the old paths of its files, which cannot be updated ({error}). "
             f"Make the file and its folder writable, or copy {path.name} and {ARTIFACTS}/ to a folder that is."
         ) from None
     for folder in moved:

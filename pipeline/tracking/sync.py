@@ -130,10 +130,10 @@ def sync_after_stage(sync: Callable[[Params, Project], Iterator[MlflowRun]], par
 
 
 def sync_selected(params: Params, targets: Sequence[str], uri: str | None, project: Project) -> str:
-    """Upload the trained runs that match `targets`, or all, and return a sentence on what was uploaded.
+    """Upload the trained runs that match `targets`, all of them if it is empty; return a sentence on what was uploaded.
 
     Raises:
-        PipelineError: No run matches, files are broken, or the store does not answer; earlier uploads remain.
+        PipelineError: No run matches, files are broken, or the store does not answer; runs already uploaded are kept.
     """
     if uri is not None and "://" not in uri:
         raise PipelineError(

@@ -23,10 +23,10 @@ from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, get_device
 from pipeline.params.train import Train
 from pipeline.runtime.shutdown import check_signals
+from pipeline.train.checkpoints import TrainState
 from pipeline.train.ema import create_ema
 from pipeline.train.lr_schedulers import create_lr_scheduler
 from pipeline.train.optimizers import create_optimizer
-from pipeline.train.train_state import TrainState
 
 
 class DivergedError(Exception):
@@ -77,8 +77,8 @@ def train(
 ) -> Iterator[Epoch]:
     """Train the network in place and yield each epoch as it ends; the caller keeps the weights that it needs.
 
-    With the `state` of the last of `done` epochs the training resumes; the remaining epochs are equal bit by bit to
-    those of an uninterrupted training.
+    With `state`, saved after epoch `done`, the training resumes from there: the remaining epochs are bit-identical to
+    those of an uninterrupted run.
 
     Raises:
         DivergedError: A loss is NaN or infinite; earlier epochs remain valid.

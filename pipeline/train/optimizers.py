@@ -63,8 +63,8 @@ def group_parameters(
             groups.setdefault(("encoder" in name.split("."), parameter.ndim <= 1), []).append(parameter)
     if encoder_lr_factor != 1 and not any(encoder for encoder, _ in groups):
         raise PipelineError(
-            f"train.encoder_lr_factor: must be 1.0 for this network, but is {encoder_lr_factor}: it has no trainable "
-            "part named encoder. Set it to 1.0 in the variant's train:."
+            f"train.encoder_lr_factor: must be 1.0, but is {encoder_lr_factor}, because this network has no trainable "
+            "part named encoder. Set it to 1.0 under `train` in the variant."
         )
     return [
         {

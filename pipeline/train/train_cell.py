@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections.abc import Callable, Iterator
 
@@ -30,7 +31,6 @@ from pipeline.train.checkpoints import CheckpointManager
 from pipeline.train.loop import DivergedError, Epoch, EvalSplits, train
 from pipeline.train.run_key import compute_run_key
 from pipeline.train.run_writer import RunWriter
-from pipeline.train.train_state import seed_everything
 from pipeline.variants.model_checks import check_batch
 
 
@@ -65,7 +65,7 @@ def train_cell(
     training, eval_splits, compared = _select_splits(cell, project.prepared)
     size, channels = training.images.shape[2:]
     check_batch(cell, len(training), size, channels, len(data.classes))
-    seed_everything(cell.seed)  # after the check, which may run a user's code
+    _seed_everything(cell.seed)  # after the check, which may run a user's code
     precision = resolve_precision(cell.train.precision)
     network = build_network(cell.model, channels, classes=len(data.classes))
     network.to(select_device())
@@ -149,6 +149,16 @@ def train_and_log(params: Params, cell: Cell, listen: Callable[[EpochProgress], 
     check_signals()  # before the checkpoints are removed: after a signal DVC runs the command again
     RunLock(record.key).remove()
     return record
+
+
+def _seed_everything(seed: int) -> None:
+    """Seed the global generators, which dropout and custom code draw from.
+
+    In a warm worker they would otherwise continue from the previous run.
+    """
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
 
 
 @contextlib.contextmanager

@@ -129,7 +129,7 @@ def test_evaluate_run_with_weights_of_another_variant_is_refused(trained_params:
 def test_evaluate_run_with_a_path_is_refused(trained_params: Params, project: Path, run: str) -> None:
     """Accepting a path would replace the run folder by its evaluation."""
     for path in (run, str(project / "runs" / RUN)):
-        with pytest.raises(PipelineError, match=r"is a path; name the run itself, such as unet-0\.01-0"):
+        with pytest.raises(PipelineError, match=r"is a path; give the name of the run instead, such as unet-0\.01-0"):
             evaluate_run(trained_params, path)
     assert (project / "runs" / RUN / "model.safetensors").exists()
 

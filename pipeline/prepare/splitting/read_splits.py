@@ -71,7 +71,7 @@ def read_split_list(
     if missing := sorted(set(usable) - set(rows)):
         raise PipelineError(
             f"{path} has no line for {len(missing)} of {len(usable)} images: {join_names(missing)}. Add a line for "
-            f"each; an empty split is assigned by a hash."
+            f"each; to have a split assigned by a hash of the name, leave it empty."
         )
     return rows
 

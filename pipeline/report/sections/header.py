@@ -15,7 +15,7 @@ from pipeline.report.context import ReportContext
 from pipeline.report.formatting import SPLIT_NAMES, format_count, format_number, format_spread, pluralize
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection
-from pipeline.report.sections.findings import select_findings
+from pipeline.report.sections.selected_findings import select_findings
 from pipeline.report.sections.showcase import Showcase, UserImage, build_showcase, build_user_images
 from pipeline.report.view_models import Notice, collect_problem
 from pipeline.wording import join_words

@@ -57,7 +57,7 @@ FIGURES = ("Best epoch", "Training loss", "Validation loss", "Gap")  # then the 
 
 
 def build_run_table(selection: RunSelection, summary: Summary, external: ExternalResults) -> RunTable:
-    """Build a row per run, or the reason why it has no scores, and rows of external results below."""
+    """Build one row per run, with its scores or the reason why it has none, and rows of external results below."""
     best = {selection.run for selection in summary.best_of_variant}
     scores = _choose_columns(summary)
     figures = (*FIGURES, *(heading for heading, _, _ in scores))

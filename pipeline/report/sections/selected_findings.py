@@ -1,4 +1,4 @@
-"""Findings of the comparison, each with the runs that it is based on."""
+"""The findings that `compare` wrote on the runs of a page, with links to these runs."""
 
 from __future__ import annotations
 
