@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
+from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
@@ -28,15 +30,7 @@ def render_html(template: str, page: object, project: Project, num_learning_rate
     Raises:
         PipelineError: A template is missing or invalid.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(project.home / TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"code": mark_code, "number": format_number, "spread": format_spread, "count": format_count}
+    environment = _open_templates((project.home / TEMPLATES).resolve())
     try:
         style, script = _read_source(environment, STYLE), "\n".join(_read_source(environment, name) for name in SCRIPTS)
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
@@ -53,6 +47,21 @@ def render_html(template: str, page: object, project: Project, num_learning_rate
         raise PipelineError(f"{TEMPLATES / str(error.name)} is missing. Restore it: git checkout {TEMPLATES}") from None
     except jinja2.TemplateError as error:
         raise PipelineError(f"A template in {TEMPLATES} is invalid: {error}") from None
+
+
+@functools.cache
+def _open_templates(folder: Path) -> jinja2.Environment:
+    """Return the environment of a folder: it keeps compiled templates, and compiles a changed file again."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"code": mark_code, "number": format_number, "spread": format_spread, "count": format_count}
+    return environment
 
 
 def _read_source(environment: jinja2.Environment, name: str) -> str:

@@ -22,6 +22,11 @@ from pipeline.atomic_io import to_json, write_text
 from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.params.file import read_params
+from pipeline.report.context import ReportContext
+from pipeline.report.html import render_html
+from pipeline.report.render_report import Page
+from pipeline.report.run_selection import select_runs
+from pipeline.report.sections.header import build_header
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLASSES = (
@@ -84,7 +89,8 @@ class ReportProject:
     ) -> None:
         self.root, self.size, self.epochs, self.diverged = root, size, epochs, diverged
         self.variants, self.learning_rates, self.seeds, self.classes = variants, learning_rates, seeds, classes
-        shutil.copytree(REPOSITORY / TEMPLATES, root / TEMPLATES)
+        (root / TEMPLATES).parent.mkdir(parents=True)
+        (root / TEMPLATES).symlink_to(REPOSITORY / TEMPLATES)
         self.params: Params = read_params(REPOSITORY / "params.yaml")
         shutil.copy(REPOSITORY / self.params.report.notes_file, root / self.params.report.notes_file)
         self.project = Project(root)
@@ -362,6 +368,13 @@ class ReportProject:
     def edit_json(self, path: Path, **changes: object) -> None:
         content = json.loads((self.root / path).read_text())
         write_text(self.root / path, to_json({**content, **changes}))
+
+
+def render_header(project: ReportProject) -> str:
+    """Render a page with only the header, which is faster than the whole page."""
+    context = ReportContext(project.project, project.params.data)
+    header = build_header(project.params, context, select_runs(context.summary, None))
+    return render_html("page.html", Page(header, ()), project.project)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,8 @@ from pipeline.artifacts.project import (
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult
-from pipeline.report.render_report import render_report
-from tests.report.conftest import draw_disc
+from pipeline.report.render_report import RenderedReport, render_report
+from tests.report.conftest import draw_disc, render_header
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject
@@ -43,6 +43,22 @@ def render(project: ReportProject, selection: str | None = None) -> str:
     return render_report(project.params, selection, project=Project(project.root)).path.read_text(encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class Complete:
+    """A project that no test changes, and its page."""
+
+    project: ReportProject
+    report: RenderedReport
+    html: str
+
+
+@pytest.fixture(scope="module")
+def complete(make_project: type[ReportProject], tmp_path_factory: pytest.TempPathFactory) -> Complete:
+    project = make_project(tmp_path_factory.mktemp("complete"))
+    report = render_report(project.params, project=Project(project.root))
+    return Complete(project, report, report.path.read_text(encoding="utf-8"))
+
+
 def list_table_runs(html: str) -> list[str]:
     body = html.split("data-sortable", 1)[1].split("</table>", 1)[0]
     return re.findall(r'<tr id="run-.*?<th scope="row">(.*?)</th>', body)
@@ -52,12 +68,12 @@ def list_notices(html: str) -> list[str]:
     return re.findall(r'<aside class="card">\s*<p><strong>(.*?)</strong>', html)
 
 
-def test_render_report_writes_the_complete_page(project: ReportProject) -> None:
-    path = render_report(project.params, project=Project(project.root)).path
-    html = path.read_text(encoding="utf-8")
-    assert path == project.root / REPORT
+def test_render_report_writes_the_complete_page(complete: Complete) -> None:
+    html = complete.html
+    assert complete.report.path == complete.project.root / REPORT
+    assert complete.report.faults == ()
     assert list_notices(html) == []
-    assert list_table_runs(html) == [row.run for row in project.summary.runs]
+    assert list_table_runs(html) == [row.run for row in complete.project.summary.runs]
     assert "The loss was not finite in epoch 3." in html
     assert '<td title="validation ends at 1.70 times the training loss">memorizing</td>' in html
     assert "(0.050 to 0.250)" in html
@@ -84,15 +100,15 @@ def add_external_results(project: ReportProject, *files: tuple[str, str]) -> Non
     project.params = project.params.model_copy(update={"report": report})
 
 
-def test_findings_link_their_runs(project: ReportProject) -> None:
-    findings = get_section(render(project), "findings")
+def test_findings_link_their_runs(complete: Complete, project: ReportProject) -> None:
+    findings = get_section(complete.html, "findings")
     assert re.findall(r'<a href="#run-(.*?)">(.*?)</a>', findings) == [(get_best_run(project), get_best_run(project))]
     other = next(row.run for row in project.summary.runs if row.run != get_best_run(project))
     assert "<a " not in get_section(render(project, other), "findings")  # links to runs that are not shown are omitted
 
 
-def test_external_results_are_listed_separately(project: ReportProject) -> None:
-    without_results = render(project)
+def test_external_results_are_listed_separately(complete: Complete, project: ReportProject) -> None:
+    without_results = complete.html
     rows = "".join(f"{epoch},{0.6 / epoch},{0.7 - epoch / 50}\n" for epoch in range(1, 10))
     add_external_results(
         project,
@@ -128,8 +144,8 @@ def test_invalid_external_result_becomes_a_notice(project: ReportProject) -> Non
     assert str(project.root) not in html
 
 
-def test_ids_are_unique_and_links_have_targets(project: ReportProject) -> None:
-    html = render(project)
+def test_ids_are_unique_and_links_have_targets(complete: Complete) -> None:
+    html = complete.html
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     targets = re.findall(r'(?:href="#|url\(#|aria-labelledby=")([^")]+)', html)
@@ -137,22 +153,19 @@ def test_ids_are_unique_and_links_have_targets(project: ReportProject) -> None:
     assert set(targets) <= set(ids)
 
 
-def test_page_has_no_external_links(project: ReportProject) -> None:
-    html = render(project)
+def test_page_has_no_external_links(complete: Complete) -> None:
+    html = complete.html
     urls = re.findall(r'\b(?:src|xlink:href|href)="([^"]*)"', html)
     assert all(url.startswith(("data:image/", "#")) for url in urls)
     assert "default-src &#39;none&#39;" in html
-    assert str(project.root) not in html
+    assert str(complete.project.root) not in html
 
 
-def test_render_report_is_deterministic(
-    project: ReportProject, make_project: type[ReportProject], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    first = render_report(project.params, project=Project(project.root)).path.read_bytes()
-    source = tmp_path_factory.mktemp("elsewhere")
-    copy = make_project(source)
-    assert render_report(copy.params, project=Project(source)).path.read_bytes() == first
-    assert render_report(project.params, project=Project(project.root)).path.read_bytes() == first
+def test_render_report_is_deterministic(complete: Complete, project: ReportProject) -> None:
+    assert project.root != complete.project.root
+    assert render(project) == complete.html
+    assert render(project) == complete.html
+    assert complete.report.path.read_bytes() == (project.root / REPORT).read_bytes()
 
 
 def test_selection_shows_its_runs_and_states_the_total(project: ReportProject) -> None:
@@ -216,33 +229,49 @@ BREAKAGES: dict[str, tuple[Callable[[ReportProject], Path], tuple[str, ...]]] = 
 }
 
 
-@pytest.mark.parametrize("piece", BREAKAGES)
+# Pieces that do not depend on each other, so that one page shows the notices of all.
+BROKEN_TOGETHER = (
+    ("notes", "findings", "calibration", "curves", "per image", "showcase"),
+    ("parts", "examples", "run"),
+    ("evaluation",),
+    ("classes",),
+)
+
+
+@pytest.mark.parametrize("pieces", BROKEN_TOGETHER, ids=", ".join)
 @pytest.mark.parametrize("is_invalid", [False, True], ids=["missing", "invalid"])
-def test_missing_or_invalid_file_becomes_a_notice(project: ReportProject, piece: str, is_invalid: bool) -> None:
-    get_path, expected_titles = BREAKAGES[piece]
-    path = get_path(project)
-    for file in [path] if path.is_file() else list(path.rglob("*")):
-        if file.is_file() and is_invalid:
-            file.write_bytes(b"\xff{[")
-    if not is_invalid:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+def test_missing_or_invalid_files_become_notices(
+    project: ReportProject, pieces: tuple[str, ...], is_invalid: bool
+) -> None:
+    expected = set()
+    for piece in pieces:
+        get_path, expected_titles = BREAKAGES[piece]
+        expected |= {title.format(best=get_best_run(project)) for title in expected_titles}
+        path = get_path(project)
+        for file in [path] if path.is_file() else list(path.rglob("*")):
+            if file.is_file() and is_invalid:
+                file.write_bytes(b"\xff{[")
+        if not is_invalid:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if is_invalid and piece in ("evaluation", "examples"):  # the folder exists, but its images are invalid
+            expected -= {f"{get_best_run(project)}: no example predictions."}
+            expected |= {f"{get_best_run(project)}: no prediction for validation-{row:04d}." for row in range(4)}
     page = render_report(project.params, project=Project(project.root))
     html = page.path.read_text(encoding="utf-8")
     titles = list_notices(html)
     assert [f"{notice.title}." for notice in page.faults] == titles
-    expected = {title.format(best=get_best_run(project)) for title in expected_titles}
-    if is_invalid and piece in ("evaluation", "examples"):  # the folder exists, but its images are invalid
-        expected -= {f"{get_best_run(project)}: no example predictions."}
-        expected |= {f"{get_best_run(project)}: no prediction for validation-{row:04d}." for row in range(4)}
     assert expected <= set(titles)
     assert list_table_runs(html) == [row.run for row in project.summary.runs]
     assert str(project.root) not in html
 
 
 def test_missing_part_is_a_fault_but_not_an_unranked_grid(project: ReportProject) -> None:
-    assert render_report(project.params, project=Project(project.root)).faults == ()
     project.write_summary(replace(project.summary, best=None, best_of_variant=()))
-    assert render_report(project.params, project=Project(project.root)).faults == ()
+    unranked = render_report(project.params, project=Project(project.root))
+    assert unranked.faults == ()
+    html = unranked.path.read_text(encoding="utf-8")
+    assert "nothing is ranked" in html
+    assert "Test scores: nothing to show." in list_notices(html)
     (project.root / project.params.report.notes_file).write_text("{{ bets.val_loss }}")
     (fault,) = render_report(project.params, project=Project(project.root)).faults
     assert fault.title == "Notes: missing"
@@ -296,19 +325,15 @@ def test_report_without_a_comparison_is_refused(project: ReportProject) -> None:
 
 
 def test_missing_or_invalid_template_is_named(project: ReportProject) -> None:
-    (project.root / TEMPLATES / "results.html").write_text("{{ view.nothing }}")
+    templates = project.root / TEMPLATES
+    templates.unlink()  # the link to the repository's templates
+    shutil.copytree(REPOSITORY / TEMPLATES, templates)
+    (templates / "results.html").write_text("{{ view.nothing }}")
     with pytest.raises(PipelineError, match="nothing"):
         render(project)
-    (project.root / TEMPLATES / "results.html").unlink()
+    (templates / "results.html").unlink()
     with pytest.raises(PipelineError, match=r"results\.html is missing"):
         render(project)
-
-
-def test_grid_without_a_best_run_has_a_report(project: ReportProject) -> None:
-    project.write_summary(replace(project.summary, best=None, best_of_variant=()))
-    html = render(project)
-    assert "nothing is ranked" in html
-    assert "Test scores: nothing to show." in list_notices(html)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +342,7 @@ def test_grid_without_a_best_run_has_a_report(project: ReportProject) -> None:
 def test_header_states_the_quality_of_the_cutout(project: ReportProject, iou: float | None, words: str) -> None:
     rows = tuple(replace(row, showcase_iou=iou) for row in project.summary.runs)
     project.write_summary(replace(project.summary, runs=rows))
-    assert f"<strong>{words}</strong>" in render(project)
+    assert f"<strong>{words}</strong>" in render_header(project)
 
 
 def test_single_run_has_a_report(make_project: type[ReportProject], tmp_path: Path) -> None:
