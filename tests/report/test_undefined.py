@@ -17,7 +17,7 @@ from pipeline.artifacts.showcase_predictions import ShowcaseList, ShowcasePredic
 from pipeline.atomic_io import to_json
 from pipeline.params import ShowcaseImage
 from pipeline.report.render_report import render_report
-from tests.report.conftest import ReportProject, draw_disc
+from tests.report.conftest import ReportProject, draw_disc, render_header
 
 FOREGROUND, BACKGROUND = 0, 1
 
@@ -63,7 +63,7 @@ def test_showcase_without_foreground_is_no_failed_cutout(
     write_predictions(project_without_foreground, project_without_foreground.ids(SHOWCASE)[0], foreground, iou)
     rows = tuple(replace(row, showcase_iou=iou) for row in project_without_foreground.summary.runs)
     project_without_foreground.write_summary(replace(project_without_foreground.summary, runs=rows))
-    page = render(project_without_foreground)
+    page = render_header(project_without_foreground)
     assert f"<strong>{verdict}.</strong>" in page
     assert detail in page
     assert "Cut-out failed" not in page
@@ -155,4 +155,4 @@ def test_showcase_caption_states_undefined_scores(
     report = project.params.report.model_copy(update={"showcase": [ShowcaseImage(**entry)]})
     project.params = project.params.model_copy(update={"report": report})
     caption = "A, an image from outside the data."
-    assert f"<figcaption>{caption}{' ' + score if score else ''}</figcaption>" in render(project)
+    assert f"<figcaption>{caption}{' ' + score if score else ''}</figcaption>" in render_header(project)
