@@ -48,6 +48,7 @@ class Team:
     run_ids: dict[str, str]  # by run name
     run_keys: dict[str, str]  # by run name
     table: list[str]  # rows of the table of all runs, rendered from disk
+    files: Path  # copy of the folders `run` and `evaluation` of the second run, without weights
 
 
 def evaluate(params: Params, run: str) -> None:
@@ -82,13 +83,16 @@ def team(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) 
         compare(params, cells=params.cells()[:3])
         before = read_table(render_report(params, None, root / "from-disk.html").path)
         keys = {name: Project(root).run(name).record.key for name in NAMES}
+        files = root / "files"
+        for folder, part in ((RUNS, "run"), (EVALUATION, "evaluation")):
+            shutil.copytree(root / folder / NAMES[1], files / part, ignore=shutil.ignore_patterns(RunFolder.WEIGHTS))
         for folder in (RUNS, EVALUATION, COMPARISON):
             shutil.rmtree(root / folder)
         client = open_client(server)
         experiment = client.get_experiment_by_name(params.tracking.experiment)
         assert experiment is not None
         ids = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment.experiment_id])}
-        yield Team(root, params, server, experiment.experiment_id, ids, keys, before)
+        yield Team(root, params, server, experiment.experiment_id, ids, keys, before, files)
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +113,7 @@ def test_fetched_runs_are_rendered_as_runs_on_disk(team: Team) -> None:
     assert "their test scores are not shown" in html  # selecting runs by their scores biases the test scores
     assert "pipeline report --runs &#39;mlflow:metrics.val_loss_best &lt; 100&#39;" in html
     assert html.count("data:image/") > 10  # examples and showcase were fetched too
+    assert 'id="authors"' not in html  # there is one author
     assert not list((team.root / DOWNLOADS).rglob("*.safetensors"))
 
 
@@ -179,8 +184,6 @@ def test_report_of_several_authors_has_a_leaderboard(team: Team, monkeypatch: py
     """Runs of the same cell by different authors are separate runs; authors without a run are not listed."""
     other = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 3}}))
     client = open_client(team.server)
-    before = render_mlflow_report(team.params, "metrics.val_loss_best < 100", team.root / "alone.html")
-    assert 'id="authors"' not in before.path.read_text(encoding="utf-8")
     monkeypatch.setenv("LOGNAME", "eve <i>")
     for seed in (0, 1):
         train_and_log(other, other.cell("unet", 0.001, seed))
@@ -226,9 +229,7 @@ def test_run_name_with_a_path_is_refused(team: Team, tmp_path: Path) -> None:
     """Write access to the server must not give write access to its readers' disks."""
     client = open_client(team.server)
     source = client.get_run(team.run_ids[NAMES[1]])
-    folder = team.root / DOWNLOADS / team.run_ids[NAMES[1]]
-    render_mlflow_report(team.params, team.run_ids[NAMES[1]], tmp_path / "a.html")
-    shutil.copytree(folder, tmp_path / "copy")
+    shutil.copytree(team.files, tmp_path / "copy")
     record = tmp_path / "copy/run" / RunFolder.RECORD
     record.write_text(record.read_text().replace(f'"run": "{NAMES[1]}"', '"run": "../../../elsewhere"'))
     wrong = client.create_run(source.info.experiment_id, run_name="wrong", tags={RUN_KEY: source.data.tags[RUN_KEY]})
@@ -293,45 +294,46 @@ def test_run_of_other_data_is_reported_and_does_not_replace_an_older_run(
         delete_runs_of(team, "mia")
 
 
-@pytest.mark.parametrize(
-    ("file", "change", "fault"),
-    [
-        ("run/run.json", lambda text: text.replace('"format": ', '"format": 9'), "this version reads format"),
-        ("run/history.csv", lambda text: text.replace("val_loss", "loss"), "it has no column val_loss"),
-        ("evaluation/metrics.json", lambda text: "[]", "should be an object"),
-        ("evaluation/per_image.csv", None, "per_image.csv is missing"),
-        ("run", None, "has no folder run"),
-    ],
+INVALID_FILES: tuple[tuple[str, Callable[[str], str] | None, str], ...] = (
+    ("run/run.json", lambda text: text.replace('"format": ', '"format": 9'), "this version reads format"),
+    ("run/history.csv", lambda text: text.replace("val_loss", "loss"), "it has no column val_loss"),
+    ("evaluation/metrics.json", lambda text: "[]", "should be an object"),
+    ("evaluation/per_image.csv", None, "per_image.csv is missing"),
+    ("run", None, "has no folder run"),
 )
-def test_run_with_invalid_files_is_reported_and_skipped(
-    file: str, change: Callable[[str], str] | None, fault: str, team: Team, tmp_path: Path
-) -> None:
+
+
+def test_runs_with_invalid_files_are_reported_and_skipped(team: Team, tmp_path: Path) -> None:
     client = open_client(team.server)
-    render_mlflow_report(team.params, team.run_ids[NAMES[1]], tmp_path / "a.html")
-    shutil.copytree(team.root / DOWNLOADS / team.run_ids[NAMES[1]], tmp_path / "copy")
-    path = tmp_path / "copy" / file
-    if change:
-        path.write_text(change(path.read_text("utf-8")), encoding="utf-8")
-    elif path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-    tags = client.get_run(team.run_ids[NAMES[1]]).data.tags
-    tags = {RUN_KEY: tags[RUN_KEY], DATA_FINGERPRINT: tags[DATA_FINGERPRINT], "mlflow.user": "tom"}
-    invalid = client.create_run(team.experiment_id, run_name=NAMES[1], tags=tags)
+    created = []
     try:
-        client.log_metric(invalid.info.run_id, "val_loss_best", 0.1)
-        for part in ("run", "evaluation"):
-            if (tmp_path / "copy" / part).exists():
-                client.log_artifacts(invalid.info.run_id, str(tmp_path / "copy" / part), part)
-        client.set_terminated(invalid.info.run_id)
+        for number, (file, change, _) in enumerate(INVALID_FILES):
+            files = tmp_path / f"files-{number}"
+            shutil.copytree(team.files, files)
+            path = files / file
+            if change:
+                path.write_text(change(path.read_text("utf-8")), encoding="utf-8")
+            elif path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            tags = client.get_run(team.run_ids[NAMES[1]]).data.tags
+            tags = {RUN_KEY: tags[RUN_KEY], DATA_FINGERPRINT: tags[DATA_FINGERPRINT], "mlflow.user": f"tom{number}"}
+            run_id = client.create_run(team.experiment_id, run_name=NAMES[1], tags=tags).info.run_id
+            created.append(run_id)
+            client.log_metric(run_id, "val_loss_best", 0.1)
+            for part in ("run", "evaluation"):
+                if (files / part).exists():
+                    client.log_artifacts(run_id, str(files / part), part)
+            client.set_terminated(run_id)
         page = render_mlflow_report(team.params, "metrics.val_loss_best < 100", tmp_path / "all.html")
         assert len(read_table(page.path)) == 3
-        (notice,) = page.notices
-        assert notice.startswith(f"{NAMES[1]} of tom was skipped: ")
-        assert fault in notice
+        for number, ((*_, fault), notice) in enumerate(zip(INVALID_FILES, sorted(page.notices), strict=True)):
+            assert notice.startswith(f"{NAMES[1]} of tom{number} was skipped: ")
+            assert fault in notice
     finally:
-        client.delete_run(invalid.info.run_id)
+        for run_id in created:
+            client.delete_run(run_id)
 
 
 def delete_runs_of(team: Team, user: str) -> None:
