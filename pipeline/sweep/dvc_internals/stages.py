@@ -80,7 +80,9 @@ class DvcStages:
         return reserve_folders(self._repo, folders)
 
     def reproduce(self, stage: str) -> None:
-        """Run `dvc repro` for a stage; raises `PipelineError` if it fails."""
+        """Run `dvc repro` for a stage that is not up to date; raises `PipelineError` if it fails."""
+        if self._is_current(stage):
+            return
         command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", stage]
         for retry in range(MAX_RETRIES + 1):
             code, output = run_command(command, self._root)
@@ -212,6 +214,20 @@ class DvcStages:
                 update_lock(self._lock_file, known, names, self._repo.stage_cache)
         self._committed = {}
         return {name: Refusal.GONE for name in committed if name not in stages}
+
+    def _is_current(self, stage: str) -> bool:
+        """Return whether a stage is up to date; False if DVC cannot tell, since `dvc repro` waits or says why.
+
+        It takes a tenth of the time of `dvc repro`, which starts an interpreter.
+        """
+        try:
+            with lock_repo(self._repo):
+                loaded = self._repo.stage.load_one(str(self._root / "dvc.yaml"), stage)
+                return not loaded.status(check_updates=True)
+        except (DvcException, OSError):
+            return False
+        finally:
+            MemoryFileSystem.store.clear()
 
     def _commit(self, stage: PipelineStage) -> bool:
         """Commit a stage as `dvc commit` does, without dvc.lock; returns False if a file is missing."""
