@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import subprocess
 import warnings
 from collections.abc import Mapping, Sequence
@@ -52,7 +54,7 @@ class SmallProject:
 
     def repro(self, *arguments: str) -> None:
         """Run `dvc repro` in this process."""
-        with warnings.catch_warnings(), Repo(str(self.root)) as repo:
+        with warnings.catch_warnings(), contextlib.chdir(self.root), Repo(str(self.root)) as repo:
             warnings.simplefilter("ignore")  # pygtrie's deprecation warning in DVC
             targets = [argument for argument in arguments if argument != "--force"]
             repo.reproduce(targets or None, force="--force" in arguments)
@@ -76,14 +78,36 @@ class SmallProject:
         return DvcStages(self.root)
 
 
+def create_small_project(root: Path) -> SmallProject:
+    """Create a project with the runs a and b."""
+    project = SmallProject(root)
+    root.mkdir()
+    Repo.init(str(root), no_scm=True)
+    for name in ("raw", "code", "noise"):
+        (root / f"{name}.txt").write_text(name)
+    project.write("a", "b")
+    return project
+
+
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
-    """A project with the runs a and b, before the first `dvc repro`."""
-    project = SmallProject(tmp_path / "small")
-    project.root.mkdir()
+    """A project with the runs a and b, before the first `dvc repro`, as the current folder."""
+    project = create_small_project(tmp_path / "small")
     monkeypatch.chdir(project.root)
-    Repo.init(no_scm=True)
-    for name in ("raw", "code", "noise"):
-        (project.root / f"{name}.txt").write_text(name)
-    project.write("a", "b")
+    return project
+
+
+@pytest.fixture(scope="session")
+def finished_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a project after the first `dvc repro`, to be copied."""
+    project = create_small_project(tmp_path_factory.mktemp("finished") / "small")
+    project.repro()
+    return project.root
+
+
+@pytest.fixture
+def finished(finished_small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
+    """A project with the runs a and b, after the first `dvc repro`, as the current folder."""
+    project = SmallProject(shutil.copytree(finished_small, tmp_path / "small"))
+    monkeypatch.chdir(project.root)
     return project

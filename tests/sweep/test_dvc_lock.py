@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
-import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from pipeline.errors import PipelineError
+from tests.preloaded import PreloadedCommands
 from tests.sweep.conftest import SmallProject
 
+MERGED = "dvc.lock had a merge conflict: kept 9 entries of both sides; dropped 1 that differ (compare)"
 
-def merge_two_sides(small: SmallProject, style: str = "--zdiff3") -> None:
-    """Merge two sides that trained c and d in addition to a and b; the files of d are only in DVC's cache."""
-    small.repro()
+
+@dataclass(frozen=True)
+class TwoSides:
+    """A project that trained c in addition to a and b, and the lock files of the base and of a side that trained d.
+
+    The files of d are only in DVC's cache.
+    """
+
+    folder: Path
+    base: str
+    their_lock: str
+
+
+@pytest.fixture(scope="module")
+def two_sides(finished_small: Path, tmp_path_factory: pytest.TempPathFactory) -> TwoSides:
+    small = SmallProject(shutil.copytree(finished_small, tmp_path_factory.mktemp("sides") / "small"))
     base = small.read_lock()
     small.write("a", "b", "d")
     small.repro()
@@ -23,52 +39,68 @@ def merge_two_sides(small: SmallProject, style: str = "--zdiff3") -> None:
     shutil.rmtree(small.root / "runs/d")
     small.write("a", "b", "c")
     small.repro()
-    small.merge(base, their_lock, style)
     small.write("a", "b", "c", "d")
+    return TwoSides(small.root, base, their_lock)
 
 
-@pytest.mark.parametrize("style", ["--diff3", "--zdiff3", "--union"])
-def test_merge_keeps_runs_of_both_sides(small: SmallProject, style: str) -> None:
-    if style == "--union":  # git's default style has no option
-        style = "--marker-size=7"
-    merge_two_sides(small, style)
-    stages = small.load_stages()
+@pytest.fixture
+def merging(two_sides: TwoSides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
+    """The two sides, with the conflict of a git merge in dvc.lock."""
+    project = SmallProject(shutil.copytree(two_sides.folder, tmp_path / "small"))
+    monkeypatch.chdir(project.root)
+    project.merge(two_sides.base, two_sides.their_lock)
+    return project
+
+
+def test_merge_keeps_runs_of_both_sides(merging: SmallProject) -> None:
+    stages = merging.load_stages()
     merged = stages.merge_lock()
     assert merged is not None
-    assert merged.describe(0, 0) == (
-        "dvc.lock had a merge conflict: kept 9 entries of both sides; dropped 1 that differ (compare)"
-    )
+    assert merged.describe(0, 0) == MERGED
     stages.reproduce("prepare")
     assert stages.find_stale(["a", "b", "c", "d"]) == (["d"], ["d"])  # its files are only in the cache
     assert stages.restore("train", ["d"]) == ["d"]
     assert stages.find_stale(["a", "b", "c", "d"]) == ([], [])
     stages.update_lock()
-    small.repro()
-    before = small.read_lock()
-    small.repro("--force", "compare")
-    assert small.read_lock() == before
+    merging.repro()
+    before = merging.read_lock()
+    merging.repro("--force", "compare")
+    assert merging.read_lock() == before
     assert stages.merge_lock() is None
 
 
-def test_fetch_gets_runs_from_the_remote(small: SmallProject) -> None:
-    merge_two_sides(small)
-    dvc = [sys.executable, "-m", "dvc", "--quiet"]
-    subprocess.run([*dvc, "remote", "add", "--default", "shared", str(small.root.parent / "remote")], check=True)
-    cache = small.root / ".dvc/cache/files"
-    stages = small.load_stages()
+@pytest.mark.parametrize("style", ["--diff3", "--marker-size=7"])  # git's default style has no option
+def test_merge_is_the_same_in_each_conflict_style(merging: SmallProject, two_sides: TwoSides, style: str) -> None:
+    merging.load_stages().merge_lock()
+    expected = merging.read_lock()
+    shutil.copy(two_sides.folder / "dvc.lock", merging.root)
+    merging.merge(two_sides.base, two_sides.their_lock, style)
+    merged = merging.load_stages().merge_lock()
+    assert merged is not None
+    assert merged.describe(0, 0) == MERGED
+    assert merging.read_lock() == expected
+
+
+def test_fetch_gets_runs_from_the_remote(merging: SmallProject, commands: PreloadedCommands) -> None:
+    def run_dvc(*arguments: str) -> None:
+        done = commands.run("dvc", "--quiet", *arguments, folder=merging.root, environment=os.environ)
+        assert done.returncode == 0, done.stderr
+
+    run_dvc("remote", "add", "--default", "shared", str(merging.root.parent / "remote"))
+    cache = merging.root / ".dvc/cache/files"
+    stages = merging.load_stages()
     stages.merge_lock()
-    subprocess.run([*dvc, "push"], check=True)
+    run_dvc("push")
     shutil.rmtree(cache)
     assert set(stages.fetch(["d"])) == {"train@d", "evaluate@d"}
     assert stages.restore("train", ["d"]) == ["d"]
     assert stages.find_stale(["d"]) == ([], [])
 
 
-def test_fetch_without_a_remote_returns_nothing(small: SmallProject) -> None:
-    merge_two_sides(small)
-    stages = small.load_stages()
+def test_fetch_without_a_remote_returns_nothing(merging: SmallProject) -> None:
+    stages = merging.load_stages()
     stages.merge_lock()
-    shutil.rmtree(small.root / ".dvc/cache/files")
+    shutil.rmtree(merging.root / ".dvc/cache/files")
     assert stages.fetch(["d"]) == []
 
 
@@ -105,17 +137,16 @@ def test_run_trained_on_both_sides_is_recognized_by_key_and_hash(
 
 @pytest.mark.parametrize("text", ["stages:\n  prepare:\n    outs:\n    - pa", "<<<<<<< HEAD\nstages: {}\n", "a: 1\n"])
 def test_unreadable_lock_is_renamed_and_reported(
-    small: SmallProject, text: str, capsys: pytest.CaptureFixture[str]
+    finished: SmallProject, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small.repro()
-    (small.root / "dvc.lock").write_text(text, encoding="utf-8")
-    stages = small.load_stages()
+    (finished.root / "dvc.lock").write_text(text, encoding="utf-8")
+    stages = finished.load_stages()
     assert stages.merge_lock() is None
     stages.reproduce("prepare")
     message = capsys.readouterr().err
     assert message.startswith("dvc.lock cannot be read (")
     assert "It was renamed to dvc.lock.broken" in message
-    assert (small.root / "dvc.lock.broken").read_text(encoding="utf-8") == text
+    assert (finished.root / "dvc.lock.broken").read_text(encoding="utf-8") == text
     assert stages.restore("train", ["a", "b"]) == ["a", "b"]
 
 
@@ -141,14 +172,13 @@ def test_update_lock_sorts_and_removes_entries(small: SmallProject) -> None:
     assert small.read_lock() == text
 
 
-def test_pulled_run_that_returns_to_the_grid_is_not_trained_again(small: SmallProject) -> None:
-    small.repro()
-    shutil.rmtree(small.root / ".dvc/cache/runs")  # as in a clone after `dvc pull`
-    ran = (small.root / "ran.txt").read_text()
-    small.write("b")
-    small.load_stages().update_lock()
-    shutil.rmtree(small.root / "runs/a")
-    small.write("a", "b")
-    small.repro("train@a", "evaluate@a")
-    assert (small.root / "ran.txt").read_text() == ran
-    assert (small.root / "runs/a/run.json").exists()
+def test_pulled_run_that_returns_to_the_grid_is_not_trained_again(finished: SmallProject) -> None:
+    shutil.rmtree(finished.root / ".dvc/cache/runs")  # as in a clone after `dvc pull`
+    ran = (finished.root / "ran.txt").read_text()
+    finished.write("b")
+    finished.load_stages().update_lock()
+    shutil.rmtree(finished.root / "runs/a")
+    finished.write("a", "b")
+    finished.repro("train@a", "evaluate@a")
+    assert (finished.root / "ran.txt").read_text() == ran
+    assert (finished.root / "runs/a/run.json").exists()

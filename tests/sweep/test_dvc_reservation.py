@@ -6,33 +6,43 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from pipeline.errors import PipelineError
+from tests.preloaded import PreloadedCommands
 from tests.sweep.conftest import SmallProject
 
-DVC = [sys.executable, "-m", "dvc"]
+Repro = Callable[..., str]
 
 
-def run_dvc_repro(small: SmallProject, *targets: str) -> str:
-    done = subprocess.run([*DVC, "repro", *targets], cwd=small.root, capture_output=True, text=True)
-    return done.stdout + done.stderr
+@pytest.fixture
+def run_dvc_repro(commands: PreloadedCommands) -> Repro:
+    """Return a function that runs `dvc repro` in the current folder and returns its output."""
+
+    def run_dvc_repro(*targets: str) -> str:
+        done = commands.run("dvc", "repro", *targets, folder=Path.cwd(), environment=os.environ)
+        return done.stdout + done.stderr
+
+    return run_dvc_repro
 
 
 @pytest.mark.parametrize("reserved", [None, ["a"]], ids=["all", "a"])
-def test_dvc_does_not_remove_or_train_reserved_runs(small: SmallProject, reserved: list[str] | None) -> None:
-    small.repro()
-    (small.root / "code.txt").write_text("edited")
-    ran = (small.root / "ran.txt").read_text()
-    with small.load_stages().reserve(reserved):
-        output = run_dvc_repro(small, "train@a")
+def test_dvc_does_not_remove_or_train_reserved_runs(
+    finished: SmallProject, run_dvc_repro: Repro, reserved: list[str] | None
+) -> None:
+    (finished.root / "code.txt").write_text("edited")
+    ran = (finished.root / "ran.txt").read_text()
+    with finished.load_stages().reserve(reserved):
+        output = run_dvc_repro("train@a")
         assert "is busy, it is being blocked by:" in output
         assert f"(PID {os.getpid()}): {' '.join(sys.argv)}" in output
-        assert (small.root / "runs/a/run.json").exists()
-        assert (small.root / "ran.txt").read_text() == ran
-        assert ("is busy" in run_dvc_repro(small, "train@b")) == (reserved is None)
-    assert "is busy" not in run_dvc_repro(small, "train@a")
+        assert (finished.root / "runs/a/run.json").exists()
+        assert (finished.root / "ran.txt").read_text() == ran
+        assert ("is busy" in run_dvc_repro("train@b")) == (reserved is None)
+    assert "is busy" not in run_dvc_repro("train@a")
 
 
 def test_sweep_can_use_its_reserved_runs(small: SmallProject) -> None:
@@ -55,7 +65,9 @@ def test_reserve_names_the_running_dvc_command(small: SmallProject) -> None:
     (small.root / "dvc.yaml").write_text(
         text.replace("echo ${item}", "while [ ! -e go ]; do sleep 0.1; done; echo ${item}")
     )
-    with subprocess.Popen([*DVC, "repro", "train@a"], cwd=small.root, stdout=subprocess.PIPE) as dvc:
+    with subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "train@a"], cwd=small.root, stdout=subprocess.PIPE
+    ) as dvc:
         try:
             assert dvc.stdout is not None
             next(line for line in dvc.stdout if b"> while" in line)
@@ -70,7 +82,7 @@ def test_reserve_names_the_running_dvc_command(small: SmallProject) -> None:
     assert dvc.returncode == 0
 
 
-def test_reservation_of_a_killed_sweep_is_ignored(small: SmallProject) -> None:
+def test_reservation_of_a_killed_sweep_is_ignored(small: SmallProject, run_dvc_repro: Repro) -> None:
     lines = [
         "import pathlib, sys",
         "from pipeline.sweep.dvc_internals.stages import DvcStages",
@@ -83,7 +95,7 @@ def test_reservation_of_a_killed_sweep_is_ignored(small: SmallProject) -> None:
         assert sweep.stdout is not None
         assert sweep.stdout.readline() == b"held\n"
         sweep.kill()
-    assert "is busy" not in run_dvc_repro(small, "train@a")
+    assert "is busy" not in run_dvc_repro("train@a")
     with small.load_stages().reserve(None):
         pass
 
@@ -97,15 +109,16 @@ def test_removed_rwlock_is_not_an_error(small: SmallProject) -> None:
     ("change", "reason"),
     [("code.txt", "DEPENDENCIES"), ("runs/a", "OUTPUTS"), ("dvc.yaml", "GONE")],
 )
-def test_commit_returns_the_reason_of_a_refusal(small: SmallProject, change: str, reason: str) -> None:
-    small.repro()
-    stages = small.load_stages()
+def test_commit_returns_the_reason_of_a_refusal(finished: SmallProject, change: str, reason: str) -> None:
+    stages = finished.load_stages()
     hashes = stages.hash_dependencies(["train@a"])
-    path = small.root / change
+    path = finished.root / change
     if change == "dvc.yaml":
-        small.write("b")
+        finished.write("b")
     elif path.is_dir():
-        path.rename(small.root / "elsewhere")
+        path.rename(finished.root / "elsewhere")
     else:
         path.write_text("edited")
-    assert {stage: refusal.name for stage, refusal in small.load_stages().commit(hashes).items()} == {"train@a": reason}
+    assert {stage: refusal.name for stage, refusal in finished.load_stages().commit(hashes).items()} == {
+        "train@a": reason
+    }
