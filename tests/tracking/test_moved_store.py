@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import socket
 import sqlite3
 import subprocess
 import urllib.parse
@@ -20,7 +22,7 @@ from pipeline.artifacts.run_folder import RunFolder
 from pipeline.tracking.store import open_client
 from tests.conftest import ROOT, TRAINED
 from tests.preloaded import PreloadedCommands
-from tests.tracking.test_ui import run_server
+from tests.tracking.test_ui import OTHER_LOOPBACK, run_server
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -93,8 +95,12 @@ def test_commands_work_in_a_moved_project(moved_project: Path, command: Command)
     assert (moved_project.parent / "old ü").is_file()
 
 
-def test_ui_of_a_moved_project_lists_its_files(moved_project: Path) -> None:
-    with run_server(moved_project) as server:
+def test_public_ui_of_a_moved_project_lists_its_files_and_warns(moved_project: Path) -> None:
+    with run_server(moved_project, "0.0.0.0") as server:
+        assert re.search(r"Listening on 0\.0\.0\.0: .* can read, change and delete all runs", server.output)
+        assert server.link.startswith(server.address)  # an address that a local browser can open
+        with socket.socket() as probe:
+            assert probe.connect_ex((OTHER_LOOPBACK, server.port)) == 0
         (run,) = [run for run in load_runs(moved_project) if run.info.run_name == TRAINED]
         query = urllib.parse.urlencode({"run_id": run.info.run_id, "path": "run"})
         with urllib.request.urlopen(f"{server.address}/api/2.0/mlflow/artifacts/list?{query}", timeout=30) as response:
