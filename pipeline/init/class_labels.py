@@ -43,13 +43,17 @@ def suggest_colors(count: int, taken: Sequence[str] = ()) -> list[str]:
 
 def to_lab(colors: Sequence[str]) -> Lab:
     """Convert colors (#rrggbb) to CIELAB, N x 3; a* and b* are whole numbers, shifted by 128."""
-    profiles = (ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"))
     pixels = b"".join(bytes.fromhex(color[1:]) for color in colors)
     image = Image.frombytes("RGB", (len(colors), 1), pixels)
-    converted = ImageCms.applyTransform(image, ImageCms.buildTransform(*profiles, "RGB", "LAB"))
+    converted = ImageCms.applyTransform(image, _build_lab_transform())
     assert converted is not None
     lightness, *others = (np.asarray(band)[0] for band in converted.split())
     return np.stack([lightness / 2.55, *(band.astype(np.float64) for band in others)], axis=1)
+
+
+@cache
+def _build_lab_transform() -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
 
 
 @cache

@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
@@ -18,7 +19,7 @@ from pipeline.init.palettes import choose_category_colors
 from pipeline.init.suggestion import SuggestedClasses, Suggestion, complete_suggestion, validate_section
 from pipeline.params.data import Data, find_data_mistakes
 from pipeline.params.data.image_data import Crowd
-from pipeline.params.file import PARAMS_FILE, read_params, read_sections
+from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.prepare.sources.coco import match_images
 from pipeline.prepare.sources.coco_notices import AnnotationStats
 from pipeline.prepare.sources.coco_validation import read_coco
@@ -46,8 +47,8 @@ def find_section(folder: Path) -> tuple[Data, str, tuple[str, ...]]:
     Raises:
         PipelineError: `params.yaml` is of this folder and wrong, or nothing can be proposed.
     """
-    if _is_section_of(folder):
-        return read_params().data, str(PARAMS_FILE), ()
+    if (sections := _read_sections_of(folder)) is not None:
+        return check_params(sections, str(PARAMS_FILE)).data, str(PARAMS_FILE), ()
     suggestion = inspect_folder(folder)
     data = validate_section(suggestion.section)
     if mistakes := find_data_mistakes(data):
@@ -55,15 +56,17 @@ def find_section(folder: Path) -> tuple[Data, str, tuple[str, ...]]:
     return data, "`pipeline init`", suggestion.notices
 
 
-def _is_section_of(folder: Path) -> bool:
-    """Whether `params.yaml`, if there is one, is of this folder."""
+def _read_sections_of(folder: Path) -> dict[str, Any] | None:
+    """Read the sections of `params.yaml`; None if there is no such file, or it is of another folder."""
     try:
-        data = read_sections(PARAMS_FILE).get("data")
+        content = read_sections(PARAMS_FILE)
     except PipelineError:
-        return False
+        return None
+    data = content.get("data")
     sections = [data, data.get("external_test")] if isinstance(data, dict) else []
     paths = [section.get("path") for section in sections if isinstance(section, dict)]
-    return any(isinstance(path, str) and os.path.realpath(path) == os.path.realpath(folder) for path in paths)
+    is_same = any(isinstance(path, str) and os.path.realpath(path) == os.path.realpath(folder) for path in paths)
+    return content if is_same else None
 
 
 def inspect_folder(folder: Path) -> Suggestion:

@@ -68,12 +68,12 @@ def init(folder: Path) -> str:
     Raises:
         PipelineError: There is no `params.yaml` to start from, or nothing can be proposed for the folder.
     """
-    read_sections(PARAMS_FILE)
+    sections = read_sections(PARAMS_FILE)
     before = PARAMS_FILE.read_text(encoding="utf-8")
     suggestion = inspect_folder(folder)
     where = f"{PARAMS_FILE} for {folder}"
-    text, left_out = _fill_in(before, suggestion, where)
-    params = _validate(text, where)
+    usual = _usual_epochs({**sections, "data": suggestion.section}, where)
+    text, params, left_out = _fill_in(before, usual, suggestion, where)
     kept = f"is now {_back_up(before)}" if text != before else "had the same content"
     write_text(PARAMS_FILE, text)
     classes = [item["name"] for item in suggestion.section.get("classes", ())]
@@ -107,36 +107,36 @@ def _has_text(path: Path, text: str) -> bool:
     return path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text
 
 
-def _fill_in(before: str, suggestion: Suggestion, where: str) -> tuple[str, list[str]]:
-    """The new text, and the variants that the grid is without: weights from elsewhere are made for three channels."""
+def _fill_in(before: str, usual_epochs: int, suggestion: Suggestion, where: str) -> tuple[str, Params, list[str]]:
+    """The new text, its parameters, and the variants that the grid is without: pretrained on three channels."""
     text = replace_section(before, format_section(suggestion))
-    usual = _usual_epochs(text, where)
-    batch = choose_batch(suggestion.training, usual)
+    batch = choose_batch(suggestion.training, usual_epochs)
     text = re.sub(r"(?m)^(  batch_size: )\d+", rf"\g<1>{batch}", text, count=1)
-    epochs = choose_epochs(suggestion.training, batch, usual)
+    epochs = choose_epochs(suggestion.training, batch, usual_epochs)
     text = re.sub(r"(?m)^(  epochs: +)\d+", rf"\g<1>{epochs}", text, count=1)
-    grid = _validate(text, where).grid.variant
-    pretrained = _find_pretrained(text, where) if suggestion.channels != 3 else []
+    params = _validate(text, where)
+    pretrained = _find_pretrained(params) if suggestion.channels != 3 else []
     if not pretrained:
-        return text, []
-    if fit := [format_scalar(name) for name in grid if name not in pretrained]:
+        return text, params, []
+    if fit := [format_scalar(name) for name in params.grid.variant if name not in pretrained]:
         lines = "".join(f"\n  - {name}" for name in fit)
         text = _VARIANTS.sub(lambda found: f"{found[1]}{found[2] or found[3] or ''}{lines}", text, count=1)
-    if left := _find_pretrained(text, where):
+        params = _validate(text, where)
+    if left := _find_pretrained(params):
         raise PipelineError(
             f"{where}: channels of the images: {suggestion.channels}, but grid.variant has what is pretrained on "
             f"three: {', '.join(left)}. Put others there first, such as unet."
         )
-    return text, pretrained
+    return text, params, pretrained
 
 
-def _usual_epochs(text: str, where: str) -> int:
+def _usual_epochs(sections: dict[str, Any], where: str) -> int:
     """Look up the epochs to start from: those before the first `init`, which may have raised them for other data."""
     first = Path(BACKUPS.format(""))
     try:
         return int(read_sections(first)["train"]["epochs"])
     except (PipelineError, KeyError, TypeError, ValueError):
-        return _validate(text, where).train.epochs
+        return check_params(sections, where).train.epochs
 
 
 def _describe_short(params: Params, training: int) -> list[str]:
@@ -174,9 +174,9 @@ def _describe_sizes(params: Params, suggestion: Suggestion) -> list[str]:
     return [*lines, *rule, cost]
 
 
-def _find_pretrained(text: str, where: str) -> list[str]:
+def _find_pretrained(params: Params) -> list[str]:
     """The variants of the grid whose encoder is pretrained."""
-    models = {cell.variant: cell.model for cell in _validate(text, where).cells()}
+    models = {cell.variant: cell.model for cell in params.cells()}
     return [name for name, model in models.items() if isinstance(model, SmpModel) and model.pretrained]
 
 
