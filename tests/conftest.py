@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,18 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+@cache
+def load_shipped_params() -> dict[str, Any]:
+    """Load the shipped params.yaml once, because this takes long; callers must not change the result."""
+    content: dict[str, Any] = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return content
+
+
 def write_params(folder: Path, changes: dict[str, Any]) -> Path:
     """Write the shipped params.yaml, overridden by `TINY` and then by these changes."""
-    yaml = YAML(typ="safe")
-    shipped = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     path = folder / "params.yaml"
     with path.open("w", encoding="utf-8") as file:
-        yaml.dump(merge(merge(shipped, TINY), changes), file)
+        YAML(typ="safe").dump(merge(merge(load_shipped_params(), TINY), changes), file)
     return path
 
 

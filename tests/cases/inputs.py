@@ -67,7 +67,7 @@ def save(folder: Path, kind: str, name: str, array: np.ndarray | Image.Image, **
     path = folder / kind / name
     path.parent.mkdir(parents=True, exist_ok=True)
     image = array if isinstance(array, Image.Image) else Image.fromarray(array)
-    image.save(path, **options)
+    image.save(path, **{"compress_level": 1, **options})  # of PNG, much faster than the default
 
 
 def write_pairs(

@@ -35,11 +35,11 @@ def write_pairs(folder: Path, count: int, draw: Callable[[np.random.Generator], 
 
 def draw_membranes(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw an 8-bit gray slice of 512 x 512 px, with dark membranes between cells, and its mask."""
-    centers = random.integers(0, 512, (60, 2))
-    y, x = np.mgrid[:512, :512]
+    centers = random.integers(0, 128, (60, 2))
+    y, x = np.mgrid[:128, :128]
     distances = np.stack([np.hypot(y - top, x - left) for top, left in centers])
     first, second = np.partition(distances, 1, axis=0)[:2]
-    cell = second - first > 5
+    cell = np.kron(second - first > 1.25, np.ones((4, 4), bool))
     gray = np.where(cell, 180, 60) + random.normal(0, 15, cell.shape)
     return gray.clip(0, 255).astype(np.uint8), np.where(cell, 255, 0).astype(np.uint8)
 

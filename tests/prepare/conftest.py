@@ -17,6 +17,7 @@ from pipeline.params.data.composites import Samples
 from pipeline.params.data.image_data import FolderData, ImageMaskData
 from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
+from tests.conftest import load_shipped_params
 
 ROOT = Path(__file__).parents[2]
 ANIMALS = ("ant", "bat", "cat", "doe", "eel", "fly", "gnu", "hen")
@@ -168,10 +169,8 @@ def load_showcase(prepared: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def write_folder_params(tmp_path: Path, changes: dict[str, Any]) -> Path:
     """Write the shipped params.yaml with a folder's section; keys changed to ... are left out."""
-    yaml = YAML(typ="safe")
-    content = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     data = {**SECTION, "path": "cells", "image_size": 32, **changes}
-    content["data"] = {key: value for key, value in data.items() if value is not ...}
+    content = {**load_shipped_params(), "data": {key: value for key, value in data.items() if value is not ...}}
     with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
-        yaml.dump(content, file)
+        YAML(typ="safe").dump(content, file)
     return tmp_path / "params.yaml"
