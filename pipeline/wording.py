@@ -35,6 +35,18 @@ def escape_unprintable(name: str) -> str:
     )
 
 
+def format_size(size: tuple[int, int]) -> str:
+    """Write a height and width in px as width × height."""
+    height, width = size
+    return f"{width} × {height} px"
+
+
+def format_size_setting(size: tuple[int, int]) -> str:
+    """Write a height and width as the value of `data.image_size`."""
+    height, width = size
+    return str(height) if height == width else f"[{height}, {width}]"
+
+
 def shorten(text: str, width: int) -> str:
     """Leave out the end of a text that is wider than `width` columns of a terminal."""
     from rich.cells import cell_len, set_cell_size

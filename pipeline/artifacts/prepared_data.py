@@ -68,6 +68,17 @@ class Split:
     masks: Masks
     ids: tuple[str, ...]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images, px."""
+        height, width = self.images.shape[1:3]
+        return height, width
+
+    @property
+    def num_channels(self) -> int:
+        """Number of channels of the images."""
+        return int(self.images.shape[3])
+
     def __len__(self) -> int:
         return len(self.ids)
 

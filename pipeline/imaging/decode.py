@@ -20,7 +20,7 @@ from .extra_bands import (
     has_extra_band,
     is_invisible,
 )
-from .resize import Resize, compute_inner_size, fit_image, pad_image
+from .resize import Resizing
 from .tiff import MAX_PAGES, HeaderReader, count_tiff_channels, describe_channels, read_channels
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -55,21 +55,21 @@ def read_image(content: bytes, channels: int | None = None) -> NDArray[Any]:
     return np.asarray(_read(content, channels))
 
 
-def read_fitted(content: bytes, channels: int | None, size: int, resize: Resize) -> tuple[NDArray[Any], int, int]:
-    """Do what `read_image` and then `fit_image` do, without an array of the whole image in between.
+def read_fitted(content: bytes, channels: int | None, resizing: Resizing) -> tuple[NDArray[Any], int, int]:
+    """Do what `read_image` and then `Resizing.fit_image` do, without an array of the whole image in between.
 
     Returns:
-        The image at size x size px, and the height and width of the file in px.
+        The prepared image, and the height and width of the file in px.
 
     Raises:
         ImageError: See `read_image`.
     """
     image = _read(content, channels)
     if not isinstance(image, Image.Image):
-        return fit_image(image, size, resize), *image.shape[:2]
-    height, width = compute_inner_size((image.height, image.width), size, resize)
+        return resizing.fit_image(image), *image.shape[:2]
+    height, width = resizing.compute_inner_size((image.height, image.width))
     inner = image.resize((width, height), Image.Resampling.LANCZOS)
-    return pad_image(np.asarray(inner), size), image.height, image.width
+    return resizing.pad_image(np.asarray(inner)), image.height, image.width
 
 
 def read_for_network(content: bytes, channels: int, bits: int) -> NDArray[Any]:

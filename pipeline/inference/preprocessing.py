@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging.decode import read_for_network, to_gray
-from ..imaging.resize import Resize, fit_image, locate_inner
+from ..imaging.resize import Resize, Resizing
 
 STRIP_ROWS = 256  # enlarged at once: at full size, the probabilities of a hundred classes could fill the memory
 
@@ -21,15 +21,20 @@ Probs = NDArray[np.float32]
 class Preprocessing:
     """How images were prepared for a network."""
 
-    size: int  # px, side of the square
-    resize: Resize
+    resizing: Resizing
     channels: int
     bits: int  # per channel, 8 or 16
 
     @classmethod
     def from_images(cls, images: NDArray[Any], resize: Resize) -> Preprocessing:
-        """Derive the preprocessing from prepared images (N x size x size x C)."""
-        return cls(images.shape[1], resize, images.shape[-1], 8 * images.dtype.itemsize)
+        """Derive the preprocessing from prepared images, N x H x W x C."""
+        return cls(Resizing(images.shape[1:3], resize), images.shape[-1], 8 * images.dtype.itemsize)
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any]) -> Preprocessing:
+        """Create the preprocessing from what `dataclasses.asdict` returned, also after it was stored as JSON."""
+        resizing = description["resizing"]
+        return cls(**{**description, "resizing": Resizing(tuple(resizing["size"]), resizing["mode"])})
 
     def read_image(self, content: bytes) -> NDArray[Any]:
         """Decode a file to H x W x C: gray or RGB if the network knows one of them, else all channels.
@@ -40,7 +45,7 @@ class Preprocessing:
         return read_for_network(content, self.channels, self.bits)
 
     def create_input(self, image: NDArray[Any]) -> NDArray[Any]:
-        """Convert an image (H x W x C, from `read_image`) to the network's input: size x size x channels.
+        """Convert an image (H x W x C, from `read_image`) to the network's input, H x W x channels.
 
         16-bit gray and 8-bit colors are converted into each other by their full ranges: 65535 is 255.
         """
@@ -50,20 +55,16 @@ class Preprocessing:
             image = np.repeat(to_gray(image), self.channels, axis=-1)
         if image.dtype == np.uint8 and self.bits == 16:
             image = image.astype(np.uint16) * 257
-        return fit_image(image, self.size, self.resize)
-
-    def crop_padding(self, square: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-        """Cut out of a square (size x size, ...) what shows an image of `shape` (H x W, ...)."""
-        return square[locate_inner(shape, self.size, self.resize)]
+        return self.resizing.fit_image(image)
 
     def restore_probs(self, probs: Probs, shape: tuple[int, ...]) -> Iterator[tuple[slice, Probs]]:
-        """Interpolate probabilities (classes x size x size) to an image's `shape` (H x W, ...), in strips from the top.
+        """Interpolate probabilities, classes x H x W of the input, to an image's `shape` in strips from the top.
 
         Yields:
             Rows of the image, and classes x rows x W.
         """
         height, width = shape[:2]
-        inner = probs[:, *locate_inner(shape, self.size, self.resize)]
+        inner = probs[:, *self.resizing.locate_inner(shape)]
         wide = _interpolate(inner, np.arange(width), width, axis=2)
         for start in range(0, height, STRIP_ROWS):
             rows = np.arange(start, min(start + STRIP_ROWS, height))

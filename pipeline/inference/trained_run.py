@@ -62,7 +62,7 @@ class TrainedRun:
         )
 
     def predict_probs(self, inputs: Sequence[NDArray[Any]]) -> Probs:
-        """Predict class probabilities, N x classes x size x size, of network inputs, size x size x channels each."""
+        """Predict class probabilities, N x classes x H x W, of network inputs, H x W x channels each."""
         batches = predict_batches(self.network, _create_split(inputs), self.record.precision)
         probs: Probs = torch.cat([log_probs.exp().cpu() for log_probs, _ in batches]).numpy()
         return probs
@@ -72,7 +72,7 @@ class TrainedRun:
         return predict_split(self.network, split, len(self.data.classes), self.record.precision)
 
     def predict_image(self, network_input: NDArray[Any], truth: NDArray[np.uint8] | None) -> Prediction:
-        """Predict a network input and compare it with its ground truth (size x size), if there is any."""
+        """Predict a network input and compare it with its ground truth, H x W, if there is any."""
         return self.predict_split(_create_split([network_input], truth))
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from pipeline.artifacts.prepared_data import SPLITS, SegmentationClass
 from pipeline.errors import PipelineError
+from pipeline.imaging.resize import Resizing
 from pipeline.init.orientation import guess_orientation
 from pipeline.params import Cell, validate
 from pipeline.params.data.image_data import CocoData, FolderData, ImageMaskData, OxfordPetsData
@@ -136,19 +137,19 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
         notices += reasons
 
     pairs = list(collection.pairs.values())
-    ceilings = measure_size_ceilings(pairs, collection, data.image_size, data.resize)
-    size = usual = _choose_size(ceilings, data.image_size)
-    effects = measure_size_effects(pairs, collection, usual, data.resize)
+    ceilings = measure_size_ceilings(pairs, collection, Resizing(data.size, data.resize))
+    size = usual = _choose_size(ceilings, max(data.size))
+    effects = measure_size_effects(pairs, collection, Resizing((usual, usual), data.resize))
     if effects.sufficient is not None:
-        size = max(usual, min(effects.sufficient, MAX_SIZE_FOR_OBJECTS))
+        size = max(usual, min(max(effects.sufficient), MAX_SIZE_FOR_OBJECTS))
     if effects.is_lossy:
         notices.append(effects.sentence() + ("" if size == usual else f" The section has {size} px."))
     section["image_size"] = size
     if ceilings.sizes:
-        ceiling = ceilings.at(size)
+        ceiling = ceilings.at((size, size))
         remarks["image_size"] += f"; IoU at most {ceiling.lowest:.3f} for {ceiling.worst}"
         if not ceiling.is_good:
-            notices.append(ceilings.sentence(size))
+            notices.append(ceilings.sentence((size, size)))
     notices += describe_rare_classes(ceilings.pixel_shares, collection.classes)
     # Without usable pairs, the estimate is kept.
     training = _count_training(validate_section(section), collection) or suggestion.training
@@ -159,10 +160,10 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
 
 def _choose_size(ceilings: SizeCeilings, smallest: int) -> int:
     """Choose the smallest affordable size that is good, or the one with the highest IoU of its lowest class."""
-    affordable = [ceiling for ceiling in ceilings.sizes if ceiling.size <= max(MAX_SIZE, smallest)]
+    affordable = [ceiling for ceiling in ceilings.sizes if max(ceiling.size) <= max(MAX_SIZE, smallest)]
     good = [ceiling for ceiling in affordable if ceiling.is_good]
     best = max(affordable, key=lambda ceiling: ceiling.lowest, default=None)
-    return good[0].size if good else best.size if best else smallest
+    return max(good[0].size) if good else max(best.size) if best else smallest
 
 
 def _count_training(data: ImageMaskData, collection: PairCollection) -> int:

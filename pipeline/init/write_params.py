@@ -45,7 +45,7 @@ _COLUMN = 26  # of comments, unless the line is longer
 _COMMENTS = {
     "source": "docs/reference/parameters.md has each source's keys",
     "path": "of the folder",
-    "resize": "stretch: stretched to the square | letterbox: keeps the aspect, centered in the square",
+    "resize": "stretch: stretched to the size | letterbox: keeps the aspect, centered and padded",
     "channels": "empty: RGB, or one if all images are 16-bit gray | 1: gray | the number of channels of TIFFs",
     "annotations": "COCO instances, relative to the folder",
     "classes": "choose names and colors; foreground: the objects of interest",
@@ -166,10 +166,11 @@ def _describe_sizes(params: Params, suggestion: Suggestion) -> list[str]:
     columns: list[Column] = []
     cost = "The time of the grid is unknown: none of its networks could be run on a blank image."
     if time is not None:
-        columns.append(("s per step", lambda size: f"{time.step_seconds(size):.2g}"))
-        columns.append((f"grid of {time.runs}", lambda size: f"about {format_duration(time.seconds(size))}"))
+        columns.append(("s per step", lambda size: f"{time.step_seconds(size[0]):.2g}"))
+        columns.append((f"grid of {time.runs}", lambda size: f"about {format_duration(time.seconds(size[0]))}"))
         cost = time.summary()
-    lines = format_size_table(ceilings, suggestion.section["image_size"], columns)
+    size = suggestion.section["image_size"]
+    lines = format_size_table(ceilings, (size, size), columns)
     rule = [SIZE_RULE] if len(ceilings.sizes) > 1 else []
     return [*lines, *rule, cost]
 

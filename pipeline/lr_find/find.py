@@ -76,11 +76,12 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
     prepared = Project().prepared
     dataset, classes = prepared.open_split("train"), prepared.dataset.classes
     training = dataset.take(select_training_subset(len(dataset), cell.max_train_images))
-    size, channels = training.images.shape[2:]
-    check_batch(cell, cell.train.batch_size, size, channels, len(classes))  # images are drawn with replacement
+    num_channels = training.num_channels
+    # Images are drawn with replacement.
+    check_batch(cell, cell.train.batch_size, training.size, num_channels, len(classes))
     torch.manual_seed(cell.seed)
     precision = resolve_precision(cell.train.precision)
-    network = build_network(cell.model, channels, classes=len(classes))
+    network = build_network(cell.model, num_channels, classes=len(classes))
     device = select_device()
     network.to(device).to(memory_format=torch.channels_last).train()
     batches = BatchLoader(training, device)

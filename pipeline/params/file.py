@@ -100,12 +100,12 @@ def _variant_checks(params: Params, name: str) -> list[str]:
     if name not in params.grid.variant:
         return []
     mistakes = []
-    size, divisor = params.data.image_size, cell.model.size_multiple
-    if size % divisor:
-        below, above = size // divisor * divisor, (size // divisor + 1) * divisor
+    divisor = cell.model.size_multiple
+    if side := next((side for side in params.data.size if side % divisor), None):
+        below, above = side // divisor * divisor, (side // divisor + 1) * divisor
         sizes = f"{below} or {above}" if below else str(above)
         mistakes.append(
-            f"data.image_size: {size} px cannot be halved as often as variant '{name}' needs (multiples of {divisor}); "
+            f"data.image_size: {side} px cannot be halved as often as variant '{name}' needs (multiples of {divisor}); "
             f"set {sizes}{', or a smaller model.depth' if isinstance(cell.model, UNetModel) else ''}."
         )
     if isinstance(cell.model, KerasPetsModel) and cell.train.encoder_lr_factor != 1:

@@ -15,7 +15,7 @@ from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.run_config import read_run_config
 from pipeline.predict.outputs import ClassShares
-from pipeline.wording import escape_unprintable, pluralize, shorten
+from pipeline.wording import escape_unprintable, format_size, pluralize, shorten
 
 MAX_NAMED = 6  # classes
 SHOWN = 20  # images in a terminal
@@ -31,10 +31,9 @@ def describe_training_data(run: TrainedRun, project: Project) -> str:
     classes = ", ".join(names[:MAX_NAMED])
     if len(names) > MAX_NAMED:
         classes += f", +{len(names) - MAX_NAMED} more"
-    size = run.preprocessing.size
     return (
         f'{cell.name} was trained on "{run.data.title}": {pluralize(used, "image", "images")} of '
-        f"{size} x {size} px; classes: {classes}"
+        f"{format_size(run.preprocessing.resizing.size)}; classes: {classes}"
     )
 
 

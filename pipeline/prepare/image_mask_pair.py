@@ -19,7 +19,7 @@ from pipeline.imaging.instances import classify_instances
 from pipeline.imaging.mask_decoding import MAX_NUMBER, DecodedMask, Palette, decode_mask, keep_background, orient_mask
 from pipeline.imaging.mask_values import MaskEncoding
 from pipeline.imaging.metadata import UPRIGHT
-from pipeline.imaging.resize import Resize, pad_mask, resize_mask
+from pipeline.imaging.resize import Resizing
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.wording import join_names
 
@@ -64,7 +64,7 @@ class UndeclaredValuesError(Exception):
 class FittedMask:
     """A mask at the prepared size."""
 
-    classes: NDArray[np.uint8]  # size x size, class indices or IGNORE
+    classes: NDArray[np.uint8]  # H x W, class indices or IGNORE
     height: int  # px, of the original, as width
     width: int
     has_orientation: bool  # whether the mask file has an EXIF orientation, which was applied
@@ -91,16 +91,16 @@ class MaskReader(ABC):
         """
         return self._to_classes(self._decode(content).values)
 
-    def decode_fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
-        """Decode a mask and resize it as `fit_mask` does; raises the same as `decode`.
+    def decode_fitted(self, content: bytes, resizing: Resizing, orientation: int = UPRIGHT) -> FittedMask:
+        """Decode a mask and resize it as `Resizing.fit_mask` does; raises the same as `decode`.
 
         `orientation` is of the image whose stored pixels the mask covers; ignored if the mask file has its own.
         """
         mask = self._decode(content)
         values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)
-        classes = self._to_classes(resize_mask(values, size, resize))  # after resizing: fewer pixels to map
+        classes = self._to_classes(resizing.resize_mask(values))  # after resizing: fewer pixels to map
         height, width = values.shape
-        return FittedMask(pad_mask(classes, size, outside=IGNORE), height, width, mask.has_orientation, mask.palette)
+        return FittedMask(resizing.pad_mask(classes, outside=IGNORE), height, width, mask.has_orientation, mask.palette)
 
     @abstractmethod
     def _decode(self, content: bytes) -> DecodedMask:

@@ -6,6 +6,7 @@ Worker processes import this module, so it imports no parameters and no pipeline
 from __future__ import annotations
 
 import hashlib
+import math
 import multiprocessing
 import os
 import signal
@@ -24,7 +25,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.decode import read_fitted
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.metadata import UPRIGHT, ImageMetadata, fits_either_way
-from pipeline.imaging.resize import Resize
+from pipeline.imaging.resize import Resizing
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
 from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, UndeclaredValuesError, read_limited
@@ -51,15 +52,14 @@ class DecodeSettings:
     """How all pairs of a source are decoded."""
 
     folder: Path
-    image_size: int  # px
-    resize: Resize
+    resizing: Resizing
     channels: int | None
     masks: MaskReader
     mask_orientation: MaskOrientation | None = None
 
     def key(self, sha256: str) -> str:
         """Compute the cache key of a pair from the hash of its files and these settings."""
-        settings = (CACHE_VERSION, self.image_size, self.resize, self.channels, self.masks, self.mask_orientation)
+        settings = (CACHE_VERSION, self.resizing, self.channels, self.masks, self.mask_orientation)
         return hashlib.sha256(f"{sha256} {settings!r}".encode()).hexdigest()
 
 
@@ -122,12 +122,12 @@ def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPai
     orientation = UPRIGHT  # of the pixels that the mask covers
     # Image and mask are decoded independently, as far as possible, to find all issues.
     with _collect_issues(issues, pair, pair.image):
-        image, height, width = read_fitted(image_content, settings.channels, settings.image_size, settings.resize)
+        image, height, width = read_fitted(image_content, settings.channels, settings.resizing)
         stored = ImageMetadata.read(image_content)
         fingerprint = ImageFingerprint.of(image, image_sha256)
         orientation = stored.orientation if settings.mask_orientation == "stored" else UPRIGHT
     with _collect_issues(issues, pair, mask_name):
-        mask = settings.masks.decode_fitted(mask_content, settings.image_size, settings.resize, orientation)
+        mask = settings.masks.decode_fitted(mask_content, settings.resizing, orientation)
     if not issues:
         is_unknown = settings.mask_orientation is None and not mask.has_orientation
         if (mask.height, mask.width) != (height, width):
@@ -164,7 +164,7 @@ def _choose_num_workers(num_pairs: int) -> int:
 def _decode_in_parallel(
     pairs: Sequence[ImageMaskPair], settings: DecodeSettings, cache: DecodedPairCache, num_workers: int
 ) -> Iterator[DecodeResult]:
-    pair_bytes = settings.image_size**2 * (2 * (settings.channels or 3) + 1)  # at most
+    pair_bytes = math.prod(settings.resizing.size) * (2 * (settings.channels or 3) + 1)  # at most
     batch_size = max(1, min(_BATCH_PAIRS, _BATCH_BYTES // pair_bytes))
     rest = iter(pairs)
     pending: deque[Future[list[DecodeResult]]] = deque()

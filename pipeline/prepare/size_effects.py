@@ -17,14 +17,23 @@ from rich.cells import cell_len
 from scipy import ndimage
 
 from pipeline.imaging import IGNORE
-from pipeline.imaging.resize import Resize, fit_mask, locate_inner, restore_mask
+from pipeline.imaging.resize import Resizing
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks
-from pipeline.wording import align_columns, escape_unprintable, join_names, pluralize, shorten
+from pipeline.wording import (
+    align_columns,
+    escape_unprintable,
+    format_size,
+    format_size_setting,
+    join_names,
+    pluralize,
+    shorten,
+)
 
 # Masks that are examined, and their pixels, for lost objects and for the IoU; some seconds in all.
 MAX_MASKS, MAX_PIXELS, MAX_PIXELS_FOR_IOU = 100, 100_000_000, 40_000_000
-SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)  # px; all multiples of 32
+MULTIPLE = 32  # px, of sizes that suit every network
+SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)  # px, of the longer side
 MAX_LOST = 0.05  # share of a class's objects that may vanish before it is reported
 MAX_AREA_CHANGE = 0.2  # of a class's share of the pixels
 # A size that costs at most a tenth usually costs less than the network's own errors.
@@ -34,7 +43,8 @@ MAX_WIDTH = 80  # columns
 MIN_ROWS = 3  # for comparison, also where the first size is good
 TITLE = "IoU that a perfect prediction reaches, resized back to the masks' own size:"
 
-Column = tuple[str, Callable[[int], str]]  # heading, and entry by size
+Size = tuple[int, int]  # px, height and width of the prepared images
+Column = tuple[str, Callable[[Size], str]]  # heading, and entry by size
 
 
 @dataclass(frozen=True)
@@ -60,10 +70,10 @@ class ClassEffect:
 class SizeEffects:
     """The effects of a size on the foreground classes."""
 
-    size: int  # of the prepared images, px
+    size: Size
     masks: int  # how many were examined
     classes: tuple[ClassEffect, ...]  # those that occur
-    sufficient: int | None  # the smallest size of `SIZES` that keeps them; None if none does, or `size` does
+    sufficient: Size | None  # the smallest size of `SIZES` that keeps them; None if none does, or `size` does
 
     @property
     def is_lossy(self) -> bool:
@@ -74,19 +84,17 @@ class SizeEffects:
         """Report the loss, and the size that avoids it."""
         lossy = [str(effect) for effect in self.classes if effect.is_lossy]
         none = f"no image_size up to {SIZES[-1]} keeps them, smaller tiles of the images would"
-        remedy = f"data.image_size: {self.sufficient} keeps them" if self.sufficient else none
+        remedy = f"data.image_size: {format_size_setting(self.sufficient)} keeps them" if self.sufficient else none
         examined = pluralize(self.masks, "mask was", "masks were")
-        return f"At {self.size} px {join_names(lossy)} ({examined} examined); {remedy}."
+        return f"At {format_size(self.size)} {join_names(lossy)} ({examined} examined); {remedy}."
 
 
-def measure_size_effects(
-    pairs: Sequence[ImageMaskPair], collection: PairCollection, size: int, resize: Resize
-) -> SizeEffects:
-    """Compare a sample of the pairs' masks at their own size with the same masks at the prepared size, px."""
-    sizes = [size, *(larger for larger in SIZES if larger > size)]
+def measure_size_effects(pairs: Sequence[ImageMaskPair], collection: PairCollection, resizing: Resizing) -> SizeEffects:
+    """Compare a sample of the pairs' masks at their own size with the same masks at the prepared size."""
+    tried = _enlarge(resizing)
     # By class, and by size and class; before and after are sums of a class's shares of the pixels.
     objects, before = np.zeros(256, np.int64), np.zeros(256)
-    kept, after = np.zeros((len(sizes), 256), np.int64), np.zeros((len(sizes), 256))
+    kept, after = np.zeros((len(tried), 256), np.int64), np.zeros((len(tried), 256))
     masks = longest = 0
     for mask in sample_masks(pairs, collection, MAX_MASKS, MAX_PIXELS):
         masks, longest = masks + 1, max(longest, *mask.shape)
@@ -98,9 +106,9 @@ def measure_size_effects(
             share, image = pixels[index] / mask.size, Image.fromarray(regions)
             objects[index] += number
             before[index] += share
-            for place, tried in enumerate(sizes):
-                is_enlarged = tried >= max(mask.shape) + 32  # never proposed, and nothing is lost
-                counted = (number, share) if is_enlarged else _count_kept(image, number, tried, resize)
+            for place, larger in enumerate(tried):
+                is_enlarged = min(larger.size) >= max(mask.shape) + MULTIPLE  # never proposed, and nothing is lost
+                counted = (number, share) if is_enlarged else _count_kept(image, number, larger)
                 kept[place, index] += counted[0]
                 after[place, index] += counted[1]
 
@@ -110,19 +118,32 @@ def measure_size_effects(
             for i, one in enumerate(collection.classes)
             if objects[i]
         )
-        for place in range(len(sizes))
+        for place in range(len(tried))
     ]
     is_lossy = [any(effect.is_lossy for effect in of_size) for of_size in effects]
-    larger = zip(sizes[1:], is_lossy[1:], strict=True)
-    lossless = (tried for tried, loses in larger if not loses and tried < longest + 32)
-    return SizeEffects(size, masks, effects[0], next(lossless, None) if is_lossy[0] else None)
+    lossless = (
+        larger.size
+        for larger, loses in zip(tried[1:], is_lossy[1:], strict=True)
+        if not loses and max(larger.size) < longest + MULTIPLE
+    )
+    return SizeEffects(resizing.size, masks, effects[0], next(lossless, None) if is_lossy[0] else None)
 
 
-def _count_kept(regions: Image.Image, number: int, size: int, resize: Resize) -> tuple[int, float]:
+def _enlarge(resizing: Resizing) -> list[Resizing]:
+    """Return the resizing and those to larger sizes of its proportions, whose longer sides are in `SIZES`."""
+    longest = max(resizing.size)
+    larger = []
+    for side in SIZES:
+        if side > longest:
+            height, width = (max(MULTIPLE, round(one * side / longest / MULTIPLE) * MULTIPLE) for one in resizing.size)
+            larger.append(Resizing((height, width), resizing.mode))
+    return [resizing, *larger]
+
+
+def _count_kept(regions: Image.Image, number: int, resizing: Resizing) -> tuple[int, float]:
     """Count the numbered regions with a pixel at the prepared size, and compute the share of their pixels."""
-    rows, columns = locate_inner((regions.height, regions.width), size, resize)
-    shape = (columns.stop - columns.start, rows.stop - rows.start)
-    small = np.asarray(regions.resize(shape, Image.Resampling.NEAREST))  # as `resize_mask`, copied once
+    height, width = resizing.compute_inner_size((regions.height, regions.width))
+    small = np.asarray(regions.resize((width, height), Image.Resampling.NEAREST))  # as `resize_mask`, copied once
     kept = int(np.count_nonzero(np.bincount(small.ravel(), minlength=number + 1)[1:]))
     return kept, int(np.count_nonzero(small)) / small.size
 
@@ -131,7 +152,7 @@ def _count_kept(regions: Image.Image, number: int, size: int, resize: Resize) ->
 class SizeCeiling:
     """The highest IoU of each class at a size."""
 
-    size: int  # of the prepared images, px
+    size: Size
     iou: Mapping[str, float]  # pooled over the masks; classes that occur, in the order of their indices
 
     @property
@@ -170,64 +191,67 @@ class SizeCeilings:
         """The smallest size that is good; None if none is."""
         return next((ceiling for ceiling in self.sizes if ceiling.is_good), None)
 
-    def at(self, size: int) -> SizeCeiling:
+    def at(self, size: Size) -> SizeCeiling:
         """Look up a size; larger ones than were tried have the last one's ceiling."""
-        return next((ceiling for ceiling in self.sizes if ceiling.size >= size), self.sizes[-1])
+        return next((ceiling for ceiling in self.sizes if max(ceiling.size) >= max(size)), self.sizes[-1])
 
     def remedy(self) -> str:
         """Name the size that is good, or say that none is."""
         if better := self.sufficient:
-            return f"data.image_size: {better.size} gives every class {GOOD_IOU} or more"
-        largest = self.sizes[-1].size
+            return f"data.image_size: {format_size_setting(better.size)} gives every class {GOOD_IOU} or more"
+        largest = format_size_setting(self.sizes[-1].size)
         return f"no image_size up to {largest} gives every class {GOOD_IOU}, smaller tiles of the images would"
 
-    def sentence(self, size: int) -> str:
+    def sentence(self, size: Size) -> str:
         """Report the classes that a size limits, and the size that is good."""
         return (
-            f"At {size} px even perfect predictions, resized back to the masks' own size, have a low IoU: "
+            f"At {format_size(size)} even perfect predictions, resized back to the masks' own size, have a low IoU: "
             f"{self.at(size).list_classes(below=GOOD_IOU)} ({pluralize(self.masks, 'mask was', 'masks were')} "
             f"examined); {self.remedy()}."
         )
 
 
 def measure_size_ceilings(
-    pairs: Sequence[ImageMaskPair], collection: PairCollection, size: int, resize: Resize
+    pairs: Sequence[ImageMaskPair], collection: PairCollection, resizing: Resizing
 ) -> SizeCeilings:
     """Bring a sample of the pairs' masks to a size, and to larger ones, and back; compare them with the originals.
 
     Classes that are edges are left out: they are bands of doubt. A pixel that becomes ignored counts as missed.
     """
-    sizes = [size, *(larger for larger in SIZES if larger > size)]
-    same, either = np.zeros((2, len(sizes), 256), np.int64)
+    tried = _enlarge(resizing)
+    same, either = np.zeros((2, len(tried), 256), np.int64)
     pixels = np.zeros(256, np.int64)
-    masks = longest = 0
+    shapes: list[tuple[int, ...]] = []
     for mask in sample_masks(pairs, collection, MAX_MASKS, MAX_PIXELS_FOR_IOU):
-        masks, longest = masks + 1, max(longest, *mask.shape)
+        shapes.append(mask.shape)
         pixels += _count_pixels(mask)
-        for place, tried in enumerate(sizes):
-            counts = _compare(mask, tried, resize)
+        for place, one in enumerate(tried):
+            counts = _compare(mask, one)
             same[place] += counts[0]
             either[place] += counts[1]
     total = max(1, pixels[:IGNORE].sum())
     occurring = {one.name: index for index, one in enumerate(collection.classes) if pixels[index]}
     edges = {one.name for one in collection.classes if one.is_boundary}
     judged = {name: index for name, index in occurring.items() if name not in edges}
-    last = next((place for place, tried in enumerate(sizes) if tried >= longest), len(sizes) - 1)
+    lossless = (place for place, one in enumerate(tried) if all(map(one.enlarges, shapes)))
+    last = next(lossless, len(tried) - 1)
     ceilings = [
-        SizeCeiling(tried, {name: float(same[place, index] / either[place, index]) for name, index in judged.items()})
-        for place, tried in enumerate(sizes[: last + 1])
+        SizeCeiling(
+            one.size, {name: float(same[place, index] / either[place, index]) for name, index in judged.items()}
+        )
+        for place, one in enumerate(tried[: last + 1])
         if judged
     ]
     shares = {name: float(pixels[index] / total) for name, index in occurring.items()}
-    return SizeCeilings(masks, tuple(ceilings), shares)
+    return SizeCeilings(len(shapes), tuple(ceilings), shares)
 
 
-def _compare(mask: NDArray[np.uint8], size: int, resize: Resize) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _compare(mask: NDArray[np.uint8], resizing: Resizing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count by class the pixels on which a mask and its restored copy agree, and those that either of them gives it."""
     before = _count_pixels(mask)
-    if size >= max(mask.shape):  # each pixel has one of its own in the square
+    if resizing.enlarges(mask.shape):
         return before, before
-    restored = restore_mask(fit_mask(mask, size, resize, outside=IGNORE), mask.shape, resize)
+    restored = resizing.restore_mask(resizing.fit_mask(mask, outside=IGNORE), mask.shape)
     same = _count_pixels(mask, mask == restored)
     return same, before + _count_pixels(restored, mask != IGNORE) - same
 
@@ -238,7 +262,7 @@ def _count_pixels(mask: NDArray[np.uint8], where: NDArray[np.bool_] | None = Non
     return np.array(Image.fromarray(mask).histogram(chosen), np.int64)
 
 
-def format_size_table(ceilings: SizeCeilings, marked: int, columns: Sequence[Column] = ()) -> list[str]:
+def format_size_table(ceilings: SizeCeilings, marked: Size, columns: Sequence[Column] = ()) -> list[str]:
     """List the sizes up to the first good one, with a column per class; of many classes only the lowest.
 
     The row of the size `marked` begins with >. `columns` are added behind the classes.
@@ -246,10 +270,10 @@ def format_size_table(ceilings: SizeCeilings, marked: int, columns: Sequence[Col
     if not ceilings.sizes:
         return []
     good = ceilings.sufficient
-    last = max(good.size if good else ceilings.sizes[-1].size, marked)
-    rows = ceilings.sizes[: max(MIN_ROWS, sum(row.size <= last for row in ceilings.sizes))]
+    last = max(max(good.size if good else ceilings.sizes[-1].size), max(marked))
+    rows = ceilings.sizes[: max(MIN_ROWS, sum(max(row.size) <= last for row in ceilings.sizes))]
     ending = [[heading, *(entry(row.size) for row in rows)] for heading, entry in columns]
-    sizes = ["px", *(f"{row.size}" for row in rows)]
+    sizes = ["px", *(format_size_setting(row.size) for row in rows)]
     by_class = [[escape_unprintable(name), *(f"{row.iou[name]:.3f}" for row in rows)] for name in rows[0].iou]
     lines = align_columns([sizes, *by_class, *ending])
     if max(map(cell_len, lines)) > MAX_WIDTH - 2:

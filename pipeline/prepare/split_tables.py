@@ -11,6 +11,7 @@ from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.prepare.source import Sample, SampleWriter, SourceData
+from pipeline.wording import format_size
 
 
 class SplitTable:
@@ -22,7 +23,7 @@ class SplitTable:
         self.groups: set[tuple[str, str]] = set()  # factor and name
         self.pixels = np.zeros(len(classes), np.int64)  # evaluated pixels of each class
         self.images = np.zeros(len(classes), np.int64)  # images with pixels of each class
-        self.size = 0  # side of the prepared masks, px
+        self.size = (0, 0)  # height and width of the prepared masks, px
         self.without_foreground = 0  # samples with evaluated pixels, but no foreground
         self.without_pixels = 0  # samples whose pixels are all ignored
         self.ignored_for_foreground = 0  # samples with ignored pixels and background, but no foreground
@@ -33,7 +34,7 @@ class SplitTable:
     def add(self, sample: Sample) -> None:
         """Add a sample."""
         pixels = count_pixels(sample.mask, len(self._names))
-        self.size = sample.mask.shape[0]
+        self.size = sample.mask.shape
         self.pixels += pixels
         self.images += pixels > 0
         has_foreground, has_pixels = pixels[self._foreground].any(), pixels.any()
@@ -102,8 +103,8 @@ def _check_usable(data: SourceData, table: SplitTable) -> None:
         raise PipelineError(
             f"{origin.key}: class '{missing[0]}' occurs in none of the {len(table.rows)} masks of the split "
             f"'{table.split}', nor does any other but {present or 'ignored pixels'}; {needed}. "
-            f"{origin.remedy} Masks are counted at {table.size} px: objects that vanish at that size need a larger "
-            f"data.image_size."
+            f"{origin.remedy} Masks are counted at {format_size(table.size)}: objects that vanish at that size need a "
+            f"larger data.image_size."
         )
 
 

@@ -24,7 +24,7 @@ from pipeline.prepare.prepare_data import create_source
 from pipeline.prepare.size_effects import format_size_table
 from pipeline.prepare.source import SourceData
 from pipeline.prepare.split_tables import check_splits
-from pipeline.wording import escape_unprintable, join_names, pluralize
+from pipeline.wording import escape_unprintable, format_size, join_names, pluralize
 
 CONTACT_SHEET = CACHE / "near_duplicates.png"
 _MAX_REASONS = 10  # skipped files that are shown
@@ -68,11 +68,13 @@ class ValidationReport:
         effects, ceilings = self.data.size_effects, self.data.size_ceilings
         if effects is None or not effects.classes:
             return []
-        lines = [f"at {effects.size} px {join_names(effects.classes)}"]
+        lines = [f"at {format_size(effects.size)} {join_names(effects.classes)}"]
         if ceilings is None or not ceilings.sizes:
             return lines
         present = ceilings.sizes[0]
-        lines.append(f"at {present.size} px even perfect predictions have an IoU of: {present.list_classes()}")
+        lines.append(
+            f"at {format_size(present.size)} even perfect predictions have an IoU of: {present.list_classes()}"
+        )
         if not present.is_good:
             lines += [*format_size_table(ceilings, present.size), f"  > is the present size; {ceilings.remedy()}"]
         return lines

@@ -23,14 +23,15 @@ MIN_AGREEMENT = 0.98  # of the pixels; bfloat16 and float32 differ in a few per 
 
 
 def export_onnx(run: TrainedRun, target: Path) -> None:
-    """Write a network as ONNX: float32, images N x channels x size x size in 0..1 to probabilities, any N.
+    """Write a network as ONNX: float32, images N x channels x H x W in 0..1 to probabilities, any N.
 
     Raises:
         PipelineError: The network has an operation that cannot be exported.
     """
-    side, channels = run.preprocessing.size, run.preprocessing.channels
     network = nn.Sequential(run.network, nn.Softmax(dim=1)).to("cpu").eval()
-    example = torch.zeros(2, channels, side, side)  # a batch of one would be exported as a constant
+    example = torch.zeros(
+        2, run.preprocessing.channels, *run.preprocessing.resizing.size
+    )  # a batch of one would be exported as a constant
     try:
         with _silence_exporter():
             program = torch.onnx.export(

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -55,9 +56,9 @@ def package_model(run: TrainedRun, onnx: Path, examples: Split, target: Path) ->
         _copy_code(folder / PACKAGE)
         (folder / "model.py").write_text(_ENTRY, encoding="utf-8")
         description = {
-            "preprocessing": vars(run.preprocessing),
+            "preprocessing": asdict(run.preprocessing),
             "classes": [vars(item) for item in run.data.classes],
-            "batch_size": compute_batch_size(run.preprocessing.size, run.preprocessing.size),
+            "batch_size": compute_batch_size(*run.preprocessing.resizing.size),
         }
         (folder / "description.json").write_text(to_json(description), encoding="utf-8")
         with _importable(folder):

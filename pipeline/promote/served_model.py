@@ -41,7 +41,7 @@ class SegmentationModel(PythonModel):
 
         description = json.loads(Path(context.artifacts[DESCRIPTION]).read_text(encoding="utf-8"))
         self._class_names: list[str] = [item["name"] for item in description["classes"]]
-        self._preprocessing = Preprocessing(**description["preprocessing"])
+        self._preprocessing = Preprocessing.from_description(description["preprocessing"])
         self._batch_size: int = description["batch_size"]
         self._session = onnxruntime.InferenceSession(context.artifacts[NETWORK], providers=["CPUExecutionProvider"])
 
@@ -67,9 +67,9 @@ class SegmentationModel(PythonModel):
 
 
 def predict_probs(session: Any, inputs: Sequence[NDArray[Any]] | NDArray[Any], batch_size: int) -> Probs:
-    """Predict class probabilities, N x classes x size x size, with a session of ONNX Runtime.
+    """Predict class probabilities, N x classes x H x W, with a session of ONNX Runtime.
 
-    `inputs` are N network inputs, size x size x channels each, uint8 or uint16.
+    `inputs` are N network inputs, H x W x channels each, uint8 or uint16.
     """
     (name,) = (item.name for item in session.get_inputs())
     batches = []

@@ -50,17 +50,17 @@ class ReportContext:
         return {split: tuple(rows["id"]) for split, rows in self._samples.items()}
 
     def read_sample(self, split: str, row: int) -> tuple[ImageArray, Mask, Frame]:
-        """Read a sample's image and mask, with how its original was fitted into its square."""
+        """Read a sample's image and mask, with how its original was fitted into its prepared image."""
         prepared = self.project.prepared
         return prepared.read_image(split, row), prepared.read_mask(split, row), self.get_frame(split, row)
 
     def get_frame(self, split: str, row: int) -> Frame:
-        """Return how a sample's original was fitted into its square.
+        """Return how a sample's original was fitted into its prepared image.
 
         A composite is made at the prepared size, from a part of its originals.
         """
         if isinstance(self._data, CompositesData) and (split != "test" or self._data.external_test is None):
-            return Frame(1, 1, self._data.resize)
+            return Frame(*self._data.size, self._data.resize)
         original = self._samples[split].iloc[row]
         return Frame(int(original["height"]), int(original["width"]), self._data.resize)
 

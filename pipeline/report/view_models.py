@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import PipelineError
-from pipeline.imaging.resize import Resize, locate_inner
+from pipeline.imaging.resize import Resize, Resizing
 
 Mask = npt.NDArray[np.uint8]  # H x W, class indices or IGNORE
 ImageArray = npt.NDArray[np.uint8 | np.uint16]  # H x W x C
@@ -75,7 +75,7 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Frame:
-    """How an original was fitted into its prepared square, and how large it is shown."""
+    """How an original was fitted into its prepared image, and how large it is shown."""
 
     height: int  # px, of the original, as width
     width: int
@@ -88,5 +88,6 @@ class Frame:
         return self.width / self.height
 
     def crop(self, values: Pixels) -> Pixels:
-        """Remove the padding of an image or a mask (H x W or H x W x C, prepared, H = W)."""
-        return cast("Pixels", values[locate_inner((self.height, self.width), values.shape[0], self.resize)])
+        """Remove the padding of an image or a mask (H x W or H x W x C, prepared)."""
+        resizing = Resizing(values.shape[:2], self.resize)
+        return cast("Pixels", values[resizing.locate_inner((self.height, self.width))])

@@ -17,7 +17,7 @@ from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import DecodedMask, decode_mask, orient_mask
 from pipeline.imaging.mask_values import MaskEncoding
 from pipeline.imaging.metadata import fits_either_way, read_orientation
-from pipeline.imaging.resize import fit_image, fit_mask, locate_inner
+from pipeline.imaging.resize import Resizing
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import ShowcaseImage
 from pipeline.params.data.image_data import MaskOrientation
@@ -33,17 +33,17 @@ MAX_SIDE = 576  # px, of an image in the report
 class DecodedImage:
     """An image of `report.showcase` that may have a mask."""
 
-    network_input: NDArray[Any]  # size x size x C
-    truth: NDArray[np.uint8] | None  # size x size, class index or IGNORE; None without a mask
+    network_input: NDArray[Any]  # H x W x C
+    truth: NDArray[np.uint8] | None  # H x W of the input, class index or IGNORE; None without a mask
     shape: tuple[int, ...]  # H x W x C, of the file
     shown: NDArray[Any]  # H x W x C, the image with its longer side at most MAX_SIDE
     preprocessing: Preprocessing
 
     def restore_proportions(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Resize a mask (size x size) to the image's proportions; its longer side stays `size`."""
+        """Crop a mask of the input's size to the image, in the image's proportions; its longer side stays the same."""
         longest = max(self.shown.shape[:2])
-        height, width = (max(1, round(side * len(mask) / longest)) for side in self.shown.shape[:2])
-        inner = Image.fromarray(self.preprocessing.crop_padding(mask, self.shape))
+        height, width = (max(1, round(side * max(mask.shape) / longest)) for side in self.shown.shape[:2])
+        inner = Image.fromarray(mask[self.preprocessing.resizing.locate_inner(self.shape)])
         return np.asarray(inner.resize((width, height), Image.Resampling.NEAREST), dtype=np.uint8)
 
 
@@ -64,16 +64,15 @@ def read_showcase_image(
     if entry.mask is not None:
         orientation = _read(folder / entry.file, read_orientation)
         mask = _read_mask(folder / entry.mask, image.shape[:2], encoding, orientation, mask_orientation)
-        truth = fit_mask(mask, preprocessing.size, preprocessing.resize, outside=IGNORE)
+        truth = preprocessing.resizing.fit_mask(mask, outside=IGNORE)
     return DecodedImage(preprocessing.create_input(image), truth, image.shape, _shrink(image), preprocessing)
 
 
 def _shrink(image: NDArray[Any]) -> NDArray[Any]:
     if max(image.shape[:2]) <= MAX_SIDE:
         return image
-    return np.ascontiguousarray(
-        fit_image(image, MAX_SIDE, "letterbox")[locate_inner(image.shape, MAX_SIDE, "letterbox")]
-    )
+    resizing = Resizing((MAX_SIDE, MAX_SIDE), "letterbox")
+    return np.ascontiguousarray(resizing.fit_image(image)[resizing.locate_inner(image.shape)])
 
 
 def _read_mask(

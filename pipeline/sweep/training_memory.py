@@ -122,7 +122,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     torch.set_num_threads(cell.train.num_threads)
 
     def blank(count: int) -> Split:
-        shape = (count, data.size, data.size)
+        shape = (count, *data.size)
         images = np.broadcast_to(np.zeros((), data.dtype), (*shape, data.channels))
         return Split(images, np.broadcast_to(np.uint8(0), shape), tuple(map(str, range(count))))
 
@@ -136,7 +136,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
         copy.images.fill(1)  # memory counts once it is written
         copy.masks.fill(1)
     training = blank(min(used, STEPS * cell.train.batch_size))
-    watched = EvalSplits(blank(1), blank(min(data.validation, compute_batch_size(data.size, data.size))), blank(1))
+    watched = EvalSplits(blank(1), blank(min(data.validation, compute_batch_size(*data.size))), blank(1))
     try:
         network = build_network(cell.model, data.channels, data.classes).to(select_device())
         settings = cell.train.model_copy(update={"epochs": 1})

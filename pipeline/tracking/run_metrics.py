@@ -82,7 +82,7 @@ class DataSummary:
     title: str
     source: str
     fingerprint: str
-    image_size: int  # pixels
+    image_size: int | list[int]  # px; height and width unless they are equal, as `data.image_size`
     counts: Mapping[str, int]  # images by split
 
     @classmethod
@@ -92,11 +92,13 @@ class DataSummary:
         data = prepared.dataset
         splits = {split: prepared.open_split(split) for split in SPLITS if (prepared.path / split).is_dir()}
         counts = {split: len(found) for split, found in splits.items()}
-        return cls(data.title, data.source, data.fingerprint, splits["train"].images.shape[1], counts)
+        height, width = splits["train"].images.shape[1:3]
+        image_size = height if height == width else [height, width]
+        return cls(data.title, data.source, data.fingerprint, image_size, counts)
 
-    def parameters(self, max_train_images: int | None) -> dict[str, int]:
+    def parameters(self, max_train_images: int | None) -> dict[str, int | list[int]]:
         """Return the sizes as parameters of a run; `max_train_images` is None if the run uses all images."""
-        parameters = {"data.image_size": self.image_size}
+        parameters: dict[str, int | list[int]] = {"data.image_size": self.image_size}
         for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
             if split in self.counts:
                 parameters[f"data.num_{name}_images"] = self.counts[split]

@@ -63,11 +63,10 @@ def train_cell(
     project = project or Project()
     data = project.prepared.dataset
     training, eval_splits, compared = _select_splits(cell, project.prepared)
-    size, channels = training.images.shape[2:]
-    check_batch(cell, len(training), size, channels, len(data.classes))
+    check_batch(cell, len(training), training.size, training.num_channels, len(data.classes))
     _seed_everything(cell.seed)  # after the check, which may run a user's code
     precision = resolve_precision(cell.train.precision)
-    network = build_network(cell.model, channels, classes=len(data.classes))
+    network = build_network(cell.model, training.num_channels, classes=len(data.classes))
     network.to(select_device())
     key = compute_run_key(cell, data.fingerprint, precision)
     parameters = cell.model_dump(mode="json")

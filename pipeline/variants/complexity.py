@@ -27,17 +27,19 @@ class Complexity:
     training_bytes: int  # weights, gradients, optimizer state, and saved activations
 
 
-def measure_complexity(network: nn.Module, channels: int, size: int, batch: int, precision: Precision) -> Complexity:
-    """Run a blank image (channels x size x size), then a blank batch as in training; the network is changed."""
+def measure_complexity(
+    network: nn.Module, channels: int, size: tuple[int, int], batch: int, precision: Precision
+) -> Complexity:
+    """Run a blank image of this height and width, then a blank batch as in training; the network is changed."""
     parameters = count_trainable_parameters(network)
     state = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     trained = sum(weight.nbytes for weight in network.parameters() if weight.requires_grad)
     return Complexity(
         parameters=parameters,
-        multiply_accumulates=_count_multiply_accumulates(network, torch.zeros(1, channels, size, size)),
+        multiply_accumulates=_count_multiply_accumulates(network, torch.zeros(1, channels, *size)),
         training_bytes=state
         + NUMBERS_PER_PARAMETER * trained
-        + _measure_saved_activations(network, torch.zeros(batch, channels, size, size), precision),
+        + _measure_saved_activations(network, torch.zeros(batch, channels, *size), precision),
     )
 
 

@@ -20,7 +20,7 @@ DEFAULT_IMAGES = 64  # per split, before preparation: enough for a batch
 class DataShape:
     """Size and number of the prepared images."""
 
-    size: int  # px, height and width
+    size: tuple[int, int]  # px, height and width
     channels: int
     classes: int
     train: int  # images in the training split
@@ -34,7 +34,7 @@ def describe_data(params: Params, project: Project) -> DataShape:
     if prepared.exists() and _is_current(prepared, data):
         train, validation = prepared.open_split("train"), prepared.open_split("validation")
         return DataShape(
-            size=data.image_size,
+            size=data.size,
             channels=train.images.shape[-1],
             classes=len(prepared.dataset.classes),
             train=len(train),
@@ -48,11 +48,11 @@ def describe_data(params: Params, project: Project) -> DataShape:
     )
     channels = (data.channels or RGB) if isinstance(data, ImageMaskData) else RGB
     classes = len(data.classes) if isinstance(data, FolderData | CocoData) else PET_CLASSES
-    return DataShape(data.image_size, channels, classes, *counts)
+    return DataShape(data.size, channels, classes, *counts)
 
 
 def _is_current(prepared: PreparedData, data: Data) -> bool:
     """Return whether prepared data have the size and the classes of the parameters."""
     names = [item.name for item in prepared.dataset.classes]
     written = [item.name for item in data.classes] if isinstance(data, FolderData | CocoData) else names
-    return names == written and prepared.open_split("train").images.shape[1] == data.image_size
+    return names == written and prepared.open_split("train").images.shape[1:3] == data.size

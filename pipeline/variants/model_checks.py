@@ -8,6 +8,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.custom_code import custom_imports, describe_error, import_factory
 from pipeline.params.model import CustomModel, Model, SmpModel, has_weights
+from pipeline.wording import format_size
 
 MIN_BATCH = 2  # images; normalization layers of the built-in families accept any larger batch too
 
@@ -40,23 +41,23 @@ def _check_variant(params: Params, name: str) -> str | None:
                 import_factory(key, import_path)
     except PipelineError as error:
         return str(error)
-    return find_size_problem(cell.model, params.data.image_size)
+    return find_size_problem(cell.model, params.data.size)
 
 
-def find_size_problem(model: Model, size: int) -> str | None:
-    """Describe why a network does not accept images of `size` x `size` px; None if it does, or if that is unknown."""
-    if size % model.size_multiple:
-        return f"data.image_size: must be a multiple of {model.size_multiple} for this network, but is {size}."
+def find_size_problem(model: Model, size: tuple[int, int]) -> str | None:
+    """Describe why a network does not accept images of a height and width in px; None if it does or that is unknown."""
+    if side := next((side for side in size if side % model.size_multiple), None):
+        return f"data.image_size: must be a multiple of {model.size_multiple} for this network, but is {side}."
     if not isinstance(model, SmpModel):
         return None
-    if size < model.smallest_size:
-        return f"data.image_size: must be at least {model.smallest_size} for {model.architecture}, but is {size}."
+    if (side := min(size)) < model.smallest_size:
+        return f"data.image_size: must be at least {model.smallest_size} for {model.architecture}, but is {side}."
     if has_weights(model.encoder) and model.architecture != "DPT":
         return None  # a test tries each architecture with these, at its minimum size
     return _try_image(model, size)
 
 
-def _try_image(model: SmpModel, size: int) -> str | None:
+def _try_image(model: SmpModel, size: tuple[int, int]) -> str | None:
     import torch
 
     from pipeline.models.factory import build_network
@@ -67,20 +68,20 @@ def _try_image(model: SmpModel, size: int) -> str | None:
         except PipelineError as error:
             return str(error)
         try:
-            shape = tuple(network(torch.zeros(1, 3, size, size)).shape)
+            shape = tuple(network(torch.zeros(1, 3, *size)).shape)
         except Exception as error:  # encoders raise exceptions of many types
             problem = describe_error(error)
         else:
-            if shape == (1, 2, size, size):
+            if shape == (1, 2, *size):
                 return None
             problem = f"its logits have shape {shape}"
     return (
-        f"model.encoder: {model.architecture} with {model.encoder} cannot process images of {size} px: {problem}. "
-        "Choose another encoder or another data.image_size."
+        f"model.encoder: {model.architecture} with {model.encoder} cannot process images of {format_size(size)}: "
+        f"{problem}. Choose another encoder or another data.image_size."
     )
 
 
-def check_batch(cell: Cell, num_images: int, size: int, channels: int, classes: int) -> None:
+def check_batch(cell: Cell, num_images: int, size: tuple[int, int], channels: int, classes: int) -> None:
     """Try the smallest batch of a run in training mode.
 
     Normalization layers cannot be trained on a single value per channel, as after global pooling, or at the bottom of a
@@ -100,13 +101,13 @@ def check_batch(cell: Cell, num_images: int, size: int, channels: int, classes: 
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         network = build_network(cell.model, channels, classes).train()
         try:
-            network(torch.zeros(min(batch, MIN_BATCH), channels, size, size))
+            network(torch.zeros(min(batch, MIN_BATCH), channels, *size))
         except (Exception, SystemExit) as error:
             raise PipelineError(_describe_batch_problem(cell, num_images, size, error)) from error
 
 
-def _describe_batch_problem(cell: Cell, num_images: int, size: int, error: BaseException) -> str:
-    shape = f"{size} x {size} px"
+def _describe_batch_problem(cell: Cell, num_images: int, size: tuple[int, int], error: BaseException) -> str:
+    shape = format_size(size)
     where = f"variants.{cell.variant}: model:"
     if "Expected more than 1 value per channel" in str(error) and num_images < MIN_BATCH:
         return (

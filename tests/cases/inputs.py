@@ -409,7 +409,7 @@ CASES = {
         write_void_images, reported="In 4 of 24 masks all pixels are ignored", section={"ignore_value": IGNORE}
     ),
     "plain": Case(write_plain),
-    "tiny_objects": Case(write_tiny_objects, reported="at 384 px foreground keeps", section={"image_size": 384}),
+    "tiny_objects": Case(write_tiny_objects, reported="at 384 × 384 px foreground keeps", section={"image_size": 384}),
     "split_folders": Case(write_split_folders, reported="are named like splits"),
     "fundus": Case(
         write_fundus,

@@ -117,7 +117,8 @@ def test_init_of_thin_lines_suggests_an_affordable_size_and_reports_a_better_one
     write(map(draw_lines, range(4)))
     output = run_pipeline("init", "cells")
     size = load_params()["data"]["image_size"]
-    better = int(re.search(rf"At {size} px even perfect predictions.*: foreground 0\.\d+.*size: (\d+)", output)[1])
+    notice = rf"At {size} × {size} px even perfect predictions.*: foreground 0\.\d+.*size: (\d+)"
+    better = int(re.search(notice, output)[1])
     marked, table = read_size_table(output)
     assert (marked, max(table)) == ([size], better)
     assert float(table[better][1]) >= 0.9
@@ -140,7 +141,7 @@ def test_check_shows_the_iou_of_the_current_size_and_better_sizes(skip_grid_timi
     marked, table = read_size_table(output)
     assert marked == [128]
     assert float(proposed[128][1]) == pytest.approx(float(table[128][1]), abs=0.05)  # without the showcase
-    assert f"at 128 px even perfect predictions have an IoU of: foreground {table[128][1]}, background" in output
+    assert f"at 128 × 128 px even perfect predictions have an IoU of: foreground {table[128][1]}, background" in output
     assert f"data.image_size: {max(table)} gives every class 0.9 or more" in output
     path.write_text(re.sub(r"image_size: \d+", f"image_size: {max(table)}", path.read_text("utf-8")), "utf-8")
     output = run_pipeline("data", "check", "cells")

@@ -82,7 +82,7 @@ def test_predict_first_prints_the_training_data(predict: Callable[..., Result], 
     image_file = save(create_image(), tmp_path / "image.jpg")
     lines = predict(image_file).output.splitlines()
     title = "Cut-out animals over photographs"
-    expected = f'{TRAINED} was trained on "{title}": 12 images of 32 x 32 px; classes: animal, background, border'
+    expected = f'{TRAINED} was trained on "{title}": 12 images of 32 × 32 px; classes: animal, background, border'
     assert lines[0] == expected
     assert lines[1].startswith("Photographs differ from these composites")
     assert "pipeline init FOLDER" in lines[1]

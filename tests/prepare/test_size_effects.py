@@ -13,7 +13,7 @@ from scipy import ndimage
 from pipeline.artifacts.prepared_data import SPLITS, PreparedData, SegmentationClass
 from pipeline.imaging import IGNORE
 from pipeline.imaging.errors import ImageError
-from pipeline.imaging.resize import fit_mask
+from pipeline.imaging.resize import Resizing
 from pipeline.prepare import size_effects
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.size_effects import ClassEffect, SizeEffects, measure_size_effects
@@ -43,9 +43,11 @@ class ArrayMasks:
 
 
 def measure(masks, size, resize="stretch"):
+    """Measure the effects of a height and width, or of a square."""
+    size = size if isinstance(size, tuple) else (size, size)
     pairs = [ImageMaskPair(str(index), f"images/{index}.png", str(index)) for index in range(len(masks))]
     collection = PairCollection(Path(), "", "", CLASSES, {pair.id: pair for pair in pairs}, ArrayMasks(masks))
-    return measure_size_effects(pairs, collection, size, resize)
+    return measure_size_effects(pairs, collection, Resizing(size, resize))
 
 
 def draw_squares(side, corners, edge=4, value=1):
@@ -63,7 +65,7 @@ def count_objects(masks, size, resize):
             labels, num_objects = ndimage.label(mask == index, np.ones((3, 3)))
             objects, kept = counts.get(CLASSES[index].name, (0, 0))
             for label in range(1, num_objects + 1):
-                resized = fit_mask((labels == label).astype(np.uint8), size, resize, outside=IGNORE)
+                resized = Resizing(size, resize).fit_mask((labels == label).astype(np.uint8), outside=IGNORE)
                 kept += bool((resized == 1).any())
             counts[CLASSES[index].name] = (objects + num_objects, kept)
     return {name: count for name, count in counts.items() if count[0]}
@@ -77,7 +79,11 @@ def masks(draw):
     return values.astype(np.uint8)
 
 
-@given(st.lists(masks(), max_size=2), st.sampled_from([16, 32, 48]), st.sampled_from(["stretch", "letterbox"]))
+@given(
+    st.lists(masks(), max_size=2),
+    st.sampled_from([(16, 16), (32, 32), (48, 32)]),
+    st.sampled_from(["stretch", "letterbox"]),
+)
 def test_size_effects_count_objects_with_a_pixel_in_the_prepared_mask(arrays, size, resize):
     effects = measure(arrays, size, resize)
     assert {effect.name: (effect.objects, effect.kept) for effect in effects.classes} == count_objects(
@@ -107,10 +113,19 @@ def test_size_effects_suggest_the_smallest_sufficient_size():
     mask = draw_squares(512, corners)
     effects = measure([mask], 96)
     assert effects.is_lossy
-    smaller = [size for size in size_effects.SIZES if 96 <= size < effects.sufficient]
+    smaller = [size for size in size_effects.SIZES if 96 <= size < effects.sufficient[0]]
     assert all(measure([mask], size).is_lossy for size in smaller)
     assert not measure([mask], effects.sufficient).is_lossy
-    assert effects.sentence().endswith(f"data.image_size: {effects.sufficient} keeps them.")
+    assert effects.sentence().endswith(f"data.image_size: {effects.sufficient[0]} keeps them.")
+
+
+def test_size_effects_keep_the_proportions_of_the_size():
+    mask = draw_squares(512, [(y, x) for y in range(0, 500, 20) for x in range(0, 500, 20)])
+    effects = measure([mask], (64, 128), "letterbox")
+    height, width = effects.sufficient
+    assert abs(width - 2 * height) <= size_effects.MULTIPLE  # both are multiples of it
+    assert effects.sentence().startswith("At 128 × 64 px cell keeps ")
+    assert effects.sentence().endswith(f"data.image_size: [{height}, {width}] keeps them.")
 
 
 def test_size_effects_report_small_objects_of_one_class():
@@ -131,9 +146,9 @@ def test_size_effects_without_a_sufficient_size_suggest_none(monkeypatch):
 @pytest.mark.parametrize("mask", [np.zeros((40, 40), np.uint8), np.full((40, 40), IGNORE, np.uint8), None])
 def test_size_effects_without_objects_are_not_lossy(mask):
     effects = measure([mask], 32)
-    assert effects == SizeEffects(32, int(mask is not None), (), None)
+    assert effects == SizeEffects((32, 32), int(mask is not None), (), None)
     assert not effects.is_lossy
-    assert measure([], 32) == SizeEffects(32, 0, (), None)
+    assert measure([], 32) == SizeEffects((32, 32), 0, (), None)
 
 
 def test_size_effects_stop_at_the_pixel_limit(monkeypatch):
@@ -147,7 +162,7 @@ def test_size_effects_stop_at_the_pixel_limit(monkeypatch):
     monkeypatch.setattr(size_effects, "MAX_PIXELS", 4 * 64 * 64)
     pairs = [ImageMaskPair(str(index), "", str(index)) for index in range(40)]
     collection = PairCollection(Path(), "", "", CLASSES, {}, CountingMasks([draw_squares(64, [(3, 3)])] * 40))
-    effects = measure_size_effects(pairs, collection, 32, "stretch")
+    effects = measure_size_effects(pairs, collection, Resizing((32, 32), "stretch"))
     assert (effects.masks, effects.classes[0].objects) == (4, 4)
     assert len({index // 10 for index in decoded[:4]}) >= 3  # spread over all masks
 
@@ -173,9 +188,9 @@ def test_prepare_reports_objects_that_its_masks_lose(tmp_path, run):
         for mask in np.load(prepared / split / PreparedData.MASKS):
             kept += ndimage.label(mask == 0, np.ones((3, 3)))[1]  # index 0 is the class cell
     notice, iou_notice = (notice for notice in PreparedData(prepared).stats.notices if "px" in notice)
-    assert "At 32 px even perfect predictions" in iou_notice
+    assert "At 32 × 32 px even perfect predictions" in iou_notice
     assert len(read_samples(prepared)) == 9
-    assert f"At 32 px cell keeps {kept} of {8 * 64} objects" in notice
+    assert f"At 32 × 32 px cell keeps {kept} of {8 * 64} objects" in notice
 
 
 def test_prepare_refuses_a_size_at_which_all_objects_vanish(cells, get_prepare_error):
@@ -186,4 +201,4 @@ def test_prepare_refuses_a_size_at_which_all_objects_vanish(cells, get_prepare_e
         create_image(int(path.stem[4:]), mask.shape).save(cells / "images" / path.name)
     message = get_prepare_error(cells, image_size=32)
     assert "training needs two classes" in message
-    assert "Masks are counted at 32 px: objects that vanish at that size need a larger data.image_size." in message
+    assert "Masks are counted at 32 × 32 px: objects that vanish at that size need a larger data.image_size." in message

@@ -159,6 +159,6 @@ def test_describe_data_ignores_prepared_data_of_other_parameters(
     prepare(params, tmp_path / "data/prepared")
     assert describe_data(params, Project(tmp_path)).train == 16
     other = params.model_copy(update={"data": params.data.model_copy(update={"image_size": 64})})
-    assert describe_data(other, Project(tmp_path)).size == 64
+    assert describe_data(other, Project(tmp_path)).size == (64, 64)
     (tmp_path / "data/prepared/classes.json").rename(tmp_path / "classes.json")
     assert describe_data(other, Project(tmp_path)) == describe_data(other, Project(tmp_path / "nowhere"))

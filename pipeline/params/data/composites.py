@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.params.data.fields import ImageSize, Share, TrainImages, positive_range
+from pipeline.params.data.fields import ImageSize, Share, TrainImages, list_sides, positive_range
 from pipeline.params.data.image_data import ExternalTestFolder, Resize
 from pipeline.params.section import Section
 
@@ -51,7 +51,7 @@ class CompositesData(Section):
     path: str = Field(min_length=1)
     """Folder of the bundled images."""
     image_size: ImageSize
-    """Height and width of every prepared image in px; a multiple of 32 suits every network."""
+    """Side of every prepared image in px, or `[height, width]`; multiples of 32 suit every network."""
     samples: Samples
     """Number of composites per split."""
     composition: Composition = Composition()
@@ -62,6 +62,11 @@ class CompositesData(Section):
     """Seed of the split and the composites, never of a run."""
     max_train_images: TrainImages | None
     """Number of training images that a run uses; null: all."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the prepared images, px."""
+        return list_sides(self.image_size)
 
     @property
     def resize(self) -> Resize:

@@ -8,11 +8,20 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 TrainImages = Annotated[int, Field(ge=2)]
-ImageSize = Annotated[int, Field(ge=16, le=2048)]
+
+MIN_SIZE, MAX_SIZE = 16, 2048  # px, of a side of the prepared images
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _NAME = re.compile(r"\w[\w -]*")
 _QUOTES = ' in quotes, such as "#e69f00" (otherwise it is a comment in YAML)'
+
+
+def _check_image_size(value: object) -> object:
+    # One error for both types; a union of pydantic would give two.
+    sides = tuple(value) if isinstance(value, list | tuple) else (value, value)
+    if len(sides) != 2 or not all(type(side) is int and MIN_SIZE <= side <= MAX_SIZE for side in sides):
+        raise ValueError(f"must be a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}, or [height, width] of these")
+    return value
 
 
 def _check_color(value: object) -> object:
@@ -44,11 +53,21 @@ def _check_class_name(value: object) -> object:
     return value
 
 
+_Side = Annotated[int, Field(ge=MIN_SIZE, le=MAX_SIZE)]
+ImageSize = Annotated[
+    _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)], BeforeValidator(_check_image_size)
+]
 Color = Annotated[str, BeforeValidator(_check_color)]
 MaskValue = Annotated[int | str, BeforeValidator(_check_mask_value)]  # an int, or #rrggbb
 MaskValues = Annotated[int | str | list[int | str], BeforeValidator(_check_mask_values)]  # of one class
 ClassName = Annotated[str, BeforeValidator(_check_class_name)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def list_sides(size: int | list[int]) -> tuple[int, int]:
+    """Return the height and width of an `ImageSize`."""
+    height, width = size if isinstance(size, list) else (size, size)
+    return height, width
 
 
 def positive_range(largest: float) -> BeforeValidator:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.params.data.fields import ClassName, Color, ImageSize, MaskValues, Share, TrainImages
+from pipeline.params.data.fields import ClassName, Color, ImageSize, MaskValues, Share, TrainImages, list_sides
 from pipeline.params.section import Section
 
 Resize = Literal["stretch", "letterbox"]
@@ -126,7 +126,7 @@ class ImageMaskFolder(Section):
     path: str = Field(min_length=1)
     """Folder of the images."""
     resize: Resize
-    """`stretch`: to the square; `letterbox`: keeps the aspect ratio, centered."""
+    """`stretch`: to the prepared size; `letterbox`: keeps the aspect ratio, centered."""
     splits: SplitShares
     """Fractions or table of the splits."""
     on_invalid: OnInvalid = "error"
@@ -152,7 +152,7 @@ class ImageMaskData(ImageMaskFolder):
     """Images and masks for training."""
 
     image_size: ImageSize
-    """Height and width of every prepared image in px; a multiple of 32 suits every network."""
+    """Side of every prepared image in px, or `[height, width]`; multiples of 32 suit every network."""
     channels: Annotated[int, Field(ge=1, le=32)] | None = None
     """Number of channels; null: RGB, or 1 if all images are 16-bit gray."""
     showcase_ids: list[str] | None
@@ -161,6 +161,11 @@ class ImageMaskData(ImageMaskFolder):
     """Seed of the split, never of a run."""
     max_train_images: TrainImages | None
     """Number of training images that a run uses; null: all."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the prepared images, px."""
+        return list_sides(self.image_size)
 
 
 class FolderData(ImageMaskData):

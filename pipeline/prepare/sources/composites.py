@@ -99,7 +99,7 @@ class CompositeSource:
     def _compose_sample(self, split: str, index: int) -> Sample:
         rng = self._rng(split, _COMPOSITION, index)
         animal, background = (self._pick(split, kind, index, rng) for kind in FILES)
-        size, composition = self._data.image_size, self._data.composition
+        size, composition = self._data.size, self._data.composition
         scene = compositing.crop_background(background.image, size, rng, composition)
         # Two animals are two poses of the same one: intervals that resample groups need one animal group per sample.
         poses = [composition]
@@ -110,7 +110,7 @@ class CompositeSource:
         # A separate generator: lighting does not change positions.
         light = self._rng(split, _LIGHTING, index)
         if composition.blur:
-            scene = compositing.blur(scene, light.uniform(0, composition.blur) * size)
+            scene = compositing.blur(scene, light.uniform(0, composition.blur) * min(size))
         image, mask = compositing.compose(scene, layers, composition.border)
         if composition.color_jitter:
             image = compositing.tint(
@@ -132,15 +132,15 @@ class CompositeSource:
     def _compose_showcase(self) -> Sample:
         """Compose the showcase: the animal upright, large and unobstructed."""
         animal, background = self._showcase
-        size, source = self._data.image_size, background.image
-        side = min(source.size)
-        left, top = SHOWCASE_LEFT * (source.width - side), source.height - side
-        box = (left, top, left + side, top + side)
-        scene = np.asarray(source.resize((size, size), Image.Resampling.LANCZOS, box=box), np.float32) / 255
-        pose = compositing.resize_animal(animal.image, SHOWCASE_HEIGHT * size / animal.image.height)
-        place = (size - pose.width) // 2, round(SHOWCASE_GROUND * size) - pose.height
+        (height, width), source = self._data.size, background.image
+        crop_width, crop_height = compositing.fit_crop(source, (height, width))
+        left, top = SHOWCASE_LEFT * (source.width - crop_width), source.height - crop_height
+        box = (left, top, left + crop_width, top + crop_height)
+        scene = np.asarray(source.resize((width, height), Image.Resampling.LANCZOS, box=box), np.float32) / 255
+        pose = compositing.resize_animal(animal.image, SHOWCASE_HEIGHT * min(height, width) / animal.image.height)
+        place = (width - pose.width) // 2, round(SHOWCASE_GROUND * height) - pose.height
         image, mask = compositing.compose(
-            scene.astype(np.float32), [compositing.place(pose, size, *place)], self._data.composition.border
+            scene.astype(np.float32), [compositing.place(pose, (height, width), *place)], self._data.composition.border
         )
         return _build_sample(f"{SHOWCASE}-{animal.name}", animal, background, image, mask)
 

@@ -31,26 +31,35 @@ class Layer:
     alpha: Floats  # H x W
 
 
+def fit_crop(source: Image.Image, size: tuple[int, int]) -> tuple[float, float]:
+    """Compute the width and height of the largest part of an image that has the proportions of `size`, H x W."""
+    height, width = size
+    if source.width * height <= source.height * width:
+        return source.width, source.width * height / width
+    return source.height * width / height, source.height
+
+
 def crop_background(
-    source: Image.Image, size: int, rng: np.random.Generator, composition: Composition = DEFAULT_COMPOSITION
+    source: Image.Image, size: tuple[int, int], rng: np.random.Generator, composition: Composition = DEFAULT_COMPOSITION
 ) -> Floats:
-    """Crop a square from an RGB image, flip it randomly and vary its lighting: size x size x 3."""
-    side = rng.uniform(*composition.crop) * min(source.size)
-    left, top = rng.random() * (source.width - side), rng.random() * (source.height - side)
-    part = source.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+    """Crop a part of an RGB image, flip it randomly and vary its lighting: H x W x 3 of the `size`."""
+    share = rng.uniform(*composition.crop)
+    width, height = (share * side for side in fit_crop(source, size))
+    left, top = rng.random() * (source.width - width), rng.random() * (source.height - height)
+    part = source.resize(size[::-1], Image.Resampling.LANCZOS, box=(left, top, left + width, top + height))
     if rng.random() < 0.5:
         part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return vary_lighting(_floats(part), np.ones((size, size), np.float32), rng, 0.1)
+    return vary_lighting(_floats(part), np.ones(size, np.float32), rng, 0.1)
 
 
 def pose_animal(
-    animal: Image.Image, size: int, rng: np.random.Generator, composition: Composition = DEFAULT_COMPOSITION
+    animal: Image.Image, size: tuple[int, int], rng: np.random.Generator, composition: Composition = DEFAULT_COMPOSITION
 ) -> Layer:
     """Flip, rotate and scale an animal (mode RGBa), place it on the canvas and vary its lighting."""
     pose = animal.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else animal
     pose = pose.rotate(rng.uniform(-MAX_ROTATION, MAX_ROTATION), Image.Resampling.BICUBIC, expand=True)
     pose = pose.crop(pose.getchannel("a").getbbox())
-    pose = resize_animal(pose, rng.uniform(*composition.scale) * size / max(pose.size))
+    pose = resize_animal(pose, rng.uniform(*composition.scale) * min(size) / max(pose.size))
     where = rng.random((2, 2)).mean(axis=0)  # more often near the center
     alpha = np.asarray(pose.getchannel("a"), np.float32)
     # Parts may be outside the image, as long as enough of the animal is visible; of an animal larger than the image,
@@ -58,19 +67,19 @@ def pose_animal(
     for quarters in (4, 3, 2, 1, 0):
         overflow = composition.max_overflow * quarters / 4
         left, top = (
-            round(-overflow * side + share * (size - side + 2 * overflow * side))
-            for share, side in zip(where, pose.size, strict=True)
+            round(-overflow * side + share * (full - side + 2 * overflow * side))
+            for share, side, full in zip(where, pose.size, size[::-1], strict=True)
         )
-        inside = alpha[max(-top, 0) : size - top, max(-left, 0) : size - left]
+        inside = alpha[max(-top, 0) : size[0] - top, max(-left, 0) : size[1] - left]
         if inside.sum() >= composition.min_visible_fraction * alpha.sum():
             break
     layer = place(pose, size, left, top)
     return Layer(vary_lighting(layer.color, layer.alpha, rng, 0.15), layer.alpha)
 
 
-def place(animal: Image.Image, size: int, left: int, top: int) -> Layer:
-    """Place an animal (mode RGBa) on a canvas of size x size px; parts outside are cropped."""
-    canvas = Image.new("RGBa", (size, size))
+def place(animal: Image.Image, size: tuple[int, int], left: int, top: int) -> Layer:
+    """Place an animal (mode RGBa) on a canvas of this height and width, px; parts outside are cropped."""
+    canvas = Image.new("RGBa", size[::-1])
     canvas.paste(animal, (left, top))
     pixels = _floats(canvas)
     # Resampling may give premultiplied colors above their alpha.
@@ -104,7 +113,7 @@ def compose(
     """Compose layers over a background, the last one in front.
 
     Returns:
-        The image, size x size x 3, and its mask, size x size.
+        The image, H x W x 3, and its mask, H x W.
     """
     color, uncovered = background, np.ones(background.shape[:2], np.float32)
     for layer in layers:
@@ -120,13 +129,13 @@ def tint(image: NDArray[np.uint8], factors: NDArray[np.float64]) -> NDArray[np.u
 
 
 def draw_mask(animal: NDArray[np.bool_], border: float = DEFAULT_COMPOSITION.border) -> NDArray[np.uint8]:
-    """Draw the classes of a square image from the pixels that show an animal.
+    """Draw the classes of an image from the pixels that show an animal.
 
-    The border is a band around the contour. Its width is a share of the side, and at least one pixel. The edge of the
-    image is not a contour.
+    The border is a band around the contour. Its width is a share of the shorter side, and at least one pixel. The edge
+    of the image is not a contour.
     """
     # The contour is half a pixel closer to the center of a pixel than the next pixel beyond it.
-    reach = max(border * animal.shape[0] / 2 + 0.5, 1.01)
+    reach = max(border * min(animal.shape) / 2 + 0.5, 1.01)
     band = _dilate(animal, reach) & _dilate(~animal, reach)
     return np.where(band, BORDER, np.where(animal, ANIMAL, BACKGROUND)).astype(np.uint8)
 

@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.decode import read_fitted
 from pipeline.imaging.metadata import ImageMetadata
-from pipeline.imaging.resize import locate_inner
+from pipeline.imaging.resize import Resizing
 from pipeline.params.data.image_data import ImageMaskData
 from pipeline.prepare.data_issues import DataIssue, IssueKind, build_error
 from pipeline.prepare.dataset_stats import build_stats, describe_leaks
@@ -45,8 +45,9 @@ class ImageMaskSource:
         rows, pattern = collection.splits.rows or {}, None if collection.splits.error else data.splits.group_regex
         self._groups, without_group = find_groups(collection.pairs.values(), rows, pattern)
         self._issues = (*collection.issues, *without_group)  # of files that are not decoded
+        self._resizing = Resizing(data.size, data.resize)
         self._settings = DecodeSettings(
-            collection.folder, data.image_size, data.resize, data.channels, collection.masks, data.mask_orientation
+            collection.folder, self._resizing, data.channels, collection.masks, data.mask_orientation
         )
         ids = sorted(collection.pairs.keys() - {issue.id for issue in without_group})
         try:
@@ -77,12 +78,12 @@ class ImageMaskSource:
 
         Invalid pairs are not written. An image that is a near-duplicate of one in a split read earlier is invalid.
         """
-        collection, size, resize = self._collection, self._data.image_size, self._data.resize
+        collection = self._collection
         checks = _PairChecks(self._data, self._distinct)
         tables = tabulate_samples(self._decode_valid(splits, checks), collection.classes, write)
         pairs = [collection.pairs[name] for split in SPLITS if split in splits for name in self._assignment.ids[split]]
-        effects = measure_size_effects(pairs, collection, size, resize)
-        ceilings = measure_size_ceilings(pairs, collection, size, resize)
+        effects = measure_size_effects(pairs, collection, self._resizing)
+        ceilings = measure_size_ceilings(pairs, collection, self._resizing)
         issues = (*self._issues, *checks.issues)
         reasons = ((issue.id, issue.reason) for issue in issues)
         return SourceData(
@@ -107,7 +108,7 @@ class ImageMaskSource:
             if decoded is None:
                 continue
             group = self._groups.get(name)
-            inner = locate_inner((decoded.height, decoded.width), self._data.image_size, self._data.resize)
+            inner = self._resizing.locate_inner((decoded.height, decoded.width))
             sample = Sample(
                 id=name,
                 groups={} if group is None else {"group": group},
@@ -162,7 +163,7 @@ class ImageMaskSource:
     def _decode_image(self, name: str) -> NDArray[Any]:
         """Decode an image without its mask, which may be invalid."""
         content = read_limited(self._settings.folder / self._collection.pairs[name].image)
-        image, _, _ = read_fitted(content, self._data.channels, self._data.image_size, self._data.resize)
+        image, _, _ = read_fitted(content, self._data.channels, self._resizing)
         return image
 
     def _describe_origin(self, split: str) -> SplitOrigin:
@@ -191,7 +192,7 @@ class ImageMaskSource:
                 f"No image has a value above {checks.brightest:.1%} of its range, so a network sees them nearly black. "
                 f"Rescale them, as 10 to 14 bits of a camera in files of 16 bits; see docs/how-to/microscopy.md."
             )
-        is_published, size = self._collection.is_published, self._data.image_size
+        is_published, size = self._collection.is_published, self._data.size
         if not self._groups and not is_published:
             names = [name_below_images(pair.image) for pair in self._collection.pairs.values()]
             if suggestion := suggest_groups(names):

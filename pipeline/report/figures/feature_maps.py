@@ -43,7 +43,7 @@ def create_feature_map_figures(context: ReportContext, selection: RunSelection) 
     )
     before, after = (
         image_html.render_gray(
-            maps[name], f"A feature map {name} the deepest upsampling", "{} × {} pixels".format(*maps[name].shape)
+            maps[name], f"A feature map {name} the deepest upsampling", "{1} × {0} pixels".format(*maps[name].shape)
         )
         for name in ("before", "after")
     )

@@ -1,0 +1,55 @@
+"""Images of unequal sides, from preparation to the report, and predictions for other images."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+from click.testing import CliRunner
+from PIL import Image
+
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
+from pipeline.artifacts.project import Project
+from pipeline.cli import main
+from pipeline.compare.compare_runs import compare
+from pipeline.evaluate.evaluate_run import evaluate_run
+from pipeline.params.file import read_params
+from pipeline.prepare.prepare_data import prepare
+from pipeline.report.render_report import render_report
+from pipeline.tracking.sync import sync_runs
+from pipeline.train.train_cell import train_cell
+from tests.conftest import ROOT, TRAINED, write_params
+
+
+def test_rectangular_images_are_learned_reported_and_predicted(project: Path) -> None:
+    shutil.rmtree(project / "data")
+    shutil.copytree(ROOT / "reports", project / "reports", dirs_exist_ok=True)
+    params = read_params(
+        write_params(
+            project,
+            {
+                "data": {"image_size": [32, 56], "path": str(ROOT / "data/sample")},
+                "grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]},
+            },
+        )
+    )
+    prepare(params)
+    prepared = Project(project).prepared
+    assert {prepared.open_split(name).images.shape[1:] for name in (*SPLITS, SHOWCASE)} == {(32, 56, 3)}
+
+    train_cell(params.cells()[0])
+    evaluate_run(params, TRAINED)
+    compare(params)
+    list(sync_runs(params, [TRAINED], Project(project)))
+    rendered = render_report(params, project=Project(project))
+    assert rendered.faults == ()
+    assert "56 × 32 pixels" in rendered.path.read_text(encoding="utf-8")
+
+    Image.fromarray(np.zeros((90, 150, 3), np.uint8)).save(project / "wide.png")
+    done = CliRunner().invoke(main, ["predict", "--run", TRAINED, "wide.png"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "56 × 32 px" in done.output
+    (mask,) = project.glob("**/masks/wide.png")
+    assert Image.open(io.BytesIO(mask.read_bytes())).size == (150, 90)
