@@ -40,8 +40,9 @@ ui: $(INSTALLED)  ## Browse the runs in MLflow; SET=skip for a study's, PORT=500
 	@cd "$$FOLDER" && pipeline ui --port $(PORT)
 
 # Tests of a file share slow fixtures, so a file stays in one process; without reordering, the long files start early. One
-# thread per process, because two processes that use all cores are many times slower.
-PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# thread per process, because two processes that use all cores are many times slower. Bytecode is kept, because the tests
+# start many processes.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: $(INSTALLED_TEST)  ## All tests that take seconds, and the whole pipeline end to end
 	@$(PYTEST) -m "not slow"
 

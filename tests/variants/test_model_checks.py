@@ -67,7 +67,7 @@ def test_check_models_accepts_valid_networks(params_with: ParamsWith, changes: A
         (create_smp_changes("PAN"), "data.image_size: must be at least 128 for PAN", "but is 64"),
         (
             create_smp_changes(encoder="tu-swin_tiny_patch4_window7_224"),
-            "model.encoder: Unet with tu-swin_tiny_patch4_window7_224 cannot process images of 64 px",
+            "model.encoder: Unet with tu-swin_tiny_patch4_window7_224 cannot process images of 64 × 64 px",
             "another data.image_size",
         ),
     ],
