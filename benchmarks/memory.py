@@ -51,12 +51,13 @@ def write_blank_data(folder: Path, num_images: int) -> None:
     """Replace the prepared data by blank images in sparse files."""
     prepared = folder / PREPARED
     header, *rows = (prepared / PreparedData.SAMPLES).read_text().splitlines(keepends=True)
+    sizes, shares = f",,,{IMAGE_SIZE},{IMAGE_SIZE}", "," * (header.count(",") - 8)
     lines = [header, *(row for row in rows if f",{SHOWCASE}," in row)]
     for split, count in (("train", num_images), ("validation", num_images // 10), ("test", 10)):
         image_shape, mask_shape = (count, IMAGE_SIZE, IMAGE_SIZE, 3), (count, IMAGE_SIZE, IMAGE_SIZE)
         np.lib.format.open_memmap(prepared / split / PreparedData.IMAGES, "w+", np.uint8, image_shape).flush()
         np.lib.format.open_memmap(prepared / split / PreparedData.MASKS, "w+", np.uint8, mask_shape).flush()
-        lines += [f"{split}{number},{split}" + "," * (header.count(",") - 1) + "\n" for number in range(count)]
+        lines += [f"{split}{number},{split},{sizes},,0{shares}\n" for number in range(count)]
     (prepared / PreparedData.SAMPLES).write_text("".join(lines))
 
 

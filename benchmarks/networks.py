@@ -62,4 +62,4 @@ def create_random_split(num_images: int, size: int = IMAGE_SIZE) -> Split:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (num_images, size, size, 3), dtype=np.uint8)
     squares = rng.integers(0, NUM_CLASSES, (num_images, size // 8, size // 8), dtype=np.uint8)
-    return Split(images, squares.repeat(8, axis=1).repeat(8, axis=2), tuple(map(str, range(num_images))))
+    return Split.of(images, squares.repeat(8, axis=1).repeat(8, axis=2))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from pipeline.artifacts.folder import ArtifactFolder, Record
+from pipeline.artifacts.image_stack import ImageStack
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 SHOWCASE = "showcase"  # a folder like a split, with images that are in no split
 
-Images = npt.NDArray[np.uint8 | np.uint16]
-Masks = npt.NDArray[np.uint8]  # class index or the ignore value
+Images = npt.NDArray[np.uint8 | np.uint16]  # H x W x C
+Mask = npt.NDArray[np.uint8]  # H x W, class index or the ignore value
 
 
 @dataclass(frozen=True)
@@ -62,39 +63,48 @@ class DatasetStats(Record):
 
 @dataclass(frozen=True)
 class Split:
-    """Samples of a split: `images` N x H x W x C (uint8 or uint16), `masks` N x H x W (uint8), `ids` N names."""
+    """Samples of a split: N images, their masks of the same sizes, and their ids."""
 
-    images: Images
-    masks: Masks
+    images: ImageStack[np.uint8 | np.uint16]
+    masks: ImageStack[np.uint8]
     ids: tuple[str, ...]
+
+    @classmethod
+    def of(cls, images: Images, masks: Mask, ids: Sequence[str] = ()) -> Split:
+        """Create a split of arrays N x H x W x C and N x H x W; ids are the indices by default."""
+        return cls(ImageStack.of(images), ImageStack.of(masks), tuple(ids or map(str, range(len(images)))))
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images, px."""
-        height, width = self.images.shape[1:3]
-        return height, width
+        assert self.images.size is not None
+        return self.images.size
 
     @property
     def num_channels(self) -> int:
         """Number of channels of the images."""
-        return int(self.images.shape[3])
+        return int(self.images.pixels.shape[1])
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, index: npt.NDArray[np.int64]) -> Split:
         """Copy the samples at these places into memory."""
-        return Split(self.images[index], self.masks[index], tuple(self.ids[i] for i in index))
+        return Split(self.images.take(index), self.masks.take(index), tuple(self.ids[i] for i in index))
 
 
 class PreparedData(ArtifactFolder):
     """The prepared data: a folder of two arrays per split, and tables of all samples."""
 
     command = "dvc repro prepare"
-    IMAGES = "images.npy"  # N x H x W x C, uint8 or uint16
-    MASKS = "masks.npy"  # N x H x W, uint8
+    # The pixels of all images, one image after another: N x H x W x C, or pixels x C if the sizes differ.
+    IMAGES = "images.npy"  # uint8 or uint16
+    MASKS = "masks.npy"  # uint8, without the axis of channels
     SAMPLES = "samples.csv"  # SAMPLE_COLUMNS, then share_<class>: shares of the evaluated pixels
-    SAMPLE_COLUMNS = ("id", "split", "groups", "height", "width", "sha256", "pixels")  # groups: factor=name;...
+    # groups: factor=name;...; height and width are those of the file, px
+    SAMPLE_COLUMNS = (
+        "id", "split", "groups", "height", "width", "prepared_height", "prepared_width", "sha256", "pixels",
+    )  # fmt: skip
     CLASSES = MAIN = "classes.json"
     SKIPPED = "skipped.csv"  # id, reason
     STATS = "dataset_stats.json"
@@ -113,7 +123,7 @@ class PreparedData(ArtifactFolder):
     def samples(self) -> pd.DataFrame:
         """One row per sample, in the order of the arrays: `SAMPLE_COLUMNS`, then share_<class>."""
         shares = {f"share_{item.name}": float for item in self.dataset.classes}
-        numbers = dict.fromkeys(("height", "width", "pixels"), int)
+        numbers = dict.fromkeys(("height", "width", "prepared_height", "prepared_width", "pixels"), int)
         dtypes = {**dict.fromkeys(self.SAMPLE_COLUMNS, str), **numbers, **shares}
         return self.read_table(self.SAMPLES, tuple(dtypes), dtypes, keep_default_na=False)
 
@@ -128,28 +138,33 @@ class PreparedData(ArtifactFolder):
         Raises:
             PipelineError: A file is missing, or images, masks and `samples.csv` disagree.
         """
+        if split not in self._splits:
+            self._splits[split] = self._open_split(split)
+        return self._splits[split]
+
+    def _open_split(self, split: str) -> Split:
         with self.reading(f"{split}/{self.IMAGES}") as path:
             images = np.load(path, mmap_mode="r", allow_pickle=False)
         with self.reading(f"{split}/{self.MASKS}") as path:
             masks = np.load(path, mmap_mode="r", allow_pickle=False)
         with self.reading(self.SAMPLES) as path, path.open(encoding="utf-8", newline="") as file:
-            ids = tuple(row["id"] for row in csv.DictReader(file) if row["split"] == split)
-        if not len(images) == len(masks) == len(ids) or images.shape[:3] != masks.shape:
+            rows = (row for row in csv.DictReader(file) if row["split"] == split)
+            samples = [(row["id"], int(row["prepared_height"]), int(row["prepared_width"])) for row in rows]
+        ids, sizes = tuple(sample for sample, _, _ in samples), np.array([size for _, *size in samples], np.int64)
+        try:
+            if images.shape[:-1] != masks.shape or (masks.ndim == 3 and len(masks) != len(ids)):
+                raise ValueError("the shapes disagree")
+            stacks = ImageStack(images.reshape(-1, images.shape[-1]), sizes), ImageStack(masks.reshape(-1), sizes)
+        except ValueError:
             raise PipelineError(
                 f"{self.display(split)} is inconsistent: {images.shape} images, {masks.shape} masks, {len(ids)} rows "
                 f"in {self.SAMPLES}. Run `{self.redo_command}` again."
-            )
-        return Split(images, masks, ids)
+            ) from None
+        return Split(*stacks, ids)
 
-    def read_image(self, split: str, row: int) -> Images:
-        """Read one image of a split: H x W x C."""
-        with self.reading(f"{split}/{self.IMAGES}") as path:
-            return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[row])
-
-    def read_mask(self, split: str, row: int) -> Masks:
-        """Read one mask of a split: H x W."""
-        with self.reading(f"{split}/{self.MASKS}") as path:
-            return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[row], dtype=np.uint8)
+    @cached_property
+    def _splits(self) -> dict[str, Split]:
+        return {}
 
     def array_paths(self, split: str) -> tuple[Path, Path]:
         """Return the paths of a split's images and masks."""

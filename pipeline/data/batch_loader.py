@@ -39,5 +39,5 @@ class BatchLoader:
         return images.permute(0, 3, 1, 2).to(torch.float32).div_(self._scale), masks.to(torch.int64)
 
     def _load(self, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        images, masks = self._split.images[indices], self._split.masks[indices]
+        images, masks = self._split.images.as_array()[indices], self._split.masks.as_array()[indices]
         return torch.from_numpy(images).to(self._device), torch.from_numpy(masks).to(self._device)

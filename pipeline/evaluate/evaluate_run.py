@@ -41,7 +41,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     bins: dict[str, ReliabilityBins] = {}
     if record.best_epoch is not None:
         prepared = {name: project.prepared.open_split(name) for name in (*SPLITS, SHOWCASE)}
-        network = load_trained_network(trained, prepared["train"].images.shape[-1], len(data.classes))
+        network = load_trained_network(trained, prepared["train"].num_channels, len(data.classes))
         splits = {
             name: _predict_split(network, split, len(data.classes), record.precision)
             for name, split in prepared.items()

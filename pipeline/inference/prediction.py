@@ -77,7 +77,7 @@ def predict_batches(network: nn.Module, split: Split, precision: Precision) -> I
         Log-probabilities N x classes x H x W, and the ground truth N x H x W.
     """
     batches = BatchLoader(split, get_device(network))
-    size = compute_batch_size(*split.masks.shape[1:])
+    size = compute_batch_size(*split.size)
     for start in range(0, len(split), size):
         check_signals()
         images, truth = batches.take(np.arange(start, min(start + size, len(split))))
@@ -102,7 +102,7 @@ def predict_split(
             observe(pixels)
         parts.append((pixels.losses.sum(dim=(1, 2)).cpu(), pixels.predicted.to(torch.uint8).cpu()))
     predicted = torch.cat([labels for _, labels in parts]).numpy()
-    confusion = _count_confusion(np.asarray(split.masks), predicted, num_classes)
+    confusion = _count_confusion(split.masks.as_array(), predicted, num_classes)
     evaluated = confusion.sum(axis=(1, 2))
     sums = torch.cat([losses for losses, _ in parts]).double().numpy()
     return Prediction(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging.decode import read_for_network, to_gray
-from ..imaging.resize import Resize, Resizing
+from ..imaging.resize import Resizing
 
 STRIP_ROWS = 256  # enlarged at once: at full size, the probabilities of a hundred classes could fill the memory
 
@@ -24,11 +24,6 @@ class Preprocessing:
     resizing: Resizing
     channels: int
     bits: int  # per channel, 8 or 16
-
-    @classmethod
-    def from_images(cls, images: NDArray[Any], resize: Resize) -> Preprocessing:
-        """Derive the preprocessing from prepared images, N x H x W x C."""
-        return cls(Resizing(images.shape[1:3], resize), images.shape[-1], 8 * images.dtype.itemsize)
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> Preprocessing:

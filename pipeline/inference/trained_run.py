@@ -17,6 +17,7 @@ from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_values import MaskEncoding
+from pipeline.imaging.resize import Resizing
 from pipeline.inference.prediction import Prediction, predict_batches, predict_split
 from pipeline.inference.preprocessing import Preprocessing, Probs
 from pipeline.models.factory import load_trained_network
@@ -49,16 +50,18 @@ class TrainedRun:
         """
         run = find_best_run(project) if run == "best" else run
         record, data = load_record(run, project)
-        images = project.prepared.open_split("train").images
+        training = project.prepared.open_split("train")
         resize = params.data.resize if isinstance(params.data, ImageMaskData) else "letterbox"
-        network = load_trained_network(project.run(run), channels=images.shape[-1], classes=len(data.classes))
+        network = load_trained_network(project.run(run), channels=training.num_channels, classes=len(data.classes))
         return cls(
             record=record,
             data=data,
             network=network,
-            preprocessing=Preprocessing.from_images(images, resize),
+            preprocessing=Preprocessing(
+                Resizing(training.size, resize), training.num_channels, 8 * training.images.dtype.itemsize
+            ),
             encoding=_create_mask_encoding(params.data, [item.name for item in data.classes]),
-            num_train_images=len(images),
+            num_train_images=len(training),
         )
 
     def predict_probs(self, inputs: Sequence[NDArray[Any]]) -> Probs:
@@ -116,5 +119,4 @@ def _create_mask_encoding(data: Data, class_names: Sequence[str]) -> MaskEncodin
 
 def _create_split(inputs: Sequence[NDArray[Any]], truth: NDArray[np.uint8] | None = None) -> Split:
     images = np.stack(inputs)
-    masks = np.broadcast_to(np.uint8(IGNORE) if truth is None else truth, images.shape[:3])
-    return Split(images, masks, tuple(map(str, range(len(inputs)))))
+    return Split.of(images, np.broadcast_to(np.uint8(IGNORE) if truth is None else truth, images.shape[:3]))

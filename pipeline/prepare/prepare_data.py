@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,6 +32,7 @@ from pipeline.prepare.split_tables import check_splits
 
 FOLDERS = (*SPLITS, SHOWCASE)
 _BLOCK_BYTES = 1 << 20
+HEADER_BYTES = 128  # of a .npy file with up to four dimensions
 
 
 def create_source(data: Data) -> Source:
@@ -116,33 +118,44 @@ def _compute_fingerprint(prepared: PreparedData) -> str:
 
 
 class NpyWriter:
-    """A `.npy` file of items with one shape and type that grows in constant memory. Without items, there is no file."""
+    """A `.npy` file of items that grows in constant memory, in the layout of `PreparedData.IMAGES`.
+
+    The items, H x W or H x W x C, have one type and number of channels. Without items, there is no file.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO | None = None
-        self._item_shape: tuple[int, ...] = ()
         self._dtype: np.dtype[Any] = np.dtype(np.uint8)
-        self._count = 0
+        self._channels: tuple[int, ...] = ()
+        self._num_pixels = 0
+        self._sizes: Counter[tuple[int, int]] = Counter()
 
     def append(self, item: NDArray[Any]) -> None:
         """Write an item after the others."""
+        (height, width), channels = item.shape[:2], item.shape[2:]
         if self._file is None:
-            self._file, self._item_shape, self._dtype = self._path.open("wb"), item.shape, item.dtype
+            self._file, self._dtype, self._channels = self._path.open("wb"), item.dtype, channels
             self._write_header(self._file)
-        assert (item.shape, item.dtype) == (self._item_shape, self._dtype)
+        assert (channels, item.dtype) == (self._channels, self._dtype)
         self._file.write(np.ascontiguousarray(item).data)
-        self._count += 1
+        self._num_pixels += height * width
+        self._sizes[height, width] += 1
 
     def close(self) -> None:
-        """Write the number of items into the header."""
+        """Write the shape into the header."""
         if self._file is not None:
             self._file.seek(0)
             self._write_header(self._file)
             self._file.close()
 
     def _write_header(self, file: BinaryIO) -> None:
-        # numpy pads the header, so its length does not depend on the number of items.
-        shape = (self._count, *self._item_shape)
-        header = {"descr": npy.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
+        is_uniform = len(self._sizes) == 1
+        pixels = (self._sizes.total(), *next(iter(self._sizes))) if is_uniform else (self._num_pixels,)
+        header = {
+            "descr": npy.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": (*pixels, *self._channels),
+        }
         npy.write_array_header_1_0(file, header)
+        assert file.tell() == HEADER_BYTES  # numpy pads it

@@ -44,7 +44,8 @@ class SplitTable:
             self.ignored_beside_foreground += bool(has_foreground)
             self.ignored_for_foreground += bool(has_pixels and not has_foreground)
         groups = ";".join(f"{factor}={name}" for factor, name in sample.groups.items())
-        cells = (sample.id, self.split, groups, sample.height, sample.width, sample.sha256, pixels.sum())
+        sizes = (sample.height, sample.width, *sample.mask.shape)
+        cells = (sample.id, self.split, groups, *sizes, sample.sha256, pixels.sum())
         self.rows.append([*map(str, cells), *(f"{share:.6f}" for share in pixels / max(pixels.sum(), 1))])
         self.groups.update(sample.groups.items())
 

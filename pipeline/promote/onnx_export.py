@@ -63,10 +63,10 @@ def measure_agreement(run: TrainedRun, onnx: Path, split: Split) -> float:
 
     trained = run.predict_split(split).masks
     session = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])
-    size = compute_batch_size(*split.masks.shape[1:])
+    size = compute_batch_size(*split.size)
     same = 0
     for start in range(0, len(split), size):
-        probs = predict_probs(session, split.images[start : start + size], size)
+        probs = predict_probs(session, split.images.as_array()[start : start + size], size)
         same += int((probs.argmax(axis=1) == trained[start : start + size]).sum())
     share = same / trained.size
     if share < MIN_AGREEMENT:

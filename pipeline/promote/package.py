@@ -91,7 +91,7 @@ def _fits_png(channels: int, bits: int) -> bool:
 def _encode_images(split: Split) -> list[str]:
     """Encode the first images of a split as files in base64."""
     encoded = []
-    for image in np.asarray(split.images[:NUM_EXAMPLES]):
+    for image in split.images.take(np.arange(min(len(split), NUM_EXAMPLES))):
         buffer = io.BytesIO()
         if _fits_png(image.shape[-1], 8 * image.dtype.itemsize):
             Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]).save(buffer, "PNG")

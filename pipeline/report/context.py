@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from pipeline.analysis.curve_readers import ExternalResult, read_results
@@ -51,8 +52,8 @@ class ReportContext:
 
     def read_sample(self, split: str, row: int) -> tuple[ImageArray, Mask, Frame]:
         """Read a sample's image and mask, with how its original was fitted into its prepared image."""
-        prepared = self.project.prepared
-        return prepared.read_image(split, row), prepared.read_mask(split, row), self.get_frame(split, row)
+        samples = self.project.prepared.open_split(split)
+        return np.array(samples.images[row]), np.array(samples.masks[row]), self.get_frame(split, row)
 
     def get_frame(self, split: str, row: int) -> Frame:
         """Return how a sample's original was fitted into its prepared image.

@@ -124,17 +124,18 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     def blank(count: int) -> Split:
         shape = (count, *data.size)
         images = np.broadcast_to(np.zeros((), data.dtype), (*shape, data.channels))
-        return Split(images, np.broadcast_to(np.uint8(0), shape), tuple(map(str, range(count))))
+        return Split.of(images, np.broadcast_to(np.uint8(0), shape))
 
     used = min(data.train, cell.max_train_images or data.train)
     compared = max(1, min(used, data.validation))
     # What a training holds of the images: a copy of those that it uses, if these are not all; a copy of those that it
     # compares with validation; and the predicted masks of both splits.
-    copies = [blank(count).take(np.arange(count)) for count in (compared, used if used < data.train else 0)]
-    predicted = [np.ones_like(copies[0].masks) for _ in range(2)]
+    copied = (compared, used) if used < data.train else (compared,)
+    copies = [blank(count).take(np.arange(count)) for count in copied]
+    predicted = [np.ones_like(copies[0].masks.pixels) for _ in range(2)]
     for copy in copies:
-        copy.images.fill(1)  # memory counts once it is written
-        copy.masks.fill(1)
+        copy.images.pixels.fill(1)  # memory counts once it is written
+        copy.masks.pixels.fill(1)
     training = blank(min(used, STEPS * cell.train.batch_size))
     watched = EvalSplits(blank(1), blank(min(data.validation, compute_batch_size(*data.size))), blank(1))
     try:

@@ -92,7 +92,7 @@ class DataSummary:
         data = prepared.dataset
         splits = {split: prepared.open_split(split) for split in SPLITS if (prepared.path / split).is_dir()}
         counts = {split: len(found) for split, found in splits.items()}
-        height, width = splits["train"].images.shape[1:3]
+        height, width = splits["train"].size
         image_size = height if height == width else [height, width]
         return cls(data.title, data.source, data.fingerprint, image_size, counts)
 

@@ -120,4 +120,4 @@ def _collect_losses(
 ) -> ImageLosses:
     """Return the losses of a split's images by epoch; `index` has the images' places in the whole split."""
     by_epoch = np.array(losses, dtype=np.float32).reshape(len(losses), len(split))
-    return ImageLosses(by_epoch, (split.masks != IGNORE).sum(axis=(1, 2)), index)
+    return ImageLosses(by_epoch, np.array([np.count_nonzero(mask != IGNORE) for mask in split.masks]), index)

@@ -35,7 +35,7 @@ def describe_data(params: Params, project: Project) -> DataShape:
         train, validation = prepared.open_split("train"), prepared.open_split("validation")
         return DataShape(
             size=data.size,
-            channels=train.images.shape[-1],
+            channels=train.num_channels,
             classes=len(prepared.dataset.classes),
             train=len(train),
             validation=len(validation),
@@ -55,4 +55,4 @@ def _is_current(prepared: PreparedData, data: Data) -> bool:
     """Return whether prepared data have the size and the classes of the parameters."""
     names = [item.name for item in prepared.dataset.classes]
     written = [item.name for item in data.classes] if isinstance(data, FolderData | CocoData) else names
-    return names == written and prepared.open_split("train").images.shape[1:3] == data.size
+    return names == written and prepared.open_split("train").size == data.size

@@ -289,7 +289,7 @@ def test_compare_weights_the_baseline_by_pixels(params: Params, project: Path) -
     """Each split has a large image of background, a small one of animal, and one without evaluated pixels."""
     columns = [*PreparedData.SAMPLE_COLUMNS, "share_animal", "share_background", "share_border"]
     rows = [
-        [f"{split}-{index}", split, "", 1, 1, "", pixels, *shares]
+        [f"{split}-{index}", split, "", 1, 1, 1, 1, "", pixels, *shares]
         for split in SPLITS
         for index, (pixels, shares) in enumerate([(90, (0, 1, 0)), (10, (1, 0, 0)), (0, (0, 0, 0))])
     ]

@@ -20,16 +20,16 @@ def make_split(dtype: type[np.unsignedinteger], channels: int = 3) -> Split:
     random = np.random.default_rng(0)
     images = random.integers(0, np.iinfo(dtype).max, (5, 8, 6, channels), dtype=dtype, endpoint=True)
     masks = random.choice(np.array([0, 1, 2, IGNORE], np.uint8), (5, 8, 6))
-    return Split(images, masks, tuple("abcde"))
+    return Split.of(images, masks, "abcde")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_take_scales_pixels_by_the_maximum_of_their_type(dtype: type[np.unsignedinteger]) -> None:
     split = make_split(dtype)
     images, masks = BatchLoader(split, CPU).take(np.array([3, 0]))
-    expected = split.images[[3, 0]].astype(np.float32) / np.float32(np.iinfo(dtype).max)
+    expected = split.images.as_array()[[3, 0]].astype(np.float32) / np.float32(np.iinfo(dtype).max)
     assert (images.numpy() == expected.transpose(0, 3, 1, 2)).all()  # bit for bit
-    assert (masks.numpy() == split.masks[[3, 0]]).all()
+    assert (masks.numpy() == split.masks.as_array()[[3, 0]]).all()
     assert (images.dtype, masks.dtype) == (torch.float32, torch.int64)
 
 
@@ -42,11 +42,11 @@ def test_take_gives_channels_last_without_a_copy(channels: int) -> None:
 
 def test_take_does_not_change_the_file(tmp_path: Path) -> None:
     split = make_split(np.uint8)
-    np.save(tmp_path / "images.npy", split.images)
-    mapped = Split(np.load(tmp_path / "images.npy", mmap_mode="r"), split.masks, split.ids)
+    np.save(tmp_path / "images.npy", split.images.as_array())
+    mapped = Split.of(np.load(tmp_path / "images.npy", mmap_mode="r"), split.masks.as_array())
     images, _ = BatchLoader(mapped, CPU).take(np.arange(5))
     images.zero_()
-    assert (np.load(tmp_path / "images.npy") == split.images).all()
+    assert (np.load(tmp_path / "images.npy") == split.images.as_array()).all()
 
 
 @GPU

@@ -30,7 +30,7 @@ def test_confidence_collector_sums_evaluated_pixels(ignored: float) -> None:
     masks = random.integers(0, NUM_CLASSES, (count, 4, 5)).astype(np.uint8)
     masks[random.random(masks.shape) < ignored] = IGNORE
     collector = ConfidenceCollector(NUM_CLASSES)
-    split = Split(images, masks, tuple(map(str, range(count))))
+    split = Split.of(images, masks)
     prediction = predict_split(CenteredImage(), split, NUM_CLASSES, "float32", collector)
     stats = collector.stats()
 

@@ -28,7 +28,7 @@ class ConstantPrediction(nn.Module):
 
 def make_split(masks: np.ndarray) -> Split:
     images = np.zeros((*masks.shape, 3), dtype=np.uint8)
-    return Split(images, masks.astype(np.uint8), tuple(f"{index}" for index in range(len(masks))))
+    return Split.of(images, masks.astype(np.uint8))
 
 
 def test_predict_split_loss_is_the_mean_over_evaluated_pixels() -> None:
@@ -110,7 +110,7 @@ def test_predict_split_of_16_bits_has_the_same_input_range() -> None:
             return torch.cat([mean, 1 - mean], dim=1)
 
     masks = np.zeros((1, 2, 2), dtype=np.uint8)
-    eight = Split(np.full((1, 2, 2, 1), 51, dtype=np.uint8), masks, ("a",))
-    sixteen = Split(np.full((1, 2, 2, 1), 51 * 257, dtype=np.uint16), masks, ("a",))
+    eight = Split.of(np.full((1, 2, 2, 1), 51, dtype=np.uint8), masks)
+    sixteen = Split.of(np.full((1, 2, 2, 1), 51 * 257, dtype=np.uint16), masks)
     losses = [predict_split(Mean(), split, num_classes=2, precision="float32").loss for split in (eight, sixteen)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)

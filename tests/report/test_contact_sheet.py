@@ -60,6 +60,7 @@ def test_contact_sheet_reads_only_the_images_shown(make_project: type[ReportProj
     folder = project.root / PREPARED
     table = pd.read_csv(folder / PreparedData.SAMPLES)
     train = pd.concat([table[table["split"] == "train"].head(1)] * many, ignore_index=True)
+    train["prepared_height"] = train["prepared_width"] = 256
     train["id"] = train["sha256"] = [f"image {row}" for row in range(many)]
     pd.concat([train, table[table["split"] != "train"]]).to_csv(folder / PreparedData.SAMPLES, index=False)
     size = (many, 256, 256)  # a sparse file of about a gigabyte

@@ -258,9 +258,7 @@ def test_encoder_lr_factor_without_trainable_encoder_is_refused(freeze: bool) ->
     if freeze:
         for name, weight in net.named_parameters():
             weight.requires_grad_(not name.startswith("1.encoder."))
-    with pytest.raises(
-        PipelineError, match=r"^train\.encoder_lr_factor: must be 1\.0, but is 0\.1, .* Set it to 1\.0"
-    ):
+    with pytest.raises(PipelineError, match=r"^train\.encoder_lr_factor: must be 1\.0, but is 0\.1, .* Set it to 1\.0"):
         create_optimizer(net, create_settings(encoder_lr_factor=0.1), 1e-3)
 
 

@@ -36,7 +36,8 @@ def create_feature_map_figures(context: ReportContext, selection: RunSelection) 
             break
     else:
         return {}
-    image = image_html.render_image(context.project.prepared.read_image(SHOWCASE, 0), "The showcase", "Image")
+    showcase = context.project.prepared.open_split(SHOWCASE)
+    image = image_html.render_image(showcase.images[0], "The showcase", "Image")
     skip, below = (
         [image_html.render_gray(one, f"{what}, map {n}") for n, one in enumerate(maps[name], start=1)]
         for name, what in (("skip", "Top skip connection"), ("below", "Decoder input from below"))

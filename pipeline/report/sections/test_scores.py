@@ -93,7 +93,7 @@ def build_test_scores(context: ReportContext, selection: RunSelection) -> TestSc
 def _describe_size(context: ReportContext) -> str:
     """Say at which size the masks are compared, and what that means for larger originals; empty if it is unknown."""
     try:
-        height, width = context.project.prepared.read_mask("train", 0).shape
+        height, width = context.project.prepared.open_split("train").size
         table = context.project.prepared.samples
     except PipelineError:
         return ""  # the section on the data reports the error
