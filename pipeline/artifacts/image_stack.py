@@ -50,6 +50,13 @@ class ImageStack(Generic[Pixel]):
         return int(height), int(width)
 
     @property
+    def size_range(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Heights and widths of the images with the fewest and the most pixels."""
+        areas = self.sizes.prod(axis=1)
+        (low, left), (high, right) = self.sizes[areas.argmin()], self.sizes[areas.argmax()]
+        return (int(low), int(left)), (int(high), int(right))
+
+    @property
     def dtype(self) -> np.dtype[Pixel]:
         """Type of the pixels."""
         return self.pixels.dtype

@@ -101,7 +101,7 @@ class RunFolder(ArtifactFolder):
     HISTORY = "history.csv"  # HISTORY_COLUMNS, then train_iou_<class> and val_iou_<class>; epochs count from 1
     HISTORY_COLUMNS = ("epoch", "learning_rate", "objective", "train_loss", "val_loss", "val_mean_iou")
     IMAGE_LOSSES = "image_losses.npz"
-    SHOWCASE_MASKS = "showcase.npz"  # masks: epochs x images x H x W, uint8
+    SHOWCASE_MASKS = "showcase.npz"  # masks of the first showcase image: epochs x H x W, uint8
     TIMING = "timing.json"
 
     @property
@@ -141,7 +141,7 @@ class RunFolder(ArtifactFolder):
             return ImageLosses(file[side], pixels, index)
 
     def read_showcase_masks(self) -> npt.NDArray[np.uint8]:
-        """Read the predicted masks of the showcase images after each epoch: epochs x images x H x W."""
+        """Read the predicted masks of the first showcase image after each epoch: epochs x H x W."""
         with self.reading(self.SHOWCASE_MASKS) as path, np.load(path, allow_pickle=False) as file:
             return np.asarray(file["masks"], dtype=np.uint8)
 
@@ -166,5 +166,5 @@ class RunFolder(ArtifactFolder):
         self.write_arrays(self.IMAGE_LOSSES, arrays)
 
     def write_showcase_masks(self, masks: npt.NDArray[np.uint8]) -> None:
-        """Write the predicted masks of the showcase images: epochs x images x H x W."""
+        """Write the predicted masks of the first showcase image: epochs x H x W."""
         self.write_arrays(self.SHOWCASE_MASKS, {"masks": masks})

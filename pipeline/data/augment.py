@@ -17,7 +17,13 @@ from pipeline.params.train import Augmentation
 ERASED_FRACTION = (0.15, 0.4)  # side of the erased square, relative to the image's shorter side
 
 
-def augment(images: Tensor, masks: Tensor, ranges: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(
+    images: Tensor,
+    masks: Tensor,
+    ranges: Augmentation,
+    generator: torch.Generator,
+    size: tuple[int, int] | None = None,
+) -> tuple[Tensor, Tensor]:
     """Flip, scale, rotate and shift each sample, and change its light and colors.
 
     Args:
@@ -25,11 +31,16 @@ def augment(images: Tensor, masks: Tensor, ranges: Augmentation, generator: torc
         masks: N x H x W, int64; resampled by nearest neighbor.
         ranges: Of the changes.
         generator: The only source of randomness; on the CPU, so that a GPU makes the same changes.
+        size: Height and width of the result, h x w: the middle of images with a margin around it; None: all of them.
 
     Returns:
-        Images and masks of the same shapes; uncovered pixels are filled by reflection in both.
+        Images N x C x h x w and masks N x h x w; uncovered pixels are filled by reflection in both.
     """
-    grid = F.affine_grid(_draw_inverse_maps(images, ranges, generator), list(images.shape), False)
+    size = size or (images.shape[2], images.shape[3])
+    maps = _draw_inverse_maps(len(images), size, ranges, generator)
+    if size != images.shape[2:]:
+        maps = maps * torch.tensor([[size[1] / images.shape[3]], [size[0] / images.shape[2]]])
+    grid = F.affine_grid(maps.to(images.device), [*images.shape[:2], *size], False)
     transformed = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     labels = masks.unsqueeze(1).to(images.dtype)
     labels = F.grid_sample(labels, grid, mode="nearest", padding_mode="reflection", align_corners=False)
@@ -38,9 +49,9 @@ def augment(images: Tensor, masks: Tensor, ranges: Augmentation, generator: torc
     return changed, labels.squeeze(1).to(masks.dtype)
 
 
-def _draw_inverse_maps(images: Tensor, ranges: Augmentation, generator: torch.Generator) -> Tensor:
-    """Draw affine maps (N x 2 x 3) from output to input coordinates, -1..1 as in grid_sample."""
-    count, _, height, width = images.shape
+def _draw_inverse_maps(count: int, size: tuple[int, int], ranges: Augmentation, generator: torch.Generator) -> Tensor:
+    """Draw affine maps (N x 2 x 3) from output to input coordinates, -1..1 as in grid_sample, of images of one size."""
+    height, width = size
 
     def draw(span: float) -> Tensor:
         return (torch.rand(count, generator=generator) * 2 - 1) * span
@@ -55,7 +66,7 @@ def _draw_inverse_maps(images: Tensor, ranges: Augmentation, generator: torch.Ge
         torch.stack([flip * cos, -flip * sin / aspect, shift_x], dim=1),
         torch.stack([sin * aspect, cos, shift_y], dim=1),
     )
-    return torch.stack(rows, dim=1).to(images.device)
+    return torch.stack(rows, dim=1)
 
 
 def _change_photometry(images: Tensor, ranges: Augmentation, generator: torch.Generator) -> Tensor:

@@ -12,21 +12,39 @@ from pipeline.artifacts.prepared_data import Split
 GPU_MEMORY_FRACTION = 0.5  # of a GPU's free memory that a split may fill; the rest is for the network
 
 
+def to_network_input(images: Tensor) -> Tensor:
+    """Convert images, N x H x W x C, uint8 or uint16, to N x C x H x W in 0..1, channels last."""
+    # A transposed view of N x H x W x C is what torch calls channels_last: no copy is needed.
+    return images.permute(0, 3, 1, 2).to(torch.float32).div_(float(torch.iinfo(images.dtype).max))
+
+
 class BatchLoader:
-    """Loads samples of a split by their indices.
+    """Loads whole images, all of one size, by their indices.
 
     On a CPU they are read from the memory-mapped file. A GPU keeps the whole split in its stored type if it has enough
     memory: then each step transfers only indices.
     """
 
     def __init__(self, split: Split, device: torch.device) -> None:
-        self._split, self._device = split, device
-        self._scale = float(np.iinfo(split.images.dtype).max)
+        self._device, self.size = device, split.size
+        self._images, self._masks = split.images.as_array(), split.masks.as_array()
         self._on_gpu: tuple[Tensor, Tensor] | None = None
         if device.type == "cuda" and split.images.dtype == np.uint8:  # torch cannot index all 16-bit types
             free, _ = torch.cuda.mem_get_info(device)
             if split.images.nbytes + split.masks.nbytes < GPU_MEMORY_FRACTION * free:
                 self._on_gpu = self._load(np.arange(len(split)))
+
+    def __len__(self) -> int:
+        """Return the number of images in an epoch."""
+        return len(self._images)
+
+    def draw_epoch(self, rng: torch.Generator) -> npt.NDArray[np.int64]:
+        """Draw the order of the images in an epoch."""
+        return torch.randperm(len(self._images), generator=rng).numpy()
+
+    def draw(self, count: int, rng: torch.Generator) -> npt.NDArray[np.int64]:
+        """Draw images with replacement, in the order of the file."""
+        return torch.randint(len(self), (count,), generator=rng).sort().values.numpy()
 
     def take(self, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Load float images N x C x H x W in 0..1, channels last, and int64 masks N x H x W."""
@@ -35,9 +53,8 @@ class BatchLoader:
             images, masks = (tensor[index] for tensor in self._on_gpu)
         else:
             images, masks = self._load(indices)
-        # A transposed view of N x H x W x C is what torch calls channels_last: no copy is needed.
-        return images.permute(0, 3, 1, 2).to(torch.float32).div_(self._scale), masks.to(torch.int64)
+        return to_network_input(images), masks.to(torch.int64)
 
     def _load(self, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        images, masks = self._split.images.as_array()[indices], self._split.masks.as_array()[indices]
+        images, masks = self._images[indices], self._masks[indices]
         return torch.from_numpy(images).to(self._device), torch.from_numpy(masks).to(self._device)

@@ -34,23 +34,22 @@ class ConfidenceCollector:
 
     def __init__(self, num_classes: int) -> None:
         self._num_classes = num_classes
-        self._parts: list[tuple[Tensor, Tensor]] = []
+        self._bins: dict[int, Tensor] = {}  # by index of the first image of a batch
+        self._classes: dict[int, Tensor] = {}
 
     def __call__(self, pixels: PixelPredictions) -> None:
-        """Add a batch."""
+        """Add a batch, or rows of an image."""
         evaluated = pixels.truth != IGNORE
         bins = (pixels.confidence * NUM_BINS).long().clamp(max=NUM_BINS - 1)
         correct = (pixels.predicted == pixels.truth).float()
-        self._parts.append(
-            (
-                _sum_by_label(bins, evaluated, NUM_BINS, correct, pixels.confidence),
-                _sum_by_label(pixels.truth, evaluated, self._num_classes, pixels.losses),
-            )
-        )
+        by_bin = _sum_by_label(bins, evaluated, NUM_BINS, correct, pixels.confidence)
+        by_class = _sum_by_label(pixels.truth, evaluated, self._num_classes, pixels.losses)
+        for sums, added in ((self._bins, by_bin), (self._classes, by_class)):
+            sums[pixels.first] = sums[pixels.first] + added if pixels.first in sums else added
 
     def stats(self) -> ConfidenceStats:
-        """Return the sums of all batches, in their order."""
-        bins, classes = (torch.cat(parts).cpu().numpy() for parts in zip(*self._parts, strict=True))
+        """Return the sums of all images, in their order."""
+        bins, classes = (torch.cat(list(sums.values())).cpu().numpy() for sums in (self._bins, self._classes))
         return ConfidenceStats(bins, classes[:, 0], classes[:, 1])
 
 

@@ -18,10 +18,12 @@ from pipeline.artifacts.scores import Calibration
 from pipeline.evaluate.calibration import ConfidenceCollector
 from pipeline.evaluate.feature_maps import FeatureMaps, extract_feature_maps
 from pipeline.evaluate.outputs import SplitPrediction, write_evaluation
-from pipeline.inference.prediction import predict_split
+from pipeline.inference.prediction import create_tiles, predict_split
+from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import load_record
 from pipeline.models.factory import load_trained_network
 from pipeline.params import Params
+from pipeline.params.run_config import read_run_config
 
 
 def evaluate_run(params: Params, run: str, project: Project | None = None) -> RunEvaluation:
@@ -41,12 +43,14 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     bins: dict[str, ReliabilityBins] = {}
     if record.best_epoch is not None:
         prepared = {name: project.prepared.open_split(name) for name in (*SPLITS, SHOWCASE)}
+        cell = read_run_config(record, trained.path)
+        tiles = create_tiles(cell, params.evaluation.tile_overlap)
         network = load_trained_network(trained, prepared["train"].num_channels, len(data.classes))
         splits = {
-            name: _predict_split(network, split, len(data.classes), record.precision)
+            name: _predict_split(network, split, len(data.classes), record.precision, tiles)
             for name, split in prepared.items()
         }
-        maps = extract_feature_maps(network, prepared[SHOWCASE])
+        maps = extract_feature_maps(network, prepared[SHOWCASE], cell.train.patch)
         compared = trained.read_image_losses("train").index
         bins = {
             "train": splits["train"].confidence.sum_bins(compared),
@@ -62,9 +66,11 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     return evaluation
 
 
-def _predict_split(network: nn.Module, split: Split, num_classes: int, precision: Precision) -> SplitPrediction:
+def _predict_split(
+    network: nn.Module, split: Split, num_classes: int, precision: Precision, tiles: Tiles | None
+) -> SplitPrediction:
     collector = ConfidenceCollector(num_classes)
-    prediction = predict_split(network, split, num_classes, precision, collector)
+    prediction = predict_split(network, split, num_classes, precision, collector, tiles)
     return SplitPrediction(split, prediction, collector.stats())
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.artifacts.prepared_data import Split
-from pipeline.data.batch_loader import BatchLoader
+from pipeline.data.batch_loader import to_network_input
+from pipeline.imaging.windows import cut_window
 from pipeline.models.precision import get_device
 from pipeline.models.unet import UNet
 
@@ -17,8 +18,12 @@ FeatureMaps = npt.NDArray[np.uint8]
 NUM_MAPS = 4  # those with the largest variance, because a flat map shows nothing
 
 
-def extract_feature_maps(network: nn.Module, showcase: Split) -> dict[str, FeatureMaps]:
-    """Extract maps of the first showcase image, each stretched from its lowest (0) to its highest value (255).
+def extract_feature_maps(
+    network: nn.Module, showcase: Split, patch: tuple[int, int] | None = None
+) -> dict[str, FeatureMaps]:
+    """Extract maps of the first showcase image, or of a patch in its middle.
+
+    Each map is stretched from its lowest (0) to its highest value (255).
 
     Returns:
         Empty for networks other than this project's U-Net, or without a showcase. Else `skip`, the encoder's maps at
@@ -35,7 +40,12 @@ def extract_feature_maps(network: nn.Module, showcase: Split) -> dict[str, Featu
 
     top, last, deepest = unet.encoder[0], unet.upsampling[-1], unet.upsampling[0]
     hooks = [module.register_forward_hook(record) for module in {top, last, deepest}]
-    images, _ = BatchLoader(showcase, get_device(network)).take(np.arange(1))
+    image = showcase.images[0]
+    if patch is not None:
+        first_row, first_column = ((full - side) // 2 for full, side in zip(image.shape[:2], patch, strict=True))
+        rows, columns = slice(first_row, first_row + patch[0]), slice(first_column, first_column + patch[1])
+        image = cut_window(image, (rows, columns))
+    images = to_network_input(torch.from_numpy(image[None].copy()).to(get_device(network)))
     with torch.inference_mode():
         network.eval()(images)
     for hook in hooks:

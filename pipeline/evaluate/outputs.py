@@ -21,6 +21,7 @@ from pipeline.inference.prediction import Prediction
 
 MAX_WORST = 3  # of the images with the highest loss
 IGNORED_COLOR = (128, 128, 128)
+MAX_SIDE = 2048  # px, of an image in the overview
 
 
 @dataclass(frozen=True)
@@ -109,5 +110,12 @@ def _draw_overview(splits: Mapping[str, SplitPrediction], classes: tuple[Segment
         if len(split):
             truth = split.masks[0]
             predicted = np.where(truth == IGNORE, np.uint8(IGNORE), splits[name].prediction.masks[0])
-            rows.append(np.concatenate([to_rgb(split.images[0]), palette[truth], palette[predicted]], axis=1))
-    return Image.fromarray(np.concatenate(rows, axis=0))
+            drawn = np.concatenate([to_rgb(split.images[0]), palette[truth], palette[predicted]], axis=1)
+            rows.append(Image.fromarray(drawn))
+            rows[-1].thumbnail((3 * MAX_SIDE, MAX_SIDE))  # of a larger image only
+    overview = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), IGNORED_COLOR)
+    top = 0
+    for row in rows:
+        overview.paste(row, (0, top))
+        top += row.height
+    return overview

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,21 +13,28 @@ from PIL import Image
 Resize = Literal["stretch", "letterbox"]
 
 
-@dataclass(frozen=True)
-class Resizing:
-    """How images of any size become prepared images: stretched, or padded with their reflection.
+class Resizing(ABC):
+    """How images of any size become prepared images, and masks return to their own size."""
 
-    The padding is not evaluated. It is a reflection because black bars would be an edge to the network, and would
-    darken the average image of batch normalization.
-    """
+    @classmethod
+    def create(cls, size: tuple[int, int] | None, mode: Resize, downscale: float = 1.0) -> Resizing:
+        """Resize to a height and width in px; without them, shrink by `downscale`."""
+        return NativeSize(downscale) if size is None else FixedSize(size, mode)
 
-    size: tuple[int, int]  # px, height and width of the prepared images
-    mode: Resize
+    @abstractmethod
+    def compute_inner_size(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Compute the height and width, without padding, of a prepared image of `shape`, H x W, ..."""
+
+    def compute_padding(self, inner: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:  # noqa: ARG002
+        """Compute the pixels above and below, left and right of a resized image of shape `inner`, H x W, ..."""
+        return (0, 0), (0, 0)
 
     def fit_image(self, image: NDArray[Any]) -> NDArray[Any]:
         """Resize an image, H x W x C, uint8 or uint16, with Lanczos' filter, which averages where it shrinks."""
         height, width = self.compute_inner_size(image.shape)
-        if image.dtype == np.uint8 and image.shape[-1] == 3:  # Pillow resamples all three at once
+        if (height, width) == image.shape[:2]:
+            inner = image
+        elif image.dtype == np.uint8 and image.shape[-1] == 3:  # Pillow resamples all three at once
             inner = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
         else:
             inner = np.stack([_resample(image[..., band], height, width) for band in range(image.shape[-1])], axis=-1)
@@ -47,25 +55,39 @@ class Resizing:
         return np.asarray(Image.fromarray(inner).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
 
     def pad_image(self, inner: NDArray[Any]) -> NDArray[Any]:
-        """Pad a resized image, H x W x C, with its reflection."""
-        if inner.shape[:2] == self.size:
-            return inner
-        return np.pad(inner, (*self._padding(inner.shape), (0, 0)), mode="reflect")
+        """Pad a resized image, H x W x C, with its reflection.
+
+        Black bars would be an edge to the network, and would darken the average image of batch normalization.
+        """
+        rows, columns = self.compute_padding(inner.shape)
+        return np.pad(inner, (rows, columns, (0, 0)), mode="reflect") if any(rows + columns) else inner
 
     def pad_mask(self, inner: NDArray[np.uint8], outside: int) -> NDArray[np.uint8]:
         """Pad a resized mask, H x W, with `outside`."""
-        if inner.shape == self.size:
-            return inner
-        return np.pad(inner, self._padding(inner.shape), constant_values=outside)
+        rows, columns = self.compute_padding(inner.shape)
+        return np.pad(inner, (rows, columns), constant_values=outside) if any(rows + columns) else inner
 
     def locate_inner(self, shape: tuple[int, ...]) -> tuple[slice, slice]:
         """Return the rows and columns of the prepared image that show an image of `shape`, H x W, ..."""
         height, width = self.compute_inner_size(shape)
-        (top, _), (left, _) = self._padding((height, width))
+        (top, _), (left, _) = self.compute_padding((height, width))
         return slice(top, top + height), slice(left, left + width)
 
+    def enlarges(self, shape: tuple[int, ...]) -> bool:
+        """Return whether an image of `shape`, H x W, ..., gets at least one pixel for each of its own."""
+        height, width = self.compute_inner_size(shape)
+        return height >= shape[0] and width >= shape[1]
+
+
+@dataclass(frozen=True)
+class FixedSize(Resizing):
+    """All prepared images have one size: images are stretched, or centered and padded; padding is not evaluated."""
+
+    size: tuple[int, int]  # px, height and width
+    mode: Resize
+
     def compute_inner_size(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Compute the height and width, without padding, of a prepared image of `shape`, H x W, ..."""
+        """See `Resizing`."""
         if self.mode == "stretch":
             return self.size
         (height, width), (full_height, full_width) = shape[:2], self.size
@@ -73,15 +95,22 @@ class Resizing:
             return full_height, max(1, round(width * full_height / height))
         return max(1, round(height * full_width / width)), full_width
 
-    def enlarges(self, shape: tuple[int, ...]) -> bool:
-        """Return whether an image of `shape`, H x W, ..., gets at least one pixel for each of its own."""
-        height, width = self.compute_inner_size(shape)
-        return height >= shape[0] and width >= shape[1]
-
-    def _padding(self, inner: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Compute the pixels above and below, left and right of a centered image."""
-        top, left = ((full - side) // 2 for full, side in zip(self.size, inner[:2], strict=True))
+    def compute_padding(self, inner: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """See `Resizing`."""
+        top, left = (self.size[0] - inner[0]) // 2, (self.size[1] - inner[1]) // 2
         return (top, self.size[0] - inner[0] - top), (left, self.size[1] - inner[1] - left)
+
+
+@dataclass(frozen=True)
+class NativeSize(Resizing):
+    """Each prepared image keeps its own size, divided by a factor."""
+
+    downscale: float = 1.0
+
+    def compute_inner_size(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """See `Resizing`."""
+        height, width = (max(1, round(side / self.downscale)) for side in shape[:2])
+        return height, width
 
 
 def _resample(band: NDArray[Any], height: int, width: int) -> NDArray[Any]:

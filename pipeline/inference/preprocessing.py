@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging.decode import read_for_network, to_gray
-from ..imaging.resize import Resizing
+from ..imaging.resize import FixedSize, NativeSize, Resizing
 
 STRIP_ROWS = 256  # enlarged at once: at full size, the probabilities of a hundred classes could fill the memory
 
@@ -29,7 +29,9 @@ class Preprocessing:
     def from_description(cls, description: dict[str, Any]) -> Preprocessing:
         """Create the preprocessing from what `dataclasses.asdict` returned, also after it was stored as JSON."""
         resizing = description["resizing"]
-        return cls(**{**description, "resizing": Resizing(tuple(resizing["size"]), resizing["mode"])})
+        if "size" in resizing:
+            return cls(**{**description, "resizing": FixedSize(tuple(resizing["size"]), resizing["mode"])})
+        return cls(**{**description, "resizing": NativeSize(resizing["downscale"])})
 
     def read_image(self, content: bytes) -> NDArray[Any]:
         """Decode a file to H x W x C: gray or RGB if the network knows one of them, else all channels.

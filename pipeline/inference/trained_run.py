@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -17,15 +16,23 @@ from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_values import MaskEncoding
-from pipeline.imaging.resize import Resizing
-from pipeline.inference.prediction import Prediction, predict_batches, predict_split
+from pipeline.imaging.resize import FixedSize, NativeSize, Resizing
+from pipeline.inference.prediction import (
+    Prediction,
+    create_tiles,
+    predict_batches,
+    predict_split,
+    predict_strips,
+)
 from pipeline.inference.preprocessing import Preprocessing, Probs
+from pipeline.inference.tiles import Tiles
 from pipeline.models.factory import load_trained_network
 from pipeline.params import Params
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.image_data import ExternalTestFolder, FolderData, ImageMaskData, OxfordPetsData
+from pipeline.params.run_config import read_run_config
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class TrainedRun:
     data: Dataset
     network: nn.Module
     preprocessing: Preprocessing
+    tiles: Tiles | None  # in which native images are predicted
     encoding: MaskEncoding  # of the user's masks, and of predicted ones
     num_train_images: int  # in the training split; the run may use fewer
 
@@ -51,28 +59,44 @@ class TrainedRun:
         run = find_best_run(project) if run == "best" else run
         record, data = load_record(run, project)
         training = project.prepared.open_split("train")
-        resize = params.data.resize if isinstance(params.data, ImageMaskData) else "letterbox"
+        cell = read_run_config(record, project.run(run).path)
+        if isinstance(params.data, ImageMaskData) and cell.train.patch is not None:
+            resizing: Resizing = NativeSize(params.data.downscale)
+        else:
+            resize = params.data.resize if isinstance(params.data, ImageMaskData) else "letterbox"
+            resizing = FixedSize(training.size, resize)
         network = load_trained_network(project.run(run), channels=training.num_channels, classes=len(data.classes))
         return cls(
             record=record,
             data=data,
             network=network,
-            preprocessing=Preprocessing(
-                Resizing(training.size, resize), training.num_channels, 8 * training.images.dtype.itemsize
-            ),
+            preprocessing=Preprocessing(resizing, training.num_channels, 8 * training.images.dtype.itemsize),
+            tiles=create_tiles(cell, params.evaluation.tile_overlap),
             encoding=_create_mask_encoding(params.data, [item.name for item in data.classes]),
             num_train_images=len(training),
         )
 
-    def predict_probs(self, inputs: Sequence[NDArray[Any]]) -> Probs:
-        """Predict class probabilities, N x classes x H x W, of network inputs, H x W x channels each."""
-        batches = predict_batches(self.network, _create_split(inputs), self.record.precision)
-        probs: Probs = torch.cat([log_probs.exp().cpu() for log_probs, _ in batches]).numpy()
-        return probs
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of what the network sees at once: a whole image or a tile, px."""
+        if self.tiles is not None:
+            return self.tiles.size
+        assert isinstance(self.preprocessing.resizing, FixedSize)
+        return self.preprocessing.resizing.size
+
+    def predict_probs(self, inputs: Sequence[NDArray[Any]]) -> Iterator[Probs]:
+        """Predict class probabilities, classes x H x W, of each network input, H x W x channels."""
+        if self.tiles is None:
+            for log_probs, _ in predict_batches(self.network, _create_split(inputs), self.record.precision):
+                yield from log_probs.exp().cpu().numpy()
+            return
+        for image in inputs:
+            strips = predict_strips(self.network, image, self.tiles, len(self.data.classes), self.record.precision)
+            yield np.concatenate([log_probs.exp().cpu().numpy() for _, log_probs in strips], axis=1)
 
     def predict_split(self, split: Split) -> Prediction:
         """Predict a split and compare it with its ground truth."""
-        return predict_split(self.network, split, len(self.data.classes), self.record.precision)
+        return predict_split(self.network, split, len(self.data.classes), self.record.precision, tiles=self.tiles)
 
     def predict_image(self, network_input: NDArray[Any], truth: NDArray[np.uint8] | None) -> Prediction:
         """Predict a network input and compare it with its ground truth, H x W, if there is any."""

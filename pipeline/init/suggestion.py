@@ -11,7 +11,7 @@ from pydantic import Field
 
 from pipeline.artifacts.prepared_data import SPLITS, SegmentationClass
 from pipeline.errors import PipelineError
-from pipeline.imaging.resize import Resizing
+from pipeline.imaging.resize import FixedSize
 from pipeline.init.orientation import guess_orientation
 from pipeline.params import Cell, validate
 from pipeline.params.data.image_data import CocoData, FolderData, ImageMaskData, OxfordPetsData
@@ -136,10 +136,10 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
         remarks["mask_orientation"] = "which pixels of images that EXIF turns their masks cover: upright | stored"
         notices += reasons
 
-    pairs = list(collection.pairs.values())
-    ceilings = measure_size_ceilings(pairs, collection, Resizing(data.size, data.resize))
-    size = usual = _choose_size(ceilings, max(data.size))
-    effects = measure_size_effects(pairs, collection, Resizing((usual, usual), data.resize))
+    pairs, proposed = list(collection.pairs.values()), suggestion.section["image_size"]
+    ceilings = measure_size_ceilings(pairs, collection, FixedSize((proposed, proposed), data.resize))
+    size = usual = _choose_size(ceilings, proposed)
+    effects = measure_size_effects(pairs, collection, FixedSize((usual, usual), data.resize))
     if effects.sufficient is not None:
         size = max(usual, min(max(effects.sufficient), MAX_SIZE_FOR_OBJECTS))
     if effects.is_lossy:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from pipeline.artifacts.project import Project
 from pipeline.atomic_io import write_bytes
 from pipeline.data.augment import augment
-from pipeline.data.batch_loader import BatchLoader
+from pipeline.data.patch_loader import create_loader
 from pipeline.data.subsets import select_training_subset
 from pipeline.lr_find import HIGHEST, LOWEST, STEPS
 from pipeline.lr_find.suggestion import RangeTest, Suggestion, suggest_grid
@@ -25,6 +25,7 @@ from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, resolve_precision, select_device
 from pipeline.params import Cell, Params
 from pipeline.train.optimizers import create_optimizer
+from pipeline.variants.data_shape import choose_input_size
 from pipeline.variants.model_checks import check_batch, check_models
 
 
@@ -78,23 +79,23 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
     training = dataset.take(select_training_subset(len(dataset), cell.max_train_images))
     num_channels = training.num_channels
     # Images are drawn with replacement.
-    check_batch(cell, cell.train.batch_size, training.size, num_channels, len(classes))
+    check_batch(cell, cell.train.batch_size, choose_input_size(cell, training.images.size), num_channels, len(classes))
     torch.manual_seed(cell.seed)
     precision = resolve_precision(cell.train.precision)
     network = build_network(cell.model, num_channels, classes=len(classes))
     device = select_device()
     network.to(device).to(memory_format=torch.channels_last).train()
-    batches = BatchLoader(training, device)
+    foreground = [index for index, one in enumerate(classes) if one.foreground]
+    batches = create_loader(training, device, cell.train, foreground)
     loss_function = create_loss(cell.train.loss, cell.train.label_smoothing)
     optimizer = create_optimizer(network, cell.train, LOWEST)
     factors = [group["lr"] / LOWEST for group in optimizer.param_groups]
     learning_rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     losses = []
     for step, learning_rate in enumerate(learning_rates, start=1):
-        indices = torch.randint(len(training), (cell.train.batch_size,), generator=rng).sort().values.numpy()
-        images, masks = batches.take(indices)
+        images, masks = batches.take(batches.draw(cell.train.batch_size, rng))
         if cell.train.augmentation is not None:
-            images, masks = augment(images, masks, cell.train.augmentation, rng)
+            images, masks = augment(images, masks, cell.train.augmentation, rng, batches.size)
         for group, factor in zip(optimizer.param_groups, factors, strict=True):
             group["lr"] = float(learning_rate) * factor
         with autocast_context(precision, device):

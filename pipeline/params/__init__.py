@@ -78,6 +78,8 @@ class Evaluation(Section):
 
     examples: int = Field(ge=1, le=50)
     """Validation images, evenly spaced, whose predicted masks are kept."""
+    tile_overlap: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.5
+    """Least share of a tile's side that its neighbor covers too, where native images are predicted in tiles."""
 
 
 class Verdict(Section):

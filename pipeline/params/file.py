@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import PipelineError
-from pipeline.params import Params, validate
+from pipeline.params import Cell, Params, validate
 from pipeline.params.data import find_data_mistakes
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.merge_conflict import find_conflict
@@ -99,15 +99,7 @@ def _variant_checks(params: Params, name: str) -> list[str]:
         return str(error).splitlines()
     if name not in params.grid.variant:
         return []
-    mistakes = []
-    divisor = cell.model.size_multiple
-    if side := next((side for side in params.data.size if side % divisor), None):
-        below, above = side // divisor * divisor, (side // divisor + 1) * divisor
-        sizes = f"{below} or {above}" if below else str(above)
-        mistakes.append(
-            f"data.image_size: {side} px cannot be halved as often as variant '{name}' needs (multiples of {divisor}); "
-            f"set {sizes}{', or a smaller model.depth' if isinstance(cell.model, UNetModel) else ''}."
-        )
+    mistakes = _check_sizes(params, cell)
     if isinstance(cell.model, KerasPetsModel) and cell.train.encoder_lr_factor != 1:
         mistakes.append(
             f"train.encoder_lr_factor: must be 1.0 for variant '{name}', but is {cell.train.encoder_lr_factor}: "
@@ -121,3 +113,28 @@ def _variant_checks(params: Params, name: str) -> list[str]:
             f"{most}."
         )
     return mistakes
+
+
+def _check_sizes(params: Params, cell: Cell) -> list[str]:
+    """Check the size of what a variant's network sees: prepared images, or patches of native ones."""
+    patch, where = cell.train.patch, f"variant '{cell.variant}'"
+    if params.data.size is None and patch is None:
+        return [
+            f"train.patch_size: {where} has none, but data.image_size is native. Set the side of the patches that "
+            f"training sees, such as 256."
+        ]
+    if params.data.size is not None and patch is not None:
+        return [
+            f"train.patch_size: must be null for {where}, but is {cell.train.patch_size}, because data.image_size is "
+            f"{params.data.image_size}. Set data.image_size: native, or remove the patch size."
+        ]
+    key, sides = ("data.image_size", params.data.size) if patch is None else ("train.patch_size", patch)
+    divisor = cell.model.size_multiple
+    if (side := next((side for side in sides or () if side % divisor), None)) is None:
+        return []
+    below, above = side // divisor * divisor, (side // divisor + 1) * divisor
+    sizes = f"{below} or {above}" if below else str(above)
+    return [
+        f"{key}: {side} px cannot be halved as often as {where} needs (multiples of {divisor}); "
+        f"set {sizes}{', or a smaller model.depth' if isinstance(cell.model, UNetModel) else ''}."
+    ]

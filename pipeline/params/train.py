@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from pipeline.params.custom_code import ImportPath
+from pipeline.params.data.fields import ImageSize, list_sides
 from pipeline.params.section import Section
 
 Positive = Annotated[int, Field(ge=1)]
@@ -169,10 +170,21 @@ class Train(Section):
     """Decay of the exponential moving average of the weights; 0.99 is usual, 0 disables it."""
     augmentation: Augmentation | None
     """Random changes of image and mask, drawn for each sample; null: none."""
+    patch_size: ImageSize | None = None
+    """Side of the patches of native images that training sees, or `[height, width]`; null with other image sizes."""
+    patches_per_epoch: Positive | None = None
+    """Patches per epoch; null: as many as cover the training images once."""
+    foreground_patches: Fraction = 0.33
+    """Share of the patches that are centered on a foreground pixel, of each foreground class equally often."""
     precision: Literal["auto", "float32", "bfloat16"]
     """`auto`: bfloat16 on processors that are fast in it, float32 on others."""
     num_threads: Positive
     """CPU threads of a training. Part of the run key, because it changes the last bits."""
+
+    @property
+    def patch(self) -> tuple[int, int] | None:
+        """Height and width of the patches, px; None if training sees whole images."""
+        return None if self.patch_size is None else list_sides(self.patch_size)
 
     @field_validator("label_smoothing")
     @classmethod

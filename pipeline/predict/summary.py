@@ -10,6 +10,7 @@ from rich.table import Table
 
 from pipeline.artifacts.prepared_data import Dataset
 from pipeline.artifacts.project import Project
+from pipeline.imaging.resize import FixedSize, Resizing
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
@@ -23,6 +24,10 @@ GAP = 2  # characters between columns
 MIN_FILE = 20  # characters of a file's name that columns of classes leave room for
 
 
+def _describe_size(resizing: Resizing) -> str:
+    return format_size(resizing.size) if isinstance(resizing, FixedSize) else "their own size"
+
+
 def describe_training_data(run: TrainedRun, project: Project) -> str:
     """Describe the data that a run was trained on, in one line."""
     cell = read_run_config(run.record, project.run(run.record.run).path)
@@ -33,7 +38,7 @@ def describe_training_data(run: TrainedRun, project: Project) -> str:
         classes += f", +{len(names) - MAX_NAMED} more"
     return (
         f'{cell.name} was trained on "{run.data.title}": {pluralize(used, "image", "images")} of '
-        f"{format_size(run.preprocessing.resizing.size)}; classes: {classes}"
+        f"{_describe_size(run.preprocessing.resizing)}; classes: {classes}"
     )
 
 

@@ -25,7 +25,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.decode import read_fitted
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.metadata import UPRIGHT, ImageMetadata, fits_either_way
-from pipeline.imaging.resize import Resizing
+from pipeline.imaging.resize import FixedSize, Resizing
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
 from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, UndeclaredValuesError, read_limited
@@ -164,8 +164,10 @@ def _choose_num_workers(num_pairs: int) -> int:
 def _decode_in_parallel(
     pairs: Sequence[ImageMaskPair], settings: DecodeSettings, cache: DecodedPairCache, num_workers: int
 ) -> Iterator[DecodeResult]:
-    pair_bytes = math.prod(settings.resizing.size) * (2 * (settings.channels or 3) + 1)  # at most
-    batch_size = max(1, min(_BATCH_PAIRS, _BATCH_BYTES // pair_bytes))
+    batch_size = 1  # images of unknown size
+    if isinstance(settings.resizing, FixedSize):
+        pair_bytes = math.prod(settings.resizing.size) * (2 * (settings.channels or 3) + 1)  # at most
+        batch_size = max(1, min(_BATCH_PAIRS, _BATCH_BYTES // pair_bytes))
     rest = iter(pairs)
     pending: deque[Future[list[DecodeResult]]] = deque()
     pool = ProcessPoolExecutor(num_workers, _CONTEXT, initializer=_start_worker)

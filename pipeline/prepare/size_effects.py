@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from scipy import ndimage
 
 from pipeline.imaging import IGNORE
-from pipeline.imaging.resize import Resizing
+from pipeline.imaging.resize import FixedSize
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks
 from pipeline.wording import (
@@ -83,13 +83,15 @@ class SizeEffects:
     def sentence(self) -> str:
         """Report the loss, and the size that avoids it."""
         lossy = [str(effect) for effect in self.classes if effect.is_lossy]
-        none = f"no image_size up to {SIZES[-1]} keeps them, smaller tiles of the images would"
+        none = f"no image_size up to {SIZES[-1]} keeps them; image_size: native does"
         remedy = f"data.image_size: {format_size_setting(self.sufficient)} keeps them" if self.sufficient else none
         examined = pluralize(self.masks, "mask was", "masks were")
         return f"At {format_size(self.size)} {join_names(lossy)} ({examined} examined); {remedy}."
 
 
-def measure_size_effects(pairs: Sequence[ImageMaskPair], collection: PairCollection, resizing: Resizing) -> SizeEffects:
+def measure_size_effects(
+    pairs: Sequence[ImageMaskPair], collection: PairCollection, resizing: FixedSize
+) -> SizeEffects:
     """Compare a sample of the pairs' masks at their own size with the same masks at the prepared size."""
     tried = _enlarge(resizing)
     # By class, and by size and class; before and after are sums of a class's shares of the pixels.
@@ -129,18 +131,18 @@ def measure_size_effects(pairs: Sequence[ImageMaskPair], collection: PairCollect
     return SizeEffects(resizing.size, masks, effects[0], next(lossless, None) if is_lossy[0] else None)
 
 
-def _enlarge(resizing: Resizing) -> list[Resizing]:
+def _enlarge(resizing: FixedSize) -> list[FixedSize]:
     """Return the resizing and those to larger sizes of its proportions, whose longer sides are in `SIZES`."""
     longest = max(resizing.size)
     larger = []
     for side in SIZES:
         if side > longest:
             height, width = (max(MULTIPLE, round(one * side / longest / MULTIPLE) * MULTIPLE) for one in resizing.size)
-            larger.append(Resizing((height, width), resizing.mode))
+            larger.append(FixedSize((height, width), resizing.mode))
     return [resizing, *larger]
 
 
-def _count_kept(regions: Image.Image, number: int, resizing: Resizing) -> tuple[int, float]:
+def _count_kept(regions: Image.Image, number: int, resizing: FixedSize) -> tuple[int, float]:
     """Count the numbered regions with a pixel at the prepared size, and compute the share of their pixels."""
     height, width = resizing.compute_inner_size((regions.height, regions.width))
     small = np.asarray(regions.resize((width, height), Image.Resampling.NEAREST))  # as `resize_mask`, copied once
@@ -200,7 +202,7 @@ class SizeCeilings:
         if better := self.sufficient:
             return f"data.image_size: {format_size_setting(better.size)} gives every class {GOOD_IOU} or more"
         largest = format_size_setting(self.sizes[-1].size)
-        return f"no image_size up to {largest} gives every class {GOOD_IOU}, smaller tiles of the images would"
+        return f"no image_size up to {largest} gives every class {GOOD_IOU}; image_size: native does"
 
     def sentence(self, size: Size) -> str:
         """Report the classes that a size limits, and the size that is good."""
@@ -212,7 +214,7 @@ class SizeCeilings:
 
 
 def measure_size_ceilings(
-    pairs: Sequence[ImageMaskPair], collection: PairCollection, resizing: Resizing
+    pairs: Sequence[ImageMaskPair], collection: PairCollection, resizing: FixedSize
 ) -> SizeCeilings:
     """Bring a sample of the pairs' masks to a size, and to larger ones, and back; compare them with the originals.
 
@@ -246,7 +248,7 @@ def measure_size_ceilings(
     return SizeCeilings(len(shapes), tuple(ceilings), shares)
 
 
-def _compare(mask: NDArray[np.uint8], resizing: Resizing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _compare(mask: NDArray[np.uint8], resizing: FixedSize) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count by class the pixels on which a mask and its restored copy agree, and those that either of them gives it."""
     before = _count_pixels(mask)
     if resizing.enlarges(mask.shape):

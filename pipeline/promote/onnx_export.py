@@ -30,7 +30,7 @@ def export_onnx(run: TrainedRun, target: Path) -> None:
     """
     network = nn.Sequential(run.network, nn.Softmax(dim=1)).to("cpu").eval()
     example = torch.zeros(
-        2, run.preprocessing.channels, *run.preprocessing.resizing.size
+        2, run.preprocessing.channels, *run.input_size
     )  # a batch of one would be exported as a constant
     try:
         with _silence_exporter():
@@ -63,12 +63,10 @@ def measure_agreement(run: TrainedRun, onnx: Path, split: Split) -> float:
 
     trained = run.predict_split(split).masks
     session = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])
-    size = compute_batch_size(*split.size)
-    same = 0
-    for start in range(0, len(split), size):
-        probs = predict_probs(session, split.images.as_array()[start : start + size], size)
-        same += int((probs.argmax(axis=1) == trained[start : start + size]).sum())
-    share = same / trained.size
+    size = compute_batch_size(*run.input_size)
+    predicted = predict_probs(session, split.images, len(run.data.classes), run.tiles, size)
+    same = sum(int((probs.argmax(axis=0) == mask).sum()) for probs, mask in zip(predicted, trained, strict=True))
+    share = same / len(trained.pixels)
     if share < MIN_AGREEMENT:
         raise PipelineError(
             f"{run.record.run}: exported to ONNX, its network gives {share:.1%} of the validation pixels the same "

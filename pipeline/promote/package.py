@@ -25,7 +25,8 @@ from pipeline.promote.served_model import DESCRIPTION, IMAGE, MASK, NETWORK
 
 # Not `pipeline`: where the model is loaded, that may be installed in another version.
 PACKAGE = "learning_report_model"
-CODE = ("imaging", "inference/preprocessing.py", "promote/served_model.py")  # their imports of each other are relative
+# Their imports of each other are relative.
+CODE = ("imaging", "inference/preprocessing.py", "inference/tiles.py", "promote/served_model.py")
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
 TIFF_REQUIREMENTS = ("imagecodecs", "tifffile")  # if images are neither gray nor 8-bit RGB
 NUM_EXAMPLES = 3
@@ -57,8 +58,9 @@ def package_model(run: TrainedRun, onnx: Path, examples: Split, target: Path) ->
         (folder / "model.py").write_text(_ENTRY, encoding="utf-8")
         description = {
             "preprocessing": asdict(run.preprocessing),
+            "tiles": asdict(run.tiles) if run.tiles else None,
             "classes": [vars(item) for item in run.data.classes],
-            "batch_size": compute_batch_size(*run.preprocessing.resizing.size),
+            "batch_size": compute_batch_size(*run.input_size),
         }
         (folder / "description.json").write_text(to_json(description), encoding="utf-8")
         with _importable(folder):

@@ -10,7 +10,8 @@ import base64
 import binascii
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..imaging.errors import ImageError
+from ..imaging.windows import Window, cut_window
 from ..inference.preprocessing import Preprocessing, Probs, measure_class_shares
+from ..inference.tiles import Tiles
 
 IMAGE, MASK = "image", "mask"  # columns: an image file and a PNG, both in base64
 NETWORK, DESCRIPTION = "network", "description"  # artifacts: ONNX; JSON with preprocessing, classes and batch size
@@ -42,6 +45,7 @@ class SegmentationModel(PythonModel):
         description = json.loads(Path(context.artifacts[DESCRIPTION]).read_text(encoding="utf-8"))
         self._class_names: list[str] = [item["name"] for item in description["classes"]]
         self._preprocessing = Preprocessing.from_description(description["preprocessing"])
+        self._tiles = Tiles.from_description(description["tiles"]) if description["tiles"] else None
         self._batch_size: int = description["batch_size"]
         self._session = onnxruntime.InferenceSession(context.artifacts[NETWORK], providers=["CPUExecutionProvider"])
 
@@ -49,9 +53,10 @@ class SegmentationModel(PythonModel):
     def predict(self, model_input: pd.DataFrame) -> pd.DataFrame:  # type: ignore[override]
         """Segment images; raises `MlflowException`, which a server returns as status 400, if one cannot be read."""
         images = [self._read_image(text, row) for row, text in enumerate(model_input[IMAGE])]
-        inputs = [self._preprocessing.create_input(image) for image in images]
+        inputs = (self._preprocessing.create_input(image) for image in images)
+        predicted = predict_probs(self._session, inputs, len(self._class_names), self._tiles, self._batch_size)
         rows = []
-        for image, probs in zip(images, predict_probs(self._session, inputs, self._batch_size), strict=True):
+        for image, probs in zip(images, predicted, strict=True):
             labels = self._preprocessing.classify_pixels(probs, image.shape)
             shares = measure_class_shares(labels, len(self._class_names)).tolist()
             named = {f"share_{name}": share for name, share in zip(self._class_names, shares, strict=True)}
@@ -66,19 +71,36 @@ class SegmentationModel(PythonModel):
             raise MlflowException(f"Row {row}: {IMAGE} {reason}.", error_code=INVALID_PARAMETER_VALUE) from None
 
 
-def predict_probs(session: Any, inputs: Sequence[NDArray[Any]] | NDArray[Any], batch_size: int) -> Probs:
-    """Predict class probabilities, N x classes x H x W, with a session of ONNX Runtime.
+def predict_probs(
+    session: Any, inputs: Iterable[NDArray[Any]], num_classes: int, tiles: Tiles | None, batch_size: int
+) -> Iterator[Probs]:
+    """Predict class probabilities, classes x H x W, of each network input, with a session of ONNX Runtime.
 
-    `inputs` are N network inputs, H x W x channels each, uint8 or uint16.
+    `inputs` are H x W x channels, uint8 or uint16: of one size, or of any if they are predicted in `tiles`.
     """
+    if tiles is None:
+        yield from _run_batches(session, inputs, batch_size)
+        return
+    for image in inputs:
+
+        def predict(windows: Sequence[Window], image: NDArray[Any] = image) -> Iterator[Probs]:
+            for probs in _run_batches(session, (cut_window(image, window) for window in windows), batch_size):
+                yield np.log(np.maximum(probs, np.finfo(np.float32).tiny))
+
+        # Blended logarithms of probabilities differ from blended logits by a constant per pixel, which the division
+        # removes.
+        strips = tiles.cover(image.shape).predict_strips(predict, num_classes, np.asarray)
+        blended = np.exp(np.concatenate([log_probs for _, log_probs in strips], axis=1))
+        yield blended / blended.sum(axis=0)
+
+
+def _run_batches(session: Any, inputs: Iterable[NDArray[Any]], batch_size: int) -> Iterator[Probs]:
     (name,) = (item.name for item in session.get_inputs())
-    batches = []
-    for start in range(0, len(inputs), batch_size):
-        stacked = np.stack(list(inputs[start : start + batch_size]))
+    rest = iter(inputs)
+    while batch := list(islice(rest, batch_size)):
+        stacked = np.stack(batch)
         images = stacked.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(np.iinfo(stacked.dtype).max)
-        batches.append(session.run(None, {name: images})[0])
-    probs: Probs = np.concatenate(batches)
-    return probs
+        yield from session.run(None, {name: images})[0]
 
 
 def _encode_mask(labels: NDArray[np.uint8]) -> str:

@@ -63,7 +63,8 @@ class ReportContext:
         if isinstance(self._data, CompositesData) and (split != "test" or self._data.external_test is None):
             return Frame(*self._data.size, self._data.resize)
         original = self._samples[split].iloc[row]
-        return Frame(int(original["height"]), int(original["width"]), self._data.resize)
+        resize = "stretch" if self._data.size is None else self._data.resize  # native images have no padding
+        return Frame(int(original["height"]), int(original["width"]), resize)
 
     def read_image_scores(self, run: str, score: str, split: str = "") -> dict[str, float]:
         """Read a score of a run's images by sample, without undefined ones; of all splits or of one."""

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import PipelineError
-from pipeline.imaging.resize import Resize, Resizing
+from pipeline.imaging.resize import FixedSize, Resize
 
 Mask = npt.NDArray[np.uint8]  # H x W, class indices or IGNORE
 ImageArray = npt.NDArray[np.uint8 | np.uint16]  # H x W x C
@@ -89,5 +89,5 @@ class Frame:
 
     def crop(self, values: Pixels) -> Pixels:
         """Remove the padding of an image or a mask (H x W or H x W x C, prepared)."""
-        resizing = Resizing(values.shape[:2], self.resize)
+        resizing = FixedSize(values.shape[:2], self.resize)
         return cast("Pixels", values[resizing.locate_inner((self.height, self.width))])

@@ -17,7 +17,7 @@ from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import DecodedMask, decode_mask, orient_mask
 from pipeline.imaging.mask_values import MaskEncoding
 from pipeline.imaging.metadata import fits_either_way, read_orientation
-from pipeline.imaging.resize import Resizing
+from pipeline.imaging.resize import FixedSize
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import ShowcaseImage
 from pipeline.params.data.image_data import MaskOrientation
@@ -71,7 +71,7 @@ def read_showcase_image(
 def _shrink(image: NDArray[Any]) -> NDArray[Any]:
     if max(image.shape[:2]) <= MAX_SIDE:
         return image
-    resizing = Resizing((MAX_SIDE, MAX_SIDE), "letterbox")
+    resizing = FixedSize((MAX_SIDE, MAX_SIDE), "letterbox")
     return np.ascontiguousarray(resizing.fit_image(image)[resizing.locate_inner(image.shape)])
 
 

@@ -19,7 +19,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.runtime.process import terminate_with_parent
 from pipeline.sweep.worker import Job
-from pipeline.variants.data_shape import DataShape, describe_data
+from pipeline.variants.data_shape import DataShape, choose_input_size, describe_data
 
 STEPS = 2  # the first creates the optimizer's state, the second holds it together with the activations
 HEADROOM = 1.2  # factor on the measured memory: the evaluation after the training, and Ray's part of the process
@@ -121,8 +121,10 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     disable_malloc_trim()
     torch.set_num_threads(cell.train.num_threads)
 
+    size = choose_input_size(cell, data.size)
+
     def blank(count: int) -> Split:
-        shape = (count, *data.size)
+        shape = (count, *size)
         images = np.broadcast_to(np.zeros((), data.dtype), (*shape, data.channels))
         return Split.of(images, np.broadcast_to(np.uint8(0), shape))
 
@@ -137,7 +139,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
         copy.images.pixels.fill(1)  # memory counts once it is written
         copy.masks.pixels.fill(1)
     training = blank(min(used, STEPS * cell.train.batch_size))
-    watched = EvalSplits(blank(1), blank(min(data.validation, compute_batch_size(*data.size))), blank(1))
+    watched = EvalSplits(blank(1), blank(min(data.validation, compute_batch_size(*size))), blank(1))
     try:
         network = build_network(cell.model, data.channels, data.classes).to(select_device())
         settings = cell.train.model_copy(update={"epochs": 1})

@@ -15,6 +15,7 @@ from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunFolder, RunRecord, RunTiming
 from pipeline.errors import PipelineError
 from pipeline.tracking.tags import create_result_tags
+from pipeline.wording import format_size_setting
 
 if TYPE_CHECKING:
     from pipeline.artifacts.comparison import RunSummary
@@ -82,7 +83,7 @@ class DataSummary:
     title: str
     source: str
     fingerprint: str
-    image_size: int | list[int]  # px; height and width unless they are equal, as `data.image_size`
+    image_size: str  # as `data.image_size`; native if the images have several sizes
     counts: Mapping[str, int]  # images by split
 
     @classmethod
@@ -92,13 +93,13 @@ class DataSummary:
         data = prepared.dataset
         splits = {split: prepared.open_split(split) for split in SPLITS if (prepared.path / split).is_dir()}
         counts = {split: len(found) for split, found in splits.items()}
-        height, width = splits["train"].size
-        image_size = height if height == width else [height, width]
+        size = splits["train"].images.size
+        image_size = "native" if size is None else format_size_setting(size)
         return cls(data.title, data.source, data.fingerprint, image_size, counts)
 
-    def parameters(self, max_train_images: int | None) -> dict[str, int | list[int]]:
+    def parameters(self, max_train_images: int | None) -> dict[str, int | str]:
         """Return the sizes as parameters of a run; `max_train_images` is None if the run uses all images."""
-        parameters: dict[str, int | list[int]] = {"data.image_size": self.image_size}
+        parameters: dict[str, int | str] = {"data.image_size": self.image_size}
         for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
             if split in self.counts:
                 parameters[f"data.num_{name}_images"] = self.counts[split]

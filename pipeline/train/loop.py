@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from pipeline.artifacts.prepared_data import Split
 from pipeline.artifacts.run_folder import Precision
 from pipeline.data.augment import augment
-from pipeline.data.batch_loader import BatchLoader
+from pipeline.data.patch_loader import create_loader
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import Prediction, predict_split
+from pipeline.inference.tiles import Tiles
 from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, get_device
 from pipeline.params.train import Train
@@ -58,7 +59,7 @@ class Epoch:
     showcase: Prediction
     network: nn.Module  # that was evaluated: the network or its moving average
     state: TrainState  # from which the next epoch continues
-    images: int  # trained on; those of an incomplete last batch are left out
+    images: int  # or patches, trained on; those of an incomplete last batch are left out
     training_seconds: float
     eval_seconds: float  # for the three predictions
 
@@ -74,11 +75,14 @@ def train(
     precision: Precision,
     done: int = 0,
     state: Mapping[str, Any] | None = None,
+    foreground: Sequence[int] = (),
+    tiles: Tiles | None = None,
 ) -> Iterator[Epoch]:
     """Train the network in place and yield each epoch as it ends; the caller keeps the weights that it needs.
 
     With `state`, saved after epoch `done`, the training resumes from there: the remaining epochs are bit-identical to
-    those of an uninterrupted run.
+    those of an uninterrupted run. Native images are seen in patches, some of them centered on `foreground` classes, and
+    evaluated in `tiles`.
 
     Raises:
         DivergedError: A loss is NaN or infinite; earlier epochs remain valid.
@@ -87,11 +91,11 @@ def train(
     # channels_last.
     network.to(memory_format=torch.channels_last)
     device = get_device(network)
-    batches = BatchLoader(training, device)
+    batches = create_loader(training, device, settings, foreground)
     rng = torch.Generator().manual_seed(seed)
     # An incomplete last batch is dropped: batch normalization over a few images is noisy.
-    batch = min(settings.batch_size, len(training))
-    steps = len(training) // batch
+    batch = min(settings.batch_size, len(batches))
+    steps = len(batches) // batch
     criterion = create_loss(settings.loss, settings.label_smoothing)
     optimizer = create_optimizer(network, settings, learning_rate)
     scheduler = create_lr_scheduler(optimizer, settings.lr_scheduler, settings.epochs * steps)
@@ -105,13 +109,13 @@ def train(
         started = time.perf_counter()
         network.train()
         total, counted = 0.0, 0
-        order = torch.randperm(len(training), generator=rng).numpy()
+        order = batches.draw_epoch(rng)
         for step in range(steps):
             check_signals()
             chosen = np.sort(order[step * batch : (step + 1) * batch])  # in the file's order, which disks read faster
             images, masks = batches.take(chosen)
             if settings.augmentation is not None:
-                images, masks = augment(images, masks, settings.augmentation, rng)
+                images, masks = augment(images, masks, settings.augmentation, rng, batches.size)
             with autocast_context(precision, device):
                 logits = network(images)
             loss = criterion(logits, masks)
@@ -130,7 +134,7 @@ def train(
 
         trained = time.perf_counter()
         on_train, on_validation, on_showcase = (
-            predict_split(evaluated_network, split, classes, precision)
+            predict_split(evaluated_network, split, classes, precision, tiles=tiles)
             for split in (eval_splits.train, eval_splits.validation, eval_splits.showcase)
         )
         if not np.isfinite([on_train.loss, on_validation.loss]).all():

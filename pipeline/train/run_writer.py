@@ -61,7 +61,7 @@ class RunWriter:
         """Add a completed epoch; copy its weights if its validation loss is the lowest so far."""
         self.history.append(self._row(epoch))
         self.image_losses.append((epoch.train.losses, epoch.validation.losses))
-        self.showcase_masks.append(epoch.showcase.masks)
+        self.showcase_masks.append(epoch.showcase.masks[0])
         now_ms = round(time.time() * 1000)
         self.times.append(EpochTiming(now_ms, epoch.images, epoch.training_seconds, epoch.eval_seconds))
         if epoch.validation.loss < self.best_loss:

@@ -18,6 +18,7 @@ from pipeline.artifacts.run_folder import RunRecord
 from pipeline.data.subsets import select_gap_subset, select_training_subset
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
+from pipeline.inference.prediction import create_tiles
 from pipeline.models.factory import build_network, count_trainable_parameters
 from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import resolve_precision, select_device
@@ -31,6 +32,7 @@ from pipeline.train.checkpoints import CheckpointManager
 from pipeline.train.loop import DivergedError, Epoch, EvalSplits, train
 from pipeline.train.run_key import compute_run_key
 from pipeline.train.run_writer import RunWriter
+from pipeline.variants.data_shape import choose_input_size
 from pipeline.variants.model_checks import check_batch
 
 
@@ -63,10 +65,11 @@ def train_cell(
     project = project or Project()
     data = project.prepared.dataset
     training, eval_splits, compared = _select_splits(cell, project.prepared)
-    check_batch(cell, len(training), training.size, training.num_channels, len(data.classes))
+    size, num_classes = choose_input_size(cell, training.images.size), len(data.classes)
+    check_batch(cell, len(training), size, training.num_channels, num_classes)
     _seed_everything(cell.seed)  # after the check, which may run a user's code
     precision = resolve_precision(cell.train.precision)
-    network = build_network(cell.model, training.num_channels, classes=len(data.classes))
+    network = build_network(cell.model, training.num_channels, num_classes)
     network.to(select_device())
     key = compute_run_key(cell, data.fingerprint, precision)
     parameters = cell.model_dump(mode="json")
@@ -100,6 +103,8 @@ def train_cell(
         epochs = train(
             network, training, eval_splits, cell.train, cell.learning_rate, cell.seed, len(data.classes), precision,
             done=len(results.history), state=checkpoint and checkpoint["training"],
+            foreground=[index for index, one in enumerate(data.classes) if one.foreground],
+            tiles=create_tiles(cell, overlap=0.0),
         )  # fmt: skip
         diverged: int | None = None
         try:

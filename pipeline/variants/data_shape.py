@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import Project
-from pipeline.params import Params
+from pipeline.errors import PipelineError
+from pipeline.params import Cell, Params
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.image_data import CocoData, FolderData, ImageMaskData
@@ -20,7 +21,7 @@ DEFAULT_IMAGES = 64  # per split, before preparation: enough for a batch
 class DataShape:
     """Size and number of the prepared images."""
 
-    size: tuple[int, int]  # px, height and width
+    size: tuple[int, int] | None  # px, height and width; None if images have their own sizes
     channels: int
     classes: int
     train: int  # images in the training split
@@ -51,8 +52,23 @@ def describe_data(params: Params, project: Project) -> DataShape:
     return DataShape(data.size, channels, classes, *counts)
 
 
+def choose_input_size(cell: Cell, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Choose what a cell's network sees in a step: patches, or whole images of this height and width in px.
+
+    Raises:
+        PipelineError: It sees patches, but they have no size.
+    """
+    chosen = cell.train.patch or size
+    if chosen is None:
+        raise PipelineError(
+            f"variants.{cell.variant}: train.patch_size is null, but data.image_size is native. Set the side of the "
+            "patches that training sees, such as 256."
+        )
+    return chosen
+
+
 def _is_current(prepared: PreparedData, data: Data) -> bool:
     """Return whether prepared data have the size and the classes of the parameters."""
     names = [item.name for item in prepared.dataset.classes]
     written = [item.name for item in data.classes] if isinstance(data, FolderData | CocoData) else names
-    return names == written and prepared.open_split("train").size == data.size
+    return names == written and (data.size is None or prepared.open_split("train").images.size == data.size)

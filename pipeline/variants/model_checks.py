@@ -8,6 +8,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.custom_code import custom_imports, describe_error, import_factory
 from pipeline.params.model import CustomModel, Model, SmpModel, has_weights
+from pipeline.variants.data_shape import choose_input_size
 from pipeline.wording import format_size
 
 MIN_BATCH = 2  # images; normalization layers of the built-in families accept any larger batch too
@@ -41,7 +42,7 @@ def _check_variant(params: Params, name: str) -> str | None:
                 import_factory(key, import_path)
     except PipelineError as error:
         return str(error)
-    return find_size_problem(cell.model, params.data.size)
+    return find_size_problem(cell.model, choose_input_size(cell, params.data.size))
 
 
 def find_size_problem(model: Model, size: tuple[int, int]) -> str | None:

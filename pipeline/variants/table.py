@@ -13,7 +13,7 @@ from pipeline.models.factory import build_network
 from pipeline.models.precision import resolve_precision
 from pipeline.params import Cell, Params, Variant
 from pipeline.variants.complexity import Complexity, measure_complexity
-from pipeline.variants.data_shape import DataShape, describe_data
+from pipeline.variants.data_shape import DataShape, choose_input_size, describe_data
 from pipeline.variants.model_checks import find_size_problem
 from pipeline.wording import align_columns
 
@@ -44,12 +44,18 @@ def measure_variants(
     data = describe_data(params, Project(root))
     for name, variant in params.variants.items():
         cell = params.cell(name, params.grid.learning_rate[0], params.grid.seed[0])
-        complexity, process, problem = None, None, find_size_problem(cell.model, data.size) or ""
+        complexity, process, problem = (
+            None,
+            None,
+            find_size_problem(cell.model, choose_input_size(cell, data.size)) or "",
+        )
         if not problem:
             try:
                 network = build_network(cell.model, data.channels, data.classes)
                 precision = resolve_precision(cell.train.precision)
-                complexity = measure_complexity(network, data.channels, data.size, cell.train.batch_size, precision)
+                complexity = measure_complexity(
+                    network, data.channels, choose_input_size(cell, data.size), cell.train.batch_size, precision
+                )
                 process = measure_process(cell, data)
             except PipelineError as error:
                 problem = str(error)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from pipeline.imaging.decode import read_for_network, read_image
 from pipeline.imaging.errors import ImageError
-from pipeline.imaging.resize import Resizing
+from pipeline.imaging.resize import FixedSize
 from tests.imaging.hostile_tiffs import HOSTILE, LONG, get_tail_offset, make_image_tags, write_tiff
 
 ORIENTATION = 0x0112  # EXIF's tag, and TIFF's
@@ -381,7 +381,7 @@ def test_fit_image_resizes_each_channel_separately(
     height: int, width: int, channels: int, size: int, resize: Any, dtype: Any
 ) -> None:
     image = make_noise(height, width, channels, dtype=dtype)
-    resizing = Resizing((size, size + 3), resize)
+    resizing = FixedSize((size, size + 3), resize)
     fitted = resizing.fit_image(image)
     assert (fitted.shape, fitted.dtype) == ((size, size + 3, channels), dtype)
     for channel in range(channels):
@@ -390,7 +390,7 @@ def test_fit_image_resizes_each_channel_separately(
 
 def test_fit_image_resamples_as_pillow_does() -> None:
     rgb, size = make_noise(50, 70, 3), (48, 32)
-    resizing = Resizing((32, 48), "stretch")
+    resizing = FixedSize((32, 48), "stretch")
     expected = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
     assert (resizing.fit_image(rgb) == expected).all()
     floats = np.asarray(Image.fromarray(GRAY_16.astype(np.float32)).resize(size, Image.Resampling.LANCZOS))
@@ -401,6 +401,6 @@ def test_fit_image_resamples_as_pillow_does() -> None:
 def test_fit_image_clips_overshoot_of_16_bits() -> None:
     image = np.zeros((40, 40, 5), np.uint16)
     image[10:30, 10:30] = 65_535  # the Lanczos filter overshoots at edges
-    fitted = Resizing((17, 17), "letterbox").fit_image(image)
+    fitted = FixedSize((17, 17), "letterbox").fit_image(image)
     assert fitted[8, 8].tolist() == [65_535] * 5
     assert fitted[0, 0].tolist() == [0] * 5

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.imaging.resize import Resize, Resizing
+from pipeline.imaging.resize import FixedSize, Resize
 from pipeline.inference.preprocessing import Preprocessing
 
 SIDE = st.integers(1, 700)
@@ -23,7 +23,7 @@ def restore_image(preprocessing: Preprocessing, probs: np.ndarray, shape: tuple[
 @settings(max_examples=40, deadline=None)
 def test_restore_probs_interpolates_as_torch_does(height: int, width: int, seed: int) -> None:
     probs = np.random.default_rng(seed).random((3, 16, 16), np.float32)
-    restored = restore_image(Preprocessing(Resizing((16, 16), "stretch"), 3, 8), probs, (height, width))
+    restored = restore_image(Preprocessing(FixedSize((16, 16), "stretch"), 3, 8), probs, (height, width))
     expected = F.interpolate(torch.from_numpy(probs)[None], (height, width), mode="bilinear")[0].numpy()
     assert np.abs(restored - expected).max() < 1e-4
 
@@ -33,7 +33,7 @@ def test_restore_probs_interpolates_as_torch_does(height: int, width: int, seed:
 def test_restore_probs_of_any_size_sum_to_1(height: int, width: int) -> None:
     probs = np.random.default_rng(0).random((4, 32, 48), np.float32)
     probs /= probs.sum(axis=0)
-    restored = restore_image(Preprocessing(Resizing((32, 48), "letterbox"), 3, 8), probs, (height, width))
+    restored = restore_image(Preprocessing(FixedSize((32, 48), "letterbox"), 3, 8), probs, (height, width))
     assert restored.shape == (4, height, width)
     assert np.abs(restored.sum(axis=0) - 1).max() < 1e-5
     assert restored.min() >= 0
@@ -45,7 +45,7 @@ def test_restore_probs_of_any_size_sum_to_1(height: int, width: int) -> None:
 def test_restore_probs_keeps_positions(resize: Resize, size: tuple[int, int], height: int, width: int) -> None:
     image = np.zeros((height, width, 3), np.uint8)
     image[:, : width // 2] = 255
-    preprocessing = Preprocessing(Resizing(size, resize), 3, 8)
+    preprocessing = Preprocessing(FixedSize(size, resize), 3, 8)
     white = preprocessing.create_input(image)[..., 0].astype(np.float32) / 255
     restored = restore_image(preprocessing, np.stack([1 - white, white]), (height, width)).argmax(axis=0)
     _, columns = preprocessing.resizing.locate_inner(image.shape)
@@ -58,7 +58,7 @@ def test_restore_probs_keeps_positions(resize: Resize, size: tuple[int, int], he
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_create_input_converts_any_depth_and_color(channels: int, bits: int, dtype: type) -> None:
     white = np.full((40, 60, 3 if dtype == np.uint8 else 1), np.iinfo(dtype).max, dtype)
-    image = Preprocessing(Resizing((32, 64), "letterbox"), channels, bits).create_input(white)
+    image = Preprocessing(FixedSize((32, 64), "letterbox"), channels, bits).create_input(white)
     assert image.shape == (32, 64, channels)
     assert image.dtype == (np.uint8 if bits == 8 else np.uint16)
     assert (image == 2**bits - 1).all()

@@ -53,6 +53,16 @@ MISTAKES = {
     "size and depth": ({"data": {"image_size": 90}}, "data.image_size: 90 px", "88 or 92"),
     "one side": ({"data": {"image_size": [96]}}, "data.image_size: must be a whole number of pixels", "or [height"),
     "small side": ({"data": {"image_size": [96, 8]}}, "data.image_size: must be a whole number of pixels from 16", "8"),
+    "patches of resized images": (
+        {"train": {"patch_size": 32}},
+        "train.patch_size: must be null for variant 'unet', but is 32, because data.image_size is 32.",
+        "Set data.image_size: native",
+    ),
+    "tiles that never advance": (
+        {"evaluation": {"tile_overlap": 1}},
+        "evaluation.tile_overlap: must be at most 0.9",
+        "1",
+    ),
     "side and depth": ({"data": {"image_size": [64, 90]}}, "data.image_size: 90 px", "88 or 92"),
     "unknown key": ({"train": {"epocs": 3}}, "train.epocs: unknown key", "epochs"),
     "unknown section": ({"gird": {}}, "gird: unknown key", "grid"),

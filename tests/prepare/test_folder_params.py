@@ -105,6 +105,15 @@ MISTAKES = {
         },
         "data.classes: 'cell', 'ground' and 'wall' have the same color, #0072b2",
     ),
+    "downscale of resized images": (
+        {"downscale": 2.0},
+        "data.downscale: must be 1.0 with image_size: 32, but is 2.0; it shrinks native images.",
+    ),
+    "native size without patches": (
+        {"image_size": "native"},
+        "train.patch_size: variant 'unet' has none, but data.image_size is native. Set the side of the patches",
+    ),
+    "other words": ({"image_size": "original"}, "data.image_size: must be a whole number of pixels from 16 to 2048"),
     "name twice": ({"classes": [*SECTION["classes"], {**SECTION["classes"][0], "mask_value": 9}]}, "are named 'cell'"),
 }
 

@@ -20,7 +20,7 @@ from PIL import Image
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import PREPARED
 from pipeline.errors import PipelineError
-from pipeline.imaging.resize import Resizing
+from pipeline.imaging.resize import FixedSize
 from pipeline.prepare import parallel_decode
 from pipeline.prepare.image_mask_pair import ImageMaskPair, ValueMaskReader
 from pipeline.prepare.parallel_decode import DecodeResult, DecodeSettings, decode_pairs
@@ -45,7 +45,7 @@ def pairs(tmp_path: Path) -> list[ImageMaskPair]:
 
 
 def create_settings(folder: Path, size: int = 16, masks: object = MASKS) -> DecodeSettings:
-    return DecodeSettings(folder, Resizing((size, size), "stretch"), None, masks)
+    return DecodeSettings(folder, FixedSize((size, size), "stretch"), None, masks)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from scipy import ndimage
 from pipeline.artifacts.prepared_data import SPLITS, PreparedData, SegmentationClass
 from pipeline.imaging import IGNORE
 from pipeline.imaging.errors import ImageError
-from pipeline.imaging.resize import Resizing
+from pipeline.imaging.resize import FixedSize
 from pipeline.prepare import size_effects
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.size_effects import ClassEffect, SizeEffects, measure_size_effects
@@ -47,7 +47,7 @@ def measure(masks, size, resize="stretch"):
     size = size if isinstance(size, tuple) else (size, size)
     pairs = [ImageMaskPair(str(index), f"images/{index}.png", str(index)) for index in range(len(masks))]
     collection = PairCollection(Path(), "", "", CLASSES, {pair.id: pair for pair in pairs}, ArrayMasks(masks))
-    return measure_size_effects(pairs, collection, Resizing(size, resize))
+    return measure_size_effects(pairs, collection, FixedSize(size, resize))
 
 
 def draw_squares(side, corners, edge=4, value=1):
@@ -65,7 +65,7 @@ def count_objects(masks, size, resize):
             labels, num_objects = ndimage.label(mask == index, np.ones((3, 3)))
             objects, kept = counts.get(CLASSES[index].name, (0, 0))
             for label in range(1, num_objects + 1):
-                resized = Resizing(size, resize).fit_mask((labels == label).astype(np.uint8), outside=IGNORE)
+                resized = FixedSize(size, resize).fit_mask((labels == label).astype(np.uint8), outside=IGNORE)
                 kept += bool((resized == 1).any())
             counts[CLASSES[index].name] = (objects + num_objects, kept)
     return {name: count for name, count in counts.items() if count[0]}
@@ -162,7 +162,7 @@ def test_size_effects_stop_at_the_pixel_limit(monkeypatch):
     monkeypatch.setattr(size_effects, "MAX_PIXELS", 4 * 64 * 64)
     pairs = [ImageMaskPair(str(index), "", str(index)) for index in range(40)]
     collection = PairCollection(Path(), "", "", CLASSES, {}, CountingMasks([draw_squares(64, [(3, 3)])] * 40))
-    effects = measure_size_effects(pairs, collection, Resizing((32, 32), "stretch"))
+    effects = measure_size_effects(pairs, collection, FixedSize((32, 32), "stretch"))
     assert (effects.masks, effects.classes[0].objects) == (4, 4)
     assert len({index // 10 for index in decoded[:4]}) >= 3  # spread over all masks
 

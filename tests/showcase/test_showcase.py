@@ -21,7 +21,7 @@ from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError
 from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.imaging.mask_values import MaskEncoding
-from pipeline.imaging.resize import Resizing
+from pipeline.imaging.resize import FixedSize
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Params, ShowcaseImage
 from pipeline.params.file import read_params
@@ -82,7 +82,7 @@ def test_read_showcase_image_converts_to_the_bit_depth_of_the_network(
     gray = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
     pixels = {"gray 8": gray, "gray 16": gray.astype(np.uint16) * 257, "color 8": np.stack([gray] * 3, axis=-1)}
     Image.fromarray(pixels[stored]).save(project / "image.png")
-    preprocessing = Preprocessing(Resizing((32, 32), "letterbox"), channels, bits)
+    preprocessing = Preprocessing(FixedSize((32, 32), "letterbox"), channels, bits)
     image = read_showcase_image(
         ShowcaseImage(file="image.png"), project, preprocessing, MaskEncoding.from_values([[0], [1]], [])
     )

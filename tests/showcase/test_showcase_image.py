@@ -12,14 +12,14 @@ from PIL import Image
 from pipeline.errors import PipelineError
 from pipeline.imaging.mask_values import MaskEncoding
 from pipeline.imaging.metadata import reverse_orientation
-from pipeline.imaging.resize import Resizing
+from pipeline.imaging.resize import FixedSize
 from pipeline.imaging.tiff import turn_upright
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import ShowcaseImage
 from pipeline.showcase.showcase_image import read_showcase_image
 
 VALUES = MaskEncoding.from_values([(0,), (1, 255)], ())
-PREPROCESSING = Preprocessing(Resizing((16, 16), "stretch"), 3, 8)
+PREPROCESSING = Preprocessing(FixedSize((16, 16), "stretch"), 3, 8)
 RNG = np.random.default_rng(0)
 IMAGE, MASK = RNG.integers(0, 256, (16, 16, 3), np.uint8), RNG.integers(0, 2, (16, 16, 1), np.uint8)
 

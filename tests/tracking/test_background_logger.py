@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import multiprocessing
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -144,23 +146,37 @@ def test_unreachable_store_causes_one_warning_without_password(
     assert "\n" not in text
 
 
+def overwrite(store: Path, content: bytes) -> None:
+    """Overwrite a database in place, without the moment in which it is empty and thus a valid one without tables."""
+    with store.open("r+b") as file:
+        file.write(content)
+        file.truncate()
+
+
+def break_store(store: Path) -> bytes:
+    """Overwrite a database between two transactions; return its content."""
+    with contextlib.closing(sqlite3.connect(store, timeout=60, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        content = store.read_bytes()
+        overwrite(store, b"no database" * 1000)
+    return content
+
+
 def test_store_that_recovers_gets_everything(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(background_logger, "RETRY_SECONDS", 0.2)
     store = Path("mlflow.db")
-    content = store.read_bytes()
-    store.write_bytes(b"no database" * 1000)
+    content = break_store(store)
     with start_logger() as logger:
         logger.update(create_training_state(0, 1))
         while not list_warnings(caplog):
             time.sleep(0.05)
-        store.write_bytes(content)
+        overwrite(store, content)
         while not load_runs():
             time.sleep(0.1)
-        content = store.read_bytes()
-        store.write_bytes(b"no database" * 1000)
+        content = break_store(store)
         logger.update(create_training_state(0, 3))
         time.sleep(0.5)
-        store.write_bytes(content)
+        overwrite(store, content)
     (run,) = load_runs().values()
     assert list_steps(run) == [1, 2, 3]
     assert run.info.start_time == 500  # not the time when the store recovered

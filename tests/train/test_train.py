@@ -57,7 +57,7 @@ def test_run_folder_has_all_files(project: Path) -> None:
         weighted = (losses["validation"] * losses["validation_pixels"]).sum(axis=1) / losses["validation_pixels"].sum()
         np.testing.assert_allclose(weighted, history["val_loss"], rtol=1e-5)
     with np.load(folder / "showcase.npz") as showcase:
-        assert showcase["masks"].shape == (2, 1, 32, 32)
+        assert showcase["masks"].shape == (2, 32, 32)
 
 
 def test_training_is_deterministic_for_a_seed(project: Path) -> None:

@@ -49,6 +49,11 @@ def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
             f"data.splits: validation {data.splits.validation} and test {data.splits.test} leave no training images; "
             f"their sum must be less than 1."
         )
+    if data.downscale != 1 and data.size is not None:
+        mistakes.append(
+            f"data.downscale: must be 1.0 with image_size: {data.image_size}, but is {data.downscale}; it shrinks "
+            f"native images."
+        )
     if data.showcase_ids == []:
         mistakes.append(
             "data.showcase_ids: must have at least 1 entry, but is []; with null a training image is chosen."

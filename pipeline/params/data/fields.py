@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
 TrainImages = Annotated[int, Field(ge=2)]
 
 MIN_SIZE, MAX_SIZE = 16, 2048  # px, of a side of the prepared images
+NATIVE = "native"  # images that are not resized
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _NAME = re.compile(r"\w[\w -]*")
@@ -22,6 +23,15 @@ def _check_image_size(value: object) -> object:
     if len(sides) != 2 or not all(type(side) is int and MIN_SIZE <= side <= MAX_SIZE for side in sides):
         raise ValueError(f"must be a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}, or [height, width] of these")
     return value
+
+
+def _check_prepared_size(value: object) -> object:
+    if value == NATIVE:
+        return value
+    try:
+        return _check_image_size(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or {NATIVE}") from None
 
 
 def _check_color(value: object) -> object:
@@ -54,9 +64,9 @@ def _check_class_name(value: object) -> object:
 
 
 _Side = Annotated[int, Field(ge=MIN_SIZE, le=MAX_SIZE)]
-ImageSize = Annotated[
-    _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)], BeforeValidator(_check_image_size)
-]
+_Sides = _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)]
+ImageSize = Annotated[_Sides, BeforeValidator(_check_image_size)]
+PreparedSize = Annotated[_Sides | Literal["native"], BeforeValidator(_check_prepared_size)]
 Color = Annotated[str, BeforeValidator(_check_color)]
 MaskValue = Annotated[int | str, BeforeValidator(_check_mask_value)]  # an int, or #rrggbb
 MaskValues = Annotated[int | str | list[int | str], BeforeValidator(_check_mask_values)]  # of one class

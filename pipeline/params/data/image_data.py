@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.params.data.fields import ClassName, Color, ImageSize, MaskValues, Share, TrainImages, list_sides
+from pipeline.params.data.fields import ClassName, Color, MaskValues, PreparedSize, Share, TrainImages, list_sides
 from pipeline.params.section import Section
 
 Resize = Literal["stretch", "letterbox"]
@@ -151,8 +151,12 @@ class ExternalTestFolder(ImageMaskFolder):
 class ImageMaskData(ImageMaskFolder):
     """Images and masks for training."""
 
-    image_size: ImageSize
-    """Side of every prepared image in px, or `[height, width]`; multiples of 32 suit every network."""
+    image_size: PreparedSize
+    """Side of every prepared image in px, or `[height, width]`; multiples of 32 suit every network. `native`: images
+    keep their own sizes, and training sees patches of `train.patch_size`.
+    """
+    downscale: Annotated[float, Field(ge=1, le=64, allow_inf_nan=False)] = 1.0
+    """Factor by which native images are shrunk first."""
     channels: Annotated[int, Field(ge=1, le=32)] | None = None
     """Number of channels; null: RGB, or 1 if all images are 16-bit gray."""
     showcase_ids: list[str] | None
@@ -163,9 +167,9 @@ class ImageMaskData(ImageMaskFolder):
     """Number of training images that a run uses; null: all."""
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the prepared images, px."""
-        return list_sides(self.image_size)
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the prepared images, px; None if they have their own sizes."""
+        return None if isinstance(self.image_size, str) else list_sides(self.image_size)
 
 
 class FolderData(ImageMaskData):

@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.decode import read_fitted
 from pipeline.imaging.metadata import ImageMetadata
-from pipeline.imaging.resize import Resizing
+from pipeline.imaging.resize import FixedSize, Resizing
 from pipeline.params.data.image_data import ImageMaskData
 from pipeline.prepare.data_issues import DataIssue, IssueKind, build_error
 from pipeline.prepare.dataset_stats import build_stats, describe_leaks
@@ -45,7 +45,7 @@ class ImageMaskSource:
         rows, pattern = collection.splits.rows or {}, None if collection.splits.error else data.splits.group_regex
         self._groups, without_group = find_groups(collection.pairs.values(), rows, pattern)
         self._issues = (*collection.issues, *without_group)  # of files that are not decoded
-        self._resizing = Resizing(data.size, data.resize)
+        self._resizing = Resizing.create(data.size, data.resize, data.downscale)
         self._settings = DecodeSettings(
             collection.folder, self._resizing, data.channels, collection.masks, data.mask_orientation
         )
@@ -82,8 +82,10 @@ class ImageMaskSource:
         checks = _PairChecks(self._data, self._distinct)
         tables = tabulate_samples(self._decode_valid(splits, checks), collection.classes, write)
         pairs = [collection.pairs[name] for split in SPLITS if split in splits for name in self._assignment.ids[split]]
-        effects = measure_size_effects(pairs, collection, self._resizing)
-        ceilings = measure_size_ceilings(pairs, collection, self._resizing)
+        effects = ceilings = None
+        if isinstance(self._resizing, FixedSize):
+            effects = measure_size_effects(pairs, collection, self._resizing)
+            ceilings = measure_size_ceilings(pairs, collection, self._resizing)
         issues = (*self._issues, *checks.issues)
         reasons = ((issue.id, issue.reason) for issue in issues)
         return SourceData(
@@ -184,7 +186,9 @@ class ImageMaskSource:
             other = "other splits"
         return SplitOrigin(key, f"Add images to {self._key}.path, or choose {other}.")
 
-    def _find_notices(self, checks: _PairChecks, effects: SizeEffects, ceilings: SizeCeilings) -> Iterator[str]:
+    def _find_notices(
+        self, checks: _PairChecks, effects: SizeEffects | None, ceilings: SizeCeilings | None
+    ) -> Iterator[str]:
         """Describe possible mistakes in the data."""
         yield from self._collection.notices
         if checks.stored and checks.brightest < DARK_BELOW:
@@ -197,9 +201,9 @@ class ImageMaskSource:
             names = [name_below_images(pair.image) for pair in self._collection.pairs.values()]
             if suggestion := suggest_groups(names):
                 yield suggestion.sentence(self._key)
-        if effects.is_lossy:
+        if effects and effects.is_lossy:
             yield effects.sentence()
-        if ceilings.sizes and not ceilings.at(size).is_good:
+        if size and ceilings and ceilings.sizes and not ceilings.at(size).is_good:
             yield ceilings.sentence(size)
         if pairs := checks.duplicates.of_showcase:
             alike = pluralize(len(pairs), "training image looks", "training images look")

@@ -117,7 +117,7 @@ def _build_samples(
 def _build_strip(context: ReportContext, run: str, problems: list[Notice]) -> tuple[EmbeddedImage, ...]:
     """Draw a run's predictions for the showcase at epochs spread over training, including the best epoch."""
     with collect_problem(problems, f"{run}: no predictions for the showcase over epochs"):
-        masks, kept = context.project.run(run).read_showcase_masks()[:, 0], context.project.run(run).record.best_epoch
+        masks, kept = context.project.run(run).read_showcase_masks(), context.project.run(run).record.best_epoch
         classes, frame = context.dataset.classes, context.get_frame(SHOWCASE, 0)
         return tuple(
             image_html.render_mask(

@@ -71,9 +71,10 @@ def build_header(params: Params, context: ReportContext, selection: RunSelection
 def _describe_data(context: ReportContext) -> str:
     counts = [(SPLIT_NAMES[split], len(context.sample_ids.get(split, ()))) for split in SPLITS]
     images = join_words([f"{format_count(count)} {name}" for name, count in counts if count])
-    height, width = context.project.prepared.open_split("train").size
+    small, large = context.project.prepared.open_split("train").images.size_range
+    sizes = " to ".join(f"{width} × {height}" for height, width in dict.fromkeys((small, large)))
     classes = join_words([item.name for item in context.dataset.classes], MAX_NAMED_CLASSES)
-    return f"{context.dataset.title}: {images} images of {width} × {height} pixels; classes {classes}."
+    return f"{context.dataset.title}: {images} images of {sizes} pixels; classes {classes}."
 
 
 def _describe_result(summary: Summary, selection: RunSelection) -> str:

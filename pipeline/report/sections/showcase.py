@@ -169,7 +169,7 @@ def _read_prediction(context: ReportContext, run: str, sample: str) -> Mask:
         return context.project.evaluation(run).read_example(sample)
     except PipelineError:
         epoch = context.project.run(run).record.best_epoch
-        masks = context.project.run(run).read_showcase_masks()[:, 0]
+        masks = context.project.run(run).read_showcase_masks()
         if epoch is None or not 1 <= epoch <= len(masks):
             raise
         return np.asarray(masks[epoch - 1], dtype=np.uint8)

@@ -93,12 +93,15 @@ def build_test_scores(context: ReportContext, selection: RunSelection) -> TestSc
 def _describe_size(context: ReportContext) -> str:
     """Say at which size the masks are compared, and what that means for larger originals; empty if it is unknown."""
     try:
-        height, width = context.project.prepared.open_split("train").size
+        size = context.project.prepared.open_split("train").images.size
         table = context.project.prepared.samples
     except PipelineError:
         return ""  # the section on the data reports the error
-    sentence = f"All scores are at the prepared size, {width} × {height} pixels, against masks resized to it."
-    if not ((table["height"] > height) | (table["width"] > width)).any():
+    if size is None:
+        sentence = "All scores are at the size of each prepared image."
+    else:
+        sentence = f"All scores are at the prepared size, {size[1]} × {size[0]} pixels, against masks resized to it."
+    if not ((table["height"] > table["prepared_height"]) | (table["width"] > table["prepared_width"])).any():
         return sentence
     return (
         f"{sentence} At the size of the originals they are lower, mostly for thin and small classes; "

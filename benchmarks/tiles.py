@@ -1,0 +1,187 @@
+"""Measure tiles: agreement with the whole image, speed and memory, and small objects that resizing removes.
+
+    python -m benchmarks.tiles [agreement] [speed] [objects]
+
+agreement: three made images of 1,024 px, and networks trained for some steps on patches of others. Prints the largest
+difference of logits if tiles overlap by the receptive field and are cropped, and the share of equal labels with the
+default overlap.
+speed: an image of 4,096 px; the rate of tiles is compared with that of the network alone.
+objects: images of 1,024 px with squares of 3 px; the share of squares found by a U-Net that is trained at 128 px, and
+by one that is trained on as many native patches of 128 px.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import nn
+
+from benchmarks.networks import NETWORKS, create_cell
+from pipeline.artifacts.image_stack import ImageStack
+from pipeline.artifacts.prepared_data import Split
+from pipeline.imaging import IGNORE
+from pipeline.imaging.resize import FixedSize
+from pipeline.inference.prediction import predict_logits, predict_split, predict_strips
+from pipeline.inference.tiles import Tiles
+from pipeline.models.factory import build_network
+from pipeline.models.malloc import disable_malloc_trim
+from pipeline.models.precision import resolve_precision
+from pipeline.train.loop import EvalSplits, train
+
+NUM_CLASSES = 2
+PATCH = 256  # px
+MULTIPLE = 32  # px, of every network here
+OVERLAP = 0.5  # default
+RECEPTIVE_FIELDS = {"unet16": 128, "lite0": 480}  # px, at most; half of it on each side
+
+
+def draw_image(seed: int, side: int, object_side: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw bright squares on a smooth random background, and their mask."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(20, 170, (side // 32, side // 32, 3)).astype(np.float32)
+    image = ndimage.zoom(coarse, (32, 32, 1), order=1)[:side, :side] + random.normal(0, 8, (side, side, 3))
+    mask = np.zeros((side, side), np.uint8)
+    for top, left in random.integers(0, side - object_side, (count, 2)):
+        mask[top : top + object_side, left : left + object_side] = 1
+    image[mask == 1] = 230
+    return image.clip(0, 255).astype(np.uint8), mask
+
+
+def make_split(seeds: Sequence[int], side: int, object_side: int, count: int) -> Split:
+    """Make a split of drawn images."""
+    pairs = [draw_image(seed, side, object_side, count) for seed in seeds]
+    images, masks = (ImageStack.of(arrays) for arrays in zip(*pairs, strict=True))
+    return Split(images, masks, tuple(map(str, seeds)))
+
+
+def train_network(name: str, split: Split, patch: int | None, epochs: int, patches: int | None = None) -> nn.Module:
+    """Train on patches, or on whole images; the last weights' average is returned."""
+    cell = create_cell(name)
+    settings = cell.train.model_copy(
+        update={
+            "patch_size": patch,
+            "patches_per_epoch": patches,
+            "epochs": epochs,
+            "batch_size": 4,
+        }
+    )
+    torch.manual_seed(0)
+    network = build_network(cell.model, 3, NUM_CLASSES)
+    tiles = None if patch is None else Tiles((patch, patch), MULTIPLE, 0.0)
+    watched = split.take(np.arange(1))
+    trained = network
+    for epoch in train(
+        network, split, EvalSplits(watched, watched, watched), settings, 3e-3, 0, NUM_CLASSES,
+        resolve_precision("auto"), foreground=[1], tiles=tiles,
+    ):  # fmt: skip
+        trained = epoch.network
+    return trained.eval()
+
+
+def predict_tiled(network: nn.Module, image: NDArray[np.uint8], tiles: Tiles) -> torch.Tensor:
+    """Predict log-probabilities, classes x H x W, in float32."""
+    strips = predict_strips(network, image, tiles, NUM_CLASSES, "float32")
+    return torch.cat([log_probs for _, log_probs in strips], dim=1)
+
+
+def measure_agreement() -> None:
+    """Print the agreement of tiled with whole predictions."""
+    training = make_split(range(4), 512, 24, 12)
+    print(f"{'':<10}{'largest difference, cropped':>30}{'equal labels, default overlap':>32}")
+    for name in ("unet16", "lite0"):
+        network = train_network(name, training, PATCH, epochs=6, patches=40)
+        margin = -(-RECEPTIVE_FIELDS[name] // 2 // MULTIPLE) * MULTIPLE
+        side = 4 * margin
+        cropped = Tiles((side, side), MULTIPLE, 2 * margin / side, "crop")
+        differences, equal = [], []
+        for seed in range(100, 103):
+            image, _ = draw_image(seed, 1024, 24, 40)
+            inputs = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
+            whole = predict_logits(network, inputs, "float32")[0].log_softmax(dim=0)
+            differences.append(float((predict_tiled(network, image, cropped) - whole).abs().max()))
+            blended = predict_tiled(network, image, Tiles((PATCH, PATCH), MULTIPLE, OVERLAP))
+            equal.append(float((blended.argmax(dim=0) == whole.argmax(dim=0)).float().mean()))
+        print(f"{name:<10}{max(differences):>30.1e}{min(equal):>32.3%}", flush=True)
+
+
+def measure_speed(side: int = 4096) -> None:
+    """Print seconds, memory and rates of one large image."""
+    network = build_network(NETWORKS["unet16"], 3, NUM_CLASSES).to(memory_format=torch.channels_last).eval()
+    precision = resolve_precision("auto")
+    image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    batch = torch.rand(32, 3, PATCH, PATCH).contiguous(memory_format=torch.channels_last)
+    predict_logits(network, batch, precision)  # warm-up
+    start = time.perf_counter()
+    predict_logits(network, batch, precision)
+    alone = batch.numel() / 3 / (time.perf_counter() - start)
+    for blend, overlap in (("gaussian", 0.0), ("gaussian", OVERLAP)):
+        tiles = Tiles((PATCH, PATCH), MULTIPLE, overlap, blend)
+        start = time.perf_counter()
+        for _, log_probs in predict_strips(network, image, tiles, NUM_CLASSES, precision):
+            log_probs.argmax(dim=0)
+        seconds = time.perf_counter() - start
+        predicted = len(tiles.cover(image.shape)) * PATCH**2
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(
+            f"{side} x {side} px, overlap {overlap}: {seconds:.1f} s, {predicted / PATCH**2 / seconds:.1f} tiles/s, "
+            f"{predicted / seconds / alone:.0%} of the network's own rate, peak {peak:.1f} GB",
+            flush=True,
+        )
+
+
+def measure_objects(epochs: int = 15) -> None:
+    """Print the share of small squares that each of two networks finds."""
+    training, test = make_split(range(8), 1024, 3, 12), make_split(range(50, 54), 1024, 3, 12)
+    resizing = FixedSize((128, 128), "stretch")
+    small = [
+        Split.of(
+            np.stack([resizing.fit_image(image) for image in split.images]),
+            np.stack([resizing.fit_mask(mask, outside=IGNORE) for mask in split.masks]),
+        )
+        for split in (training, test)
+    ]
+    # As many images of 128 px per epoch as patches.
+    resized = train_network("unet16", small[0].take(np.tile(np.arange(8), 16)), None, epochs)
+    predicted = predict_split(resized, small[1], NUM_CLASSES, "float32").masks
+    masks = [resizing.restore_mask(mask, (1024, 1024)) for mask in predicted]
+    print(f"128 px: {find_share(test, masks):.0%} of the squares found", flush=True)
+    native = train_network("unet16", training, 128, epochs, patches=128)
+    tiles = Tiles((128, 128), MULTIPLE, OVERLAP)
+    found = predict_split(native, test, NUM_CLASSES, "float32", tiles=tiles).masks
+    print(f"native patches of 128 px: {find_share(test, list(found)):.0%} of the squares found")
+
+
+def find_share(split: Split, predicted: Sequence[NDArray[np.uint8]]) -> float:
+    """Compute the share of the objects of which a pixel is predicted."""
+    found = total = 0
+    for mask, guess in zip(split.masks, predicted, strict=True):
+        labels, count = ndimage.label(mask == 1, np.ones((3, 3)))
+        hit = np.unique(labels[(guess == 1) & (labels > 0)])
+        found, total = found + len(hit), total + count
+    return found / total
+
+
+PARTS = {"agreement": measure_agreement, "speed": measure_speed, "objects": measure_objects}
+
+
+def main() -> None:
+    """Run the parts that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS])
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    disable_malloc_trim()
+    for name in arguments.parts or PARTS:
+        PARTS[name]()
+
+
+if __name__ == "__main__":
+    main()

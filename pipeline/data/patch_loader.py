@@ -1,0 +1,146 @@
+"""Draw patches of native images, and load them in batches, onto the device of the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipeline.artifacts.prepared_data import Split
+from pipeline.data.batch_loader import BatchLoader, to_network_input
+from pipeline.imaging import IGNORE
+from pipeline.imaging.windows import cut_window
+from pipeline.params.train import Augmentation, Train
+
+# An image's index, and the first row and column of a patch in it; they are negative in an image smaller than a patch.
+PATCH = np.dtype([("image", np.int64), ("top", np.int64), ("left", np.int64)])
+
+
+def create_loader(
+    split: Split, device: torch.device, settings: Train, foreground: Sequence[int]
+) -> BatchLoader | PatchLoader:
+    """Create a loader of whole images, or of patches if the settings have their size."""
+    if settings.patch is None:
+        return BatchLoader(split, device)
+    return PatchLoader(split, device, settings, foreground)
+
+
+class PatchLoader:
+    """Loads patches of images of any sizes.
+
+    A pixel of a large image is as likely to be seen as one of a small image. A share of the patches is centered on a
+    foreground pixel; the class of that pixel is drawn first, so that rare classes are seen as often as frequent ones.
+    """
+
+    def __init__(self, split: Split, device: torch.device, settings: Train, foreground: Sequence[int]) -> None:
+        """Prepare the draws.
+
+        Args:
+            split: The training images.
+            device: Of the batches.
+            settings: Size, number and choice of the patches.
+            foreground: Indices of the foreground classes.
+        """
+        assert settings.patch is not None
+        self.size = settings.patch
+        self._split, self._device = split, device
+        self._margin = compute_margin(settings.patch, settings.augmentation)
+        self._sizes = split.images.sizes
+        # Patches side by side that cover an image.
+        cover = np.ceil(self._sizes / np.array(settings.patch)).prod(axis=1).sum()
+        self._count = settings.patches_per_epoch or int(cover)
+        self._area = self._sizes.prod(axis=1) / self._sizes.prod(axis=1).sum()
+        self._foreground_share = settings.foreground_patches
+        self._rows = _count_rows(split, foreground) if settings.foreground_patches else {}
+
+    def __len__(self) -> int:
+        """Return the number of patches in an epoch."""
+        return self._count
+
+    def draw_epoch(self, rng: torch.Generator) -> npt.NDArray[Any]:
+        """Draw the patches of an epoch, in their order: N of the type `PATCH`."""
+        return self.draw(self._count, rng)
+
+    def draw(self, count: int, rng: torch.Generator) -> npt.NDArray[Any]:
+        """Draw patches: N of the type `PATCH`."""
+        patches = np.empty(count, PATCH)
+        draws = torch.rand(count, 4, dtype=torch.float64, generator=rng).numpy()
+        cumulative = self._area.cumsum()
+        for patch, (kind, *draw) in zip(patches, draws, strict=True):
+            if self._rows and kind < self._foreground_share:
+                image, *center = self._draw_foreground(*draw)
+            else:
+                image, center = min(int(np.searchsorted(cumulative, draw[0])), len(cumulative) - 1), None
+            starts = []
+            for axis, side in enumerate(self.size):
+                room = int(self._sizes[image][axis]) - side
+                if room < 0:  # a smaller image is in the middle of the patch
+                    start = room // 2
+                elif center is None:
+                    start = int(draw[1 + axis] * (room + 1))
+                else:
+                    start = min(max(center[axis] - side // 2, 0), room)
+                starts.append(start)
+            patch["image"], patch["top"], patch["left"] = image, *starts
+        return patches
+
+    def take(self, patches: npt.NDArray[Any]) -> tuple[Tensor, Tensor]:
+        """Load float images N x C x H x W in 0..1, channels last, and int64 masks N x H x W, with their margins.
+
+        Pixels outside an image show its reflection, and are ignored.
+        """
+        images, masks = zip(*map(self._cut, patches), strict=True)
+        stacked = torch.from_numpy(np.stack(images)).to(self._device)
+        return to_network_input(stacked), torch.from_numpy(np.stack(masks)).to(self._device, torch.int64)
+
+    def _cut(self, patch: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+        top, left = (int(patch[name]) - margin for name, margin in zip(("top", "left"), self._margin, strict=True))
+        height, width = (side + 2 * margin for side, margin in zip(self.size, self._margin, strict=True))
+        window = (slice(top, top + height), slice(left, left + width))
+        image, mask = self._split.images[int(patch["image"])], self._split.masks[int(patch["image"])]
+        return cut_window(image, window), cut_window(mask, window, outside=IGNORE)
+
+    def _draw_foreground(self, class_draw: float, row_draw: float, column_draw: float) -> tuple[int, int, int]:
+        """Draw a foreground pixel: its image, row and column; each class is as likely as the others."""
+        index = list(self._rows)[int(class_draw * len(self._rows))]
+        images, rows, cumulative = self._rows[index]
+        place = int(np.searchsorted(cumulative, row_draw * cumulative[-1], side="right"))
+        image, row = int(images[place]), int(rows[place])
+        columns = np.flatnonzero(self._split.masks[image][row] == index)
+        return image, row, int(columns[int(column_draw * len(columns))])
+
+
+def compute_margin(size: tuple[int, int], ranges: Augmentation | None) -> tuple[int, int]:
+    """Compute the pixels around a patch, of a height and width, that rotation, scaling and shifts can bring into it."""
+    if ranges is None:
+        return 0, 0
+    angle = math.radians(min(ranges.rotation, 45.0))
+    height, width = size
+    reach = []
+    for side, other in ((height, width), (width, height)):
+        rotated = (side * math.cos(angle) + other * math.sin(angle)) / 2 * (1 + ranges.scale)
+        reach.append(max(0, math.ceil(rotated + ranges.translate * side - side / 2)))
+    return reach[0], reach[1]
+
+
+def _count_rows(
+    split: Split, classes: Sequence[int]
+) -> dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Find, for each class that occurs, the image and row of the rows with its pixels, and their cumulative number."""
+    found: dict[int, list[npt.NDArray[np.int64]]] = {index: [] for index in classes}
+    for image, mask in enumerate(split.masks):
+        for index, parts in found.items():
+            counts = np.count_nonzero(mask == index, axis=1)
+            rows = np.flatnonzero(counts)
+            parts.append(np.stack([np.full(len(rows), image), rows, counts[rows]]))
+    result = {}
+    for index, parts in found.items():
+        images, rows, counts = np.concatenate(parts, axis=1)
+        if len(images):
+            result[index] = (images, rows, counts.cumsum())
+    return result

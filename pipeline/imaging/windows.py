@@ -1,0 +1,33 @@
+"""Cut windows out of images, also beyond their edges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Window = tuple[slice, slice]  # rows and columns; they may begin before the image, or end behind it
+
+
+def cut_window(image: NDArray[Any], window: Window, outside: int | None = None) -> NDArray[Any]:
+    """Cut a window out of an image, H x W x C, or a mask, H x W.
+
+    Pixels outside the image have the value `outside`; if None, they show its reflection.
+    """
+    (height, width), (rows, columns) = image.shape[:2], window
+    if rows.start >= 0 and rows.stop <= height and columns.start >= 0 and columns.stop <= width:
+        return image[window]
+    row_index, column_index = _reflect(rows, height), _reflect(columns, width)
+    cut = image[row_index[:, None], column_index]
+    if outside is not None:
+        cut[(row_index != np.arange(rows.start, rows.stop))] = outside
+        cut[:, column_index != np.arange(columns.start, columns.stop)] = outside
+    return cut
+
+
+def _reflect(places: slice, length: int) -> NDArray[np.int64]:
+    """Return the index of the pixel that each place shows when the image is mirrored at its outermost pixels."""
+    period = max(1, 2 * (length - 1))
+    index = np.arange(places.start, places.stop) % period
+    return np.minimum(index, period - index) if length > 1 else np.zeros_like(index)

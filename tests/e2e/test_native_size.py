@@ -1,0 +1,124 @@
+"""Images at their own sizes: prepared unchanged, learned in patches, evaluated and predicted in tiles, served."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from pipeline.artifacts.prepared_data import SPLITS
+from pipeline.artifacts.project import Project
+from pipeline.cli import main
+from pipeline.compare.compare_runs import compare
+from pipeline.evaluate.evaluate_run import evaluate_run
+from pipeline.imaging.resize import NativeSize
+from pipeline.inference.trained_run import TrainedRun
+from pipeline.params import Params
+from pipeline.params.file import read_params
+from pipeline.prepare.prepare_data import prepare
+from pipeline.promote.onnx_export import export_onnx, measure_agreement
+from pipeline.report.render_report import render_report
+from pipeline.tracking.sync import sync_runs
+from pipeline.train.train_cell import train_cell
+from tests.conftest import ROOT, TRAINED, write_params
+
+SHAPES = ((40, 60), (96, 50), (20, 20), (130, 90))  # H x W
+CLASSES = [
+    {"name": "ground", "mask_value": 0, "color": "#0072b2", "foreground": False},
+    {"name": "disc", "mask_value": 255, "color": "#e69f00", "foreground": True},
+]
+DATA = {
+    "source": "image_mask_folder",
+    "path": "discs",
+    "image_size": "native",
+    "downscale": 1.0,
+    "resize": "letterbox",
+    "channels": None,
+    "classes": CLASSES,
+    "ignore_value": None,
+    "splits": {"validation": 0.2, "test": 0.2},
+    "showcase_ids": None,
+    "seed": 0,
+    "max_train_images": None,
+}
+
+
+def draw_pair(index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a bright disc of 12 px on dark noise, and its mask."""
+    random = np.random.default_rng(index)
+    height, width = SHAPES[index % len(SHAPES)]
+    row, column = random.integers(6, height - 5), random.integers(6, width - 5)
+    y, x = np.mgrid[:height, :width]
+    disc = (y - row) ** 2 + (x - column) ** 2 < 36
+    image = random.integers(0, 90, (height, width, 3)) + 140 * disc[..., None]
+    return image.astype(np.uint8), (255 * disc).astype(np.uint8)
+
+
+def write_native_params(root: Path, changes: dict[str, object], train: dict[str, object]) -> Params:
+    grid = {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}
+    path = write_params(root, {"grid": grid, "train": {"patch_size": 32, "epochs": 6, **train}})
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="safe")
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    content["data"] = {**DATA, **changes}
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+    return read_params(path)
+
+
+@pytest.fixture
+def discs(project: Path) -> Path:
+    for index in range(24):
+        for kind, pixels in zip(("images", "masks"), draw_pair(index), strict=True):
+            (project / "discs" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(project / "discs" / kind / f"{index:02}.png")
+    (project / "reports").symlink_to(ROOT / "reports")
+    return project
+
+
+def test_native_images_are_learned_reported_predicted_and_served(discs: Path, tmp_path: Path) -> None:
+    params = write_native_params(discs, {}, {})
+    prepare(params)
+    prepared = Project(discs).prepared
+    for split in SPLITS:
+        found = prepared.open_split(split)
+        for name, image, mask in zip(found.ids, found.images, found.masks, strict=True):
+            expected_image, expected_mask = draw_pair(int(name))
+            np.testing.assert_array_equal(image, expected_image)
+            np.testing.assert_array_equal(mask, expected_mask // 255)
+
+    train_cell(params.cells()[0])
+    evaluation = evaluate_run(params, TRAINED)
+    assert evaluation.validation is not None
+    assert evaluation.validation.foreground_iou is not None
+    assert evaluation.validation.foreground_iou > 0.5
+    compare(params)
+    list(sync_runs(params, [TRAINED], Project(discs)))
+    rendered = render_report(params, project=Project(discs), out=tmp_path / "report.html")
+    assert rendered.faults == ()
+
+    image, disc = draw_pair(3)
+    Image.fromarray(image).save(discs / "new.png")
+    done = CliRunner().invoke(main, ["predict", "--run", TRAINED, "new.png", "--foreground"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "images of their own size" in done.output
+    (path,) = discs.glob("**/masks/new.png")
+    mask = np.asarray(Image.open(io.BytesIO(path.read_bytes())))
+    assert mask.shape == disc.shape
+    assert ((mask == 255) & (disc == 255)).sum() > 0.5 * (disc == 255).sum()
+
+    trained = TrainedRun.load(params, TRAINED, Project(discs))
+    assert trained.preprocessing.resizing == NativeSize(1.0)
+    export_onnx(trained, tmp_path / "network.onnx")
+    assert measure_agreement(trained, tmp_path / "network.onnx", prepared.open_split("validation")) > 0.98
+
+
+def test_downscale_shrinks_native_images_first(discs: Path) -> None:
+    prepare(write_native_params(discs, {"downscale": 2.0}, {}))
+    sizes = {image.shape[:2] for image in Project(discs).prepared.open_split("train").images}
+    assert sizes == {(height // 2, width // 2) for height, width in SHAPES}
