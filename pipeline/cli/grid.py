@@ -33,7 +33,8 @@ def params(schema: bool) -> None:
 def variants() -> None:
     """List the variants of params.yaml and their cost.
 
-    MACs are the multiply-accumulates in convolutions and matrix products for one image of data.image_size.
+    MACs are the multiply-accumulates in convolutions and matrix products for one image of data.image_size, or
+    one patch of train.patch_size.
 
     Step memory is what one training step at train.batch_size adds to a process: weights, gradients, two numbers per
     parameter for the optimizer (Adam's; SGD needs fewer), and the activations kept for the backward pass.

@@ -51,7 +51,7 @@ def measure_process(cell: Cell, data: DataShape) -> int:
         except BrokenProcessPool:
             raise ProcessKilledError(
                 f"variants.{cell.variant}: the process that measures the memory of a training was killed, probably "
-                "because this machine has too little. Reduce train.batch_size or data.image_size."
+                "because this machine has too little. Reduce train.batch_size, data.image_size or train.patch_size."
             ) from None
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from ruamel.yaml import YAML
 
 from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.artifacts.project import Project
@@ -22,6 +23,7 @@ from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
 from pipeline.report.render_report import render_report
+from pipeline.tracking.run_metrics import TrainingState
 from pipeline.tracking.sync import sync_runs
 from pipeline.train.train_cell import train_cell
 from tests.conftest import ROOT, TRAINED, write_params
@@ -61,8 +63,6 @@ def draw_pair(index: int) -> tuple[np.ndarray, np.ndarray]:
 def write_native_params(root: Path, changes: dict[str, object], train: dict[str, object]) -> Params:
     grid = {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}
     path = write_params(root, {"grid": grid, "train": {"patch_size": 32, "epochs": 6, **train}})
-    from ruamel.yaml import YAML
-
     yaml = YAML(typ="safe")
     content = yaml.load(path.read_text(encoding="utf-8"))
     content["data"] = {**DATA, **changes}
@@ -116,6 +116,30 @@ def test_native_images_are_learned_reported_predicted_and_served(discs: Path, tm
     assert trained.preprocessing.resizing == NativeSize(1.0)
     export_onnx(trained, tmp_path / "network.onnx")
     assert measure_agreement(trained, tmp_path / "network.onnx", prepared.open_split("validation")) > 0.98
+
+
+class StoppedError(Exception):
+    """The training is stopped after an epoch."""
+
+
+def stop_after_two_epochs(state: TrainingState) -> None:
+    if len(state.history) == 2:
+        raise StoppedError
+
+
+def test_resumed_training_on_patches_has_the_bytes_of_an_uninterrupted_one(discs: Path) -> None:
+    augmentation = {"rotation": 20, "scale": 0.25, "translate": 0.1}
+    params = write_native_params(discs, {}, {"epochs": 4, "patches_per_epoch": 12, "augmentation": augmentation})
+    prepare(params)
+    weights = Project(discs).run(TRAINED).weights
+    train_cell(params.cells()[0])
+    expected = weights.read_bytes()
+    with pytest.raises(StoppedError):
+        train_cell(params.cells()[0], publish=stop_after_two_epochs)
+    first_epochs: list[int] = []
+    train_cell(params.cells()[0], publish=lambda state: first_epochs.append(len(state.history)))
+    assert first_epochs[0] == 2
+    assert weights.read_bytes() == expected
 
 
 def test_downscale_shrinks_native_images_first(discs: Path) -> None:

@@ -163,7 +163,7 @@ class ReportProject:
         )
         with self.project.run(name).replace() as run:
             run.write_json(run.RECORD, record)
-            run.write_showcase_masks(masks[:, None])
+            run.write_showcase_masks(masks)
             epochs = zip(train, validation, strict=True)
             run.write_history(
                 [
