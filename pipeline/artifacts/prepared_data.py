@@ -70,9 +70,9 @@ class Split:
     ids: tuple[str, ...]
 
     @classmethod
-    def of(cls, images: Images, masks: Mask, ids: Sequence[str] = ()) -> Split:
-        """Create a split of arrays N x H x W x C and N x H x W; ids are the indices by default."""
-        return cls(ImageStack.of(images), ImageStack.of(masks), tuple(ids or map(str, range(len(images)))))
+    def of(cls, images: Images, masks: Mask) -> Split:
+        """Create a split of arrays N x H x W x C and N x H x W, with the indices as ids."""
+        return cls(ImageStack.of(images), ImageStack.of(masks), tuple(map(str, range(len(images)))))
 
     @property
     def size(self) -> tuple[int, int]:

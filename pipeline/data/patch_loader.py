@@ -54,7 +54,7 @@ class PatchLoader:
         # Patches side by side that cover an image.
         cover = np.ceil(self._sizes / np.array(settings.patch)).prod(axis=1).sum()
         self._count = settings.patches_per_epoch or int(cover)
-        self._area = self._sizes.prod(axis=1) / self._sizes.prod(axis=1).sum()
+        self._pixels = self._sizes.prod(axis=1).cumsum()  # of an image and those before it
         self._foreground_share = settings.foreground_patches
         self._rows = _count_rows(split, foreground) if settings.foreground_patches else {}
 
@@ -70,12 +70,11 @@ class PatchLoader:
         """Draw patches: N of the type `PATCH`."""
         patches = np.empty(count, PATCH)
         draws = torch.rand(count, 4, dtype=torch.float64, generator=rng).numpy()
-        cumulative = self._area.cumsum()
         for patch, (kind, *draw) in zip(patches, draws, strict=True):
             if self._rows and kind < self._foreground_share:
                 image, *center = self._draw_foreground(*draw)
             else:
-                image, center = min(int(np.searchsorted(cumulative, draw[0])), len(cumulative) - 1), None
+                image, center = int(np.searchsorted(self._pixels, draw[0] * self._pixels[-1], side="right")), None
             starts = []
             for axis, side in enumerate(self.size):
                 room = int(self._sizes[image][axis]) - side
@@ -119,10 +118,10 @@ def compute_margin(size: tuple[int, int], ranges: Augmentation | None) -> tuple[
     """Compute the pixels around a patch, of a height and width, that rotation, scaling and shifts can bring into it."""
     if ranges is None:
         return 0, 0
-    angle = math.radians(min(ranges.rotation, 45.0))
     height, width = size
     reach = []
     for side, other in ((height, width), (width, height)):
+        angle = min(math.radians(ranges.rotation), math.atan2(other, side))  # at the latter a diagonal is upright
         rotated = (side * math.cos(angle) + other * math.sin(angle)) / 2 * (1 + ranges.scale)
         reach.append(max(0, math.ceil(rotated + ranges.translate * side - side / 2)))
     return reach[0], reach[1]

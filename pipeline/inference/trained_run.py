@@ -16,7 +16,7 @@ from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_values import MaskEncoding
-from pipeline.imaging.resize import FixedSize, NativeSize, Resizing
+from pipeline.imaging.resize import FixedSize, Resizing
 from pipeline.inference.prediction import (
     Prediction,
     create_tiles,
@@ -60,11 +60,9 @@ class TrainedRun:
         record, data = load_record(run, project)
         training = project.prepared.open_split("train")
         cell = read_run_config(record, project.run(run).path)
-        if isinstance(params.data, ImageMaskData) and cell.train.patch is not None:
-            resizing: Resizing = NativeSize(params.data.downscale)
-        else:
-            resize = params.data.resize if isinstance(params.data, ImageMaskData) else "letterbox"
-            resizing = FixedSize(training.size, resize)
+        size = training.size if cell.train.patch is None else None
+        downscale = params.data.downscale if isinstance(params.data, ImageMaskData) else 1.0
+        resizing = Resizing.create(size, params.data.resize, downscale)
         network = load_trained_network(project.run(run), channels=training.num_channels, classes=len(data.classes))
         return cls(
             record=record,

@@ -108,7 +108,7 @@ def _time_variant(cell: Cell, batch: int, channels: int, classes: int) -> StepTi
     sizes = CPU_SIZES if is_cpu else GPU_SIZES
     # With one thread the processor's own time, which other programs do not lengthen.
     clock = time.process_time if is_cpu and cell.train.num_threads == 1 else time.perf_counter
-    if any(find_size_problem(cell.model, (size, size)) for size in sizes):
+    if any(find_size_problem(cell, (size, size)) for size in sizes):
         return None
     with torch.random.fork_rng(devices=[]):
         try:

@@ -61,8 +61,8 @@ def choose_input_size(cell: Cell, size: tuple[int, int] | None) -> tuple[int, in
     chosen = cell.train.patch or size
     if chosen is None:
         raise PipelineError(
-            f"variants.{cell.variant}: train.patch_size is null, but data.image_size is native. Set the side of the "
-            "patches that training sees, such as 256."
+            "train.patch_size: must be set, because data.image_size is native: the side of the patches that training "
+            "sees, such as 256."
         )
     return chosen
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.custom_code import custom_imports, describe_error, import_factory
-from pipeline.params.model import CustomModel, Model, SmpModel, has_weights
+from pipeline.params.model import CustomModel, SmpModel, has_weights
 from pipeline.variants.data_shape import choose_input_size
 from pipeline.wording import format_size
 
@@ -40,25 +40,26 @@ def _check_variant(params: Params, name: str) -> str | None:
         for key, import_path in cell.custom_import_paths.items():
             with custom_imports(key):
                 import_factory(key, import_path)
+        return find_size_problem(cell, choose_input_size(cell, params.data.size))
     except PipelineError as error:
         return str(error)
-    return find_size_problem(cell.model, choose_input_size(cell, params.data.size))
 
 
-def find_size_problem(model: Model, size: tuple[int, int]) -> str | None:
+def find_size_problem(cell: Cell, size: tuple[int, int]) -> str | None:
     """Describe why a network does not accept images of a height and width in px; None if it does or that is unknown."""
+    model, key = cell.model, "data.image_size" if cell.train.patch is None else "train.patch_size"
     if side := next((side for side in size if side % model.size_multiple), None):
-        return f"data.image_size: must be a multiple of {model.size_multiple} for this network, but is {side}."
+        return f"{key}: must be a multiple of {model.size_multiple} for this network, but is {side}."
     if not isinstance(model, SmpModel):
         return None
     if (side := min(size)) < model.smallest_size:
-        return f"data.image_size: must be at least {model.smallest_size} for {model.architecture}, but is {side}."
+        return f"{key}: must be at least {model.smallest_size} for {model.architecture}, but is {side}."
     if has_weights(model.encoder) and model.architecture != "DPT":
         return None  # a test tries each architecture with these, at its minimum size
-    return _try_image(model, size)
+    return _try_image(model, size, key)
 
 
-def _try_image(model: SmpModel, size: tuple[int, int]) -> str | None:
+def _try_image(model: SmpModel, size: tuple[int, int], key: str) -> str | None:
     import torch
 
     from pipeline.models.factory import build_network
@@ -78,7 +79,7 @@ def _try_image(model: SmpModel, size: tuple[int, int]) -> str | None:
             problem = f"its logits have shape {shape}"
     return (
         f"model.encoder: {model.architecture} with {model.encoder} cannot process images of {format_size(size)}: "
-        f"{problem}. Choose another encoder or another data.image_size."
+        f"{problem}. Choose another encoder or another {key}."
     )
 
 

@@ -44,21 +44,17 @@ def measure_variants(
     data = describe_data(params, Project(root))
     for name, variant in params.variants.items():
         cell = params.cell(name, params.grid.learning_rate[0], params.grid.seed[0])
-        complexity, process, problem = (
-            None,
-            None,
-            find_size_problem(cell.model, choose_input_size(cell, data.size)) or "",
-        )
-        if not problem:
-            try:
+        complexity, process = None, None
+        try:
+            size = choose_input_size(cell, data.size)
+            problem = find_size_problem(cell, size) or ""
+            if not problem:
                 network = build_network(cell.model, data.channels, data.classes)
                 precision = resolve_precision(cell.train.precision)
-                complexity = measure_complexity(
-                    network, data.channels, choose_input_size(cell, data.size), cell.train.batch_size, precision
-                )
+                complexity = measure_complexity(network, data.channels, size, cell.train.batch_size, precision)
                 process = measure_process(cell, data)
-            except PipelineError as error:
-                problem = str(error)
+        except PipelineError as error:
+            problem = str(error)
         overrides, in_grid = _format_overrides(variant), name in params.grid.variant
         yield VariantRow(name, cell.model.family, overrides, in_grid, complexity, process, problem)
 

@@ -20,7 +20,7 @@ def make_split(dtype: type[np.unsignedinteger], channels: int = 3) -> Split:
     random = np.random.default_rng(0)
     images = random.integers(0, np.iinfo(dtype).max, (5, 8, 6, channels), dtype=dtype, endpoint=True)
     masks = random.choice(np.array([0, 1, 2, IGNORE], np.uint8), (5, 8, 6))
-    return Split.of(images, masks, "abcde")
+    return Split.of(images, masks)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -102,18 +102,20 @@ def test_draws_depend_on_the_generator_only() -> None:
     assert (first != other).any()
 
 
+@pytest.mark.parametrize("size", [[16, 24], [16, 96]])
 @pytest.mark.parametrize(
-    "ranges", [make_augmentation(rotation=20.0, scale=0.25, translate=0.1), make_augmentation(rotation=45.0)]
+    "ranges", [make_augmentation(rotation=20.0, scale=0.25, translate=0.1), make_augmentation(rotation=90.0)]
 )
-def test_augmented_patches_show_real_pixels_up_to_their_corners(ranges: Augmentation) -> None:
+def test_augmented_patches_show_real_pixels_up_to_their_corners(ranges: Augmentation, size: list[int]) -> None:
     """Rows and columns increase steadily in an image, but not in its reflection."""
-    loader = PatchLoader(make_split([(120, 120)]), CPU, make_settings(augmentation=ranges, foreground_patches=0), [])
+    settings = make_settings(patch_size=size, augmentation=ranges, foreground_patches=0)
+    loader = PatchLoader(make_split([(200, 250)]), CPU, settings, [])
     patches = loader.draw(64, make_generator())
-    patches["top"] = patches["left"] = 50
+    patches["top"] = patches["left"] = 75
     images, masks = loader.take(patches)
     augmented, labels = augment(images, masks, ranges, make_generator(), loader.size)
-    assert augmented.shape == (64, 2, 16, 24)
-    assert labels.shape == (64, 16, 24)
+    assert augmented.shape == (64, 2, *size)
+    assert labels.shape == (64, *size)
     steps = (augmented[:, :, 1:] - augmented[:, :, :-1]) * 255
     assert (steps - steps[:, :, :1, :1]).abs().max() < 0.01
 

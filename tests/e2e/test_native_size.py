@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 
+import mlflow.pyfunc
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -15,6 +18,7 @@ from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.artifacts.project import Project
 from pipeline.cli import main
 from pipeline.compare.compare_runs import compare
+from pipeline.errors import PipelineError
 from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.imaging.resize import NativeSize
 from pipeline.inference.trained_run import TrainedRun
@@ -22,10 +26,13 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
+from pipeline.promote.package import package_model
 from pipeline.report.render_report import render_report
 from pipeline.tracking.run_metrics import TrainingState
 from pipeline.tracking.sync import sync_runs
 from pipeline.train.train_cell import train_cell
+from pipeline.variants.model_checks import check_models
+from pipeline.variants.table import measure_variants
 from tests.conftest import ROOT, TRAINED, write_params
 
 SHAPES = ((40, 60), (96, 50), (20, 20), (130, 90))  # H x W
@@ -60,12 +67,15 @@ def draw_pair(index: int) -> tuple[np.ndarray, np.ndarray]:
     return image.astype(np.uint8), (255 * disc).astype(np.uint8)
 
 
-def write_native_params(root: Path, changes: dict[str, object], train: dict[str, object]) -> Params:
+def write_native_params(
+    root: Path, changes: dict[str, object], train: dict[str, object], model: dict[str, object] | None = None
+) -> Params:
     grid = {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}
     path = write_params(root, {"grid": grid, "train": {"patch_size": 32, "epochs": 6, **train}})
     yaml = YAML(typ="safe")
     content = yaml.load(path.read_text(encoding="utf-8"))
     content["data"] = {**DATA, **changes}
+    content["variants"]["unet"] = {"model": model} if model else {}
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
     return read_params(path)
@@ -115,7 +125,14 @@ def test_native_images_are_learned_reported_predicted_and_served(discs: Path, tm
     trained = TrainedRun.load(params, TRAINED, Project(discs))
     assert trained.preprocessing.resizing == NativeSize(1.0)
     export_onnx(trained, tmp_path / "network.onnx")
-    assert measure_agreement(trained, tmp_path / "network.onnx", prepared.open_split("validation")) > 0.98
+    validation = prepared.open_split("validation")
+    assert measure_agreement(trained, tmp_path / "network.onnx", validation) > 0.98
+    package_model(trained, tmp_path / "network.onnx", validation, tmp_path / "model")
+    served = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    content = base64.b64encode((discs / "new.png").read_bytes()).decode()
+    answer = served.predict(pd.DataFrame({"image": [content]}))["mask"][0]
+    labels = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer))))
+    assert ((labels == 1) == (mask == 255)).mean() > 0.98
 
 
 class StoppedError(Exception):
@@ -140,6 +157,23 @@ def test_resumed_training_on_patches_has_the_bytes_of_an_uninterrupted_one(discs
     train_cell(params.cells()[0], publish=lambda state: first_epochs.append(len(state.history)))
     assert first_epochs[0] == 2
     assert weights.read_bytes() == expected
+
+
+def test_size_problems_of_patches_name_their_key(discs: Path) -> None:
+    pan = {"architecture": "PAN", "encoder": "resnet18", "pretrained": False}
+    params = write_native_params(discs, {}, {}, {"family": "smp", **pan})
+    with pytest.raises(
+        PipelineError, match=r"variants\.unet: train\.patch_size: must be at least 128 for PAN, but is 32"
+    ):
+        check_models(params, ["unet"])
+
+
+def test_variants_without_patch_size_are_reported_in_their_row(discs: Path) -> None:
+    params = write_native_params(discs, {}, {})
+    without = params.model_copy(update={"train": params.train.model_copy(update={"patch_size": None})})
+    rows = list(measure_variants(without, discs, lambda *_: 1))
+    assert len(rows) == len(params.variants)
+    assert all("train.patch_size: must be set, because data.image_size is native" in row.problem for row in rows)
 
 
 def test_downscale_shrinks_native_images_first(discs: Path) -> None:
