@@ -38,7 +38,7 @@ SOURCES = (ONE_BATCH, FROM_DISK, AUGMENTED)
 def write_split(folder: Path, size: int) -> Split:
     """Write random images and memory-map them, as `pipeline prepare` and the training do."""
     split = create_random_split(NUM_IMAGES, size)
-    for name, array in (("images", split.images.as_array()), ("masks", split.masks.as_array())):
+    for name, array in (("images", np.stack(list(split.images))), ("masks", np.stack(list(split.masks)))):
         np.save(folder / f"{name}-{size}.npy", array)
     images, masks = (np.load(folder / f"{name}-{size}.npy", mmap_mode="r") for name in ("images", "masks"))
     return Split.of(images, masks)

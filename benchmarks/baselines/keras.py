@@ -60,7 +60,8 @@ def measure_images_per_second(num_threads: int) -> float:
     split, callback, model = create_random_split(BATCH_SIZE), StepTimerCallback(), build_pets_network()
     assert model.count_params() == 2_058_979
     model.compile(optimizer=keras.optimizers.RMSprop(1e-3), loss="sparse_categorical_crossentropy")
-    images, masks = np.float32(split.images.as_array()), split.masks.as_array()[..., None].astype(np.int32)
+    images = np.stack(list(split.images)).astype(np.float32)
+    masks = np.stack(list(split.masks))[..., None].astype(np.int32)
     dataset = tensorflow.data.Dataset.from_tensors((images, masks)).repeat().prefetch(1)
     model.fit(dataset, steps_per_epoch=200, epochs=1, verbose=0, callbacks=[callback])
     return callback.timer.compute_images_per_second(BATCH_SIZE)

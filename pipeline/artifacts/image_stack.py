@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,19 +18,26 @@ class ImageStack(Generic[Pixel]):
     """N images or masks; each is a view of the pixels, without a copy.
 
     Attributes:
-        pixels: P x C for images, P for masks, where P is the number of pixels of all of them; may be memory-mapped.
+        pixels: P x C for images, P for masks; may be memory-mapped.
         sizes: N x 2, height and width of each.
-
-    Raises:
-        ValueError: The sizes are not those of the pixels.
+        starts: N, the place of the first pixel of each; its others follow, row by row.
     """
 
     pixels: npt.NDArray[Pixel]
     sizes: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
 
-    def __post_init__(self) -> None:
-        if self._offsets[-1] != len(self.pixels):
-            raise ValueError(f"{len(self.pixels)} pixels cannot be {len(self)} images of {self._offsets[-1]} pixels")
+    @classmethod
+    def split(cls, pixels: npt.NDArray[Pixel], sizes: npt.NDArray[np.int64]) -> ImageStack[Pixel]:
+        """Split pixels into images of these sizes (N x 2), one directly after another.
+
+        Raises:
+            ValueError: The sizes are not those of the pixels.
+        """
+        ends = sizes.prod(axis=1).cumsum()
+        if (total := int(ends[-1]) if len(ends) else 0) != len(pixels):
+            raise ValueError(f"{len(pixels)} pixels cannot be {len(sizes)} images of {total} pixels")
+        return cls(pixels, sizes, ends - sizes.prod(axis=1))
 
     @classmethod
     def of(cls, images: npt.NDArray[Pixel] | Sequence[npt.NDArray[Pixel]]) -> ImageStack[Pixel]:
@@ -38,8 +45,13 @@ class ImageStack(Generic[Pixel]):
         sizes = np.array([image.shape[:2] for image in images], np.int64)
         inner = images[0].shape[2:]
         if isinstance(images, np.ndarray):
-            return cls(images.reshape(-1, *inner), sizes)
-        return cls(np.concatenate([image.reshape(-1, *inner) for image in images]), sizes)
+            return cls.split(images.reshape(-1, *inner), sizes)
+        return cls.split(np.concatenate([image.reshape(-1, *inner) for image in images]), sizes)
+
+    @classmethod
+    def empty(cls, sizes: npt.NDArray[np.int64], dtype: type[Pixel]) -> ImageStack[Pixel]:
+        """Create masks of these sizes (N x 2), whose values are arbitrary."""
+        return cls.split(np.empty(sizes.prod(axis=1).sum(), dtype), sizes)
 
     @cached_property
     def size(self) -> tuple[int, int] | None:
@@ -63,8 +75,8 @@ class ImageStack(Generic[Pixel]):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the pixels."""
-        return self.pixels.nbytes
+        """Bytes of the images' pixels."""
+        return int(self.sizes.prod(axis=1).sum() * np.prod(self.pixels.shape[1:], dtype=int)) * self.dtype.itemsize
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -73,26 +85,13 @@ class ImageStack(Generic[Pixel]):
     def __getitem__(self, index: int) -> npt.NDArray[Pixel]:
         """Return an image, H x W x C, or a mask, H x W."""
         height, width = self.sizes[index]
-        start = self._offsets[:-1][index]
+        start = self.starts[index]
         return self.pixels[start : start + height * width].reshape(height, width, *self.pixels.shape[1:])
 
     def __iter__(self) -> Iterator[npt.NDArray[Pixel]]:
         """Iterate over the images."""
         return (self[index] for index in range(len(self)))
 
-    def as_array(self) -> npt.NDArray[Pixel]:
-        """View images of equal size as one array, N x H x W x C, or N x H x W for masks."""
-        assert self.size is not None
-        return self.pixels.reshape(len(self), *self.size, *self.pixels.shape[1:])
-
     def take(self, index: npt.NDArray[np.int64]) -> ImageStack[Pixel]:
-        """Copy some of the images into a new stack."""
-        if self.size is not None:
-            return ImageStack(self.as_array()[index].reshape(-1, *self.pixels.shape[1:]), self.sizes[index])
-        parts: list[npt.NDArray[Any]] = [self.pixels[self._offsets[i] : self._offsets[i + 1]] for i in index]
-        return ImageStack(np.concatenate(parts), self.sizes[index])
-
-    @cached_property
-    def _offsets(self) -> npt.NDArray[np.int64]:
-        """Place of each image's first pixel, and the end of the last one: N + 1."""
-        return np.concatenate([[0], self.sizes.prod(axis=1).cumsum()])
+        """Select some of the images, in the order of the index, without a copy."""
+        return replace(self, sizes=self.sizes[index], starts=self.starts[index])

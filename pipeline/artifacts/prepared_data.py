@@ -89,7 +89,7 @@ class Split:
         return len(self.ids)
 
     def take(self, index: npt.NDArray[np.int64]) -> Split:
-        """Copy the samples at these places into memory."""
+        """Select the samples at these places, without a copy of their pixels."""
         return Split(self.images.take(index), self.masks.take(index), tuple(self.ids[i] for i in index))
 
 
@@ -154,13 +154,13 @@ class PreparedData(ArtifactFolder):
         try:
             if images.shape[:-1] != masks.shape or (masks.ndim == 3 and len(masks) != len(ids)):
                 raise ValueError("the shapes disagree")
-            stacks = ImageStack(images.reshape(-1, images.shape[-1]), sizes), ImageStack(masks.reshape(-1), sizes)
+            image_stack = ImageStack.split(images.reshape(-1, images.shape[-1]), sizes)
+            return Split(image_stack, ImageStack.split(masks.reshape(-1), sizes), ids)
         except ValueError:
             raise PipelineError(
                 f"{self.display(split)} is inconsistent: {images.shape} images, {masks.shape} masks, {len(ids)} rows "
                 f"in {self.SAMPLES}. Run `{self.redo_command}` again."
             ) from None
-        return Split(*stacks, ids)
 
     @cached_property
     def _splits(self) -> dict[str, Split]:

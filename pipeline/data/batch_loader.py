@@ -26,8 +26,7 @@ class BatchLoader:
     """
 
     def __init__(self, split: Split, device: torch.device) -> None:
-        self._device, self.size = device, split.size
-        self._images, self._masks = split.images.as_array(), split.masks.as_array()
+        self._split, self._device, self.size = split, device, split.size
         self._on_gpu: tuple[Tensor, Tensor] | None = None
         if device.type == "cuda" and split.images.dtype == np.uint8:  # torch cannot index all 16-bit types
             free, _ = torch.cuda.mem_get_info(device)
@@ -36,11 +35,11 @@ class BatchLoader:
 
     def __len__(self) -> int:
         """Return the number of images in an epoch."""
-        return len(self._images)
+        return len(self._split)
 
     def draw_epoch(self, rng: torch.Generator) -> npt.NDArray[np.int64]:
         """Draw the order of the images in an epoch."""
-        return torch.randperm(len(self._images), generator=rng).numpy()
+        return torch.randperm(len(self._split), generator=rng).numpy()
 
     def draw(self, count: int, rng: torch.Generator) -> npt.NDArray[np.int64]:
         """Draw images with replacement, in the order of the file."""
@@ -56,5 +55,7 @@ class BatchLoader:
         return to_network_input(images), masks.to(torch.int64)
 
     def _load(self, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        images, masks = self._images[indices], self._masks[indices]
+        images, masks = (
+            np.stack([stack[index] for index in indices]) for stack in (self._split.images, self._split.masks)
+        )
         return torch.from_numpy(images).to(self._device), torch.from_numpy(masks).to(self._device)

@@ -130,7 +130,7 @@ def predict_split(
     images, which have one size.
     """
     losses = np.zeros(len(split))
-    masks = ImageStack(np.empty(split.masks.pixels.shape, np.uint8), split.masks.sizes)
+    masks = ImageStack.empty(split.masks.sizes, np.uint8)
     for rows, pixels in _compare_split(network, split, num_classes, precision, tiles):
         if observe is not None:
             observe(pixels)

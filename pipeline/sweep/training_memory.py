@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import multiprocessing
 import tempfile
 import threading
@@ -37,7 +38,7 @@ def measure_process(cell: Cell, data: DataShape) -> int:
 
     The process imports, allocates and does what `pipeline train` does, on blank images and for one short epoch: forward
     pass, backward pass and optimizer steps, evaluation batches, checkpoint. Pages of the memory-mapped images are not
-    included, since the system reclaims them when memory is short; copies of images are.
+    included, since the system reclaims them when memory is short.
 
     Returns:
         Bytes of main memory; the memory of a GPU is not included.
@@ -130,14 +131,8 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
 
     used = min(data.train, cell.max_train_images or data.train)
     compared = max(1, min(used, data.validation))
-    # What a training holds of the images: a copy of those that it uses, if these are not all; a copy of those that it
-    # compares with validation; and the predicted masks of both splits.
-    copied = (compared, used) if used < data.train else (compared,)
-    copies = [blank(count).take(np.arange(count)) for count in copied]
-    predicted = [np.ones_like(copies[0].masks.pixels) for _ in range(2)]
-    for copy in copies:
-        copy.images.pixels.fill(1)  # memory counts once it is written
-        copy.masks.pixels.fill(1)
+    # The predicted masks of both splits; the images are read from their file. Memory counts once it is written.
+    predicted = np.ones((2, compared, data.mean_pixels or math.prod(size)), np.uint8)
     training = blank(min(used, STEPS * cell.train.batch_size))
     watched = EvalSplits(blank(1), blank(min(data.validation, compute_batch_size(*size))), blank(1))
     try:
@@ -157,7 +152,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     except (Exception, SystemExit) as error:  # of a user's own network or optimizer
         raise PipelineError(f"variants.{cell.variant}: a training step raised {describe_error(error)}.") from error
     tracking.join()
-    del copies, predicted
+    del predicted
     return _peak_resident()
 
 

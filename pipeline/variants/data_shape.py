@@ -27,6 +27,7 @@ class DataShape:
     train: int  # images in the training split
     validation: int  # images in the validation split
     dtype: str = "uint8"
+    mean_pixels: int = 0  # of a validation image; 0 if unknown
 
 
 def describe_data(params: Params, project: Project) -> DataShape:
@@ -41,6 +42,7 @@ def describe_data(params: Params, project: Project) -> DataShape:
             train=len(train),
             validation=len(validation),
             dtype=str(train.images.dtype),
+            mean_pixels=validation.masks.nbytes // len(validation),
         )
     counts = (
         (data.samples.train, data.samples.validation)

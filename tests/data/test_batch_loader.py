@@ -27,9 +27,9 @@ def make_split(dtype: type[np.unsignedinteger], channels: int = 3) -> Split:
 def test_take_scales_pixels_by_the_maximum_of_their_type(dtype: type[np.unsignedinteger]) -> None:
     split = make_split(dtype)
     images, masks = BatchLoader(split, CPU).take(np.array([3, 0]))
-    expected = split.images.as_array()[[3, 0]].astype(np.float32) / np.float32(np.iinfo(dtype).max)
+    expected = np.stack(list(split.images))[[3, 0]].astype(np.float32) / np.float32(np.iinfo(dtype).max)
     assert (images.numpy() == expected.transpose(0, 3, 1, 2)).all()  # bit for bit
-    assert (masks.numpy() == split.masks.as_array()[[3, 0]]).all()
+    assert (masks.numpy() == np.stack(list(split.masks))[[3, 0]]).all()
     assert (images.dtype, masks.dtype) == (torch.float32, torch.int64)
 
 
@@ -42,11 +42,11 @@ def test_take_gives_channels_last_without_a_copy(channels: int) -> None:
 
 def test_take_does_not_change_the_file(tmp_path: Path) -> None:
     split = make_split(np.uint8)
-    np.save(tmp_path / "images.npy", split.images.as_array())
-    mapped = Split.of(np.load(tmp_path / "images.npy", mmap_mode="r"), split.masks.as_array())
+    np.save(tmp_path / "images.npy", np.stack(list(split.images)))
+    mapped = Split.of(np.load(tmp_path / "images.npy", mmap_mode="r"), np.stack(list(split.masks)))
     images, _ = BatchLoader(mapped, CPU).take(np.arange(5))
     images.zero_()
-    assert (np.load(tmp_path / "images.npy") == split.images.as_array()).all()
+    assert (np.load(tmp_path / "images.npy") == np.stack(list(split.images))).all()
 
 
 @GPU

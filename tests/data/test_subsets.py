@@ -18,7 +18,7 @@ from pipeline.errors import PipelineError
 def test_open_split_maps_arrays_into_memory(prepared: Path) -> None:
     split = PreparedData(prepared / "data/prepared").open_split("train")
     assert isinstance(split.images.pixels, np.memmap)
-    assert split.images.as_array().shape == (12, 32, 32, 3)
+    assert (len(split), split.size, split.num_channels) == (12, (32, 32), 3)
     assert len(split) == len(set(split.ids)) == 12
 
 
