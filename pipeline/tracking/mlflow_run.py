@@ -107,7 +107,8 @@ class MlflowRun:
         """Find a run by its key, restore it if it is deleted, or create it. Needs `upload_lock`."""
         run = search_run(client, experiment, content.key)
         if run is None:
-            tags = {**content.creation_tags, RUN_KEY: content.key}
+            # All tags at once: a run whose process is killed before its first upload still has its author and data.
+            tags, _ = truncate({**content.creation_tags, **content.tags, RUN_KEY: content.key}, MAX_TAG_LENGTH)
             created = client.create_run(experiment, start_time=content.began_ms, run_name=content.name, tags=tags)
             return cls(client, created, is_new=True)
         if run.info.lifecycle_stage == "deleted":

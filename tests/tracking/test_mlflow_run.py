@@ -10,9 +10,11 @@ import pytest
 
 from pipeline.artifacts.project import Project
 from pipeline.params import Tracking
+from pipeline.tracking.metric_history import MAX_TAG_LENGTH
 from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
-from pipeline.tracking.run_metrics import DataSummary, Status
-from pipeline.tracking.store import open_client, tracking_uri
+from pipeline.tracking.run_metrics import DataSummary, RunContent, Status
+from pipeline.tracking.store import get_experiment_id, open_client, tracking_uri
+from pipeline.tracking.tags import USER
 from tests.conftest import StartProcess
 from tests.tracking.conftest import KEY, Upload, create_epochs, upload_content
 
@@ -52,6 +54,14 @@ def test_upload_stores_all_content(client: "MlflowClient", upload: Upload) -> No
     assert load_points(client, run, "gap") == [(0, 1003, 0.2)]
     contexts = {item.tags[0].value: item.dataset.name for item in run_data.inputs.dataset_inputs}
     assert contexts == {"train": "pets (train)", "validation": "pets (validation)"}
+
+
+def test_run_killed_after_its_creation_has_its_tags(client: "MlflowClient", tracking: Tracking) -> None:
+    content = RunContent("unet-0.01-0", "1" * 64, "RUNNING", tags={USER: "ada", "long": "x" * 9000})
+    experiment = get_experiment_id(client, tracking_uri(tracking), tracking.experiment)
+    tags = load_run(client, MlflowRun.open(client, experiment, content)).data.tags
+    assert tags[USER] == "ada"
+    assert len(tags["long"]) == MAX_TAG_LENGTH
 
 
 def test_repeated_upload_stores_each_point_once(client: "MlflowClient", upload: Upload) -> None:
