@@ -1,6 +1,6 @@
 """Measure tiles: agreement with the whole image, speed and memory, and small objects that resizing removes.
 
-    python -m benchmarks.tiles [agreement] [speed] [objects]
+    python -m benchmarks.tiles [agreement] [speed] [objects] [file]
 
 agreement: three made images of 1,024 px (1,536 px for lite0, whose receptive field is larger), and networks trained for
 some steps on patches of others. Prints the largest difference of logits if tiles overlap by the receptive field and are
@@ -8,31 +8,44 @@ cropped, and the share of equal labels with the default overlap.
 speed: an image of 4,096 px; the rate of tiles is compared with that of the network alone.
 objects: images of 1,024 px with squares of 3 px; the share of squares found by a U-Net that is trained at 128 px, and
 by one that is trained on as many native patches of 128 px.
+file: a TIFF of 20,000 px, or --side, in tiles of 512 px with Deflate, that is segmented as `pipeline predict` does; the
+rate is compared with that of the network alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import resource
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
+import tifffile
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from scipy import ndimage
 from torch import nn
 
 from benchmarks.networks import NETWORKS, create_cell
 from pipeline.artifacts.image_stack import ImageStack
-from pipeline.artifacts.prepared_data import Split
+from pipeline.artifacts.prepared_data import Dataset, SegmentationClass, Split
+from pipeline.artifacts.run_folder import RunRecord
 from pipeline.imaging import IGNORE
-from pipeline.imaging.resize import FixedSize
+from pipeline.imaging.mask_values import MaskEncoding
+from pipeline.imaging.resize import FixedSize, NativeSize
 from pipeline.inference.prediction import predict_logits, predict_split, predict_strips
+from pipeline.inference.preprocessing import Preprocessing
 from pipeline.inference.tiles import Tiles
+from pipeline.inference.trained_run import TrainedRun
 from pipeline.models.factory import build_network
 from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import resolve_precision
+from pipeline.predict.predict_images import predict_images
+from pipeline.predict.result_writer import OutputFiles
 from pipeline.train.loop import EvalSplits, train
 
 NUM_CLASSES = 2
@@ -137,6 +150,57 @@ def measure_speed(side: int = 4096) -> None:
         )
 
 
+def measure_file(side: int = 20_000) -> None:
+    """Print seconds, memory and rates of a TIFF that is segmented into another TIFF."""
+    network = build_network(NETWORKS["unet16"], 3, NUM_CLASSES).to(memory_format=torch.channels_last).eval()
+    precision = resolve_precision("auto")
+    tiles = Tiles((PATCH, PATCH), MULTIPLE, OVERLAP)
+    classes = tuple(SegmentationClass(str(index), "#0072b2", bool(index)) for index in range(NUM_CLASSES))
+    run = TrainedRun(
+        record=RunRecord(0, "unet16", "", "finished", 1, 1, None, precision, 0, "", {}),
+        data=Dataset("image_mask_folder", "made image", "", classes, ""),
+        network=network,
+        preprocessing=Preprocessing(NativeSize(), 3, 8),
+        tiles=tiles,
+        encoding=MaskEncoding.from_values([(0,), (255,)], ()),
+        num_train_images=0,
+    )
+    batch = torch.rand(32, 3, PATCH, PATCH).contiguous(memory_format=torch.channels_last)
+    with tempfile.TemporaryDirectory() as folder:
+        source = write_large_tiff(Path(folder) / "large.tif", side)
+        alone = []
+        for _ in range(3):
+            start = time.perf_counter()
+            for _ in range(4):
+                predict_logits(network, batch, precision)
+            alone.append(4 * len(batch) / (time.perf_counter() - start))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        start = time.perf_counter()
+        files = OutputFiles(Path(folder) / "out", has_overlay=False, has_foreground=False)
+        predict_images(run, [source], files, Console(stderr=True))
+        seconds = time.perf_counter() - start
+        megabytes = source.stat().st_size / 1e6
+    rate = len(tiles.cover((side, side))) / seconds
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(
+        f"{side} x {side} px TIFF of {megabytes:.0f} MB: {seconds:.0f} s, {rate:.1f} tiles/s, "
+        f"{rate / max(alone):.0%} of the network's own rate, peak {peak:.1f} GB ({before:.1f} GB before)"
+    )
+
+
+def write_large_tiff(path: Path, side: int) -> Path:
+    """Write a TIFF without having it in memory: tiles of one drawn image."""
+    tile = draw_image(0, 512, 24, 12)[0]
+
+    def repeat() -> Iterator[NDArray[np.uint8]]:
+        for _ in range(math.ceil(side / len(tile)) ** 2):
+            yield tile
+
+    size = {"shape": (side, side, 3), "tile": tile.shape[:2]}
+    tifffile.imwrite(path, repeat(), dtype=np.uint8, photometric="rgb", compression="zlib", **size)
+    return path
+
+
 def measure_objects(epochs: int = 20) -> None:
     """Print the share of small squares that each of two networks finds."""
     training, test = make_split(range(8), 1024, 3, 12), make_split(range(50, 54), 1024, 3, 12)
@@ -169,7 +233,7 @@ def find_share(split: Split, predicted: Sequence[NDArray[np.uint8]]) -> float:
     return found / total
 
 
-PARTS = {"agreement": measure_agreement, "speed": measure_speed, "objects": measure_objects}
+PARTS = {"agreement": measure_agreement, "speed": measure_speed, "objects": measure_objects, "file": measure_file}
 
 
 def main() -> None:
@@ -177,11 +241,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--side", type=int, help="px, of the images of speed and file")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     disable_malloc_trim()
     for name in arguments.parts or PARTS:
-        PARTS[name]()
+        PARTS[name](*([arguments.side] if arguments.side and name in ("speed", "file") else []))
 
 
 if __name__ == "__main__":

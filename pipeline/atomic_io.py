@@ -41,9 +41,7 @@ def atomic_directory(target: Path) -> Iterator[Path]:
     not leave incomplete outputs. Files are synced to the disk first. Leftovers of killed processes are removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for folder in target.parent.glob(f".{glob.escape(target.name)}-*-*"):
-        if not _is_alive(folder.name.split("-")[-2]):
-            shutil.rmtree(folder, ignore_errors=True)
+    remove_leftovers(target)
     new = _create_sibling(target)
     try:
         with add_file_name(target):
@@ -73,12 +71,20 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
     """Write the concatenated parts as `write_text` does."""
+    with atomic_file(path) as file:
+        for part in parts:
+            file.write(part)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a new file that replaces `path` when the block succeeds; otherwise nothing changes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-{os.getpid()}-", dir=path.parent)
     try:
-        with add_file_name(path), os.fdopen(handle, "wb") as file:
-            for part in parts:
-                file.write(part)
+        os.close(handle)
+        with add_file_name(path), Path(name).open("w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
@@ -93,6 +99,16 @@ def write_with(path: Path, save: Callable[[BinaryIO], object]) -> None:
     buffer = io.BytesIO()
     save(buffer)
     write_bytes(path, buffer.getbuffer())
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what killed processes have left beside a file or folder that they were writing."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}-*-*"):
+        if not _is_alive(path.name.split("-")[-2]):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _create_sibling(target: Path) -> Path:

@@ -36,8 +36,8 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foregr
     """Segment images with a trained run: masks of the same size, and a table of class shares.
 
     IMAGES are files, or folders that are searched recursively: PNG, JPEG, WebP, BMP, TIFF, of any size. They are
-    rotated as their EXIF orientation says. Masks have the values of the data's masks. Unreadable files are reported and
-    skipped; then the exit code is 1.
+    rotated as their EXIF orientation says. Masks have the values of the data's masks, and those of TIFFs are TIFFs with
+    the same georeference and pixel size. Unreadable files are reported and skipped; then the exit code is 1.
 
     The first line names the run's training data. The table has the first images with their most frequent classes;
     shares.csv is complete.
@@ -47,7 +47,8 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foregr
     from pipeline.artifacts.project import Project
     from pipeline.inference.trained_run import TrainedRun
     from pipeline.params.file import read_params
-    from pipeline.predict.predict_images import TABLE, OutputFiles, predict_images
+    from pipeline.predict.predict_images import TABLE, predict_images
+    from pipeline.predict.result_writer import OutputFiles
     from pipeline.predict.summary import advise_on_composites, create_table, describe_training_data
 
     exit_on_sigterm()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import warnings
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +93,12 @@ def to_gray(image: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(Image.fromarray(image).convert("L"))[..., None] if image.shape[-1] == 3 else image
 
 
+def is_tiff(path: Path) -> bool:
+    """Return whether a file begins as a TIFF does; raises `OSError` if it cannot be read."""
+    with path.open("rb") as file:
+        return file.read(4) in TIFF_MAGIC
+
+
 def count_channels(content: bytes) -> int:
     """Count the bands that a file stores; raises `ImageError` if it cannot be read."""
     return count_tiff_channels(content) if content.startswith(TIFF_MAGIC) else len(decode(content).getbands())
@@ -102,10 +110,10 @@ def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     Raises:
         ImageError: It is of another format, broken, too large, or holds several images.
     """
-    reader = HeaderReader(content)
+    reader = HeaderReader(io.BytesIO(content))
     try:
         # Pillow warns of odd metadata and of large images, and refuses images that could fill the memory.
-        with warnings.catch_warnings(action="ignore"), Image.open(reader, formats=formats) as file:
+        with warnings.catch_warnings(action="ignore"), Image.open(cast("BinaryIO", reader), formats=formats) as file:
             num_images = _count_images(file)
             _check_values(file)
             if num_images > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,6 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from .windows import Window, WindowedImage
+
+_LANCZOS_REACH = 3  # pixels of the smaller image
 
 Resize = Literal["stretch", "letterbox"]
 
@@ -112,11 +117,34 @@ class NativeSize(Resizing):
         height, width = (max(1, round(side / self.downscale)) for side in shape[:2])
         return height, width
 
+    def fit_window(self, image: WindowedImage, window: Window) -> NDArray[Any]:
+        """Resize a window of the prepared image; only the pixels that the filter needs are read."""
+        sides = self.compute_inner_size(image.shape)
+        if sides == image.shape[:2]:
+            return image[window]
+        read, box = [], []
+        for places, side, length in zip(window, sides, image.shape[:2], strict=False):
+            scale = length / side
+            start, stop = places.start * scale, places.stop * scale
+            margin = _LANCZOS_REACH * max(scale, 1.0) + 1
+            read.append(slice(max(0, math.floor(start - margin)), min(length, math.ceil(stop + margin))))
+            box.append((start - read[-1].start, stop - read[-1].start))
+        (top, bottom), (left, right) = box
+        part = image[read[0], read[1]]
+        height, width = (places.stop - places.start for places in window)
+        return np.stack(
+            [_resample(part[..., band], height, width, (left, top, right, bottom)) for band in range(part.shape[-1])],
+            axis=-1,
+        )
 
-def _resample(band: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+
+def _resample(
+    band: NDArray[Any], height: int, width: int, box: tuple[float, float, float, float] | None = None
+) -> NDArray[Any]:
+    """Resize a channel, or the part of it in a box: left, top, right, bottom."""
     if band.dtype == np.uint8:
-        return np.asarray(Image.fromarray(band).resize((width, height), Image.Resampling.LANCZOS))
+        return np.asarray(Image.fromarray(band).resize((width, height), Image.Resampling.LANCZOS, box))
     # As float32, which Pillow resamples without losing bits.
-    resized = Image.fromarray(band.astype(np.float32)).resize((width, height), Image.Resampling.LANCZOS)
+    resized = Image.fromarray(band.astype(np.float32)).resize((width, height), Image.Resampling.LANCZOS, box)
     values: NDArray[Any] = np.clip(np.rint(np.asarray(resized)), 0, 65_535).astype(np.uint16)
     return values

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,21 +29,23 @@ MAX_CHANNELS = 32  # that data.channels may ask for
 _MAX_HEADER_BYTES = 1 << 23  # tifffile makes a Python int of each value: 18 times as much memory for 16-bit values
 
 _SMALLER_OR_MASK = 0b101  # bits of NewSubfileType
-_WHITE_IS_ZERO = 0
-_PHOTOMETRICS = (None, _WHITE_IS_ZERO, 1, 2, 5)  # black is zero, RGB, inks; not: palettes, YCbCr, sensors
+WHITE_IS_ZERO = 0
+_PHOTOMETRICS = (None, WHITE_IS_ZERO, 1, 2, 5)  # black is zero, RGB, inks; not: palettes, YCbCr, sensors
 # Decoders that stop at the declared end of a segment, so that a small file cannot become a large image.
 _COMPRESSIONS = (1, 5, 8, 32946, 32773, 50000)  # none, LZW, Deflate by both its numbers, PackBits, Zstandard
 
 
-class HeaderReader(io.BytesIO):
-    """A file in memory that raises `ImageError` once its headers take too many bytes or reads.
+class HeaderReader(io.BufferedIOBase):
+    """A file that raises `ImageError` once its headers take too many bytes or reads.
 
     Decoders read the value of every tag, and a small file can have thousands of tags that all refer to the same bytes.
     """
 
-    def __init__(self, content: bytes, max_bytes: int | None = None) -> None:
-        super().__init__(content)
-        twice = 2 * len(content) + _SPARE_BYTES  # tifffile reads each directory twice
+    def __init__(self, file: io.BufferedIOBase, max_bytes: int | None = None) -> None:
+        self._file = file
+        self.num_bytes = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        twice = 2 * self.num_bytes + _SPARE_BYTES  # tifffile reads each directory twice
         self._bytes_left = twice if max_bytes is None else min(twice, max_bytes)
         self._reads_left = _MAX_READS
         self._is_limited = True
@@ -54,15 +56,31 @@ class HeaderReader(io.BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read up to `size` bytes."""
-        content = super().read(size)
+        content = self._file.read(-1 if size is None else size)
         self._count(len(content))
         return content
 
     def readinto(self, buffer: Any, /) -> int:
         """Read into a buffer."""
-        size = super().readinto(buffer)
+        size = self._file.readinto(buffer)
         self._count(size)
         return size
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move to a place in the file."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place in the file."""
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
 
     def _count(self, size: int) -> None:
         if not self._is_limited:
@@ -83,11 +101,11 @@ def read_channels(content: bytes, channels: int) -> NDArray[Any]:
         ImageError: The content is not a complete TIFF, has another number of channels, or is stored in an
             unsupported way.
     """
-    with _pages(content) as (pages, reader):
-        found = _channels(pages)
+    with open_pages(io.BytesIO(content)) as (pages, reader):
+        found = count_page_channels(pages)
         if found != channels:
             raise ImageError(_describe_mismatch(found, channels))
-        _check_size(pages, content)
+        _check_size(pages, reader)
         tags = pages[0].tags
         photometric, orientation = (tags.valueof(tag) for tag in (Tag.PhotometricInterpretation, Tag.Orientation))
         reader.remove_limit()
@@ -96,7 +114,7 @@ def read_channels(content: bytes, channels: int) -> NDArray[Any]:
         for index, page in enumerate(pages):
             planes = page.asarray(squeeze=False, maxworkers=1)[:, 0]  # planes x H x W x samples; planes or samples is 1
             image[..., index : index + channels // len(pages)] = np.moveaxis(planes, 0, -1).reshape(height, width, -1)
-        return turn_upright(~image if photometric == _WHITE_IS_ZERO else image, orientation)
+        return turn_upright(~image if photometric == WHITE_IS_ZERO else image, orientation)
 
 
 def read_labels(content: bytes) -> NDArray[Any] | None:
@@ -109,21 +127,21 @@ def read_labels(content: bytes) -> NDArray[Any] | None:
     Raises:
         ImageError: The content is not a complete TIFF, or has pixels of a type that is not read.
     """
-    with _pages(content) as (pages, reader):
+    with open_pages(io.BytesIO(content)) as (pages, reader):
         if len(pages) != 1:
             return None
         page: Any = pages[0]
         planes, depth, _, _, samples = page.shaped
         photometric, orientation = (page.tags.valueof(tag) for tag in (Tag.PhotometricInterpretation, Tag.Orientation))
-        is_gray = (planes, depth, samples) == (1, 1, 1) and photometric in (None, _WHITE_IS_ZERO, 1)
+        is_gray = (planes, depth, samples) == (1, 1, 1) and photometric in (None, WHITE_IS_ZERO, 1)
         if not is_gray or page.compression not in _COMPRESSIONS:
             return None
         if page.dtype is None or page.dtype.kind not in "buif":
             raise ImageError(f"has pixels of {page.dtype or 'an unknown type'}; save the mask as uint8 or uint16")
-        _check_size(pages, content)
+        _check_size(pages, reader)
         reader.remove_limit()
         labels: NDArray[Any] = page.asarray(squeeze=False, maxworkers=1)[0, 0, :, :, 0]
-        if photometric == _WHITE_IS_ZERO:
+        if photometric == WHITE_IS_ZERO:
             labels = _inverted(labels, page.bitspersample)
         labels = labels.astype(np.uint8) if labels.dtype == bool else labels
         upright: NDArray[Any] = turn_upright(labels[..., None], orientation)[..., 0]
@@ -143,15 +161,15 @@ def _inverted(labels: NDArray[Any], bits: int) -> NDArray[Any]:
 
 def read_tiff_orientation(content: bytes) -> int:
     """Read the orientation tag of a TIFF's first page; raises `ImageError` if it cannot be read."""
-    with _pages(content) as (pages, _):
+    with open_pages(io.BytesIO(content)) as (pages, _):
         found: int = pages[0].tags.valueof(Tag.Orientation, 1) if pages else 1
         return found
 
 
 def count_tiff_channels(content: bytes) -> int:
     """Count the channels of a TIFF; raises `ImageError` if it cannot be read."""
-    with _pages(content) as (pages, _):
-        return _channels(pages)
+    with open_pages(io.BytesIO(content)) as (pages, _):
+        return count_page_channels(pages)
 
 
 def describe_channels(content: bytes, channels: int | None) -> str | None:
@@ -160,8 +178,9 @@ def describe_channels(content: bytes, channels: int | None) -> str | None:
     `channels` is the expected number; None if the parameters do not say.
     """
     try:
-        with _pages(content) as (pages, _):
-            found = _channels(pages)
+        with open_pages(io.BytesIO(content)) as (pages, reader):
+            found = count_page_channels(pages)
+            _check_ends(pages, reader)
     except ImageError:
         return None
     if found == 1 or (channels is None and found > MAX_CHANNELS):
@@ -177,7 +196,7 @@ def describe_channels(content: bytes, channels: int | None) -> str | None:
 
 
 @contextmanager
-def _pages(content: bytes) -> Iterator[tuple[list[Any], HeaderReader]]:
+def open_pages(file: io.BufferedIOBase) -> Iterator[tuple[list[Any], HeaderReader]]:
     """Open a file's pages, without smaller copies and masks, and its reader; all errors become `ImageError`."""
     logger = logging.getLogger("tifffile")
     level = logger.level
@@ -185,9 +204,9 @@ def _pages(content: bytes) -> Iterator[tuple[list[Any], HeaderReader]]:
         import tifffile  # here: few files need it, and a served model may be installed without it
 
         logger.setLevel(logging.CRITICAL + 1)  # it logs each oddity
-        reader = HeaderReader(content, _MAX_HEADER_BYTES)
-        with warnings.catch_warnings(action="ignore"), tifffile.TiffFile(reader) as file:
-            pages = list(islice(file.pages, MAX_PAGES + 1))  # not len(file.pages): the chain may be circular
+        reader = HeaderReader(file, _MAX_HEADER_BYTES)
+        with warnings.catch_warnings(action="ignore"), tifffile.TiffFile(cast("BinaryIO", reader)) as tiff:
+            pages = list(islice(tiff.pages, MAX_PAGES + 1))  # not len(tiff.pages): the chain may be circular
             if len(pages) > MAX_PAGES:
                 raise ImageError(f"holds more than {MAX_PAGES} images; save one per file")
             yield [page for page in pages if not page.aspage().subfiletype & _SMALLER_OR_MASK], reader
@@ -201,7 +220,7 @@ def _pages(content: bytes) -> Iterator[tuple[list[Any], HeaderReader]]:
         logger.setLevel(level)
 
 
-def _channels(pages: list[Any]) -> int:
+def count_page_channels(pages: list[Any]) -> int:
     """Count the channels of all pages; raises `ImageError` if they are not one image of 8 or 16 bits."""
     if not pages:
         raise ImageError("holds no image")
@@ -219,16 +238,31 @@ def _channels(pages: list[Any]) -> int:
     return len(pages) * int(planes * samples)
 
 
-def _check_size(pages: list[Any], content: bytes) -> None:
-    """Raise `ImageError` if pages would decode to more than Pillow's maximum number of pixels, or read parts twice."""
+def _check_size(pages: list[Any], reader: HeaderReader) -> None:
+    """Raise `ImageError` if pages would decode to more than Pillow's maximum number of pixels."""
     max_values = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-    if sum(map(_stored_values, pages)) > max_values:
+    if check_storage(pages, reader) > max_values:
         raise ImageError(f"is too large to be decoded (at most {max_values:,} values)")
-    if sum(sum(page.databytecounts) for page in pages) > len(content):  # parts that overlap
+
+
+def check_storage(pages: list[Any], reader: HeaderReader) -> int:
+    """Count the values that pages decode to; raises `ImageError` if they are stored in another way, or overlap."""
+    values = sum(map(_count_stored_values, pages))
+    _check_ends(pages, reader)
+    if sum(sum(page.databytecounts) for page in pages) > reader.num_bytes:  # parts that overlap
         raise ImageError("is not a complete image (its parts are larger than the file)")
+    return values
 
 
-def _stored_values(page: Any) -> int:
+def _check_ends(pages: list[Any], reader: HeaderReader) -> None:
+    """Raise `ImageError` if a file ends before its strips or tiles do."""
+    for page in pages:
+        ends = np.add(page.dataoffsets, page.databytecounts, dtype=np.int64)
+        if len(ends) and ends.max() > reader.num_bytes:
+            raise ImageError("is not a complete image (parts of it are missing)")
+
+
+def _count_stored_values(page: Any) -> int:
     """Count the values that a page's strips or tiles decode to; raises `ImageError` if it is stored in another way."""
     if page.compression not in _COMPRESSIONS:
         raise ImageError(f"is compressed by {_name_enum(page.compression)}; save it uncompressed, or by LZW or Deflate")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 Window = tuple[slice, slice]  # rows and columns; they may begin before the image, or end behind it
 
 
-def cut_window(image: NDArray[Any], window: Window, outside: int | None = None) -> NDArray[Any]:
+class WindowedImage(Protocol):
+    """An image, H x W x C, or a mask, H x W: an array, or a file whose windows are decoded when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width, channels."""
+
+    def __getitem__(self, window: Window) -> NDArray[Any]:
+        """Return a window inside the image."""
+
+
+def cut_window(image: WindowedImage, window: Window, outside: int | None = None) -> NDArray[Any]:
     """Cut a window out of an image, H x W x C, or a mask, H x W.
 
     Pixels outside the image have the value `outside`; if None, they show its reflection.
@@ -19,7 +30,8 @@ def cut_window(image: NDArray[Any], window: Window, outside: int | None = None) 
     if rows.start >= 0 and rows.stop <= height and columns.start >= 0 and columns.stop <= width:
         return image[window]
     row_index, column_index = _reflect(rows, height), _reflect(columns, width)
-    cut = image[row_index[:, None], column_index]
+    visible = tuple(slice(int(index.min()), int(index.max()) + 1) for index in (row_index, column_index))
+    cut = image[visible[0], visible[1]][row_index[:, None] - visible[0].start, column_index - visible[1].start]
     if outside is not None:
         cut[(row_index != np.arange(rows.start, rows.stop))] = outside
         cut[:, column_index != np.arange(columns.start, columns.stop)] = outside

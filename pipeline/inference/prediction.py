@@ -17,7 +17,7 @@ from pipeline.artifacts.prepared_data import Split
 from pipeline.artifacts.run_folder import Precision
 from pipeline.data.batch_loader import BatchLoader, to_network_input
 from pipeline.imaging import IGNORE
-from pipeline.imaging.windows import Window, cut_window
+from pipeline.imaging.windows import Window, WindowedImage, cut_window
 from pipeline.inference.tiles import Tiles
 from pipeline.models.precision import autocast_context, get_device
 from pipeline.params import Cell
@@ -95,7 +95,7 @@ def predict_batches(network: nn.Module, split: Split, precision: Precision) -> I
 
 
 def predict_strips(
-    network: nn.Module, image: npt.NDArray[np.uint8 | np.uint16], tiles: Tiles, num_classes: int, precision: Precision
+    network: nn.Module, image: WindowedImage, tiles: Tiles, num_classes: int, precision: Precision
 ) -> Iterator[tuple[slice, Tensor]]:
     """Predict an image of any size, H x W x C, tile by tile from the top; logits of overlapping tiles are blended.
 

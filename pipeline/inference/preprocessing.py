@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.decode import read_for_network, to_gray
+from ..imaging.decode import is_tiff, read_for_network, to_gray
+from ..imaging.errors import ImageError
 from ..imaging.resize import FixedSize, NativeSize, Resizing
+from ..imaging.tiff_image import TiffImage
+from ..imaging.windows import Window, WindowedImage
 
 STRIP_ROWS = 256  # enlarged at once: at full size, the probabilities of a hundred classes could fill the memory
 
@@ -41,8 +46,32 @@ class Preprocessing:
         """
         return read_for_network(content, self.channels, self.bits)
 
+    def open_image(self, path: Path) -> NDArray[Any] | TiffImage:
+        """Open a file as H x W x C; of a TIFF only the windows are decoded that are requested, if that is possible.
+
+        Raises:
+            ImageError: See `read_image`.
+        """
+        if isinstance(self.resizing, NativeSize) and is_tiff(path):
+            with contextlib.suppress(ImageError):  # `read_image` explains it, or reads what has no windows
+                image = TiffImage(path)
+                if self._reads_as_it_is(*image.shape[2:], 8 * image.dtype.itemsize):
+                    return image
+                image.close()
+        return self.read_image(path.read_bytes())
+
+    def _reads_as_it_is(self, channels: int, bits: int) -> bool:
+        """Return whether `read_image` would return the channels as they are in a file, without a conversion."""
+        if (self.channels, self.bits) in ((1, 8), (1, 16), (3, 8)):
+            return channels == 1 or (channels, bits) == (3, 8)
+        return channels == self.channels
+
     def create_input(self, image: NDArray[Any]) -> NDArray[Any]:
-        """Convert an image (H x W x C, from `read_image`) to the network's input, H x W x channels.
+        """Convert an image (H x W x C, from `read_image`) to the network's input, H x W x channels."""
+        return self.convert_values(self.resizing.fit_image(image))
+
+    def convert_values(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Convert an image, H x W x C, to the channels and bits of the network, H x W x channels.
 
         16-bit gray and 8-bit colors are converted into each other by their full ranges: 65535 is 255.
         """
@@ -52,27 +81,64 @@ class Preprocessing:
             image = np.repeat(to_gray(image), self.channels, axis=-1)
         if image.dtype == np.uint8 and self.bits == 16:
             image = image.astype(np.uint16) * 257
-        return self.resizing.fit_image(image)
+        return image
 
-    def restore_probs(self, probs: Probs, shape: tuple[int, ...]) -> Iterator[tuple[slice, Probs]]:
-        """Interpolate probabilities, classes x H x W of the input, to an image's `shape` in strips from the top.
+    def restore_probs(self, strips: Iterable[Probs], shape: tuple[int, ...]) -> Iterator[Probs]:
+        """Interpolate the probabilities of an input to the size of its image, in the memory of some strips.
+
+        Args:
+            strips: The probabilities from the top to the bottom of the input, classes x rows x W each.
+            shape: Of the image, H x W, ...
 
         Yields:
-            Rows of the image, and classes x rows x W.
+            The probabilities from the top to the bottom of the image, classes x rows x W each.
         """
         height, width = shape[:2]
-        inner = probs[:, *self.resizing.locate_inner(shape)]
-        wide = _interpolate(inner, np.arange(width), width, axis=2)
-        for start in range(0, height, STRIP_ROWS):
-            rows = np.arange(start, min(start + STRIP_ROWS, height))
-            yield slice(start, start + len(rows)), _interpolate(wide, rows, height, axis=1)
+        rows, columns = self.resizing.locate_inner(shape)
+        inner_height, inner_width = rows.stop - rows.start, columns.stop - columns.start
+        below, weights = _locate_neighbors(inner_height, height)
+        above = np.minimum(below + 1, inner_height - 1)
+        column_neighbors = _locate_neighbors(inner_width, width)
+        known: Probs | None = None  # rows of the input that were not all used yet, at the image's width
+        first, done, top = 0, 0, 0  # first known row, rows of the image that were yielded, first row of the next strip
+        for strip in strips:
+            inner = strip[:, max(0, rows.start - top) : max(0, rows.stop - top), columns]
+            top += strip.shape[1]
+            if (inner_height, inner_width) == (height, width):
+                yield inner
+                continue
+            wide = _interpolate(inner, *column_neighbors, axis=2)
+            known = wide if known is None else np.concatenate([known, wide], axis=1)
+            ready = int(np.searchsorted(above, first + known.shape[1]))
+            for start in range(done, ready, STRIP_ROWS):
+                stop = min(start + STRIP_ROWS, ready)
+                yield _interpolate(known, below[start:stop] - first, weights[start:stop], axis=1)
+            done = ready
+            if done < height:
+                unused = max(0, int(below[done]) - first)
+                known, first = known[:, unused:], first + unused
 
-    def classify_pixels(self, probs: Probs, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    def classify_pixels(self, strips: Iterable[Probs], shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """Return the index of the most probable class of each pixel of an image, H x W; see `restore_probs`."""
-        labels = np.empty(shape[:2], np.uint8)
-        for rows, strip in self.restore_probs(probs, shape):
-            labels[rows] = strip.argmax(axis=0)
-        return labels
+        return np.concatenate([strip.argmax(axis=0).astype(np.uint8) for strip in self.restore_probs(strips, shape)])
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """The network input of an image of any size, H x W x channels; windows are converted when they are requested."""
+
+    image: WindowedImage
+    preprocessing: Preprocessing
+    resizing: NativeSize
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width, channels."""
+        return *self.resizing.compute_inner_size(self.image.shape), self.preprocessing.channels
+
+    def __getitem__(self, window: Window) -> NDArray[Any]:
+        """Convert a window inside the input."""
+        return self.preprocessing.convert_values(self.resizing.fit_window(self.image, window))
 
 
 def measure_class_shares(labels: NDArray[np.uint8], num_classes: int) -> NDArray[np.float64]:
@@ -80,14 +146,20 @@ def measure_class_shares(labels: NDArray[np.uint8], num_classes: int) -> NDArray
     return np.bincount(labels.ravel(), minlength=num_classes) / labels.size
 
 
-def _interpolate(values: Probs, indices: NDArray[np.int64], size: int, axis: int) -> Probs:
-    """Interpolate linearly along an axis enlarged to `size`, at some indices of it; pixel centers are aligned."""
-    last = values.shape[axis] - 1
-    position = ((indices + 0.5) * (last + 1) / size - 0.5).clip(0, last)
-    low = position.astype(np.int64)
+def _locate_neighbors(length: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Locate the pixels of an axis enlarged from `length` to `size`: the neighbor below, and the next one's weight.
+
+    Pixel centers are aligned.
+    """
+    position = ((np.arange(size) + 0.5) * length / size - 0.5).clip(0, length - 1)
+    below = position.astype(np.int64)
+    return below, (position - below).astype(np.float32)
+
+
+def _interpolate(values: Probs, below: NDArray[np.int64], weights: NDArray[np.float32], axis: int) -> Probs:
+    """Interpolate linearly along an axis, between its elements `below` and the next ones."""
     shape = [1, 1, 1]
-    shape[axis] = len(indices)
-    weight = (position - low).astype(np.float32).reshape(shape)
-    below, above = values.take(low, axis), values.take(np.minimum(low + 1, last), axis)
-    interpolated: Probs = below + (above - below) * weight
+    shape[axis] = len(below)
+    first, second = values.take(below, axis), values.take(np.minimum(below + 1, values.shape[axis] - 1), axis)
+    interpolated: Probs = first + (second - first) * weights.reshape(shape)
     return interpolated

@@ -17,6 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_values import MaskEncoding
 from pipeline.imaging.resize import FixedSize, Resizing
+from pipeline.imaging.windows import WindowedImage
 from pipeline.inference.prediction import (
     Prediction,
     create_tiles,
@@ -82,15 +83,15 @@ class TrainedRun:
         assert isinstance(self.preprocessing.resizing, FixedSize)
         return self.preprocessing.resizing.size
 
-    def predict_probs(self, inputs: Sequence[NDArray[Any]]) -> Iterator[Probs]:
-        """Predict class probabilities, classes x H x W, of each network input, H x W x channels."""
-        if self.tiles is None:
-            for log_probs, _ in predict_batches(self.network, _create_split(inputs), self.record.precision):
-                yield from log_probs.exp().cpu().numpy()
-            return
-        for image in inputs:
-            strips = predict_strips(self.network, image, self.tiles, len(self.data.classes), self.record.precision)
-            yield np.concatenate([log_probs.exp().cpu().numpy() for _, log_probs in strips], axis=1)
+    def predict_batch(self, inputs: Sequence[NDArray[Any]]) -> Iterator[Probs]:
+        """Predict class probabilities, classes x H x W, of each network input, H x W x channels, all of one size."""
+        for log_probs, _ in predict_batches(self.network, _create_split(inputs), self.record.precision):
+            yield from log_probs.exp().cpu().numpy()
+
+    def predict_strips(self, image: WindowedImage, tiles: Tiles) -> Iterator[Probs]:
+        """Predict class probabilities of a network input of any size in tiles, from the top: classes x rows x W."""
+        strips = predict_strips(self.network, image, tiles, len(self.data.classes), self.record.precision)
+        return (log_probs.exp().cpu().numpy() for _, log_probs in strips)
 
     def predict_split(self, split: Split) -> Prediction:
         """Predict a split and compare it with its ground truth."""

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from PIL import Image, ImageColor
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.atomic_io import write_text, write_with
 from pipeline.imaging.mask_values import MaskEncoding
-from pipeline.inference.preprocessing import Preprocessing, Probs
+from pipeline.inference.preprocessing import Probs
 from pipeline.prepare.sample_ids import FORMULA_STARTS
 
 OVERLAY_ALPHA = 0.5
@@ -32,20 +33,27 @@ class ClassShares:
     shares: tuple[float, ...]  # of the pixels, by class
 
 
-def write_mask(
-    path: Path, labels: NDArray[np.uint8], encoding: MaskEncoding, classes: Sequence[SegmentationClass]
-) -> None:
-    """Write a mask with the values or colors of the data's own masks; 8-bit gray has a palette to view it."""
-    by_class = encoding.output_values
-    values = by_class[labels]
+def encode_labels(labels: NDArray[np.uint8], encoding: MaskEncoding) -> NDArray[Any]:
+    """Convert labels, H x W, to the values of the data's own masks, uint8 or uint16, or to colors, H x W x 3."""
+    values = encoding.output_values[labels]
     if encoding.are_colors:
-        image = Image.fromarray(np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1).astype(np.uint8))
-    elif by_class.max() > 255:
-        image = Image.fromarray(values.astype(np.uint16))
-    else:
-        image = Image.fromarray(values.astype(np.uint8))
-        palette = np.zeros((256, 3), np.uint8)
-        palette[by_class] = [ImageColor.getrgb(item.color) for item in classes]
+        return np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1).astype(np.uint8)
+    return values.astype(np.uint16 if encoding.output_values.max() > 255 else np.uint8)
+
+
+def create_palette(encoding: MaskEncoding, classes: Sequence[SegmentationClass]) -> NDArray[np.uint8] | None:
+    """Create the colors in which viewers show 8-bit masks, 256 x 3; None if masks have colors or larger values."""
+    if encoding.are_colors or encoding.output_values.max() > 255:
+        return None
+    palette = np.zeros((256, 3), np.uint8)
+    palette[encoding.output_values] = [ImageColor.getrgb(item.color) for item in classes]
+    return palette
+
+
+def write_png_mask(path: Path, values: NDArray[Any], palette: NDArray[np.uint8] | None) -> None:
+    """Write values of `encode_labels` as a PNG."""
+    image = Image.fromarray(values)
+    if palette is not None:
         image.putpalette(palette.tobytes())
     write_with(path, lambda file: image.save(file, "PNG", optimize=True))
 
@@ -55,9 +63,12 @@ def write_overlay(
 ) -> None:
     """Write an RGB image with the foreground and its boundary tinted in the classes' colors."""
     alphas = [OVERLAY_ALPHA if item.foreground or item.is_boundary else 0.0 for item in classes]
-    alpha = np.array(alphas, np.float32)[labels][..., None]
-    colors = np.array([ImageColor.getrgb(item.color) for item in classes], np.float32)[labels]
-    blended = np.rint(image * (1 - alpha) + colors * alpha).astype(np.uint8)
+    by_class = np.array(alphas, np.float32)[:, None]
+    colors = np.array([ImageColor.getrgb(item.color) for item in classes], np.float32)
+    blended = np.empty(image.shape, np.uint8)
+    # Row by row: as float32, a large image would take four times its memory.
+    for row, (pixels, line) in enumerate(zip(image, labels, strict=True)):
+        blended[row] = np.rint(pixels * (1 - by_class[line]) + colors[line] * by_class[line])
     write_with(path, lambda file: Image.fromarray(blended).save(file, "JPEG", quality=JPEG_QUALITY))
 
 
@@ -66,17 +77,13 @@ def write_foreground(path: Path, image: NDArray[np.uint8], opacity: NDArray[np.u
     write_with(path, lambda file: Image.fromarray(np.dstack([image, opacity])).save(file, "PNG"))
 
 
-def compute_opacity(
-    probs: Probs, preprocessing: Preprocessing, shape: tuple[int, ...], classes: Sequence[SegmentationClass]
-) -> NDArray[np.uint8]:
+def compute_opacity(probs: Probs, classes: Sequence[SegmentationClass]) -> NDArray[np.uint8]:
     """Compute the opacity (H x W, 0 to 255) of a foreground: its probability, plus half of the boundary's.
 
-    `probs` are over the network's input, classes x size x size; `shape` is that of the image, H x W, ...
+    `probs` are classes x H x W.
     """
     weights = np.array([1.0 if item.foreground else 0.5 if item.is_boundary else 0.0 for item in classes], np.float32)
-    opacity = np.empty(shape[:2], np.uint8)
-    for rows, strip in preprocessing.restore_probs(probs, shape):
-        opacity[rows] = np.rint(np.tensordot(weights, strip, 1).clip(0, 1) * 255)
+    opacity: NDArray[np.uint8] = np.rint(np.tensordot(weights, probs, 1).clip(0, 1) * 255).astype(np.uint8)
     return opacity
 
 

@@ -1,52 +1,31 @@
-"""Segment images with a trained run in batches; unreadable images are reported and skipped."""
+"""Segment images with a trained run; unreadable images are reported and skipped."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.errors import ImageError
-from pipeline.imaging.to_rgb import to_rgb
-from pipeline.inference.preprocessing import measure_class_shares
+from pipeline.imaging.resize import NativeSize
+from pipeline.imaging.tiff_image import TiffImage
+from pipeline.inference.preprocessing import NetworkInput, Probs
+from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import TrainedRun
-from pipeline.predict.outputs import (
-    ClassShares,
-    compute_opacity,
-    write_foreground,
-    write_mask,
-    write_overlay,
-    write_table,
-)
-from pipeline.runtime.progress import track
+from pipeline.predict.outputs import ClassShares, write_table
+from pipeline.predict.result_writer import OutputFiles, ResultWriter
+from pipeline.runtime.progress import PredictionProgress
 
 TABLE = "shares.csv"  # beside the folders of masks, overlays and foregrounds
 MAX_IMAGES = 32  # in memory at once
 MAX_BYTES = 150_000_000  # of their pixels together
-
-
-@dataclass(frozen=True)
-class OutputFiles:
-    """The files to write for each image."""
-
-    folder: Path
-    has_overlay: bool  # the image with its classes tinted
-    has_foreground: bool  # the foreground, with the rest transparent
-
-    def paths(self, name: str) -> tuple[Path, Path, Path]:
-        """Return the paths of an image's mask, overlay and foreground."""
-        return (
-            self.folder / "masks" / f"{name}.png",
-            self.folder / "overlays" / f"{name}.jpg",
-            self.folder / "foreground" / f"{name}.png",
-        )
 
 
 def predict_images(
@@ -65,51 +44,68 @@ def predict_images(
     names = _find_images(paths, files.folder)
     existing = {source.resolve() for source in names}
     for source, name in names.items():
-        for target in files.paths(name):
+        for target in files.paths(source, name):
             if target.resolve() in existing:
                 raise PipelineError(f"The results for {source} would overwrite the image {target}. Change --out.")
+    writer = ResultWriter(run, files)
     rows: list[ClassShares] = []
     num_skipped = 0
     batch: dict[Path, NDArray[Any]] = {}
 
     def finish_batch() -> None:
-        if batch:
-            rows.extend(_segment(run, batch, names, files))
-            batch.clear()
+        inputs = [run.preprocessing.create_input(image) for image in batch.values()]
+        for (source, image), probs in zip(batch.items(), run.predict_batch(inputs), strict=True):
+            rows.append(writer.write(source, names[source], image, [probs]))
+        batch.clear()
 
-    for source in track(names, "Images", len(names), console):
-        try:
-            image = run.preprocessing.read_image(source.read_bytes())
-        except (ImageError, OSError) as error:
-            num_skipped += 1
-            reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else error
-            console.print(f"{source} {reason}; skipped.", markup=False, highlight=False, soft_wrap=True)
-            continue
-        batch[source] = image
-        if len(batch) == MAX_IMAGES or sum(image.nbytes for image in batch.values()) > MAX_BYTES:
+    def skip(source: Path, reason: object) -> None:
+        nonlocal num_skipped
+        num_skipped += 1
+        console.print(f"{source} {reason}; skipped.", markup=False, highlight=False, soft_wrap=True)
+
+    with PredictionProgress(console) as progress:
+        for source, name in progress.track_images(names.items()):
+            try:
+                image = run.preprocessing.open_image(source)
+            except ImageError as error:
+                skip(source, error)
+                continue
+            except OSError as error:
+                skip(source, f"cannot be read ({error.strerror})")
+                continue
+            if run.tiles is None:
+                assert isinstance(image, np.ndarray)
+                batch[source] = image
+                if len(batch) == MAX_IMAGES or sum(image.nbytes for image in batch.values()) > MAX_BYTES:
+                    finish_batch()
+                continue
+            try:
+                strips = _predict_tiles(run, run.tiles, image, progress)
+                rows.append(writer.write(source, name, image, strips))
+            except ImageError as error:  # a part of a large file
+                skip(source, error)
+            finally:
+                if isinstance(image, TiffImage):
+                    image.close()
+        if batch:
             finish_batch()
-    finish_batch()
     write_table(files.folder / TABLE, rows, run.data.classes)
     return rows, num_skipped
 
 
-def _segment(
-    run: TrainedRun, batch: Mapping[Path, NDArray[Any]], names: Mapping[Path, str], files: OutputFiles
-) -> Iterator[ClassShares]:
-    classes, preprocessing = run.data.classes, run.preprocessing
-    predicted = run.predict_probs([preprocessing.create_input(image) for image in batch.values()])
-    for (source, image), probs in zip(batch.items(), predicted, strict=True):
-        mask, overlay, foreground = files.paths(names[source])
-        labels = preprocessing.classify_pixels(probs, image.shape)
-        write_mask(mask, labels, run.encoding, classes)
-        if files.has_overlay:
-            write_overlay(overlay, to_rgb(image), labels, classes)
-        if files.has_foreground:
-            opacity = compute_opacity(probs, preprocessing, image.shape, classes)
-            write_foreground(foreground, to_rgb(image), opacity)
-        name = str(source).encode("utf-8", "backslashreplace").decode()  # file names may not be valid UTF-8
-        height, width = labels.shape
-        yield ClassShares(name, height, width, tuple(measure_class_shares(labels, len(classes)).tolist()))
+def _predict_tiles(
+    run: TrainedRun, tiles: Tiles, image: NDArray[Any] | TiffImage, progress: PredictionProgress
+) -> Iterator[Probs]:
+    """Predict an image of any size and show the progress; yields class probabilities as `TrainedRun.predict_strips`."""
+    preprocessing, resizing = run.preprocessing, run.preprocessing.resizing
+    assert isinstance(resizing, NativeSize)
+    network_input = (
+        NetworkInput(image, preprocessing, resizing)
+        if isinstance(image, TiffImage)
+        else preprocessing.create_input(image)
+    )
+    tiling = tiles.cover(network_input.shape)
+    return progress.track_tiles(run.predict_strips(network_input, tiles), len(tiling.columns.starts), len(tiling))
 
 
 def _find_images(paths: Sequence[Path], out: Path) -> dict[Path, str]:

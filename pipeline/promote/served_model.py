@@ -57,7 +57,7 @@ class SegmentationModel(PythonModel):
         predicted = predict_probs(self._session, inputs, len(self._class_names), self._tiles, self._batch_size)
         rows = []
         for image, probs in zip(images, predicted, strict=True):
-            labels = self._preprocessing.classify_pixels(probs, image.shape)
+            labels = self._preprocessing.classify_pixels([probs], image.shape)
             shares = measure_class_shares(labels, len(self._class_names)).tolist()
             named = {f"share_{name}": share for name, share in zip(self._class_names, shares, strict=True)}
             rows.append({MASK: _encode_mask(labels), **named})

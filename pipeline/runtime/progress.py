@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 import rich.progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 Item = TypeVar("Item")
 
@@ -18,6 +28,53 @@ def track(items: Iterable[Item], description: str, total: int, console: Console 
     console = console or Console(stderr=True)
     hidden = not console.is_terminal
     yield from rich.progress.track(items, description, total, console=console, disable=hidden, transient=True)
+
+
+class PredictionProgress:
+    """Shows the images and tiles of a prediction while it runs; a context manager. Nothing without a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _RateColumn(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+
+    def __enter__(self) -> PredictionProgress:
+        """Start drawing."""
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the bars."""
+        self._bars.stop()
+
+    def track_images(self, images: Collection[Item]) -> Iterator[Item]:
+        """Yield images."""
+        yield from self._bars.track(images, len(images), description="Images")
+
+    def track_tiles(self, strips: Iterable[Item], step: int, total: int) -> Iterator[Item]:
+        """Yield the strips of an image of `total` tiles, `step` in each."""
+        task = self._bars.add_task("Tiles", total=total)
+        try:
+            for strip in strips:
+                self._bars.advance(task, step)
+                yield strip
+        finally:
+            self._bars.remove_task(task)
+
+
+class _RateColumn(ProgressColumn):
+    """How many units were completed per second."""
+
+    def render(self, task: Task) -> Text:
+        """See `ProgressColumn`."""
+        return Text("" if task.speed is None else f"{task.speed:.1f}/s")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from click.testing import CliRunner
 from PIL import Image
 from ruamel.yaml import YAML
@@ -122,6 +123,21 @@ def test_native_images_are_learned_reported_predicted_and_served(discs: Path, tm
     assert mask.shape == disc.shape
     assert ((mask == 255) & (disc == 255)).sum() > 0.5 * (disc == 255).sum()
 
+    tifffile.imwrite(discs / "new.tif", image, tile=(32, 48), compression="zlib", photometric="rgb")
+    tifffile.imwrite(discs / "long.tif", np.tile(image, (1, 100, 1)), photometric="rgb")
+    (discs / "cut.tif").write_bytes((discs / "new.tif").read_bytes()[:-99])
+    options = ["--run", TRAINED, "new.tif", "long.tif", "cut.tif", "--overlay", "--foreground"]
+    done = CliRunner().invoke(main, ["predict", *options], catch_exceptions=False)
+    assert done.exit_code == 1
+    assert "cut.tif is not a complete image" in done.output
+    folder = path.parent.parent
+    assert {file.name for file in folder.glob("masks/*.tif")} == {"new.tif", "long.tif"}
+    np.testing.assert_array_equal(tifffile.imread(folder / "masks/new.tif"), mask)
+    assert tifffile.imread(folder / "masks/long.tif").shape == (130, 9000)
+    for preview in ("overlays/long.jpg", "foreground/long.png"):
+        with Image.open(folder / preview) as shrunk:
+            assert shrunk.size == (4500, 65)
+
     trained = TrainedRun.load(params, TRAINED, Project(discs))
     assert trained.preprocessing.resizing == NativeSize(1.0)
     export_onnx(trained, tmp_path / "network.onnx")
@@ -177,6 +193,17 @@ def test_variants_without_patch_size_are_reported_in_their_row(discs: Path) -> N
 
 
 def test_downscale_shrinks_native_images_first(discs: Path) -> None:
-    prepare(write_native_params(discs, {"downscale": 2.0}, {}))
+    params = write_native_params(discs, {"downscale": 2.0}, {"epochs": 1})
+    prepare(params)
     sizes = {image.shape[:2] for image in Project(discs).prepared.open_split("train").images}
     assert sizes == {(height // 2, width // 2) for height, width in SHAPES}
+    train_cell(params.cells()[0])
+    image, _ = draw_pair(3)
+    Image.fromarray(image).save(discs / "a.png")
+    tifffile.imwrite(discs / "b.tif", image, photometric="rgb", rowsperstrip=5, compression="zlib")
+    done = CliRunner().invoke(main, ["predict", "--run", TRAINED, "a.png", "b.tif"], catch_exceptions=False)
+    assert done.exit_code == 0
+    masks = discs / "predictions/masks"
+    whole, windows = np.asarray(Image.open(masks / "a.png")), tifffile.imread(masks / "b.tif")
+    assert whole.shape == windows.shape == image.shape[:2]
+    assert (whole == windows).mean() > 0.99  # rounding of a resized pixel may change a label

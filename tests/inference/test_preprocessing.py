@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ SIDE = st.integers(1, 700)
 
 
 def restore_image(preprocessing: Preprocessing, probs: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    return np.concatenate([strip for _, strip in preprocessing.restore_probs(probs, shape)], axis=1)
+    return np.concatenate(list(preprocessing.restore_probs([probs], shape)), axis=1)
 
 
 @given(height=SIDE, width=SIDE, seed=st.integers(0, 9))
@@ -26,6 +28,20 @@ def test_restore_probs_interpolates_as_torch_does(height: int, width: int, seed:
     restored = restore_image(Preprocessing(FixedSize((16, 16), "stretch"), 3, 8), probs, (height, width))
     expected = F.interpolate(torch.from_numpy(probs)[None], (height, width), mode="bilinear")[0].numpy()
     assert np.abs(restored - expected).max() < 1e-4
+
+
+@given(height=st.integers(1, 90), width=st.integers(1, 90), size=st.integers(1, 24), cuts=st.sets(st.integers(1, 23)))
+@settings(max_examples=60, deadline=None)
+def test_restore_probs_of_strips_equal_those_of_the_whole(height: int, width: int, size: int, cuts: set[int]) -> None:
+    probs = np.random.default_rng(0).random((3, size, 16), np.float32)
+    edges = [0, *sorted(cut for cut in cuts if cut < size), size]
+    strips = [probs[:, top:bottom] for top, bottom in pairwise(edges)]
+    for resize in ("stretch", "letterbox"):
+        preprocessing = Preprocessing(FixedSize((size, 16), resize), 3, 8)
+        whole = restore_image(preprocessing, probs, (height, width))
+        assert whole.shape == (3, height, width)
+        streamed = np.concatenate(list(preprocessing.restore_probs(iter(strips), (height, width))), axis=1)
+        np.testing.assert_array_equal(streamed, whole)
 
 
 @given(height=SIDE, width=SIDE)

@@ -88,7 +88,7 @@ def test_any_channels_are_trained_evaluated_and_predicted(
     done = CliRunner().invoke(main, ["predict", "--run", RUN, "--overlay", "--foreground", str(folder), "--out", "out"])
     assert done.exit_code == 0, done.output
     (kept,) = (project / EVALUATION / RUN / EvaluationFolder.EXAMPLES).glob("showcase-*.png")
-    is_equal = np.asarray(Image.open("out/masks/new.png")) == np.asarray(Image.open(kept))
+    is_equal = np.asarray(Image.open("out/masks/new.tif")) == np.asarray(Image.open(kept))
     assert is_equal.mean() > 0.999  # rounding in a batch of another size may change a pixel
     with Image.open("out/overlays/new.jpg") as overlay, Image.open("out/foreground/new.png") as foreground:
         assert (overlay.mode, foreground.mode) == ("RGB", "RGBA")
@@ -113,7 +113,7 @@ def test_predict_of_images_with_other_channels_reports_and_skips_them(
     output = re.sub(r"\s+", " ", done.output)
     assert "photo.jpg has 3 channels, but 5 are expected; only a TIFF has so many; skipped" in output
     assert "four.tif has 4 channels, but 5 are expected; skipped" in output
-    assert [path.name for path in Path("out/masks").iterdir()] == ["bytes.png"]
+    assert [path.name for path in Path("out/masks").iterdir()] == ["bytes.tif"]
 
 
 def test_predict_with_a_grayscale_network_accepts_color_images(

@@ -121,7 +121,8 @@ def test_predict_accepts_every_image_mode(kind: str, predict: Callable[..., Resu
     name, make = KINDS[kind]
     image = make()
     predict("--overlay", "--foreground", save(image, tmp_path / name))
-    assert read_labels(tmp_path / "out" / "masks" / "x.png").shape == (image.height, image.width)
+    mask = "x.tif" if kind == "TIFF" else "x.png"
+    assert read_labels(tmp_path / "out" / "masks" / mask).shape == (image.height, image.width)
 
 
 def test_predict_applies_exif_orientation(predict: Callable[..., Result], tmp_path: Path) -> None:

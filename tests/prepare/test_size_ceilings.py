@@ -58,8 +58,8 @@ def test_restore_mask_covers_the_same_pixels_as_predict(shape, resize):
     resizing = FixedSize((64, 72), resize)
     fitted = resizing.fit_mask(mask, outside=0)
     one_hot = np.stack([fitted == 0, fitted == 1]).astype(np.float32)
-    strips = Preprocessing(resizing, 3, 8).restore_probs(one_hot, shape)
-    predicted = np.concatenate([strip.argmax(axis=0) for _, strip in strips])
+    strips = Preprocessing(resizing, 3, 8).restore_probs([one_hot], shape)
+    predicted = np.concatenate([strip.argmax(axis=0) for strip in strips])
     restored = resizing.restore_mask(fitted, shape)
     assert ((predicted == 1) & (restored == 1)).sum() / ((predicted == 1) | (restored == 1)).sum() > 0.95
 

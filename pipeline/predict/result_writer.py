@@ -1,0 +1,116 @@
+"""Write the results of an image while it is segmented strip by strip."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.imaging.tiff_image import TiffImage
+from pipeline.imaging.to_rgb import to_rgb
+from pipeline.inference.preprocessing import STRIP_ROWS, Probs
+from pipeline.inference.trained_run import TrainedRun
+from pipeline.predict.outputs import (
+    ClassShares,
+    compute_opacity,
+    create_palette,
+    encode_labels,
+    write_foreground,
+    write_overlay,
+    write_png_mask,
+)
+from pipeline.predict.tiff_mask import write_tiff_mask
+
+MAX_PREVIEW = 8192  # px, side of an overlay or foreground; those of larger images are shrunk
+TIFF_ENDINGS = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class OutputFiles:
+    """The files to write for each image."""
+
+    folder: Path
+    has_overlay: bool  # the image with its classes tinted
+    has_foreground: bool  # the foreground, with the rest transparent
+
+    def paths(self, source: Path, name: str) -> tuple[Path, Path, Path]:
+        """Return the paths of an image's mask, overlay and foreground; the mask of a TIFF is a TIFF."""
+        ending = ".tif" if source.suffix.lower() in TIFF_ENDINGS else ".png"
+        return (
+            self.folder / "masks" / f"{name}{ending}",
+            self.folder / "overlays" / f"{name}.jpg",
+            self.folder / "foreground" / f"{name}.png",
+        )
+
+
+class ResultWriter:
+    """Writes masks, overlays and foregrounds of images that a run segments."""
+
+    def __init__(self, run: TrainedRun, files: OutputFiles) -> None:
+        self._files, self._classes, self._encoding = files, run.data.classes, run.encoding
+        self._preprocessing = run.preprocessing
+        self._palette = create_palette(run.encoding, run.data.classes)
+
+    def write(self, source: Path, name: str, image: NDArray[Any] | TiffImage, strips: Iterable[Probs]) -> ClassShares:
+        """Write the results of an image.
+
+        Args:
+            source: Its file.
+            name: Of the results.
+            image: Its pixels, H x W x C.
+            strips: Class probabilities of the network's input, from its top, classes x rows x W each.
+
+        Returns:
+            The row of the table.
+
+        Raises:
+            ImageError: A part of the file cannot be decoded; then no result is written.
+        """
+        mask, overlay, foreground = self._files.paths(source, name)
+        height, width, _ = image.shape
+        stride = math.ceil(max(height, width) / MAX_PREVIEW)
+        pixels = np.zeros(len(self._classes), np.int64)  # of each class
+        shown: list[NDArray[np.uint8]] = []  # labels of the overlay
+        opacity: list[NDArray[np.uint8]] = []
+
+        def encode_strips() -> Iterator[NDArray[Any]]:
+            top = 0
+            for probs in self._preprocessing.restore_probs(strips, image.shape):
+                labels = probs.argmax(axis=0).astype(np.uint8)
+                pixels[:] += np.bincount(labels.ravel(), minlength=len(pixels))
+                rows = slice(-top % stride, None, stride)
+                if self._files.has_overlay:
+                    shown.append(labels[rows, ::stride])
+                if self._files.has_foreground:
+                    opacity.append(compute_opacity(probs[:, rows, ::stride], self._classes))
+                top += len(labels)
+                yield encode_labels(labels, self._encoding)
+
+        if mask.suffix == ".png":
+            write_png_mask(mask, np.concatenate(list(encode_strips())), self._palette)
+        else:
+            shape = (height, width, 3) if self._encoding.are_colors else (height, width)
+            write_tiff_mask(mask, encode_strips(), shape, self._palette, source)
+        if self._files.has_overlay or self._files.has_foreground:
+            rgb = to_rgb(_shrink(image, stride))
+            if shown:
+                write_overlay(overlay, rgb, np.concatenate(shown), self._classes)
+            if opacity:
+                write_foreground(foreground, rgb, np.concatenate(opacity))
+        file = str(source).encode("utf-8", "backslashreplace").decode()  # file names may not be valid UTF-8
+        return ClassShares(file, height, width, tuple((pixels / pixels.sum()).tolist()))
+
+
+def _shrink(image: NDArray[Any] | TiffImage, stride: int) -> NDArray[Any]:
+    """Take every `stride`-th pixel of an image; a file is read in strips."""
+    if isinstance(image, np.ndarray):
+        return image[::stride, ::stride]
+    height, width, _ = image.shape
+    step = max(1, STRIP_ROWS // stride) * stride
+    strips = [image[top : min(top + step, height), 0:width][::stride, ::stride] for top in range(0, height, step)]
+    return np.concatenate(strips)

@@ -1,0 +1,132 @@
+"""Write masks as tiled TIFFs, of any size, with the place and the scale of their images."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.atomic_io import atomic_file, remove_leftovers
+from pipeline.imaging.errors import ImageError
+from pipeline.imaging.tiff import open_pages
+
+TILE = 256  # px, side of a tile
+BIG_BYTES = 4e9  # uncompressed, above which the TIFF is a BigTIFF
+
+_DESCRIPTION, _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 270, 274, 282, 283, 296
+# GeoTIFF 1.1 (OGC 19-008r4): pixel scale, tie points, transformation, and the directory of keys with its values.
+_GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where the pixels of a TIFF are, and how large: its GeoTIFF tags, resolution, and size in OME-XML."""
+
+    georeference: tuple[tuple[int, int, int, Any], ...] = ()  # tags: code, type, count, value
+    resolution: tuple[Any, Any] | None = None  # pixels per unit, in x and y
+    resolution_unit: int = 1  # of TIFF; 1: none
+    ome: dict[str, Any] | None = None  # for tifffile; None if the file is no OME-TIFF
+
+    @classmethod
+    def read(cls, path: Path) -> Calibration:
+        """Read it from a file; nothing from a file that is not an upright TIFF."""
+        try:
+            with path.open("rb") as file, open_pages(file) as (pages, _):
+                found = pages[0].tags
+                if found.valueof(_ORIENTATION) not in (None, 1):
+                    return cls()
+                known = (found.get(code) for code in _GEOREFERENCE)
+                resolution = found.valueof(_X_RESOLUTION), found.valueof(_Y_RESOLUTION)
+                return cls(
+                    georeference=tuple((tag.code, int(tag.dtype), tag.count, tag.value) for tag in known if tag),
+                    resolution=None if None in resolution else resolution,
+                    resolution_unit=found.valueof(_RESOLUTION_UNIT, 1),
+                    ome=_read_ome(str(found.valueof(_DESCRIPTION, ""))),
+                )
+        except (ImageError, IndexError):
+            return cls()
+
+
+def write_tiff_mask(
+    path: Path, strips: Iterable[NDArray[Any]], shape: tuple[int, ...], palette: NDArray[np.uint8] | None, source: Path
+) -> None:
+    """Write a mask in strips, so that it never is in memory as a whole.
+
+    Args:
+        path: The file to write.
+        strips: The values from the top to the bottom, rows x W or rows x W x 3, uint8 or uint16.
+        shape: Of all of them, H x W or H x W x 3.
+        palette: Colors of the values, 256 x 3; None if there are more values, or the values are colors.
+        source: The image, whose georeference, resolution, pixel size and names of channels the mask gets.
+    """
+    import tifffile
+
+    remove_leftovers(path)
+    calibration = Calibration.read(source)
+    has_colors = len(shape) == 3
+    dtype = np.dtype(np.uint8 if has_colors or palette is not None else np.uint16)
+    with (
+        atomic_file(path) as file,
+        tifffile.TiffWriter(
+            file,
+            bigtiff=int(np.prod(shape, dtype=np.int64)) * dtype.itemsize > BIG_BYTES,
+            ome=calibration.ome is not None,
+        ) as writer,
+    ):
+        writer.write(
+            _cut_tiles(strips),
+            shape=shape,
+            dtype=dtype,
+            tile=(TILE, TILE),
+            photometric="rgb" if has_colors else "minisblack" if palette is None else "palette",
+            colormap=None if palette is None else palette.T.astype(np.uint16) * 257,
+            compression="zlib",
+            extratags=[(*tag, True) for tag in calibration.georeference],
+            resolution=calibration.resolution,
+            resolutionunit=calibration.resolution_unit,
+            metadata=None if calibration.ome is None else {"axes": "YXS" if has_colors else "YX", **calibration.ome},
+        )
+
+
+def _cut_tiles(strips: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Cut strips of any heights, from the top, into the tiles of a TIFF, row by row, padded with zeros."""
+    rows: list[NDArray[Any]] = []  # of the next row of tiles
+    for strip in strips:
+        rest = strip
+        while len(rest):
+            part = rest[: TILE - sum(map(len, rows))]
+            rows.append(part)
+            rest = rest[len(part) :]
+            if sum(map(len, rows)) == TILE:
+                yield from _cut_row(rows)
+                rows = []
+    if rows:
+        yield from _cut_row(rows)
+
+
+def _cut_row(rows: Sequence[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    band = np.concatenate(rows)
+    for left in range(0, band.shape[1], TILE):
+        part = band[:, left : left + TILE]
+        tile = np.zeros((TILE, TILE, *band.shape[2:]), band.dtype)
+        tile[: part.shape[0], : part.shape[1]] = part
+        yield tile
+
+
+def _read_ome(description: str) -> dict[str, Any] | None:
+    """Read the pixel size and the names of the channels from OME-XML; None if the description is another text."""
+    if "<OME" not in description[:2000]:
+        return None
+    pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", description)
+    attributes = re.findall(r'\b(PhysicalSize[XY](?:Unit)?)="([^"]*)"', pixels[0]) if pixels else []
+    ome: dict[str, Any] = {name: html.unescape(text) for name, text in attributes}
+    names = re.findall(r'<(?:\w+:)?Channel\b[^>]*?\bName="([^"]*)"', description)
+    if names:
+        ome["Description"] = f"Mask of an image with the channels {', '.join(map(html.unescape, names))}"
+    return ome
