@@ -59,6 +59,10 @@ class GridTime:
         """Estimate the whole grid."""
         return self.step_seconds(size) * sum(self.steps.values()) / min(self.at_once, self.runs)
 
+    def find_slowest(self, size: int) -> str:
+        """Find the variant with the longest step at a size."""
+        return max(self.step_times, key=lambda name: self.step_times[name].seconds(size))
+
     def summary(self) -> str:
         """Describe what the times are of."""
         each = round(sum(self.steps.values()) / self.runs)

@@ -15,13 +15,13 @@ from pipeline.imaging.errors import ImageError
 from pipeline.init.suggestion import SuggestedClasses, Suggestion
 from pipeline.prepare.image_mask_pair import read_limited
 from pipeline.prepare.mask_sample import sample_evenly
+from pipeline.prepare.size_effects import MULTIPLE
 from pipeline.prepare.splitting.groups import name_below_images, suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST
 
 MAX_FILES = 200  # files that are opened
 DEFAULT_SIZE = 128  # px; smaller images show too little of what they are of
 _SQUARE = 1.1  # longer by shorter side, up to which nothing is lost by squashing
-_MULTIPLE = 32  # px that suit every variant
 
 
 def suggest_section(source: str, folder: Path, files: Sequence[str], classes: SuggestedClasses) -> Suggestion:
@@ -58,7 +58,7 @@ def suggest_section(source: str, folder: Path, files: Sequence[str], classes: Su
     section = {
         "source": source,
         "path": str(folder),
-        "image_size": min(DEFAULT_SIZE, max(_MULTIPLE, int(longest) // _MULTIPLE * _MULTIPLE)),
+        "image_size": min(DEFAULT_SIZE, max(MULTIPLE, int(longest) // MULTIPLE * MULTIPLE)),
         "resize": "stretch" if all(max(size) <= _SQUARE * min(size) for size in sizes) else "letterbox",
         "channels": asked,
         **classes.section,
@@ -85,6 +85,7 @@ def suggest_section(source: str, folder: Path, files: Sequence[str], classes: Su
         class_remarks=classes.class_remarks,
         groups=groups.regex if groups else "",
         channels=held,
+        sizes={(height, width): count for (width, height), count in sizes.items()},
         notices=tuple(notices),
     )
 

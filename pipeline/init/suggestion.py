@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any
 
 from pydantic import Field
@@ -18,19 +19,25 @@ from pipeline.params.data.image_data import CocoData, FolderData, ImageMaskData,
 from pipeline.params.section import Section
 from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.prepare_data import collect_pairs
-from pipeline.prepare.size_effects import GOOD_IOU, SizeCeilings, measure_size_ceilings, measure_size_effects
+from pipeline.prepare.size_effects import (
+    GOOD_IOU,
+    MULTIPLE,
+    SizeCeilings,
+    measure_size_ceilings,
+    measure_size_effects,
+)
 from pipeline.prepare.sources.image_mask import ImageMaskSource
 from pipeline.prepare.splitting.read_splits import TRAINVAL
 from pipeline.wording import join_names
 
 # Training time grows with the pixels: 4 times at 256 px, 16 times at 512 px, compared with 128 px. Times are not
 # measured for the choice, so that all machines suggest the same.
-MAX_SIZE = 256  # px; for sharper outlines
-MAX_SIZE_FOR_OBJECTS = 512  # px; if objects would vanish, which no network then learns
+MAX_SIZE = 256  # px
+PATCH = 256  # px, side of the patches of native images, unless the images are smaller
 SIZE_RULE = (
     f"Proposed (>): the smallest size up to {MAX_SIZE} px (4 times the time of 128 px) that\n"
-    f"gives every class {GOOD_IOU} or more, else the best of them; up to {MAX_SIZE_FOR_OBJECTS} px (16 times)\n"
-    f"where objects would vanish."
+    f"keeps the objects and gives every class {GOOD_IOU} or more; if none does, native:\n"
+    f"patches of the images at their own size."
 )
 
 MIN_SHARE = 0.01  # of the evaluated pixels
@@ -65,8 +72,20 @@ class Suggestion:
     class_remarks: tuple[str, ...]  # comments by class, in their order
     groups: str  # regular expression that may find groups; empty if names show none
     channels: int  # of the prepared images
+    sizes: Mapping[tuple[int, int], int]  # height and width of the images that were opened: how many have them
     notices: tuple[str, ...]  # possible mistakes in the data
     ceilings: SizeCeilings | None = None  # of the usual size and larger ones; None if the pairs could not be collected
+    patch: int | None = None  # px, side of the patches if native images are proposed
+
+    @property
+    def num_samples(self) -> int:
+        """Number of training images, or of the patches that cover them once: about what an epoch shows."""
+        if self.patch is None:
+            return self.training
+        patches = sum(
+            count * math.prod(math.ceil(side / self.patch) for side in size) for size, count in self.sizes.items()
+        )
+        return round(self.training * patches / sum(self.sizes.values()))
 
 
 def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[SegmentationClass]) -> list[str]:
@@ -138,23 +157,43 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
 
     pairs, proposed = list(collection.pairs.values()), suggestion.section["image_size"]
     ceilings = measure_size_ceilings(pairs, collection, FixedSize((proposed, proposed), data.resize))
-    size = usual = _choose_size(ceilings, proposed)
+    usual = _choose_size(ceilings, proposed)
     effects = measure_size_effects(pairs, collection, FixedSize((usual, usual), data.resize))
-    if effects.sufficient is not None:
-        size = max(usual, min(max(effects.sufficient), MAX_SIZE_FOR_OBJECTS))
+    size = max(effects.sufficient) if effects.sufficient else usual
+    loses_objects = effects.is_lossy and effects.sufficient is None
+    is_good = not ceilings.sizes or ceilings.at((size, size)).is_good
+    patch = None
+    if loses_objects or not is_good or size > max(MAX_SIZE, proposed):
+        patch, size = _choose_patch(suggestion.sizes), usual
     if effects.is_lossy:
-        notices.append(effects.sentence() + ("" if size == usual else f" The section has {size} px."))
-    section["image_size"] = size
-    if ceilings.sizes:
-        ceiling = ceilings.at((size, size))
-        remarks["image_size"] += f"; IoU at most {ceiling.lowest:.3f} for {ceiling.worst}"
-        if not ceiling.is_good:
-            notices.append(ceilings.sentence((size, size)))
+        notices.append(effects.sentence())
+    if ceilings.sizes and not ceilings.at((size, size)).is_good:
+        notices.append(ceilings.sentence((size, size)))
+    if patch:
+        section["image_size"] = "native"
+        remarks["image_size"] = f"the images' own size, {remarks['image_size'].partition(' are ')[2]}"
+        remarks["resize"] = "unused with image_size: native"
+        notices.append(
+            f"data.image_size: native is proposed with train.patch_size: {patch}, which shows training the pixels as "
+            f"they are; see docs/how-to/large-images.md. For whole images: data.image_size: {size} and "
+            "train.patch_size: null."
+        )
+    else:
+        section["image_size"] = size
+        if ceilings.sizes:
+            ceiling = ceilings.at((size, size))
+            remarks["image_size"] += f"; IoU at most {ceiling.lowest:.3f} for {ceiling.worst}"
     notices += describe_rare_classes(ceilings.pixel_shares, collection.classes)
     # Without usable pairs, the estimate is kept.
     training = _count_training(validate_section(section), collection) or suggestion.training
     return replace(
-        suggestion, section=section, remarks=remarks, notices=tuple(notices), training=training, ceilings=ceilings
+        suggestion,
+        section=section,
+        remarks=remarks,
+        notices=tuple(notices),
+        training=training,
+        ceilings=ceilings,
+        patch=patch,
     )
 
 
@@ -164,6 +203,12 @@ def _choose_size(ceilings: SizeCeilings, smallest: int) -> int:
     good = [ceiling for ceiling in affordable if ceiling.is_good]
     best = max(affordable, key=lambda ceiling: ceiling.lowest, default=None)
     return max(good[0].size) if good else max(best.size) if best else smallest
+
+
+def _choose_patch(sizes: Mapping[tuple[int, int], int]) -> int:
+    """Choose the side of patches: at most `PATCH`, and within most images."""
+    shorter_side = int(median(min(size) for size, count in sizes.items() for _ in range(count)))
+    return max(MULTIPLE, min(PATCH, shorter_side // MULTIPLE * MULTIPLE))
 
 
 def _count_training(data: ImageMaskData, collection: PairCollection) -> int:

@@ -5,6 +5,7 @@ Comments on classes precede their list, since DVC keeps none inside a list (`pip
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -21,6 +22,8 @@ from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
 from pipeline.init.inspect_folder import inspect_folder
 from pipeline.init.suggestion import (
+    BATCH_SIZES,
+    MANY_STEPS,
     MIN_STEPS,
     SIZE_RULE,
     Suggestion,
@@ -41,7 +44,7 @@ _MAX_NAMES = 12  # classes in the summary
 # A list on one line or on several; group 2 or 3 is the comment after the key.
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\](.*)|(.*)(?:\n +- .*)+)", re.MULTILINE)
 
-_COLUMN = 26  # of comments, unless the line is longer
+_COLUMN, _TRAIN_COLUMN = 26, 30  # of comments in the sections data and train, unless the line is longer
 _COMMENTS = {
     "source": "docs/reference/parameters.md has each source's keys",
     "path": "of the folder",
@@ -57,6 +60,8 @@ _COMMENTS = {
     "showcase_ids": "ids of images to show first, in no split; empty: a typical training image is chosen",
     "seed": "of the split, never of a run",
     "max_train_images": "number of training images of a run; empty: all",
+    "patch_size": "px, side of the patches of native images that training sees",
+    "patches_per_epoch": "empty: as many as cover the training images once",
     "stratify": "every class in every split, if there are enough images",
     "split_file": "empty: splits.csv, if it exists | another table and its columns",
 }
@@ -72,7 +77,7 @@ def init(folder: Path) -> str:
     before = PARAMS_FILE.read_text(encoding="utf-8")
     suggestion = inspect_folder(folder)
     where = f"{PARAMS_FILE} for {folder}"
-    usual = _usual_epochs({**sections, "data": suggestion.section}, where)
+    usual = _usual_epochs(sections)
     text, params, left_out = _fill_in(before, usual, suggestion, where)
     kept = f"is now {_back_up(before)}" if text != before else "had the same content"
     write_text(PARAMS_FILE, text)
@@ -86,10 +91,12 @@ def init(folder: Path) -> str:
         lines.append(f"The grid is without {', '.join(left_out)}, pretrained on three channels.")
     if suggestion.training:
         epochs, batch = params.train.epochs, params.train.batch_size
-        steps = steps_per_epoch(suggestion.training, batch)
-        lines.append(f"Training takes {epochs} epochs of {steps} steps with {batch} images each.")
+        steps = steps_per_epoch(params.train.patches_per_epoch or suggestion.num_samples, batch)
+        shown = "patches" if suggestion.patch else "images"
+        lines.append(f"Training takes {epochs} epochs of {steps} steps with {batch} {shown} each.")
     lines += _describe_sizes(params, suggestion)
-    notices = (*suggestion.notices, *_describe_short(params, suggestion.training))
+    samples = params.train.patches_per_epoch or suggestion.num_samples
+    notices = (*suggestion.notices, *_describe_short(params, samples))
     lines += [f"Notice: {escape_unprintable(notice)}" for notice in notices]
     lines += [f"The {PARAMS_FILE} from before {kept}.", "Then:"]
     return "\n".join([*lines, f"  pipeline data check {shlex.quote(str(folder))}", "  make report"])
@@ -110,9 +117,17 @@ def _has_text(path: Path, text: str) -> bool:
 def _fill_in(before: str, usual_epochs: int, suggestion: Suggestion, where: str) -> tuple[str, Params, list[str]]:
     """The new text, its parameters, and the variants that the grid is without: pretrained on three channels."""
     text = replace_section(before, format_section(suggestion))
-    batch = choose_batch(suggestion.training, usual_epochs)
+    per_epoch, batch = suggestion.num_samples, choose_batch(suggestion.training, usual_epochs)
+    text = re.sub(r"(?m)^  (patch_size|patches_per_epoch):.*\n", "", text)
+    if suggestion.patch:
+        batch = BATCH_SIZES[0]  # a patch has more pixels than most resized images
+        keys = {"patch_size": suggestion.patch}
+        if usual_epochs * steps_per_epoch(per_epoch, batch) > MANY_STEPS:
+            keys["patches_per_epoch"] = per_epoch = MANY_STEPS * batch // usual_epochs
+        added = "".join(f"{f'  {key}: {value}':{_TRAIN_COLUMN}}# {_COMMENTS[key]}\n" for key, value in keys.items())
+        text = re.sub(r"(?m)^  batch_size: .*\n", lambda line: line[0] + added, text, count=1)
     text = re.sub(r"(?m)^(  batch_size: )\d+", rf"\g<1>{batch}", text, count=1)
-    epochs = choose_epochs(suggestion.training, batch, usual_epochs)
+    epochs = choose_epochs(per_epoch, batch, usual_epochs)
     text = re.sub(r"(?m)^(  epochs: +)\d+", rf"\g<1>{epochs}", text, count=1)
     params = _validate(text, where)
     pretrained = _find_pretrained(params) if suggestion.channels != 3 else []
@@ -130,13 +145,14 @@ def _fill_in(before: str, usual_epochs: int, suggestion: Suggestion, where: str)
     return text, params, pretrained
 
 
-def _usual_epochs(sections: dict[str, Any], where: str) -> int:
+def _usual_epochs(sections: dict[str, Any]) -> int:
     """Look up the epochs to start from: those before the first `init`, which may have raised them for other data."""
-    first = Path(BACKUPS.format(""))
+    with contextlib.suppress(PipelineError):
+        sections = read_sections(Path(BACKUPS.format("")))
     try:
-        return int(read_sections(first)["train"]["epochs"])
-    except (PipelineError, KeyError, TypeError, ValueError):
-        return check_params(sections, where).train.epochs
+        return max(1, int(sections["train"]["epochs"]))
+    except (KeyError, TypeError, ValueError):
+        return 1  # the validation of the new text reports it
 
 
 def _describe_short(params: Params, training: int) -> list[str]:
@@ -154,24 +170,36 @@ def _describe_short(params: Params, training: int) -> list[str]:
 
 
 def _describe_sizes(params: Params, suggestion: Suggestion) -> list[str]:
-    """Show what each size leaves of the masks, and how long the grid takes with it on this machine."""
+    """Show what each size leaves of the masks, and how long the grid takes with it on this machine.
+
+    For patches also the memory that the slowest variant needs, since it does not depend on the size of the images.
+    """
     ceilings = suggestion.ceilings
     if ceilings is None or not ceilings.sizes:
         return []
     from pipeline.init.grid_time import format_duration, measure_grid_time
-    from pipeline.variants.data_shape import PET_CLASSES
+    from pipeline.sweep.training_memory import measure_process
+    from pipeline.variants.data_shape import PET_CLASSES, DataShape
 
     classes = len(suggestion.section.get("classes", ())) or PET_CLASSES
-    time = measure_grid_time(params, suggestion.training, suggestion.channels, classes)
+    samples = params.train.patches_per_epoch or suggestion.num_samples
+    time = measure_grid_time(params, samples, suggestion.channels, classes)
     columns: list[Column] = []
     cost = "The time of the grid is unknown: none of its networks could be run on a blank image."
     if time is not None:
         columns.append(("s per step", lambda size: f"{time.step_seconds(size[0]):.2g}"))
         columns.append((f"grid of {time.runs}", lambda size: f"about {format_duration(time.seconds(size[0]))}"))
         cost = time.summary()
-    size = suggestion.section["image_size"]
-    lines = format_size_table(ceilings, (size, size), columns)
+    patch = params.train.patch
+    size = None if patch else suggestion.section["image_size"]
+    lines = format_size_table(ceilings, size and (size, size), columns, patch)
     rule = [SIZE_RULE] if len(ceilings.sizes) > 1 else []
+    if patch and time is not None:
+        shape = DataShape(None, suggestion.channels, classes, suggestion.training, suggestion.training)
+        slowest = time.find_slowest(max(patch))
+        cell = next(cell for cell in params.cells() if cell.variant == slowest)
+        with contextlib.suppress(PipelineError):
+            cost += f" {slowest} needs about {measure_process(cell, shape) / 1e9:.1f} GB of memory."
     return [*lines, *rule, cost]
 
 

@@ -264,18 +264,28 @@ def _count_pixels(mask: NDArray[np.uint8], where: NDArray[np.bool_] | None = Non
     return np.array(Image.fromarray(mask).histogram(chosen), np.int64)
 
 
-def format_size_table(ceilings: SizeCeilings, marked: Size, columns: Sequence[Column] = ()) -> list[str]:
+def format_size_table(
+    ceilings: SizeCeilings, marked: Size | None, columns: Sequence[Column] = (), patch: Size | None = None
+) -> list[str]:
     """List the sizes up to the first good one, with a column per class; of many classes only the lowest.
 
-    The row of the size `marked` begins with >. `columns` are added behind the classes.
+    Args:
+        ceilings: Of the sizes.
+        marked: The size whose row begins with >.
+        columns: To add behind the classes.
+        patch: Of native images, whose row is then the last one, and begins with >.
     """
     if not ceilings.sizes:
         return []
     good = ceilings.sufficient
-    last = max(max(good.size if good else ceilings.sizes[-1].size), max(marked))
+    last = max(max(good.size if good else ceilings.sizes[-1].size), max(marked or (0,)))
     rows = ceilings.sizes[: max(MIN_ROWS, sum(max(row.size) <= last for row in ceilings.sizes))]
-    ending = [[heading, *(entry(row.size) for row in rows)] for heading, entry in columns]
     sizes = ["px", *(format_size_setting(row.size) for row in rows)]
+    marks = [" ", *(">" if row.size == marked else " " for row in rows)]
+    if patch:
+        rows = (*rows, SizeCeiling(patch, dict.fromkeys(rows[0].iou, 1.0)))
+        sizes, marks = [*sizes, "native"], [*marks, ">"]
+    ending = [[heading, *(entry(row.size) for row in rows)] for heading, entry in columns]
     by_class = [[escape_unprintable(name), *(f"{row.iou[name]:.3f}" for row in rows)] for name in rows[0].iou]
     lines = align_columns([sizes, *by_class, *ending])
     if max(map(cell_len, lines)) > MAX_WIDTH - 2:
@@ -284,5 +294,4 @@ def format_size_table(ceilings: SizeCeilings, marked: Size, columns: Sequence[Co
         room = MAX_WIDTH - 2 - cell_len(lines[0]) - 2
         worst = ["class", *(escape_unprintable(row.worst) for row in rows)]
         lines = [f"{line}  {shorten(name, room)}" for line, name in zip(lines, worst, strict=True)]
-    marks = [" ", *(">" if row.size == marked else " " for row in rows)]
     return [TITLE, *(f"{mark} {line}".rstrip() for mark, line in zip(marks, lines, strict=True))]

@@ -61,10 +61,11 @@ def read_splits() -> dict[str, str]:
 
 def read_prepared(file: str = PreparedData.MASKS) -> dict[str, np.ndarray]:
     """Read the prepared arrays of all splits and the showcase, by id."""
-    splits, arrays = read_splits(), {}
+    arrays: dict[str, np.ndarray] = {}
     for folder in (*SPLITS, SHOWCASE):
-        ids = [name for name, split in splits.items() if split == folder]
-        arrays.update(zip(ids, np.load(PREPARED / folder / file), strict=True))
+        split = PreparedData(PREPARED).open_split(folder)
+        stack = split.images if file == PreparedData.IMAGES else split.masks
+        arrays.update(zip(split.ids, stack, strict=True))
     return arrays
 
 

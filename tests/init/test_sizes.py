@@ -1,5 +1,6 @@
 """Image size and batch size that `init` suggests, its table of sizes, and notices about rare classes."""
 
+import math
 import re
 import shutil
 from pathlib import Path
@@ -17,8 +18,8 @@ from pipeline.init.grid_time import GridTime, StepTime, format_duration, measure
 from pipeline.init.suggestion import (
     MANY_STEPS,
     MAX_SIZE,
-    MAX_SIZE_FOR_OBJECTS,
     MIN_STEPS,
+    PATCH,
     choose_batch,
     choose_epochs,
     steps_per_epoch,
@@ -113,30 +114,53 @@ def test_init_of_small_objects_suggests_the_smallest_sufficient_size(skip_grid_t
     assert min(map(float, table[size])) >= 0.9
 
 
-def test_init_of_thin_lines_suggests_an_affordable_size_and_reports_a_better_one(skip_grid_timing):
-    write(map(draw_lines, range(4)))
+@pytest.mark.parametrize("draw", [draw_lines, draw_dots])
+def test_init_of_details_that_no_affordable_size_keeps_suggests_native_patches(draw, skip_grid_timing):
+    write(map(draw, range(4)))
     output = run_pipeline("init", "cells")
-    size = load_params()["data"]["image_size"]
-    notice = rf"At {size} × {size} px even perfect predictions.*: foreground 0\.\d+.*size: (\d+)"
-    better = int(re.search(notice, output)[1])
-    marked, table = read_size_table(output)
-    assert (marked, max(table)) == ([size], better)
-    assert float(table[better][1]) >= 0.9
-    assert size == max((other for other in table if other <= MAX_SIZE), key=lambda other: float(table[other][1]))
+    params = read_params(Path("params.yaml"))
+    assert (params.data.image_size, params.train.patch) == ("native", (PATCH, PATCH))
+    assert params.train.batch_size == 4
+    assert re.search(r"At \d+ × \d+ px even perfect predictions.*: foreground 0\.\d+", output)
+    assert f"native is proposed with train.patch_size: {PATCH}" in output
+    (row,) = (line for line in output.splitlines() if line.startswith(">"))
+    assert row.split()[1:] == ["native", "1.000", "1.000"]
+    patches_per_image = math.prod(-(-side // PATCH) for side in draw(0).shape)
+    steps = patches_per_image // 4  # of one image; the others are the showcase, validation and test
+    assert f"{params.train.epochs} epochs of {steps} steps with 4 patches each" in output
+    assert params.train.epochs * steps >= MIN_STEPS
+
+    run_pipeline("data", "check", "cells")
+    path = Path("params.yaml")
+    path.write_text(re.sub("image_size: native", "image_size: 128", path.read_text("utf-8")), "utf-8")
+    write(map(draw_square, range(8)))
+    run_pipeline("init", "cells")  # of other images: no patches any more
+    assert read_params(path).train.patch is None
 
 
-def test_init_of_objects_that_vanish_limits_the_size(skip_grid_timing):
-    write(map(draw_dots, range(4)))
+def test_init_of_patches_in_small_images_measures_their_cost():
+    write([draw_lines(index, side=300, width=1)[:, :70] for index in range(4)])
     output = run_pipeline("init", "cells")
-    assert load_params()["data"]["image_size"] == MAX_SIZE_FOR_OBJECTS
-    assert re.search(r"data\.image_size: 1024 keeps them\. The section has 512 px\.", output)
+    assert load_params()["train"]["patch_size"] == 64
+    (row,) = (line for line in output.splitlines() if line.startswith(">"))
+    assert float(row.split()[4]) > 0
+    assert re.search(r"\w+ needs about \d+\.\d GB of memory", output)
+
+
+def test_init_of_many_patches_limits_the_steps(skip_grid_timing, monkeypatch):
+    monkeypatch.setattr("pipeline.init.write_params.MANY_STEPS", 60)
+    write(map(draw_dots, range(10)))
+    output = run_pipeline("init", "cells")
+    assert load_params()["train"]["patches_per_epoch"] == 20
+    assert " epochs of 5 steps with 4 patches each" in output
 
 
 def test_check_shows_the_iou_of_the_current_size_and_better_sizes(skip_grid_timing):
     write(map(draw_lines, range(4)))
     _, proposed = read_size_table(run_pipeline("init", "cells"))
     path = Path("params.yaml")
-    path.write_text(re.sub(r"image_size: \d+", "image_size: 128", path.read_text("utf-8")), "utf-8")
+    text = re.sub(r"  patch_size: .*\n", "", path.read_text("utf-8"))
+    path.write_text(text.replace("image_size: native", "image_size: 128"), "utf-8")
     output = run_pipeline("data", "check", "cells")
     marked, table = read_size_table(output)
     assert marked == [128]
