@@ -166,7 +166,11 @@ def _compare_split(
 
 def create_tiles(cell: Cell, overlap: float) -> Tiles | None:
     """Create the tiles in which a cell's network predicts native images; None if it sees whole images."""
-    return None if cell.train.patch is None else Tiles(cell.train.patch, cell.model.size_multiple, overlap)
+    if cell.train.patch is None:
+        return None
+    multiple = cell.model.size_multiple
+    height, width = (math.ceil(side / multiple) * multiple for side in cell.train.patch)
+    return Tiles((height, width), multiple, overlap)
 
 
 def compute_batch_size(height: int, width: int) -> int:

@@ -6,6 +6,7 @@ Each family is imported on demand, since smp and timm take seconds to import.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -29,15 +30,37 @@ class Normalize(nn.Module):
         return (images - 0.5) / 0.5
 
 
+class PaddedNetwork(nn.Sequential):
+    """Normalizes images, and pads them for a network that needs multiples of some pixels as height and width."""
+
+    def __init__(self, network: nn.Module, multiple: int) -> None:
+        """Wrap a network that maps normalized images to logits of their size."""
+        super().__init__(Normalize(), network)
+        self._multiple = multiple
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images, N x C x H x W in 0..1, to logits, N x classes x H x W."""
+        height, width = images.shape[-2:]
+        below, right = -height % self._multiple, -width % self._multiple
+        if not (below or right):
+            return self._run(images)
+        return self._run(F.pad(images, (0, right, 0, below), mode="replicate"))[..., :height, :width]
+
+    def _run(self, images: Tensor) -> Tensor:
+        logits: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
+        return logits
+
+
 def build_network(model: Model, channels: int, classes: int) -> nn.Module:
     """Build a network that maps images, N x C x H x W in 0..1, to logits, N x classes x H x W.
 
-    It is initialized from torch's global generator.
+    It is initialized from torch's global generator, and pads images whose sides are not multiples of
+    `model.size_multiple`.
 
     Raises:
         PipelineError: The encoder is unknown, or the user's own network cannot be built.
     """
-    return nn.Sequential(Normalize(), _build_family(model, channels, classes))
+    return PaddedNetwork(_build_family(model, channels, classes), model.size_multiple)
 
 
 def _build_family(model: Model, channels: int, classes: int) -> nn.Module:

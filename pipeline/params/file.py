@@ -14,7 +14,7 @@ from pipeline.params import Cell, Params, validate
 from pipeline.params.data import find_data_mistakes
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.merge_conflict import find_conflict
-from pipeline.params.model import KerasPetsModel, UNetModel
+from pipeline.params.model import KerasPetsModel, UNetModel, compute_smallest_size
 
 PARAMS_FILE = Path("params.yaml")
 VARIANT_NAME = re.compile(r"[a-z0-9_]+")
@@ -129,12 +129,8 @@ def _check_sizes(params: Params, cell: Cell) -> list[str]:
             f"{params.data.image_size}. Set data.image_size: native, or remove the patch size."
         ]
     key, sides = ("data.image_size", params.data.size) if patch is None else ("train.patch_size", patch)
-    divisor = cell.model.size_multiple
-    if (side := next((side for side in sides or () if side % divisor), None)) is None:
+    smallest = compute_smallest_size(cell.model)
+    if sides is None or min(sides) >= smallest:
         return []
-    below, above = side // divisor * divisor, (side // divisor + 1) * divisor
-    sizes = f"{below} or {above}" if below else str(above)
-    return [
-        f"{key}: {side} px cannot be halved as often as {where} needs (multiples of {divisor}); "
-        f"set {sizes}{', or a smaller model.depth' if isinstance(cell.model, UNetModel) else ''}."
-    ]
+    smaller = " or a smaller model.depth" if isinstance(cell.model, UNetModel) else ""
+    return [f"{key}: must be at least {smallest} px for {where}, but is {min(sides)}; set {smallest}{smaller}."]

@@ -40,7 +40,7 @@ class UNetModel(Section):
     base_channels: int = Field(ge=1, le=1024)
     """Channels of the first level, doubled at each level below; 16 to 64 is usual."""
     depth: int = Field(ge=1, le=8)
-    """Number of poolings; the image size must be a multiple of 2^depth. 2 to 5 is usual."""
+    """Number of poolings; images are padded to multiples of 2^depth. 2 to 5 is usual."""
     upsampling: Upsampling
     """Learned transposed convolution, or interpolation with a convolution."""
     skip_connections: SkipConnections
@@ -92,11 +92,6 @@ class SmpModel(Section):
         """
         return DILATED.get(self.architecture, 32)
 
-    @property
-    def smallest_size(self) -> int:
-        """Minimum height and width: PAN halves a sixteenth of the image three more times."""
-        return 128 if self.architecture == "PAN" else self.size_multiple
-
 
 def has_weights(encoder: str) -> bool:
     """Return whether a pip package has this encoder's ImageNet weights; smp's prefix `tu-` is optional."""
@@ -123,7 +118,12 @@ class CustomModel(Section):
     import_path: ImportPath
     """`module:callable`, in `custom/` or in an installed package."""
     size_multiple: int = Field(ge=1, le=2048)
-    """Height and width must be a multiple of this number."""
+    """Images are padded to multiples of this number of pixels."""
 
 
 Model = Annotated[UNetModel | SmpModel | KerasPetsModel | CustomModel, Field(discriminator="family")]
+
+
+def compute_smallest_size(model: Model) -> int:
+    """Compute the least height and width of images, px: PAN halves a sixteenth of the image three more times."""
+    return 128 if isinstance(model, SmpModel) and model.architecture == "PAN" else model.size_multiple

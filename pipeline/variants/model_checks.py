@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.custom_code import custom_imports, describe_error, import_factory
-from pipeline.params.model import CustomModel, SmpModel, has_weights
+from pipeline.params.model import CustomModel, SmpModel, compute_smallest_size, has_weights
 from pipeline.variants.data_shape import choose_input_size
 from pipeline.wording import format_size
 
@@ -48,12 +48,11 @@ def _check_variant(params: Params, name: str) -> str | None:
 def find_size_problem(cell: Cell, size: tuple[int, int]) -> str | None:
     """Describe why a network does not accept images of a height and width in px; None if it does or that is unknown."""
     model, key = cell.model, "data.image_size" if cell.train.patch is None else "train.patch_size"
-    if side := next((side for side in size if side % model.size_multiple), None):
-        return f"{key}: must be a multiple of {model.size_multiple} for this network, but is {side}."
+    if (side := min(size)) < (smallest := compute_smallest_size(model)):
+        name = model.architecture if isinstance(model, SmpModel) else "this network"
+        return f"{key}: must be at least {smallest} for {name}, but is {side}."
     if not isinstance(model, SmpModel):
         return None
-    if (side := min(size)) < model.smallest_size:
-        return f"{key}: must be at least {model.smallest_size} for {model.architecture}, but is {side}."
     if has_weights(model.encoder) and model.architecture != "DPT":
         return None  # a test tries each architecture with these, at its minimum size
     return _try_image(model, size, key)

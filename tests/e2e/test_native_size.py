@@ -32,7 +32,6 @@ from pipeline.report.render_report import render_report
 from pipeline.tracking.run_metrics import TrainingState
 from pipeline.tracking.sync import sync_runs
 from pipeline.train.train_cell import train_cell
-from pipeline.variants.model_checks import check_models
 from pipeline.variants.table import measure_variants
 from tests.conftest import ROOT, TRAINED, write_params
 
@@ -177,11 +176,17 @@ def test_resumed_training_on_patches_has_the_bytes_of_an_uninterrupted_one(discs
 
 def test_size_problems_of_patches_name_their_key(discs: Path) -> None:
     pan = {"architecture": "PAN", "encoder": "resnet18", "pretrained": False}
-    params = write_native_params(discs, {}, {}, {"family": "smp", **pan})
-    with pytest.raises(
-        PipelineError, match=r"variants\.unet: train\.patch_size: must be at least 128 for PAN, but is 32"
-    ):
-        check_models(params, ["unet"])
+    with pytest.raises(PipelineError, match=r"patch_size: must be at least 128 px for variant 'unet', but is 32"):
+        write_native_params(discs, {}, {}, {"family": "smp", **pan})
+
+
+def test_patches_that_a_network_would_pad_are_learned_and_predicted(discs: Path) -> None:
+    params = write_native_params(discs, {}, {"epochs": 1, "patch_size": [27, 45]})
+    prepare(params)
+    train_cell(params.cells()[0])
+    evaluation = evaluate_run(params, TRAINED)
+    assert evaluation.validation is not None
+    assert np.isfinite(evaluation.validation.loss)
 
 
 def test_variants_without_patch_size_are_reported_in_their_row(discs: Path) -> None:

@@ -50,7 +50,11 @@ MISTAKES = {
     "no epochs": ({"train": {"epochs": 0}}, "train.epochs: must be at least 1", "but is 0."),
     "batch of one": ({"train": {"batch_size": 1}}, "train.batch_size: must be at least 2", "but is 1."),
     "boolean for a number": ({"train": {"num_threads": True}}, "train.num_threads: must be a whole number", "True"),
-    "size and depth": ({"data": {"image_size": 90}}, "data.image_size: 90 px", "88 or 92"),
+    "size and depth": (
+        {"data": {"image_size": 24}, "model": {"depth": 5}},
+        "data.image_size: must be at least 32 px for variant 'unet', but is 24",
+        "set 32 or a smaller model.depth",
+    ),
     "one side": ({"data": {"image_size": [96]}}, "data.image_size: must be a whole number of pixels", "or [height"),
     "small side": ({"data": {"image_size": [96, 8]}}, "data.image_size: must be a whole number of pixels from 16", "8"),
     "patches of resized images": (
@@ -63,7 +67,7 @@ MISTAKES = {
         "evaluation.tile_overlap: must be at most 0.9",
         "1",
     ),
-    "side and depth": ({"data": {"image_size": [64, 90]}}, "data.image_size: 90 px", "88 or 92"),
+    "side and depth": ({"data": {"image_size": [64, 24]}, "model": {"depth": 5}}, "must be at least 32 px", "24"),
     "unknown key": ({"train": {"epocs": 3}}, "train.epocs: unknown key", "epochs"),
     "unknown section": ({"gird": {}}, "gird: unknown key", "grid"),
     "key of a variant": ({"variants": {"unet_no_skip": {"model": {"skp": "none"}}}}, "unet_no_skip.model.skp", "skip"),
@@ -183,11 +187,11 @@ MISTAKES = {
     ),
     "image size and a custom network": (
         {
-            "variants": {"mine": {"model": {"family": "custom", "import_path": "my_net:build", "size_multiple": 12}}},
+            "variants": {"mine": {"model": {"family": "custom", "import_path": "my_net:build", "size_multiple": 48}}},
             "grid": {"variant": ["mine"]},
         },
-        "data.image_size: 32 px cannot be halved as often as variant 'mine' needs (multiples of 12)",
-        "set 24 or 36.",
+        "data.image_size: must be at least 48 px for variant 'mine', but is 32",
+        "set 48.",
     ),
     "external result without a source": (
         {"report": {"external_results": [{"name": "Anna", "file": "anna.csv"}]}},
@@ -270,9 +274,9 @@ def test_parameters_are_immutable(params_with: ParamsWith) -> None:
 
 
 def test_variant_outside_the_grid_is_not_checked_against_the_data(params_with: ParamsWith) -> None:
-    changes = {"data": {"image_size": 48}, "grid": {"variant": ["unet"]}}  # lite0 needs multiples of 32
-    assert params_with(changes).data.image_size == 48
-    with pytest.raises(PipelineError, match=r"variant 'lite0' needs \(multiples of 32\); set 32 or 64\.$"):
+    changes = {"data": {"image_size": 24}, "grid": {"variant": ["unet"]}}  # lite0 needs 32 px
+    assert params_with(changes).data.image_size == 24
+    with pytest.raises(PipelineError, match=r"must be at least 32 px for variant 'lite0', but is 24; set 32\.$"):
         params_with({**changes, "grid": {"variant": ["lite0"]}})
 
 

@@ -64,7 +64,6 @@ def test_check_models_accepts_valid_networks(params_with: ParamsWith, changes: A
             "vit_tiny",
         ),
         (create_smp_changes("Linknet", "mit_b0"), "model.encoder: Linknet cannot use mit_b0", "Choose another"),
-        (create_smp_changes("PAN"), "data.image_size: must be at least 128 for PAN", "but is 64"),
         (
             create_smp_changes(encoder="tu-swin_tiny_patch4_window7_224"),
             "model.encoder: Unet with tu-swin_tiny_patch4_window7_224 cannot process images of 64 × 64 px",
@@ -98,7 +97,11 @@ def test_check_models_reports_invalid_networks_in_one_line(
             "but is 'Unett'; did you mean Unet?",
         ),
         (create_smp_changes(encoder=""), "variants.net.model.encoder: must not be empty", ""),
-        (create_smp_changes("DeepLabV3Plus", size=40), "variant 'net' needs (multiples of 16)", "set 32 or 48."),
+        (
+            create_smp_changes("PAN"),
+            "data.image_size: must be at least 128 px for variant 'net'",
+            "but is 64; set 128.",
+        ),
     ],
 )
 def test_invalid_model_params_are_reported_when_read(

@@ -69,7 +69,7 @@ def test_network_that_cannot_be_built_has_its_reason_in_the_row(
     assert lines["pan"].endswith("-  no    data.image_size: must be at least 128 for PAN, but is 32.")
     assert "did you mean resnet34?" in lines["lost"]
     assert "model.import_path: there is no module 'not_here'" in lines["mine"]
-    assert "must be a multiple of 64 for this network, but is 32" in lines["deep"]
+    assert "must be at least 64 for this network, but is 32" in lines["deep"]
 
 
 def count_parameters(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -51,7 +51,7 @@ class CompositesData(Section):
     path: str = Field(min_length=1)
     """Folder of the bundled images."""
     image_size: ImageSize
-    """Side of every prepared image in px, or `[height, width]`; multiples of 32 suit every network."""
+    """Side of every prepared image in px, or `[height, width]`; multiples of 32 are never padded."""
     samples: Samples
     """Number of composites per split."""
     composition: Composition = Composition()

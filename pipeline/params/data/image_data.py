@@ -152,7 +152,7 @@ class ImageMaskData(ImageMaskFolder):
     """Images and masks for training."""
 
     image_size: PreparedSize
-    """Side of every prepared image in px, or `[height, width]`; multiples of 32 suit every network. `native`: images
+    """Side of every prepared image in px, or `[height, width]`; multiples of 32 are never padded. `native`: images
     keep their own sizes, and training sees patches of `train.patch_size`.
     """
     downscale: Annotated[float, Field(ge=1, le=64, allow_inf_nan=False)] = 1.0
