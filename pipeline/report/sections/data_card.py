@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData, SegmentationClass, list_groups
 from pipeline.artifacts.project import Project
+from pipeline.params.data.fields import list_sides
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import svg
 from pipeline.report.formatting import MISSING, SPLIT_NAMES, format_count, format_percent, pluralize
@@ -23,7 +24,7 @@ from pipeline.report.sections.contact_sheet import ContactSheet, build_contact_s
 from pipeline.report.sections.data_files import FileSummary, SkippedFiles, describe_files, describe_skipped
 from pipeline.report.sections.split_leakage import SplitLeakage, describe_disjoint_splits, find_split_leakage
 from pipeline.report.view_models import LegendEntry, Notice, collect_problem
-from pipeline.wording import join_words
+from pipeline.wording import format_size, join_words
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class DataCard:
     """The data set, split by split."""
 
     sentence: str
+    patches: str  # sentence on what the networks see of native images; else empty
     disjoint: str  # sentence on splits without leakage; else empty
     leakage: SplitLeakage | None
     splits: tuple[str, ...]
@@ -93,7 +95,9 @@ def build_data_card(context: ReportContext) -> DataCard:
     if not splits:
         raise context.project.prepared.unreadable(PreparedData.SAMPLES, "it lists no image of a split")
     problems: list[Notice] = []
-    sheet, files, skipped = None, None, None
+    sheet, files, skipped, patches = None, None, None, ""
+    with collect_problem(problems, "Patches are not described"):
+        patches = _describe_patches(context)
     with collect_problem(problems, "No example images"):
         sheet = build_contact_sheet(context)
     with collect_problem(problems, "The files are not described"):
@@ -103,6 +107,7 @@ def build_data_card(context: ReportContext) -> DataCard:
     leakage = find_split_leakage(samples)
     return DataCard(
         sentence=_describe_images(splits, int((samples["split"] == SHOWCASE).sum())),
+        patches=patches,
         disjoint="" if leakage else describe_disjoint_splits(samples),
         leakage=leakage,
         splits=tuple(split.name.capitalize() for split in splits),
@@ -137,6 +142,19 @@ def _describe_images(splits: Sequence[_SplitStatistics], num_showcase: int) -> s
     share = format_percent(max(sizes.values()) / sizes.total())
     kinds = f"The originals have {format_count(len(sizes))} sizes"
     return f"{images}. {kinds}, from {low} to {high} pixels, most often {most} ({share})."
+
+
+def _describe_patches(context: ReportContext) -> str:
+    """Describe the patches of native images that training and evaluation see."""
+    cells = [context.project.run(row.run).record.cell for row in context.summary.runs if row.best_epoch is not None]
+    patches = [cell.get("train", {}).get("patch_size") for cell in cells]
+    sizes = dict.fromkeys(format_size(list_sides(patch)) for patch in patches if patch is not None)
+    if not sizes:
+        return ""
+    return (
+        f"Images keep their own size: training sees patches of {join_words(list(sizes))}, and every image is evaluated "
+        "as a whole, in overlapping tiles of that size."
+    )
 
 
 def _count_images(splits: Sequence[_SplitStatistics]) -> dict[str, list[int]]:

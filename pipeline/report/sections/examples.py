@@ -11,7 +11,7 @@ from pipeline.report.figures import image_html
 from pipeline.report.formatting import format_number, pluralize
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection, find_leading_run
-from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_samples
+from pipeline.report.sections.gallery import Sample, build_class_legend, build_crop, build_error_legend, build_samples
 from pipeline.report.view_models import EmbeddedImage, LegendEntry, NothingToShowError, Notice, collect_problem
 
 
@@ -20,7 +20,7 @@ class Examples:
     """Example predictions side by side, and the leading run's prediction for the showcase over epochs."""
 
     leading_run: str  # the run of the extremes and of the strip; may be empty
-    extremes: tuple[Sample, ...]  # its best, its median and its worst image
+    extremes: tuple[Sample, ...]  # its best, median and worst image, and of a large one a part at full scale
     runs: tuple[str, ...]
     samples: tuple[Sample, ...]
     score: str  # sentence on the number below each prediction
@@ -98,8 +98,14 @@ def _build_extremes(
     notes = {
         sample: f"{word}, loss {format_number(losses[sample])}" for word, sample in places.items() if sample in kept
     }
-    shown = build_samples(context, {run: kept}, list(notes), problems)
-    return tuple(replace(sample, note=notes[sample.id]) for sample in shown)
+    shown = [
+        replace(sample, note=notes[sample.id]) for sample in build_samples(context, {run: kept}, list(notes), problems)
+    ]
+    if places["worst"] in notes:
+        with collect_problem(problems, f"{run}: no part of its worst image at full scale"):
+            crop = build_crop(context, run, places["worst"])
+            shown += [crop] if crop else []
+    return tuple(shown)
 
 
 def _build_samples(

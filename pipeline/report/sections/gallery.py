@@ -9,9 +9,18 @@ from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.imaging import IGNORE
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
+from pipeline.report.figures.crops import find_crop
 from pipeline.report.figures.error_kinds import PredictionErrors, is_foreground
-from pipeline.report.formatting import format_number
-from pipeline.report.view_models import EmbeddedImage, Frame, LegendEntry, Mask, Notice, collect_problem
+from pipeline.report.formatting import format_number, format_percent
+from pipeline.report.view_models import (
+    EmbeddedImage,
+    Frame,
+    ImageArray,
+    LegendEntry,
+    Mask,
+    Notice,
+    collect_problem,
+)
 
 MAX_LARGE_RUNS = 4  # images are smaller for more runs
 SMALL_SIZE = 288  # px
@@ -66,10 +75,9 @@ def build_samples(
     for run in kept:
         with collect_problem(problems, f"{run}: no IoU below its predictions"):
             scores[run] = context.read_image_scores(run, field)
-    rows = {sample: row for row, sample in enumerate(context.sample_ids.get("validation", ()))}
     found = []
     for sample in wanted:
-        image, ground_truth, frame = context.read_sample("validation", rows[sample])
+        image, ground_truth, frame = _read_validation(context, sample)
         if len(kept) > MAX_LARGE_RUNS:
             frame = replace(frame, max_size=SMALL_SIZE)
         predictions: list[PredictionImage | None] = []
@@ -78,33 +86,74 @@ def build_samples(
             if sample in samples:
                 with collect_problem(problems, f"{run}: no prediction for {sample}"):
                     score = _format_score(context, scores[run].get(sample), ground_truth)
-                    predictions[-1] = _build_prediction(context, run, sample, ground_truth, frame, score)
-        shown = frame.crop(ground_truth)
-        found.append(
-            Sample(
-                id=sample,
-                image=image_html.render_image(frame.crop(image), f"Image {sample}", frame=frame),
-                ground_truth=image_html.render_mask(
-                    shown, context.dataset.classes, f"Ground truth of {sample}", frame=frame
-                ),
-                predictions=tuple(predictions),
-                has_ignored=bool((shown == IGNORE).any()),
-            )
-        )
+                    prediction = context.project.evaluation(run).read_example(sample)
+                    predictions[-1] = _render_prediction(
+                        prediction, ground_truth, context.dataset.classes, frame, f"{sample} by {run}", score
+                    )
+        found.append(_render_sample(sample, image, ground_truth, context.dataset.classes, frame, predictions))
     return tuple(found)
 
 
-def _build_prediction(
-    context: ReportContext, run: str, sample: str, ground_truth: Mask, frame: Frame, score: str
+def build_crop(context: ReportContext, run: str, sample: str) -> Sample | None:
+    """Build the part of a validation image with most errors of a run; None if the image is small.
+
+    Raises:
+        PipelineError: The run has no prediction for it.
+    """
+    image, ground_truth, frame = _read_validation(context, sample)
+    prediction = frame.crop(context.project.evaluation(run).read_example(sample))
+    image, ground_truth, classes = frame.crop(image), frame.crop(ground_truth), context.dataset.classes
+    window = find_crop(prediction, ground_truth)
+    if window is None:
+        return None
+    image, prediction, ground_truth = image[window], prediction[window], ground_truth[window]
+    height, width = ground_truth.shape
+    frame, name = Frame(height, width, "stretch"), f"a part of {sample}"
+    wrong = float(((prediction != ground_truth) & (ground_truth != IGNORE)).mean())
+    rendered = _render_prediction(
+        prediction, ground_truth, classes, frame, f"{name} by {run}", f"{format_percent(wrong)} of the pixels wrong"
+    )
+    return replace(
+        _render_sample(name, image, ground_truth, classes, frame, [rendered]),
+        id=sample,
+        note=f"{width} × {height} pixels of it at full scale, where most are wrong",
+    )
+
+
+def _read_validation(context: ReportContext, sample: str) -> tuple[ImageArray, Mask, Frame]:
+    return context.read_sample("validation", context.sample_ids["validation"].index(sample))
+
+
+def _render_sample(
+    name: str,
+    image: ImageArray,
+    ground_truth: Mask,
+    classes: tuple[SegmentationClass, ...],
+    frame: Frame,
+    predictions: Sequence[PredictionImage | None],
+) -> Sample:
+    shown = frame.crop(ground_truth)
+    return Sample(
+        id=name,
+        image=image_html.render_image(frame.crop(image), f"Image {name}", frame=frame),
+        ground_truth=image_html.render_mask(shown, classes, f"Ground truth of {name}", frame=frame),
+        predictions=tuple(predictions),
+        has_ignored=bool((shown == IGNORE).any()),
+    )
+
+
+def _render_prediction(
+    prediction: Mask,
+    ground_truth: Mask,
+    classes: tuple[SegmentationClass, ...],
+    frame: Frame,
+    name: str,
+    score: str,
 ) -> PredictionImage:
-    classes = context.dataset.classes
-    prediction = context.project.evaluation(run).read_example(sample)
     wrong = PredictionErrors.between(prediction, ground_truth, classes, frame)
     return PredictionImage(
-        prediction=image_html.render_mask(
-            frame.crop(prediction), classes, f"Prediction for {sample} by {run}", frame=frame
-        ),
-        errors=image_html.render_errors(wrong, f"Errors of {run} in {sample}: {wrong.describe()}", frame=frame),
+        prediction=image_html.render_mask(frame.crop(prediction), classes, f"Prediction for {name}", frame=frame),
+        errors=image_html.render_errors(wrong, f"Errors in {name}: {wrong.describe()}", frame=frame),
         error_keys=wrong.keys,
         score=score,
     )

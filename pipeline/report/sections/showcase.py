@@ -16,6 +16,7 @@ from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
+from pipeline.report.figures.crops import find_crop
 from pipeline.report.figures.error_kinds import PredictionErrors, is_foreground
 from pipeline.report.formatting import format_number, format_percent, pluralize
 from pipeline.report.run_selection import RunSelection, find_leading_run
@@ -28,7 +29,9 @@ class Showcase:
     """Prediction of the leading run for the showcase image of the data."""
 
     images: tuple[EmbeddedImage, ...]
-    classes: tuple[LegendEntry, ...]  # legend of the masks; empty if cut-outs are shown
+    crop: tuple[EmbeddedImage, ...]  # the same of a part of a large image, at full scale; else empty
+    crop_size: str  # of that part
+    classes: tuple[LegendEntry, ...]  # legend of the masks; empty if only cut-outs are shown
     errors: tuple[LegendEntry, ...]
     verdict: str
     detail: str
@@ -63,6 +66,18 @@ def build_showcase(context: ReportContext, selection: RunSelection) -> Showcase:
     prediction = _read_prediction(context, run, ids[0])
     errors = PredictionErrors.between(prediction, ground_truth, classes, frame)
     image, prediction, ground_truth = frame.crop(image), frame.crop(prediction), frame.crop(ground_truth)
+    crop: tuple[EmbeddedImage, ...] = ()
+    window = find_crop(prediction, ground_truth)
+    if window is not None and errors.is_scored:
+        parts = prediction[window], ground_truth[window]
+        crop = _render_row(
+            image[window],
+            f"A part of the showcase, {ids[0]}",
+            list(parts),
+            PredictionErrors.between(*parts, classes),
+            classes,
+            is_cut_out=False,
+        )
     is_cut_out = _has_main_object(ground_truth, classes)
     verdict, detail, is_failure = _describe_result(context, run, prediction, ground_truth, is_cut_out=is_cut_out)
     if run != summary.best.run:
@@ -77,7 +92,9 @@ def build_showcase(context: ReportContext, selection: RunSelection) -> Showcase:
         images=_render_row(
             image, f"The showcase, {ids[0]}", masks, shown_errors, classes, frame, is_cut_out=is_cut_out
         ),
-        classes=() if is_cut_out else tuple(legend),
+        crop=crop,
+        crop_size=f"{crop[0].width} × {crop[0].height}" if crop else "",
+        classes=() if is_cut_out and not crop else tuple(legend),
         errors=errors.keys if errors.is_scored else (),
         verdict=verdict,
         detail=detail,
