@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.artifacts.prepared_data import Split
 from pipeline.data.batch_loader import BatchLoader, to_network_input
+from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.windows import cut_window
 from pipeline.params.train import Augmentation, Train
@@ -30,6 +31,14 @@ def create_loader(
     return PatchLoader(split, device, settings, foreground)
 
 
+def count_samples(split: Split, settings: Train) -> int:
+    """Count the images of an epoch, or its patches: by default those side by side that cover the images."""
+    if settings.patch is None:
+        return len(split)
+    cover = np.ceil(split.images.sizes / np.array(settings.patch)).prod(axis=1).sum()
+    return settings.patches_per_epoch or int(cover)
+
+
 class PatchLoader:
     """Loads patches of images of any sizes.
 
@@ -45,15 +54,22 @@ class PatchLoader:
             device: Of the batches.
             settings: Size, number and choice of the patches.
             foreground: Indices of the foreground classes.
+
+        Raises:
+            PipelineError: Every image is smaller than a patch.
         """
         assert settings.patch is not None
         self.size = settings.patch
+        if (split.images.sizes < settings.patch).all():
+            height, width = split.images.sizes.max(axis=0)
+            raise PipelineError(
+                f"train.patch_size: {settings.patch_size} px is larger than all training images, of which the largest "
+                f"has {width} × {height} px. Set at most {max(height, width)}."
+            )
         self._split, self._device = split, device
         self._margin = compute_margin(settings.patch, settings.augmentation)
         self._sizes = split.images.sizes
-        # Patches side by side that cover an image.
-        cover = np.ceil(self._sizes / np.array(settings.patch)).prod(axis=1).sum()
-        self._count = settings.patches_per_epoch or int(cover)
+        self._count = count_samples(split, settings)
         self._pixels = self._sizes.prod(axis=1).cumsum()  # of an image and those before it
         self._foreground_share = settings.foreground_patches
         self._rows = _count_rows(split, foreground) if settings.foreground_patches else {}

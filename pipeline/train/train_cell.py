@@ -15,6 +15,7 @@ from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData, Split
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
+from pipeline.data.patch_loader import count_samples
 from pipeline.data.subsets import select_gap_subset, select_training_subset
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
@@ -66,7 +67,7 @@ def train_cell(
     data = project.prepared.dataset
     training, eval_splits, compared = _select_splits(cell, project.prepared)
     size, num_classes = choose_input_size(cell, training.images.size), len(data.classes)
-    check_batch(cell, len(training), size, training.num_channels, num_classes)
+    check_batch(cell, count_samples(training, cell.train), size, training.num_channels, num_classes)
     _seed_everything(cell.seed)  # after the check, which may run a user's code
     precision = resolve_precision(cell.train.precision)
     network = build_network(cell.model, training.num_channels, num_classes)

@@ -82,12 +82,13 @@ def _try_image(model: SmpModel, size: tuple[int, int], key: str) -> str | None:
     )
 
 
-def check_batch(cell: Cell, num_images: int, size: tuple[int, int], channels: int, classes: int) -> None:
+def check_batch(cell: Cell, num_samples: int, size: tuple[int, int], channels: int, classes: int) -> None:
     """Try the smallest batch of a run in training mode.
 
     Normalization layers cannot be trained on a single value per channel, as after global pooling, or at the bottom of a
     deep network on small images, in a batch of one image. Only such batches and users' own networks are tried, on a
-    separate copy of the network. `num_images` is the number of training images, `size` their height and width in px.
+    separate copy of the network. `num_samples` is the number of images or patches of an epoch, `size` their height and
+    width in px.
 
     Raises:
         PipelineError: The network does not accept such a batch.
@@ -96,7 +97,7 @@ def check_batch(cell: Cell, num_images: int, size: tuple[int, int], channels: in
 
     from pipeline.models.factory import build_network
 
-    batch = min(cell.train.batch_size, num_images)
+    batch = min(cell.train.batch_size, num_samples)
     if batch >= MIN_BATCH and not isinstance(cell.model, CustomModel):
         return
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -104,18 +105,19 @@ def check_batch(cell: Cell, num_images: int, size: tuple[int, int], channels: in
         try:
             network(torch.zeros(min(batch, MIN_BATCH), channels, *size))
         except (Exception, SystemExit) as error:
-            raise PipelineError(_describe_batch_problem(cell, num_images, size, error)) from error
+            raise PipelineError(_describe_batch_problem(cell, num_samples, size, error)) from error
 
 
-def _describe_batch_problem(cell: Cell, num_images: int, size: tuple[int, int], error: BaseException) -> str:
+def _describe_batch_problem(cell: Cell, num_samples: int, size: tuple[int, int], error: BaseException) -> str:
     shape = format_size(size)
     where = f"variants.{cell.variant}: model:"
-    if "Expected more than 1 value per channel" in str(error) and num_images < MIN_BATCH:
+    if "Expected more than 1 value per channel" in str(error) and num_samples < MIN_BATCH:
+        kind = "image" if cell.train.patch is None else "patch"
         return (
-            f"{where} the training split has {num_images} image, so train.batch_size: {cell.train.batch_size} "
-            f"gives batches of 1 image of {shape}, in which a normalization layer of this network has only 1 value per "
-            "channel and cannot be trained. Train on 2 images or more (add images, or give validation and test fewer), "
-            "or choose a network without global pooling or with fewer downsamplings, such as family: unet."
+            f"{where} training has {num_samples} {kind} per epoch, so train.batch_size: {cell.train.batch_size} "
+            f"gives batches of 1 {kind} of {shape}, in which a normalization layer of this network has only 1 value "
+            "per channel and cannot be trained. Train on 2 images or more (add images, or give validation and test "
+            "fewer), or choose a network without global pooling or with fewer downsamplings, such as family: unet."
         )
     return (
         f"{where} the network cannot be trained on images of {shape}: in training mode it raised "

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.artifacts.image_stack import ImageStack
 from pipeline.artifacts.prepared_data import Split
 from pipeline.data.augment import augment
 from pipeline.data.patch_loader import PatchLoader
+from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.params.file import read_params
 from pipeline.params.train import Augmentation, Train
@@ -45,6 +46,7 @@ def make_split(sizes: list[tuple[int, int]] = SIZES) -> Split:
     st.sampled_from([0.0, 0.5, 1.0]),
 )
 def test_patches_are_inside_images_or_around_smaller_ones(sizes: list[tuple[int, int]], share: float) -> None:
+    assume(any(height >= 16 or width >= 24 for height, width in sizes))
     loader = PatchLoader(make_split(sizes), CPU, make_settings(foreground_patches=share), [1, 2])
     for patch in loader.draw(20, make_generator()):
         for name, side, full in zip(("top", "left"), (16, 24), sizes[patch["image"]], strict=True):
@@ -125,3 +127,8 @@ def test_augmentation_that_changes_nothing_returns_the_middle() -> None:
     augmented, labels = augment(images, masks, make_augmentation(), make_generator(), (16, 24))
     torch.testing.assert_close(augmented, images[:, :, 7:23, 8:32])
     assert torch.equal(labels, masks[:, 7:23, 8:32])
+
+
+def test_patches_larger_than_all_images_are_refused() -> None:
+    with pytest.raises(PipelineError, match=r"patch_size: 64 px is larger than all .* 40 × 50 px\. Set at most 50"):
+        PatchLoader(make_split([(50, 20), (30, 40)]), CPU, make_settings(patch_size=64), [1])

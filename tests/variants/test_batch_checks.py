@@ -71,12 +71,12 @@ def test_one_training_image_with_one_value_per_channel_is_refused(
 ) -> None:
     cell = cell_with(model)
     message = (
-        rf"^variants\.net: model: the training split has 1 image, so train\.batch_size: 4 gives batches of 1 image of "
+        rf"^variants\.net: model: training has 1 image per epoch, so train\.batch_size: 4 gives batches of 1 image of "
         rf"{size} × {size} px, .* only 1 value per channel .* Train on 2 images or more"
     )
     with pytest.raises(PipelineError, match=message):
-        check_batch(cell, num_images=1, size=(size, size), channels=3, classes=2)
-    check_batch(cell, num_images=2, size=(size, size), channels=3, classes=2)
+        check_batch(cell, num_samples=1, size=(size, size), channels=3, classes=2)
+    check_batch(cell, num_samples=2, size=(size, size), channels=3, classes=2)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_one_training_image_with_one_value_per_channel_is_refused(
 def test_one_training_image_with_more_values_per_channel_is_accepted(
     model: dict[str, Any], cell_with: CellWith
 ) -> None:
-    check_batch(cell_with(model), num_images=1, size=(64, 64), channels=3, classes=2)
+    check_batch(cell_with(model), num_samples=1, size=(64, 64), channels=3, classes=2)
 
 
 def test_accepted_batches_of_two_images_can_be_trained(cell_with: CellWith) -> None:

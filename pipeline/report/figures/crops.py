@@ -42,8 +42,9 @@ def _list_places(last: int) -> npt.NDArray[np.int64]:
 
 
 def _find_edges(mask: Mask) -> npt.NDArray[np.bool_]:
-    """Mark the pixels whose right or lower neighbor has another class."""
+    """Mark the pixels whose right or lower neighbor has another class, unless one of the two is ignored."""
     edges = np.zeros(mask.shape, bool)
-    edges[:, :-1] |= mask[:, :-1] != mask[:, 1:]
-    edges[:-1] |= mask[:-1] != mask[1:]
+    evaluated = mask != IGNORE
+    edges[:, :-1] |= (mask[:, :-1] != mask[:, 1:]) & evaluated[:, :-1] & evaluated[:, 1:]
+    edges[:-1] |= (mask[:-1] != mask[1:]) & evaluated[:-1] & evaluated[1:]
     return edges
