@@ -1,6 +1,6 @@
 """Measure tiles: agreement with the whole image, speed and memory, and small objects that resizing removes.
 
-    python -m benchmarks.tiles [agreement] [speed] [objects] [file]
+    python -m benchmarks.tiles [agreement] [speed] [objects] [membranes] [file]
 
 agreement: three made images of 1,024 px (1,536 px for lite0, whose receptive field is larger), and networks trained for
 some steps on patches of others. Prints the largest difference of logits if tiles overlap by the receptive field and are
@@ -8,6 +8,8 @@ cropped, and the share of equal labels with the default overlap.
 speed: an image of 4,096 px; the rate of tiles is compared with that of the network alone.
 objects: images of 1,024 px with squares of 3 px; the share of squares found by a U-Net that is trained at 128 px, and
 by one that is trained on as many native patches of 128 px.
+membranes: 20 made slices of 512 px with membranes between cells, and 10 to test; the IoU of the membranes and the
+peak memory of a U-Net that is trained on whole slices, and of one that sees as many pixels in patches of 256 px.
 file: a TIFF of 20,000 px, or --side, in tiles of 512 px with Deflate, that is segmented as `pipeline predict` does; the
 rate is compared with that of the network alone.
 """
@@ -16,10 +18,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import resource
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from multiprocessing import Queue
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +32,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from scipy import ndimage
+from scipy.spatial import cKDTree
 from torch import nn
 
 from benchmarks.networks import NETWORKS, create_cell
@@ -75,7 +80,9 @@ def make_split(seeds: Sequence[int], side: int, object_side: int, count: int) ->
     return Split(images, masks, tuple(map(str, seeds)))
 
 
-def train_network(name: str, split: Split, patch: int | None, epochs: int, patches: int | None = None) -> nn.Module:
+def train_network(
+    name: str, split: Split, patch: int | None, epochs: int, patches: int | None = None, batch_size: int = 4
+) -> nn.Module:
     """Train on patches, or on whole images; the last weights' average is returned."""
     cell = create_cell(name)
     settings = cell.train.model_copy(
@@ -83,7 +90,7 @@ def train_network(name: str, split: Split, patch: int | None, epochs: int, patch
             "patch_size": patch,
             "patches_per_epoch": patches,
             "epochs": epochs,
-            "batch_size": 4,
+            "batch_size": batch_size,
             "loss": "cross_entropy_dice",  # cross-entropy alone takes long to notice rare pixels
         }
     )
@@ -201,6 +208,49 @@ def write_large_tiff(path: Path, side: int) -> Path:
     return path
 
 
+def draw_slice(seed: int, side: int = 512) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw gray cells with dark membranes between them, with noise and dark spots inside, and the mask of membranes."""
+    random = np.random.default_rng(seed)
+    places = np.stack(np.mgrid[:side, :side], axis=-1).reshape(-1, 2)
+    wobble = np.stack([8 * ndimage.gaussian_filter(random.normal(0, 12, (side, side)), 12) for _ in range(2)], axis=-1)
+    distances, cells = cKDTree(random.uniform(0, side, (150, 2))).query(places + wobble.reshape(-1, 2), k=2)
+    membrane = (distances[:, 1] - distances[:, 0] < 4).reshape(side, side)
+    shade = random.uniform(120, 190, 150)[cells[:, 0]].reshape(side, side)
+    spots = ndimage.gaussian_filter(random.normal(0, 1, (side, side)), 2) > 0.22
+    image = np.where(membrane | (spots & ~membrane), 70, shade)
+    image = ndimage.gaussian_filter(image.astype(np.float32), 1) + random.normal(0, 18, (side, side))
+    return image.clip(0, 255).astype(np.uint8)[..., None].repeat(3, axis=-1), membrane.astype(np.uint8)
+
+
+def train_on_membranes(patch: int | None, result: Queue[tuple[float, float]]) -> None:
+    """Train on whole slices or on patches; put the test IoU of the membranes, and the peak memory in GB."""
+    training, test = (
+        Split(*(ImageStack.of(arrays) for arrays in zip(*map(draw_slice, seeds), strict=True)), tuple(map(str, seeds)))
+        for seeds in (range(20), range(100, 110))
+    )
+    patches = None if patch is None else 80
+    network = train_network("unet16", training, patch, epochs=20, patches=patches, batch_size=4 if patch else 2)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    tiles = None if patch is None else Tiles((patch, patch), MULTIPLE, OVERLAP)
+    confusion = predict_split(network, test, NUM_CLASSES, "float32", tiles=tiles).confusion.sum(axis=0)
+    result.put((confusion[1, 1] / (confusion.sum() - confusion[0, 0]), peak))
+
+
+def measure_membranes() -> None:
+    """Print IoU and memory of two trainings, each in a process of its own."""
+    for patch in (None, PATCH):
+        context = multiprocessing.get_context("spawn")
+        result: Queue[tuple[float, float]] = context.Queue()
+        process = context.Process(target=train_on_membranes, args=(patch, result))
+        start = time.perf_counter()
+        process.start()
+        iou, peak = result.get()
+        process.join()
+        seconds = time.perf_counter() - start
+        kind = "whole slices of 512 px" if patch is None else f"patches of {patch} px"
+        print(f"{kind}: membrane IoU {iou:.3f}, peak {peak:.2f} GB, {seconds:.0f} s", flush=True)
+
+
 def measure_objects(epochs: int = 20) -> None:
     """Print the share of small squares that each of two networks finds."""
     training, test = make_split(range(8), 1024, 3, 12), make_split(range(50, 54), 1024, 3, 12)
@@ -233,7 +283,13 @@ def find_share(split: Split, predicted: Sequence[NDArray[np.uint8]]) -> float:
     return found / total
 
 
-PARTS = {"agreement": measure_agreement, "speed": measure_speed, "objects": measure_objects, "file": measure_file}
+PARTS = {
+    "agreement": measure_agreement,
+    "speed": measure_speed,
+    "objects": measure_objects,
+    "membranes": measure_membranes,
+    "file": measure_file,
+}
 
 
 def main() -> None:

@@ -116,7 +116,7 @@ def build_crop(context: ReportContext, run: str, sample: str) -> Sample | None:
     return replace(
         _render_sample(name, image, ground_truth, classes, frame, [rendered]),
         id=sample,
-        note=f"{width} × {height} pixels of it at full scale, where most are wrong",
+        note=f"{width} × {height} pixels of it at full scale: the part with the most wrong pixels",
     )
 
 
