@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.artifacts.prepared_data import Split
 from pipeline.data.batch_loader import to_network_input
-from pipeline.imaging.windows import cut_window
+from pipeline.imaging.windows import center_window, cut_window
 from pipeline.models.precision import get_device
 from pipeline.models.unet import UNet
 
@@ -42,9 +42,7 @@ def extract_feature_maps(
     hooks = [module.register_forward_hook(record) for module in {top, last, deepest}]
     image = showcase.images[0]
     if patch is not None:
-        first_row, first_column = ((full - side) // 2 for full, side in zip(image.shape[:2], patch, strict=True))
-        rows, columns = slice(first_row, first_row + patch[0]), slice(first_column, first_column + patch[1])
-        image = cut_window(image, (rows, columns))
+        image = cut_window(image, center_window(image.shape, patch))
     images = to_network_input(torch.from_numpy(image[None].copy()).to(get_device(network)))
     with torch.inference_mode():
         network.eval()(images)

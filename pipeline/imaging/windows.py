@@ -21,6 +21,12 @@ class WindowedImage(Protocol):
         """Return a window inside the image."""
 
 
+def center_window(shape: tuple[int, ...], size: tuple[int, int]) -> Window:
+    """Return the window of a height and width in the middle of an image of `shape`, H x W, ..."""
+    top, left = ((full - side) // 2 for full, side in zip(shape[:2], size, strict=True))
+    return slice(top, top + size[0]), slice(left, left + size[1])
+
+
 def cut_window(image: WindowedImage, window: Window, outside: int | None = None) -> NDArray[Any]:
     """Cut a window out of an image, H x W x C, or a mask, H x W.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.artifacts.prepared_data import SHOWCASE
+from pipeline.imaging.windows import center_window, cut_window
+from pipeline.params.data.fields import list_sides
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.run_selection import RunSelection
@@ -29,15 +31,18 @@ def create_feature_map_figures(context: ReportContext, selection: RunSelection) 
         PipelineError: Files of a run are broken.
     """
     for run in _list_runs(context, selection):
-        model = context.project.run(run).record.cell.get("model", {})
-        if model.get("skip_connections", "none") != "none" and (
+        cell = context.project.run(run).record.cell
+        if cell.get("model", {}).get("skip_connections", "none") != "none" and (
             maps := context.project.evaluation(run).read_feature_maps()
         ):
             break
     else:
         return {}
     showcase = context.project.prepared.open_split(SHOWCASE)
-    image = image_html.render_image(showcase.images[0], "The showcase", "Image")
+    shown, patch = showcase.images[0], cell.get("train", {}).get("patch_size")
+    if patch is not None:  # the maps are of the middle of the image
+        shown = cut_window(shown, center_window(shown.shape, list_sides(patch)))
+    image = image_html.render_image(shown, "The showcase", "Image")
     skip, below = (
         [image_html.render_gray(one, f"{what}, map {n}") for n, one in enumerate(maps[name], start=1)]
         for name, what in (("skip", "Top skip connection"), ("below", "Decoder input from below"))
