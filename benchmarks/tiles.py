@@ -2,7 +2,7 @@
 
     python -m benchmarks.tiles [agreement] [speed] [objects] [membranes] [file]
 
-agreement: three made images of 1,024 px (1,536 px for lite0, whose receptive field is larger), and networks trained for
+agreement: three made images of 1,024 px (1,600 px for lite0, whose receptive field is larger), and networks trained for
 some steps on patches of others. Prints the largest difference of logits if tiles overlap by the receptive field and are
 cropped, and the share of equal labels with the default overlap.
 speed: an image of 4,096 px; the rate of tiles is compared with that of the network alone.
@@ -57,8 +57,9 @@ NUM_CLASSES = 2
 PATCH = 256  # px
 MULTIPLE = 32  # px, of every network here
 OVERLAP = 0.5  # default
-# Margin, px: about half the receptive field. Side of the images, px: larger than a tile with two margins.
-MARGINS, SIDES = {"unet16": 128, "lite0": 384}, {"unet16": 1024, "lite0": 1536}
+# Margin, px: at least the distance that a logit depends on, 95 px for unet16 and about 520 px for lite0. Side of the
+# images, px: larger than a tile with two margins.
+MARGINS, SIDES = {"unet16": 128, "lite0": 544}, {"unet16": 1024, "lite0": 1600}
 
 
 def draw_image(seed: int, side: int, object_side: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -159,7 +159,7 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
     ceilings = measure_size_ceilings(pairs, collection, FixedSize((proposed, proposed), data.resize))
     usual = _choose_size(ceilings, proposed)
     effects = measure_size_effects(pairs, collection, FixedSize((usual, usual), data.resize))
-    size = max(effects.sufficient) if effects.sufficient else usual
+    size = max(effects.sufficient) if isinstance(effects.sufficient, tuple) else usual
     loses_objects = effects.is_lossy and effects.sufficient is None
     is_good = not ceilings.sizes or ceilings.at((size, size)).is_good
     patch = None

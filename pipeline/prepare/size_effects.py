@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from scipy import ndimage
 
 from pipeline.imaging import IGNORE
-from pipeline.imaging.resize import FixedSize
+from pipeline.imaging.resize import FixedSize, NativeSize, Resizing
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks
 from pipeline.wording import (
@@ -34,6 +34,7 @@ from pipeline.wording import (
 MAX_MASKS, MAX_PIXELS, MAX_PIXELS_FOR_IOU = 100, 100_000_000, 40_000_000
 MULTIPLE = 32  # px, of sizes that suit every network
 SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)  # px, of the longer side
+FACTORS = (32.0, 16.0, 8.0, 4.0, 3.0, 2.0, 1.5, 1.0)  # by which native images are shrunk
 MAX_LOST = 0.05  # share of a class's objects that may vanish before it is reported
 MAX_AREA_CHANGE = 0.2  # of a class's share of the pixels
 # A size that costs at most a tenth usually costs less than the network's own errors.
@@ -44,6 +45,7 @@ MIN_ROWS = 3  # for comparison, also where the first size is good
 TITLE = "IoU that a perfect prediction reaches, resized back to the masks' own size:"
 
 Size = tuple[int, int]  # px, height and width of the prepared images
+Scale = Size | float  # or the factor by which native images are shrunk
 Column = tuple[str, Callable[[Size], str]]  # heading, and entry by size
 
 
@@ -70,10 +72,10 @@ class ClassEffect:
 class SizeEffects:
     """The effects of a size on the foreground classes."""
 
-    size: Size
+    size: Scale
     masks: int  # how many were examined
     classes: tuple[ClassEffect, ...]  # those that occur
-    sufficient: Size | None  # the smallest size of `SIZES` that keeps them; None if none does, or `size` does
+    sufficient: Scale | None  # the smallest of `SIZES` or `FACTORS` that keeps them; None if none does, or `size` does
 
     @property
     def is_lossy(self) -> bool:
@@ -84,16 +86,27 @@ class SizeEffects:
         """Report the loss, and the size that avoids it."""
         lossy = [str(effect) for effect in self.classes if effect.is_lossy]
         none = f"no image_size up to {SIZES[-1]} keeps them; image_size: native does"
-        remedy = f"data.image_size: {format_size_setting(self.sufficient)} keeps them" if self.sufficient else none
+        remedy = f"{_format_setting(self.sufficient)} keeps them" if self.sufficient else none
         examined = pluralize(self.masks, "mask was", "masks were")
-        return f"At {format_size(self.size)} {join_names(lossy)} ({examined} examined); {remedy}."
+        return f"At {self.shown} {join_names(lossy)} ({examined} examined); {remedy}."
+
+    @property
+    def shown(self) -> str:
+        """The size in words."""
+        if isinstance(self.size, tuple):
+            return format_size(self.size)
+        return "their own size" if self.size == 1 else f"a downscale of {self.size:g}"
 
 
-def measure_size_effects(
-    pairs: Sequence[ImageMaskPair], collection: PairCollection, resizing: FixedSize
-) -> SizeEffects:
+def _format_setting(size: Scale) -> str:
+    if isinstance(size, tuple):
+        return f"data.image_size: {format_size_setting(size)}"
+    return f"data.downscale: {size:g}"
+
+
+def measure_size_effects(pairs: Sequence[ImageMaskPair], collection: PairCollection, resizing: Resizing) -> SizeEffects:
     """Compare a sample of the pairs' masks at their own size with the same masks at the prepared size."""
-    tried = _enlarge(resizing)
+    tried: Sequence[Resizing] = _enlarge(resizing) if isinstance(resizing, FixedSize) else _list_factors(resizing)
     # By class, and by size and class; before and after are sums of a class's shares of the pixels.
     objects, before = np.zeros(256, np.int64), np.zeros(256)
     kept, after = np.zeros((len(tried), 256), np.int64), np.zeros((len(tried), 256))
@@ -109,8 +122,7 @@ def measure_size_effects(
             objects[index] += number
             before[index] += share
             for place, larger in enumerate(tried):
-                is_enlarged = min(larger.size) >= max(mask.shape) + MULTIPLE  # never proposed, and nothing is lost
-                counted = (number, share) if is_enlarged else _count_kept(image, number, larger)
+                counted = (number, share) if _keeps_all(larger, mask.shape) else _count_kept(image, number, larger)
                 kept[place, index] += counted[0]
                 after[place, index] += counted[1]
 
@@ -124,11 +136,32 @@ def measure_size_effects(
     ]
     is_lossy = [any(effect.is_lossy for effect in of_size) for of_size in effects]
     lossless = (
-        larger.size
+        _get_scale(larger)
         for larger, loses in zip(tried[1:], is_lossy[1:], strict=True)
-        if not loses and max(larger.size) < longest + MULTIPLE
+        if not loses and not (isinstance(larger, FixedSize) and max(larger.size) >= longest + MULTIPLE)
     )
-    return SizeEffects(resizing.size, masks, effects[0], next(lossless, None) if is_lossy[0] else None)
+    return SizeEffects(_get_scale(resizing), masks, effects[0], next(lossless, None) if is_lossy[0] else None)
+
+
+def _get_scale(resizing: Resizing) -> Scale:
+    if isinstance(resizing, FixedSize):
+        return resizing.size
+    assert isinstance(resizing, NativeSize)
+    return resizing.downscale
+
+
+def _keeps_all(resizing: Resizing, shape: tuple[int, ...]) -> bool:
+    """Return whether a size is so large for a mask that it is never proposed, or shrinks nothing."""
+    if isinstance(resizing, FixedSize):
+        return min(resizing.size) >= max(shape) + MULTIPLE
+    return _get_scale(resizing) == 1
+
+
+def _list_factors(resizing: Resizing) -> list[NativeSize]:
+    """Return the resizing of native images and those that shrink them less."""
+    factor = _get_scale(resizing)
+    assert isinstance(factor, float)
+    return [NativeSize(factor), *(NativeSize(smaller) for smaller in FACTORS if smaller < factor)]
 
 
 def _enlarge(resizing: FixedSize) -> list[FixedSize]:
@@ -142,7 +175,7 @@ def _enlarge(resizing: FixedSize) -> list[FixedSize]:
     return [resizing, *larger]
 
 
-def _count_kept(regions: Image.Image, number: int, resizing: FixedSize) -> tuple[int, float]:
+def _count_kept(regions: Image.Image, number: int, resizing: Resizing) -> tuple[int, float]:
     """Count the numbered regions with a pixel at the prepared size, and compute the share of their pixels."""
     height, width = resizing.compute_inner_size((regions.height, regions.width))
     small = np.asarray(regions.resize((width, height), Image.Resampling.NEAREST))  # as `resize_mask`, copied once

@@ -68,7 +68,7 @@ class ValidationReport:
         effects, ceilings = self.data.size_effects, self.data.size_ceilings
         if effects is None or not effects.classes:
             return []
-        lines = [f"at {format_size(effects.size)} {join_names(effects.classes)}"]
+        lines = [f"at {effects.shown} {join_names(effects.classes)}"]
         if ceilings is None or not ceilings.sizes:
             return lines
         present = ceilings.sizes[0]

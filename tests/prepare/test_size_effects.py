@@ -13,7 +13,7 @@ from scipy import ndimage
 from pipeline.artifacts.prepared_data import SPLITS, PreparedData, SegmentationClass
 from pipeline.imaging import IGNORE
 from pipeline.imaging.errors import ImageError
-from pipeline.imaging.resize import FixedSize
+from pipeline.imaging.resize import FixedSize, NativeSize
 from pipeline.prepare import size_effects
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.size_effects import ClassEffect, SizeEffects, measure_size_effects
@@ -43,11 +43,12 @@ class ArrayMasks:
 
 
 def measure(masks, size, resize="stretch"):
-    """Measure the effects of a height and width, or of a square."""
-    size = size if isinstance(size, tuple) else (size, size)
+    """Measure the effects of a height and width, of a square, or of a factor by which native images are shrunk."""
+    sides = size if isinstance(size, tuple) else (size, size)
+    resizing = NativeSize(size) if isinstance(size, float) else FixedSize(sides, resize)
     pairs = [ImageMaskPair(str(index), f"images/{index}.png", str(index)) for index in range(len(masks))]
     collection = PairCollection(Path(), "", "", CLASSES, {pair.id: pair for pair in pairs}, ArrayMasks(masks))
-    return measure_size_effects(pairs, collection, FixedSize(size, resize))
+    return measure_size_effects(pairs, collection, resizing)
 
 
 def draw_squares(side, corners, edge=4, value=1):
@@ -117,6 +118,18 @@ def test_size_effects_suggest_the_smallest_sufficient_size():
     assert all(measure([mask], size).is_lossy for size in smaller)
     assert not measure([mask], effects.sufficient).is_lossy
     assert effects.sentence().endswith(f"data.image_size: {effects.sufficient[0]} keeps them.")
+
+
+def test_size_effects_suggest_the_largest_sufficient_downscale():
+    mask = draw_squares(512, [(y, x) for y in range(3, 500, 20) for x in range(3, 500, 20)])
+    effects = measure([mask], 16.0)
+    assert effects.is_lossy
+    assert effects.sentence().startswith("At a downscale of 16 cell keeps ")
+    assert effects.sentence().endswith(f"data.downscale: {effects.sufficient:g} keeps them.")
+    larger = [factor for factor in size_effects.FACTORS if effects.sufficient < factor <= 16]
+    assert all(measure([mask], factor).is_lossy for factor in larger)
+    assert not measure([mask], effects.sufficient).is_lossy
+    assert not measure([mask], 1.0).is_lossy
 
 
 def test_size_effects_keep_the_proportions_of_the_size():

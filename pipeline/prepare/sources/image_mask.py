@@ -82,9 +82,9 @@ class ImageMaskSource:
         checks = _PairChecks(self._data, self._distinct)
         tables = tabulate_samples(self._decode_valid(splits, checks), collection.classes, write)
         pairs = [collection.pairs[name] for split in SPLITS if split in splits for name in self._assignment.ids[split]]
-        effects = ceilings = None
+        effects = measure_size_effects(pairs, collection, self._resizing)
+        ceilings = None
         if isinstance(self._resizing, FixedSize):
-            effects = measure_size_effects(pairs, collection, self._resizing)
             ceilings = measure_size_ceilings(pairs, collection, self._resizing)
         issues = (*self._issues, *checks.issues)
         reasons = ((issue.id, issue.reason) for issue in issues)
