@@ -1,11 +1,12 @@
 """Measure tiles: agreement with the whole image, speed and memory, and small objects that resizing removes.
 
-    python -m benchmarks.tiles [agreement] [speed] [objects] [membranes] [file]
+    python -m benchmarks.tiles [agreement] [speed] [loading] [objects] [membranes] [file]
 
 agreement: three made images of 1,024 px (1,600 px for lite0, whose receptive field is larger), and networks trained for
 some steps on patches of others. Prints the largest difference of logits if tiles overlap by the receptive field and are
 cropped, and the share of equal labels with the default overlap.
 speed: an image of 4,096 px; the rate of tiles is compared with that of the network alone.
+loading: patches of memory-mapped images of 5,000 px; the share of a training step that waits for them.
 objects: images of 1,024 px with squares of 3 px; the share of squares found by a U-Net that is trained at 128 px, and
 by one that is trained on as many native patches of 128 px.
 membranes: 20 made slices of 512 px with membranes between cells, and 10 to test; the IoU of the membranes and the
@@ -39,6 +40,8 @@ from benchmarks.networks import NETWORKS, create_cell
 from pipeline.artifacts.image_stack import ImageStack
 from pipeline.artifacts.prepared_data import Dataset, SegmentationClass, Split
 from pipeline.artifacts.run_folder import RunRecord
+from pipeline.data.augment import augment
+from pipeline.data.patch_loader import PatchLoader
 from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_values import MaskEncoding
 from pipeline.imaging.resize import FixedSize, NativeSize
@@ -47,11 +50,13 @@ from pipeline.inference.preprocessing import Preprocessing
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.models.factory import build_network
+from pipeline.models.losses import create_loss
 from pipeline.models.malloc import disable_malloc_trim
-from pipeline.models.precision import resolve_precision
+from pipeline.models.precision import autocast_context, resolve_precision
 from pipeline.predict.predict_images import predict_images
 from pipeline.predict.result_writer import OutputFiles
 from pipeline.train.loop import EvalSplits, train
+from pipeline.train.optimizers import create_optimizer
 
 NUM_CLASSES = 2
 PATCH = 256  # px
@@ -156,6 +161,34 @@ def measure_speed(side: int = 4096) -> None:
             f"{predicted / seconds / alone:.0%} of the network's own rate, peak {peak:.1f} GB",
             flush=True,
         )
+
+
+def measure_loading(side: int = 5000, steps: int = 10) -> None:
+    """Print the share of a training step of a U-Net that loads and cuts its patches."""
+    cell = create_cell("unet16")
+    settings = cell.train.model_copy(update={"patch_size": PATCH, "batch_size": 4})
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(f"{folder}/images.npy", random.integers(0, 256, (4, side, side, 3), np.uint8))
+        np.save(f"{folder}/masks.npy", (random.random((4, side, side)) < 0.01).astype(np.uint8))
+        split = Split.of(*(np.load(f"{folder}/{name}.npy", mmap_mode="r") for name in ("images", "masks")))
+        loader = PatchLoader(split, torch.device("cpu"), settings, [1])
+        order = loader.draw(4 * steps, torch.Generator().manual_seed(0))
+        start = time.perf_counter()
+        batches = [loader.take(order[4 * step : 4 * step + 4]) for step in range(steps)]
+        loading = time.perf_counter() - start
+    network = build_network(cell.model, 3, NUM_CLASSES).to(memory_format=torch.channels_last)
+    optimizer, criterion = create_optimizer(network, settings, 1e-3), create_loss(settings.loss, 0.0)
+    start = time.perf_counter()
+    for images, masks in batches:
+        images, masks = augment(images, masks, settings.augmentation, torch.Generator(), loader.size)
+        with autocast_context(resolve_precision("auto"), torch.device("cpu")):
+            logits = network(images)
+        optimizer.zero_grad(set_to_none=True)
+        criterion(logits, masks).backward()
+        optimizer.step()
+    training = time.perf_counter() - start
+    print(f"patches of {side} px images: loading takes {loading / (loading + training):.1%} of a step")
 
 
 def measure_file(side: int = 20_000) -> None:
@@ -287,6 +320,7 @@ def find_share(split: Split, predicted: Sequence[NDArray[np.uint8]]) -> float:
 PARTS = {
     "agreement": measure_agreement,
     "speed": measure_speed,
+    "loading": measure_loading,
     "objects": measure_objects,
     "membranes": measure_membranes,
     "file": measure_file,
