@@ -140,7 +140,10 @@ def test_latest_selects_the_run_started_last(team: Team) -> None:
     ("selection", "message"),
     [
         (" ", r"mlflow: is followed by no run. Use `latest`, run ids of 32 hexadecimal digits"),
-        ("metrics.val_loss_best < 0", r"no finished run for 'metrics.val_loss_best < 0'; finished are unet-0.001-0"),
+        (
+            "metrics.val_loss_best < 0",
+            r"no finished run for 'metrics.val_loss_best < 0'; the finished runs are unet-0.001-0",
+        ),
         ("val_loss_best <", r"rejected the filter 'val_loss_best <'.*metrics.val_loss_best < 0.4"),
         ("0123456789abcdef" * 2, r"no run 0123456789abcdef"),
     ],

@@ -40,9 +40,9 @@ def variants() -> None:
     parameter for the optimizer (Adam's; SGD needs fewer), and the activations kept for the backward pass.
 
     Process memory is the peak resident memory of a whole training process, with PyTorch, MLflow, scratch space and
-    evaluation, measured in some seconds by a few steps on blank images in a separate process. Memory-mapped images add
-    pages that the system reclaims when memory is short. With a GPU, it is
-    main memory only. docs/how-to/cluster.md has more.
+    evaluation, measured by training a few steps on blank images, which takes a few seconds. Memory-mapped images add
+    pages that the system reclaims when memory is short. With a GPU, this counts main memory only, not the memory of the
+    GPU. See docs/how-to/cluster.md.
     """
     from pipeline.params.file import read_params
     from pipeline.runtime.progress import track

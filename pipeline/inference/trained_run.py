@@ -84,7 +84,7 @@ class TrainedRun:
         return self.preprocessing.resizing.size
 
     def predict_batch(self, inputs: Sequence[NDArray[Any]]) -> Iterator[Probs]:
-        """Predict class probabilities, classes x H x W, of each network input, H x W x channels, all of one size."""
+        """Predict the class probabilities, classes x H x W, of network inputs of one size, H x W x channels."""
         for log_probs, _ in predict_batches(self.network, _create_split(inputs), self.record.precision):
             yield from log_probs.exp().cpu().numpy()
 

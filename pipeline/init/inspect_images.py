@@ -44,7 +44,9 @@ def suggest_section(source: str, folder: Path, files: Sequence[str], classes: Su
         channels[asked, held] += 1
         reasons.setdefault(asked, f"{file} {why}")
     if not sizes:
-        raise PipelineError(f"{folder}: none of the images can be read; {reason}. Save them as PNG, JPEG or TIFF.")
+        raise PipelineError(
+            f"{folder}: none of the images can be read (for example, {reason}). Save them as PNG, JPEG or TIFF."
+        )
     low, high = min(sizes, key=math.prod), max(sizes, key=math.prod)
     span = f"{low[0]} × {low[1]}" if low == high else f"{low[0]} × {low[1]} to {high[0]} × {high[1]}"
     span += f" px ({sizes.total()} were opened)" if sizes.total() < len(files) else " px"

@@ -28,7 +28,7 @@ class AdamW(Section):
 
 
 class Adam(Section):
-    """Adaptive moments (Kingma and Ba 2015); weight decay is an L2 penalty in the gradient."""
+    """Adaptive moments (Kingma and Ba 2015); weight decay is an L2 penalty, added to the gradient."""
 
     name: Literal["adam"]
     """The optimizer."""

@@ -155,11 +155,12 @@ class PaletteCheck:
         self._by_color: dict[int, tuple[int, ImageMaskPair, Palette]] = {}
 
     def check(self, pair: ImageMaskPair, palette: Palette) -> list[DataIssue]:
-        """Compare the palette of a mask with those before.
+        """Compare the palette of a mask with those of the masks that were checked earlier.
 
         Returns:
-            An issue if a color has another index than before, or an index another color. A gray palette (index 1 is
-            #010101) names no colors, so any other palette agrees with it, except that black must have the index 0.
+            One issue if a color has a different index than in an earlier mask, or an index a different color. A gray
+            palette (index 1 is #010101) names no colors, so any other palette agrees with it, except that black must
+            have the index 0.
         """
         times = Counter(color for _, color in palette)
         is_gray = len(palette) > 1 and all(color == index * 0x010101 for index, color in palette)

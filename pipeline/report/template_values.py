@@ -71,7 +71,7 @@ def _build_values(summary: Summary) -> dict[str, Any]:
 
 
 def fill_template(text: str, summary: Summary, path: str) -> str:
-    """Replace `{{ }}` in the text of the file `path` by values; other braces stay.
+    """Replace each `{{ expression }}` in the text of the file `path` with its value; other braces are kept.
 
     Raises:
         PipelineError: A name is unknown, or an expression is invalid; the message gives the line.

@@ -63,7 +63,10 @@ def terminate_with_parent(grace_seconds: float = 0.0) -> None:
 
 
 def terminate_with_dvc() -> None:
-    """Do the same in a command that DVC runs: DVC does not pass SIGTERM on to it. Does nothing elsewhere."""
+    """End this process when the DVC process that started it ends, since DVC does not pass on SIGTERM.
+
+    It has no effect in a command that DVC did not start.
+    """
     if DVC_STAGE not in os.environ:
         return
     parent = os.getppid()

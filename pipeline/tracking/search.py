@@ -80,7 +80,7 @@ def search_runs(client: MlflowClient, tracking: Tracking, query: str) -> list[Ru
     found = search_finished(client, experiment.experiment_id, "" if is_latest(query) else query.strip())
     if not found:
         finished = sorted({run.info.run_name for run in search_finished(client, experiment.experiment_id, "")})
-        known = f"finished are {join_names(finished, MAX_NAMED)}" if finished else "no run has finished yet"
+        known = f"the finished runs are {join_names(finished, MAX_NAMED)}" if finished else "no run has finished yet"
         raise PipelineError(f"MLflow has no finished run for '{query.strip()}'; {known}.")
     return found
 
