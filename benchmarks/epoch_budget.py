@@ -48,7 +48,7 @@ def measure_cell(variant: str) -> None:
     from pipeline.evaluate.evaluate_run import evaluate_run
     from pipeline.tracking.background_logger import BackgroundLogger
     from pipeline.train.checkpoints import CheckpointManager
-    from pipeline.train.run_writer import RunWriter
+    from pipeline.train.run_results import RunResults
     from pipeline.train.train_cell import train_cell
 
     import_seconds = time.perf_counter() - process_start
@@ -56,7 +56,7 @@ def measure_cell(variant: str) -> None:
     cell = params.cell(variant, params.grid.learning_rate[0], params.grid.seed[0])
     timers = {
         "checkpoint": MethodTimer(CheckpointManager, "save"),
-        "history": MethodTimer(RunWriter, "add"),
+        "history": MethodTimer(RunResults, "add"),
         "tracking": MethodTimer(BackgroundLogger, "update"),
         "MLflow": MethodTimer(BackgroundLogger, "close"),
     }

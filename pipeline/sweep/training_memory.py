@@ -117,7 +117,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     from pipeline.params.custom_code import describe_error
     from pipeline.train.checkpoints import CheckpointManager
     from pipeline.train.loop import DivergedError, EvalSplits, train
-    from pipeline.train.run_writer import RunWriter
+    from pipeline.train.run_results import RunResults
 
     disable_malloc_trim()
     torch.set_num_threads(cell.train.num_threads)
@@ -139,7 +139,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
         network = build_network(cell.model, data.channels, data.classes).to(select_device())
         settings = cell.train.model_copy(update={"epochs": 1})
         precision = resolve_precision(cell.train.precision)
-        outputs = RunWriter(tuple(SegmentationClass(str(place), "#000000", True) for place in range(data.classes)))
+        outputs = RunResults(tuple(SegmentationClass(str(place), "#000000", True) for place in range(data.classes)))
         for epoch in train(network, training, watched, settings, cell.learning_rate, 0, data.classes, precision):
             outputs.add(epoch)
             with tempfile.TemporaryDirectory() as folder:

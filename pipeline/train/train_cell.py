@@ -32,7 +32,7 @@ from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.checkpoints import CheckpointManager
 from pipeline.train.loop import DivergedError, Epoch, EvalSplits, train
 from pipeline.train.run_key import compute_run_key
-from pipeline.train.run_writer import RunWriter
+from pipeline.train.run_results import RunResults
 from pipeline.variants.data_shape import choose_input_size
 from pipeline.variants.model_checks import check_batch
 
@@ -74,7 +74,7 @@ def train_cell(
     network.to(select_device())
     key = compute_run_key(cell, data.fingerprint, precision)
     parameters = cell.model_dump(mode="json")
-    results = RunWriter(data.classes)
+    results = RunResults(data.classes)
 
     def publish_state(progress: EpochProgress | None = None, *, has_failed: bool = False) -> None:
         publish(

@@ -28,7 +28,7 @@ from pipeline.tracking import background_logger
 from pipeline.tracking.mlflow_run import MlflowRun
 from pipeline.tracking.run_metrics import RunContent
 from pipeline.train.checkpoints import CheckpointManager
-from pipeline.train.run_writer import RunWriter
+from pipeline.train.run_results import RunResults
 from pipeline.train.train_cell import train_and_log
 from tests.conftest import StartProcess, write_params
 
@@ -235,9 +235,9 @@ def test_checkpoint_that_the_optimizer_refuses_names_the_folder_to_remove(
 
 def _train_until_signal(root: Path) -> None:
     """Receive SIGTERM after the last epoch, before all points are uploaded to a slow MLflow."""
-    write, upload = RunWriter.write, MlflowRun.upload
+    write, upload = RunResults.write, MlflowRun.upload
 
-    def write_and_signal(self: RunWriter, *arguments: Any) -> None:
+    def write_and_signal(self: RunResults, *arguments: Any) -> None:
         write(self, *arguments)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -245,7 +245,7 @@ def _train_until_signal(root: Path) -> None:
         time.sleep(10)
         upload(self, content)
 
-    RunWriter.write = write_and_signal  # type: ignore[method-assign]
+    RunResults.write = write_and_signal  # type: ignore[method-assign]
     MlflowRun.upload = upload_slowly  # type: ignore[method-assign]
     background_logger.END_SECONDS = 2
     defer_signals()

@@ -1,4 +1,4 @@
-"""Collect the results of a run epoch by epoch, and write its folder."""
+"""Results of a run, collected epoch by epoch: its history, the best epoch, and its folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pipeline.train.loop import Epoch, EvalSplits
 
 
 @dataclass
-class RunWriter:
+class RunResults:
     """Results of a run so far: of each epoch, and the best weights."""
 
     classes: tuple[SegmentationClass, ...]
