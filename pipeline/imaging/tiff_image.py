@@ -17,6 +17,8 @@ from .errors import ImageError
 from .tiff import WHITE_IS_ZERO, check_storage, count_page_channels, open_pages
 from .windows import Window
 
+_RGB = 2  # of PhotometricInterpretation
+
 
 class TiffImage:
     """The channels of a TIFF, H x W x C; `image[rows, columns]` decodes a window. A context manager.
@@ -26,6 +28,7 @@ class TiffImage:
     Attributes:
         shape: Height, width, channels.
         dtype: uint8 or uint16.
+        is_rgb: Whether the file says that its channels are red, green and blue.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,7 +48,9 @@ class TiffImage:
                     raise ImageError("is stored turned or mirrored")
                 self.shape = (height, width, channels)
                 self.dtype: np.dtype[Any] = pages[0].dtype
-                self._is_inverted = pages[0].tags.valueof(Tag.PhotometricInterpretation) == WHITE_IS_ZERO
+                photometric = pages[0].tags.valueof(Tag.PhotometricInterpretation)
+                self._is_inverted = photometric == WHITE_IS_ZERO
+                self.is_rgb = photometric == _RGB and channels == 3 and len(pages) == 1
                 self._pages = [_Page.read(page) for page in pages]
             self._step = math.lcm(*(page.segment_size[0] for page in self._pages))  # rows that are decoded together
             if self._step * width * channels > 2 * (Image.MAX_IMAGE_PIXELS or 0):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..imaging.resize import FixedSize, NativeSize, Resizing
 from ..imaging.tiff_image import TiffImage
 from ..imaging.windows import Window, WindowedImage
 
+MAX_WHOLE_BYTES = 1_000_000_000  # of a TIFF that is read as a whole
 STRIP_ROWS = 256  # enlarged at once: at full size, the probabilities of a hundred classes could fill the memory
 
 Probs = NDArray[np.float32]
@@ -53,17 +53,21 @@ class Preprocessing:
             ImageError: See `read_image`.
         """
         if isinstance(self.resizing, NativeSize) and is_tiff(path):
-            with contextlib.suppress(ImageError):  # `read_image` explains it, or reads what has no windows
+            try:
                 image = TiffImage(path)
-                if self._reads_as_it_is(*image.shape[2:], 8 * image.dtype.itemsize):
+                if self._reads_as_it_is(image):
                     return image
                 image.close()
+            except ImageError:  # `read_image` explains it better, or reads what has no windows
+                if path.stat().st_size > MAX_WHOLE_BYTES:
+                    raise
         return self.read_image(path.read_bytes())
 
-    def _reads_as_it_is(self, channels: int, bits: int) -> bool:
+    def _reads_as_it_is(self, image: TiffImage) -> bool:
         """Return whether `read_image` would return the channels as they are in a file, without a conversion."""
+        channels = image.shape[2]
         if (self.channels, self.bits) in ((1, 8), (1, 16), (3, 8)):
-            return channels == 1 or (channels, bits) == (3, 8)
+            return channels == 1 or (image.is_rgb and image.dtype == np.uint8)
         return channels == self.channels
 
     def create_input(self, image: NDArray[Any]) -> NDArray[Any]:

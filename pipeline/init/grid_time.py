@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.data.augment import augment
-from pipeline.init.suggestion import count_steps
+from pipeline.init.suggestion import Suggestion
 from pipeline.models.factory import build_network
 from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, resolve_precision, select_device
@@ -74,11 +74,8 @@ class GridTime:
         )
 
 
-def measure_grid_time(params: Params, training: int, channels: int, classes: int) -> GridTime | None:
-    """Time some training steps of the grid's networks on blank images; None if none of the networks can be run.
-
-    `training` is the number of training images, `channels` and `classes` those of an image and of a mask.
-    """
+def measure_grid_time(params: Params, suggestion: Suggestion, classes: int) -> GridTime | None:
+    """Time some training steps of the grid's networks on blank images; None if none of the networks can be run."""
     cells = {cell.variant: cell for cell in params.cells()}
     threads, started = torch.get_num_threads(), time.perf_counter()
     found: dict[str, StepTime] = {}
@@ -86,14 +83,15 @@ def measure_grid_time(params: Params, training: int, channels: int, classes: int
         for name, cell in cells.items():
             if time.perf_counter() - started < PATIENCE:
                 torch.set_num_threads(cell.train.num_threads)
-                if measured := _time_variant(cell, min(cell.train.batch_size, max(2, training)), channels, classes):
+                batch = min(cell.train.batch_size, max(2, suggestion.count_samples(cell.train, cell.max_train_images)))
+                if measured := _time_variant(cell, batch, suggestion.channels, classes):
                     found[name] = measured
     finally:
         torch.set_num_threads(threads)
     if not found:
         return None
     runs = [cell.variant for cell in params.cells()]
-    steps = {name: runs.count(name) * count_steps(cell, training) for name, cell in cells.items()}
+    steps = {name: runs.count(name) * suggestion.count_steps(cell) for name, cell in cells.items()}
     at_once = len(list_gpus()) or len(os.sched_getaffinity(0)) // max(cell.train.num_threads for cell in cells.values())
     return GridTime(len(runs), max(1, at_once), steps, found)
 

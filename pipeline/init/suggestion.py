@@ -17,6 +17,7 @@ from pipeline.init.orientation import guess_orientation
 from pipeline.params import Cell, validate
 from pipeline.params.data.image_data import CocoData, FolderData, ImageMaskData, OxfordPetsData
 from pipeline.params.section import Section
+from pipeline.params.train import Train
 from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.prepare_data import collect_pairs
 from pipeline.prepare.size_effects import (
@@ -77,18 +78,30 @@ class Suggestion:
     ceilings: SizeCeilings | None = None  # of the usual size and larger ones; None if the pairs could not be collected
     patch: int | None = None  # px, side of the patches if native images are proposed
 
-    @property
-    def num_samples(self) -> int:
-        """Number of training images, or of the patches that cover them once: about what an epoch shows."""
-        if self.patch is None:
-            return self.training
+    def count_patches(self, images: int, patch: tuple[int, int]) -> int:
+        """Estimate the patches of a height and width that cover some images once."""
         patches = sum(
-            count * math.prod(math.ceil(side / self.patch) for side in size) for size, count in self.sizes.items()
+            count * math.prod(math.ceil(side / part) for side, part in zip(size, patch, strict=True))
+            for size, count in self.sizes.items()
         )
-        return round(self.training * patches / sum(self.sizes.values()))
+        return round(images * patches / sum(self.sizes.values()))
+
+    def count_samples(self, train: Train, max_images: int | None = None) -> int:
+        """Count the training images of an epoch, or its patches."""
+        images = min(self.training, max_images or self.training)
+        if train.patch is None:
+            return images
+        return train.patches_per_epoch or self.count_patches(images, train.patch)
+
+    def count_steps(self, cell: Cell) -> int:
+        """Count the steps of a cell's run."""
+        samples = self.count_samples(cell.train, cell.max_train_images)
+        return cell.train.epochs * steps_per_epoch(samples, cell.train.batch_size)
 
 
-def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[SegmentationClass]) -> list[str]:
+def describe_rare_classes(
+    shares: Mapping[str, float], classes: Sequence[SegmentationClass], *, is_native: bool
+) -> list[str]:
     """Name the foreground classes with a small share of the pixels, and the settings that help.
 
     Classes that do not occur are missing in `shares`.
@@ -99,9 +112,10 @@ def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[Segment
         return []
     which = join_names([f"{name} ({shares[name]:.2%})" for name in rare])
     holds = "has" if len(rare) == 1 else "have"
+    other = "a larger train.foreground_patches" if is_native else "a larger data.image_size"
     return [
         f"{which} {holds} less than {MIN_SHARE:.0%} of the pixels, and cross-entropy may never predict such a class. "
-        f"Try train.loss: cross_entropy_dice or focal, more train.epochs, or a larger data.image_size; see "
+        f"Try train.loss: cross_entropy_dice or focal, more train.epochs, or {other}; see "
         f"docs/explanation/recipe.md, Rare classes."
     ]
 
@@ -109,12 +123,6 @@ def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[Segment
 def steps_per_epoch(training: int, batch: int) -> int:
     """Count the steps of an epoch; an incomplete last batch is dropped."""
     return max(1, training // batch)
-
-
-def count_steps(cell: Cell, training: int) -> int:
-    """Count the steps of a cell's run with this number of training images in the data."""
-    images = min(training, cell.max_train_images or training)
-    return cell.train.epochs * steps_per_epoch(images, cell.train.batch_size)
 
 
 def choose_batch(training: int, epochs: int) -> int:
@@ -175,15 +183,15 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
         remarks["resize"] = "unused with image_size: native"
         notices.append(
             f"data.image_size: native is proposed with train.patch_size: {patch}, which shows training the pixels as "
-            f"they are; see docs/how-to/large-images.md. For whole images: data.image_size: {size} and "
-            "train.patch_size: null."
+            "they are; see docs/how-to/large-images.md. For whole images, set data.image_size to a number and "
+            "train.patch_size to null."
         )
     else:
         section["image_size"] = size
         if ceilings.sizes:
             ceiling = ceilings.at((size, size))
             remarks["image_size"] += f"; IoU at most {ceiling.lowest:.3f} for {ceiling.worst}"
-    notices += describe_rare_classes(ceilings.pixel_shares, collection.classes)
+    notices += describe_rare_classes(ceilings.pixel_shares, collection.classes, is_native=patch is not None)
     # Without usable pairs, the estimate is kept.
     training = _count_training(validate_section(section), collection) or suggestion.training
     return replace(

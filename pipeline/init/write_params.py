@@ -29,7 +29,6 @@ from pipeline.init.suggestion import (
     Suggestion,
     choose_batch,
     choose_epochs,
-    count_steps,
     steps_per_epoch,
 )
 from pipeline.params import Params
@@ -91,12 +90,11 @@ def init(folder: Path) -> str:
         lines.append(f"The grid is without {', '.join(left_out)}, pretrained on three channels.")
     if suggestion.training:
         epochs, batch = params.train.epochs, params.train.batch_size
-        steps = steps_per_epoch(params.train.patches_per_epoch or suggestion.num_samples, batch)
+        steps = steps_per_epoch(suggestion.count_samples(params.train), batch)
         shown = "patches" if suggestion.patch else "images"
         lines.append(f"Training takes {epochs} epochs of {steps} steps with {batch} {shown} each.")
     lines += _describe_sizes(params, suggestion)
-    samples = params.train.patches_per_epoch or suggestion.num_samples
-    notices = (*suggestion.notices, *_describe_short(params, samples))
+    notices = (*suggestion.notices, *_describe_short(params, suggestion))
     lines += [f"Notice: {escape_unprintable(notice)}" for notice in notices]
     lines += [f"The {PARAMS_FILE} from before {kept}.", "Then:"]
     return "\n".join([*lines, f"  pipeline data check {shlex.quote(str(folder))}", "  make report"])
@@ -117,11 +115,12 @@ def _has_text(path: Path, text: str) -> bool:
 def _fill_in(before: str, usual_epochs: int, suggestion: Suggestion, where: str) -> tuple[str, Params, list[str]]:
     """The new text, its parameters, and the variants that the grid is without: pretrained on three channels."""
     text = replace_section(before, format_section(suggestion))
-    per_epoch, batch = suggestion.num_samples, choose_batch(suggestion.training, usual_epochs)
-    text = re.sub(r"(?m)^  (patch_size|patches_per_epoch):.*\n", "", text)
+    per_epoch, batch = suggestion.training, choose_batch(suggestion.training, usual_epochs)
+    text = re.sub(r"(?m)^  (patch_size|patches_per_epoch):.*\n(  +- .*\n)*", "", text)
     if suggestion.patch:
         batch = BATCH_SIZES[0]  # a patch has more pixels than most resized images
         keys = {"patch_size": suggestion.patch}
+        per_epoch = suggestion.count_patches(suggestion.training, (suggestion.patch, suggestion.patch))
         if usual_epochs * steps_per_epoch(per_epoch, batch) > MANY_STEPS:
             keys["patches_per_epoch"] = per_epoch = MANY_STEPS * batch // usual_epochs
         added = "".join(f"{f'  {key}: {value}':{_TRAIN_COLUMN}}# {_COMMENTS[key]}\n" for key, value in keys.items())
@@ -129,6 +128,11 @@ def _fill_in(before: str, usual_epochs: int, suggestion: Suggestion, where: str)
     text = re.sub(r"(?m)^(  batch_size: )\d+", rf"\g<1>{batch}", text, count=1)
     epochs = choose_epochs(per_epoch, batch, usual_epochs)
     text = re.sub(r"(?m)^(  epochs: +)\d+", rf"\g<1>{epochs}", text, count=1)
+    if not suggestion.patch and (names := _find_patched(text)):
+        raise PipelineError(
+            f"{where}: whole images of {suggestion.section['image_size']} px are proposed, but these variants have a "
+            f"train.patch_size: {', '.join(names)}. Remove it, then run the command again."
+        )
     params = _validate(text, where)
     pretrained = _find_pretrained(params) if suggestion.channels != 3 else []
     if not pretrained:
@@ -145,6 +149,15 @@ def _fill_in(before: str, usual_epochs: int, suggestion: Suggestion, where: str)
     return text, params, pretrained
 
 
+def _find_patched(text: str) -> list[str]:
+    """The variants of a `params.yaml` that set a patch size."""
+    variants = YAML(typ="safe").load(text).get("variants")
+    if not isinstance(variants, dict):
+        return []
+    trains = {name: one.get("train") for name, one in variants.items() if isinstance(one, dict)}
+    return [str(name) for name, train in trains.items() if isinstance(train, dict) and train.get("patch_size")]
+
+
 def _usual_epochs(sections: dict[str, Any]) -> int:
     """Look up the epochs to start from: those before the first `init`, which may have raised them for other data."""
     with contextlib.suppress(PipelineError):
@@ -155,12 +168,12 @@ def _usual_epochs(sections: dict[str, Any]) -> int:
         return 1  # the validation of the new text reports it
 
 
-def _describe_short(params: Params, training: int) -> list[str]:
+def _describe_short(params: Params, suggestion: Suggestion) -> list[str]:
     """Name the variants that train for fewer than `MIN_STEPS` steps, because they, or another line, set the epochs."""
     short: dict[tuple[int, int, int], dict[str, None]] = {}  # variants without repetitions, in their order
     for cell in params.cells():
-        epochs, steps = cell.train.epochs, count_steps(cell, training)
-        if training and steps < MIN_STEPS:
+        epochs, steps = cell.train.epochs, suggestion.count_steps(cell)
+        if suggestion.training and steps < MIN_STEPS:
             short.setdefault((epochs, steps, math.ceil(MIN_STEPS * epochs / steps)), {})[cell.variant] = None
     return [
         f"{', '.join(names)}: {epochs} epochs are {steps} steps, with which a network hardly moves; write "
@@ -182,15 +195,19 @@ def _describe_sizes(params: Params, suggestion: Suggestion) -> list[str]:
     from pipeline.variants.data_shape import PET_CLASSES, DataShape
 
     classes = len(suggestion.section.get("classes", ())) or PET_CLASSES
-    samples = params.train.patches_per_epoch or suggestion.num_samples
-    time = measure_grid_time(params, samples, suggestion.channels, classes)
+    time = measure_grid_time(params, suggestion, classes)
+    patch = params.train.patch
     columns: list[Column] = []
     cost = "The time of the grid is unknown: none of its networks could be run on a blank image."
     if time is not None:
-        columns.append(("s per step", lambda size: f"{time.step_seconds(size[0]):.2g}"))
-        columns.append((f"grid of {time.runs}", lambda size: f"about {format_duration(time.seconds(size[0]))}"))
+
+        def format_grid(size: tuple[int, int], is_native: bool) -> str:
+            # Whole images would have another number of steps than patches.
+            return "" if patch and not is_native else f"about {format_duration(time.seconds(size[0]))}"
+
+        columns.append(("s per step", lambda size, _: f"{time.step_seconds(size[0]):.2g}"))
+        columns.append((f"grid of {time.runs}", format_grid))
         cost = time.summary()
-    patch = params.train.patch
     size = None if patch else suggestion.section["image_size"]
     lines = format_size_table(ceilings, size and (size, size), columns, patch)
     rule = [SIZE_RULE] if len(ceilings.sizes) > 1 else []

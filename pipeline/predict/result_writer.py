@@ -85,7 +85,7 @@ class ResultWriter:
                 pixels[:] += np.bincount(labels.ravel(), minlength=len(pixels))
                 rows = slice(-top % stride, None, stride)
                 if self._files.has_overlay:
-                    shown.append(labels[rows, ::stride])
+                    shown.append(labels[rows, ::stride].copy())  # a view would keep all labels
                 if self._files.has_foreground:
                     opacity.append(compute_opacity(probs[:, rows, ::stride], self._classes))
                 top += len(labels)
@@ -112,5 +112,6 @@ def _shrink(image: NDArray[Any] | TiffImage, stride: int) -> NDArray[Any]:
         return image[::stride, ::stride]
     height, width, _ = image.shape
     step = max(1, STRIP_ROWS // stride) * stride
-    strips = [image[top : min(top + step, height), 0:width][::stride, ::stride] for top in range(0, height, step)]
-    return np.concatenate(strips)
+    tops = range(0, height, step)
+    # Copies: views would keep all decoded rows in memory.
+    return np.concatenate([image[top : min(top + step, height), 0:width][::stride, ::stride].copy() for top in tops])

@@ -22,32 +22,44 @@ BIG_BYTES = 4e9  # uncompressed, above which the TIFF is a BigTIFF
 _DESCRIPTION, _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 270, 274, 282, 283, 296
 # GeoTIFF 1.1 (OGC 19-008r4): pixel scale, tie points, transformation, and the directory of keys with its values.
 _GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
+# ImageJ writes its unit into the description, and no unit that TIFF knows.
+_UNITS_PER_CENTIMETER = {
+    "nm": 1e7, "micron": 1e4, "um": 1e4, "µm": 1e4, "\\u00B5m": 1e4, "mm": 10.0, "cm": 1.0, "m": 0.01, "inch": 1 / 2.54,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Where the pixels of a TIFF are, and how large: its GeoTIFF tags, resolution, and size in OME-XML."""
+    """Where the pixels of a TIFF are, and how large: its GeoTIFF tags, resolution, and size in OME-XML.
+
+    Invalid ones are left out.
+    """
 
     georeference: tuple[tuple[int, int, int, Any], ...] = ()  # tags: code, type, count, value
-    resolution: tuple[Any, Any] | None = None  # pixels per unit, in x and y
+    resolution: tuple[float, float] | None = None  # pixels per unit, in x and y
     resolution_unit: int = 1  # of TIFF; 1: none
     ome: dict[str, Any] | None = None  # for tifffile; None if the file is no OME-TIFF
 
     @classmethod
     def read(cls, path: Path) -> Calibration:
-        """Read it from a file; nothing from a file that is not an upright TIFF."""
+        """Read it from a file; nothing from a file that is not a TIFF, or is stored turned or mirrored."""
         try:
             with path.open("rb") as file, open_pages(file) as (pages, _):
                 found = pages[0].tags
                 if found.valueof(_ORIENTATION) not in (None, 1):
                     return cls()
                 known = (found.get(code) for code in _GEOREFERENCE)
-                resolution = found.valueof(_X_RESOLUTION), found.valueof(_Y_RESOLUTION)
+                description = str(found.valueof(_DESCRIPTION, ""))
+                resolution, unit = _read_resolution(found, description)
                 return cls(
-                    georeference=tuple((tag.code, int(tag.dtype), tag.count, tag.value) for tag in known if tag),
-                    resolution=None if None in resolution else resolution,
-                    resolution_unit=found.valueof(_RESOLUTION_UNIT, 1),
-                    ome=_read_ome(str(found.valueof(_DESCRIPTION, ""))),
+                    georeference=tuple(
+                        (tag.code, int(tag.dtype), tag.count, tag.value)
+                        for tag in known
+                        if tag and not (isinstance(tag.value, str) and not tag.value.isascii())
+                    ),
+                    resolution=resolution,
+                    resolution_unit=unit,
+                    ome=_read_ome(description),
                 )
         except (ImageError, IndexError):
             return cls()
@@ -117,6 +129,20 @@ def _cut_row(rows: Sequence[NDArray[Any]]) -> Iterator[NDArray[Any]]:
         tile = np.zeros((TILE, TILE, *band.shape[2:]), band.dtype)
         tile[: part.shape[0], : part.shape[1]] = part
         yield tile
+
+
+def _read_resolution(tags: Any, description: str) -> tuple[tuple[float, float] | None, int]:
+    """Read the pixels per unit in x and y, and TIFF's number of the unit; ImageJ's units become centimeters."""
+    fractions = tags.valueof(_X_RESOLUTION), tags.valueof(_Y_RESOLUTION)
+    if not all(isinstance(one, tuple) and len(one) == 2 and all(one) for one in fractions):
+        return None, 1
+    (x, x_divisor), (y, y_divisor) = fractions
+    unit = int(tags.valueof(_RESOLUTION_UNIT, 1))
+    name = re.search(r"^unit=(.+)$", description, re.MULTILINE) if description.startswith("ImageJ=") else None
+    per_centimeter = _UNITS_PER_CENTIMETER.get(name[1].strip()) if name else None
+    if per_centimeter is not None:
+        return (x / x_divisor * per_centimeter, y / y_divisor * per_centimeter), 3
+    return (x / x_divisor, y / y_divisor), unit if unit in (1, 2, 3) else 1
 
 
 def _read_ome(description: str) -> dict[str, Any] | None:

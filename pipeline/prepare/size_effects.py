@@ -46,7 +46,7 @@ TITLE = "IoU that a perfect prediction reaches, resized back to the masks' own s
 
 Size = tuple[int, int]  # px, height and width of the prepared images
 Scale = Size | float  # or the factor by which native images are shrunk
-Column = tuple[str, Callable[[Size], str]]  # heading, and entry by size
+Column = tuple[str, Callable[[Size, bool], str]]  # heading, and entry by size and whether it is of native patches
 
 
 @dataclass(frozen=True)
@@ -318,7 +318,11 @@ def format_size_table(
     if patch:
         rows = (*rows, SizeCeiling(patch, dict.fromkeys(rows[0].iou, 1.0)))
         sizes, marks = [*sizes, "native"], [*marks, ">"]
-    ending = [[heading, *(entry(row.size) for row in rows)] for heading, entry in columns]
+    is_native = [patch is not None and row is rows[-1] for row in rows]
+    ending = [
+        [heading, *(entry(row.size, last) for row, last in zip(rows, is_native, strict=True))]
+        for heading, entry in columns
+    ]
     by_class = [[escape_unprintable(name), *(f"{row.iou[name]:.3f}" for row in rows)] for name in rows[0].iou]
     lines = align_columns([sizes, *by_class, *ending])
     if max(map(cell_len, lines)) > MAX_WIDTH - 2:

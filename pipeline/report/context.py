@@ -15,6 +15,7 @@ from pipeline.artifacts.project import EXTERNAL_RESULTS, Project
 from pipeline.params import Report
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
+from pipeline.params.data.image_data import ImageMaskData
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.view_models import Frame, ImageArray, Mask, Notice, collect_problem
 
@@ -24,6 +25,11 @@ class ReportContext:
 
     def __init__(self, project: Project, data: Data) -> None:
         self.project, self._data = project, data
+
+    @property
+    def downscale(self) -> float:
+        """Factor by which native images are shrunk."""
+        return self._data.downscale if isinstance(self._data, ImageMaskData) else 1.0
 
     @property
     def summary(self) -> Summary:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.imaging.resize import FixedSize, Resize
+from pipeline.imaging.errors import ImageError
+from pipeline.imaging.resize import FixedSize, NativeSize, Resize
+from pipeline.imaging.tiff_image import TiffImage
 from pipeline.inference.preprocessing import Preprocessing
 
 SIDE = st.integers(1, 700)
@@ -78,3 +82,22 @@ def test_create_input_converts_any_depth_and_color(channels: int, bits: int, dty
     assert image.shape == (32, 64, channels)
     assert image.dtype == (np.uint8 if bits == 8 else np.uint16)
     assert (image == 2**bits - 1).all()
+
+
+def test_three_gray_pages_are_no_color_image_for_a_gray_network(tmp_path: Path) -> None:
+    pixels = np.zeros((3, 20, 30), np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", pixels, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "colors.tif", np.moveaxis(pixels, 0, -1), photometric="rgb")
+    gray = Preprocessing(NativeSize(), 1, 8)
+    with pytest.raises(ImageError, match="channels"):
+        gray.open_image(tmp_path / "stack.tif")
+    colors = gray.open_image(tmp_path / "colors.tif")
+    assert isinstance(colors, TiffImage)
+    colors.close()
+
+
+def test_file_without_windows_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.inference.preprocessing.MAX_WHOLE_BYTES", 100)
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((40, 30, 3), np.uint8), photometric="rgb", extratags=[(274, 3, 1, 6)])
+    with pytest.raises(ImageError, match="stored turned"):
+        Preprocessing(NativeSize(), 3, 8).open_image(tmp_path / "x.tif")

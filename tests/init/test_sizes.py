@@ -20,6 +20,7 @@ from pipeline.init.suggestion import (
     MAX_SIZE,
     MIN_STEPS,
     PATCH,
+    Suggestion,
     choose_batch,
     choose_epochs,
     steps_per_epoch,
@@ -147,6 +148,37 @@ def test_init_of_patches_in_small_images_measures_their_cost():
     assert re.search(r"\w+ needs about \d+\.\d GB of memory", output)
 
 
+def test_init_after_patches_of_two_sides_replaces_them(skip_grid_timing):
+    path = Path("params.yaml")
+    text = path.read_text("utf-8").replace(
+        "  loss: cross_entropy ", "  patch_size:\n  - 192\n  - 256\n  loss: cross_entropy ", 1
+    )
+    path.write_text(text, "utf-8")
+    write(map(draw_square, range(8)))
+    run_pipeline("init", "cells")
+    assert read_params(path).train.patch is None
+
+
+def test_init_of_whole_images_names_variants_with_patches(skip_grid_timing):
+    path = Path("params.yaml")
+    text = path.read_text("utf-8").replace("\nvariants:", "\nvariants:\n  big:\n    train: {patch_size: 384}", 1)
+    path.write_text(text, "utf-8")
+    write(map(draw_square, range(8)))
+    result = CliRunner().invoke(main, ["init", "cells"])
+    assert result.exit_code == 1
+    assert "these variants have a train.patch_size: big. Remove it" in result.output
+    assert path.read_text("utf-8") == text
+
+
+def test_samples_of_patches_count_the_images_of_the_variant():
+    suggestion = Suggestion({}, "", 40, {}, (), "", 3, {(64, 96): 1, (32, 32): 1}, ())
+    train = read_params(Path("params.yaml")).train.model_copy(update={"patch_size": 32})
+    assert suggestion.count_samples(train) == 40 * (6 + 1) / 2
+    assert suggestion.count_samples(train, max_images=10) == 10 * (6 + 1) / 2
+    assert suggestion.count_samples(train.model_copy(update={"patches_per_epoch": 9}), max_images=10) == 9
+    assert suggestion.count_samples(train.model_copy(update={"patch_size": None}), max_images=10) == 10
+
+
 def test_init_of_many_patches_limits_the_steps(skip_grid_timing, monkeypatch):
     monkeypatch.setattr("pipeline.init.write_params.MANY_STEPS", 60)
     write(map(draw_dots, range(10)))
@@ -186,7 +218,7 @@ def test_size_table_of_many_classes_shows_the_lowest_iou_in_80_columns(skip_grid
 
 
 def test_init_prints_the_time_of_the_grid_and_does_not_write_it(monkeypatch):
-    write(map(draw_lines, range(4)))
+    write(map(draw_square, range(4)))
     written = []
     for factor in (1, 7):
         time = GridTime(27, 2, {"unet": 27 * 600}, {"unet": StepTime(0.1 * factor, 1e-5 * factor)})
@@ -194,8 +226,8 @@ def test_init_prints_the_time_of_the_grid_and_does_not_write_it(monkeypatch):
         output = run_pipeline("init", "cells")
         written.append(Path("params.yaml").read_text("utf-8"))
         _, table = read_size_table(output)
-        seconds = (0.1 + 1e-5 * 256**2) * factor
-        assert table[256][2:] == [f"{seconds:.2g}", "about", *format_duration(seconds * 600 * 27 / 2).split()]
+        seconds = (0.1 + 1e-5 * 128**2) * factor
+        assert table[128][2:] == [f"{seconds:.2g}", "about", *format_duration(seconds * 600 * 27 / 2).split()]
         assert "27 runs of 600 steps,\n2 at a time." in output
         shutil.move("params.before.yaml", "params.yaml")
     assert written[0] == written[1]
@@ -213,13 +245,14 @@ def test_measure_grid_time_grows_with_pixels_and_names_failing_variants(project,
     write_custom(project, broken="raise ValueError('a mistake of the user')\n")
     model = {"family": "custom", "import_path": "custom.broken:build", "size_multiple": 1}
     params = params_with({"grid": {"variant": ["unet", "broken"]}, "variants": {"broken": {"model": model}}})
-    time = measure_grid_time(params, 40, 3, 2)
+    suggestion = Suggestion({}, "", 40, {}, (), "", 3, {(64, 64): 40}, ())
+    time = measure_grid_time(params, suggestion, 2)
     assert (time.runs, time.steps["unet"]) == (8, 4 * 2 * 10)
     assert 0 < time.step_seconds(64) < time.step_seconds(512)
     assert time.seconds(128) == pytest.approx(time.step_seconds(128) * 160 / time.at_once)
     assert time.summary().endswith("; not measured: broken.")
     only_broken = params.model_copy(update={"grid": params.grid.model_copy(update={"variant": ["broken"]})})
-    assert measure_grid_time(only_broken, 40, 3, 2) is None
+    assert measure_grid_time(only_broken, suggestion, 2) is None
 
 
 @pytest.mark.parametrize(

@@ -130,3 +130,28 @@ def test_parts_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     with write_mask(write_source(tmp_path / "x.tif")):
         assert not leftover.exists()
         assert other.exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"extratags": [(34737, 2, 8, "R\xe9seau|".encode("latin-1"), True)]},
+        {"extratags": [(282, 5, 1, (72, 0), True), (283, 5, 1, (0, 0), True)]},
+        {"extratags": [(296, 3, 1, 7, True)]},
+    ],
+)
+def test_mask_of_a_tiff_with_invalid_tags_is_written(options: dict[str, Any], tmp_path: Path) -> None:
+    with write_mask(write_source(tmp_path / "odd.tif", metadata=None, **options)) as mask:
+        assert mask.pages[0].asarray().shape == (60, 50)
+
+
+def test_mask_of_an_imagej_tiff_has_its_pixel_size(tmp_path: Path) -> None:
+    source = tmp_path / "cells.tif"
+    tifffile.imwrite(
+        source, np.zeros((60, 50), np.uint8), imagej=True, resolution=(2.0, 4.0), metadata={"unit": "micron"}
+    )
+    with write_mask(source) as mask:
+        tags = mask.pages[0].tags
+        x, y = (tags[name].value for name in ("XResolution", "YResolution"))
+        assert (x[0] / x[1], y[0] / y[1]) == (20_000, 40_000)
+        assert tags["ResolutionUnit"].value == 3  # centimeter

@@ -151,10 +151,10 @@ def _describe_patches(context: ReportContext) -> str:
     sizes = dict.fromkeys(format_size(list_sides(patch)) for patch in patches if patch is not None)
     if not sizes:
         return ""
-    return (
-        f"Images keep their own size: training sees patches of {join_words(list(sizes))}, and every image is evaluated "
-        "as a whole, in overlapping tiles of that size."
-    )
+    factor = context.downscale
+    size = "Images keep their own size" if factor == 1 else f"Images are shrunk by a factor of {factor:g}"
+    shown = f"training sees patches of {join_words(list(sizes))}, and every image is evaluated as a whole, in tiles."
+    return f"{size}: {shown}"
 
 
 def _count_images(splits: Sequence[_SplitStatistics]) -> dict[str, list[int]]:

@@ -109,14 +109,16 @@ def build_crop(context: ReportContext, run: str, sample: str) -> Sample | None:
     image, prediction, ground_truth = image[window], prediction[window], ground_truth[window]
     height, width = ground_truth.shape
     frame, name = Frame(height, width, "stretch"), f"a part of {sample}"
-    wrong = float(((prediction != ground_truth) & (ground_truth != IGNORE)).mean())
+    evaluated = ground_truth != IGNORE
+    wrong = float((prediction != ground_truth)[evaluated].mean()) if evaluated.any() else 0.0
+    most = "wrong pixels" if wrong else "edges"
     rendered = _render_prediction(
         prediction, ground_truth, classes, frame, f"{name} by {run}", f"{format_percent(wrong)} of the pixels wrong"
     )
     return replace(
         _render_sample(name, image, ground_truth, classes, frame, [rendered]),
         id=sample,
-        note=f"{width} × {height} pixels of it at full scale: the part with the most wrong pixels",
+        note=f"{width} × {height} pixels of it at full scale: the part with the most {most}",
     )
 
 
