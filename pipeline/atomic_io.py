@@ -104,7 +104,8 @@ def write_with(path: Path, save: Callable[[BinaryIO], object]) -> None:
 def remove_leftovers(target: Path) -> None:
     """Remove what killed processes have left beside a file or folder that they were writing."""
     for path in target.parent.glob(f".{glob.escape(target.name)}-*-*"):
-        if not _is_alive(path.name.split("-")[-2]):
+        process = path.name.split("-")[-2]
+        if process.isdecimal() and not _is_alive(process):  # not a user's own hidden file
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -119,7 +120,7 @@ def _create_sibling(target: Path) -> Path:
 def _is_alive(process: str) -> bool:
     try:
         os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError):
+    except ProcessLookupError:
         return False
     except PermissionError:  # a process of another user
         return True

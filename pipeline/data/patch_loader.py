@@ -63,8 +63,8 @@ class PatchLoader:
         if (split.images.sizes < settings.patch).all():
             height, width = split.images.sizes.max(axis=0)
             raise PipelineError(
-                f"train.patch_size: {settings.patch_size} px is larger than all training images, of which the largest "
-                f"has {width} × {height} px. Set at most {max(height, width)}."
+                f"train.patch_size: {settings.patch_size} px is larger than all training images, which have at most "
+                f"{width} × {height} px. Set at most {max(height, width)}."
             )
         self._split, self._device = split, device
         self._margin = compute_margin(settings.patch, settings.augmentation)

@@ -11,7 +11,7 @@ Window = tuple[slice, slice]  # rows and columns; they may begin before the imag
 
 
 class WindowedImage(Protocol):
-    """An image, H x W x C, or a mask, H x W: an array, or a file whose windows are decoded when they are asked for."""
+    """An image, H x W x C, or a mask, H x W: an array, or a file whose windows are decoded on request."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -38,7 +38,7 @@ class Calibration:
     georeference: tuple[tuple[int, int, int, Any], ...] = ()  # tags: code, type, count, value
     resolution: tuple[float, float] | None = None  # pixels per unit, in x and y
     resolution_unit: int = 1  # of TIFF; 1: none
-    ome: dict[str, Any] | None = None  # for tifffile; None if the file is no OME-TIFF
+    ome: dict[str, Any] | None = None  # for tifffile; None for other TIFFs
 
     @classmethod
     def read(cls, path: Path) -> Calibration:

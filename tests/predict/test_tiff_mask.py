@@ -125,11 +125,13 @@ def test_parts_of_a_killed_process_are_removed(tmp_path: Path) -> None:
         os._exit(0)
     os.waitpid(ended, 0)
     leftover, other = tmp_path / f".mask.tif-{ended}-abcdefgh", tmp_path / f".mask.tif-{os.getpid()}-abcdefgh"
-    for path in (leftover, other):
+    own = tmp_path / ".mask.tif-old-copy"
+    for path in (leftover, other, own):
         path.write_text("part")
     with write_mask(write_source(tmp_path / "x.tif")):
         assert not leftover.exists()
         assert other.exists()
+        assert own.exists()
 
 
 @pytest.mark.parametrize(

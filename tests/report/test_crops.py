@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.report.figures.crops import CROP, find_crop
 
@@ -35,6 +36,11 @@ def test_crop_without_errors_has_the_edges_and_ignored_pixels_do_not_count() -> 
     window = find_crop(prediction, truth)
     assert window is not None
     assert (truth[window] == 1).sum() == 40 * 40
+
+
+def test_prediction_of_another_shape_is_an_error() -> None:
+    with pytest.raises(PipelineError, match="600 × 500 pixels where the prepared mask has 600 × 700"):
+        find_crop(np.zeros((600, 500), np.uint8), np.zeros((600, 700), np.uint8))
 
 
 @pytest.mark.parametrize("shape", [(512, 512), (20, 512), (1, 1)])

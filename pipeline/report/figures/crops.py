@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from pipeline.imaging import IGNORE
 from pipeline.imaging.windows import Window
+from pipeline.report.figures.error_kinds import check_shapes
 from pipeline.report.view_models import MAX_SIZE, Mask
 
 CROP = 256  # px, side of the part
@@ -18,7 +19,11 @@ def find_crop(prediction: Mask, ground_truth: Mask) -> Window | None:
 
     Returns:
         Rows and columns; None if the page shows the whole image at full scale anyway.
+
+    Raises:
+        PipelineError: The prediction and the ground truth differ in shape.
     """
+    check_shapes(prediction, ground_truth)
     if max(ground_truth.shape) <= MAX_SIZE:
         return None
     wrong = (prediction != ground_truth) & (ground_truth != IGNORE)

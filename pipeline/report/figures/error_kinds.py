@@ -48,11 +48,7 @@ class PredictionErrors:
         Raises:
             PipelineError: They differ in shape.
         """
-        if prediction.shape != ground_truth.shape:
-            raise PipelineError(
-                f"A prediction has {prediction.shape[0]} × {prediction.shape[1]} pixels where the prepared mask has "
-                f"{ground_truth.shape[0]} × {ground_truth.shape[1]}. Run `make report`, which evaluates it again."
-            )
+        check_shapes(prediction, ground_truth)
         if frame is not None:
             prediction, ground_truth = frame.crop(prediction), frame.crop(ground_truth)
         evaluated = ground_truth != IGNORE
@@ -96,6 +92,15 @@ class PredictionErrors:
         """Describe the errors as shares of the evaluated pixels."""
         total = max(int((~self.ignored.pixels).sum()), 1)
         return ", ".join(f"{format_percent(float(kind.pixels.sum()) / total)} {kind.text}" for kind in self.wrong)
+
+
+def check_shapes(prediction: Mask, ground_truth: Mask) -> None:
+    """Raise `PipelineError` if a prediction and its ground truth differ in shape."""
+    if prediction.shape != ground_truth.shape:
+        raise PipelineError(
+            f"A prediction has {prediction.shape[0]} × {prediction.shape[1]} pixels where the prepared mask has "
+            f"{ground_truth.shape[0]} × {ground_truth.shape[1]}. Run `make report`, which evaluates it again."
+        )
 
 
 def _is_boundary(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:
