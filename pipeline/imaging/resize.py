@@ -37,12 +37,7 @@ class Resizing(ABC):
     def fit_image(self, image: NDArray[Any]) -> NDArray[Any]:
         """Resize an image, H x W x C, uint8 or uint16, with Lanczos' filter, which averages where it shrinks."""
         height, width = self.compute_inner_size(image.shape)
-        if (height, width) == image.shape[:2]:
-            inner = image
-        elif image.dtype == np.uint8 and image.shape[-1] == 3:  # Pillow resamples all three at once
-            inner = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
-        else:
-            inner = np.stack([_resample(image[..., band], height, width) for band in range(image.shape[-1])], axis=-1)
+        inner = image if (height, width) == image.shape[:2] else _resample(image, height, width)
         return self.pad_image(inner)
 
     def fit_mask(self, mask: NDArray[np.uint8], outside: int) -> NDArray[np.uint8]:
@@ -132,19 +127,34 @@ class NativeSize(Resizing):
         (top, bottom), (left, right) = box
         part = image[read[0], read[1]]
         height, width = (places.stop - places.start for places in window)
-        return np.stack(
-            [_resample(part[..., band], height, width, (left, top, right, bottom)) for band in range(part.shape[-1])],
-            axis=-1,
-        )
+        return _resample(part, height, width, (left, top, right, bottom))
 
 
 def _resample(
-    band: NDArray[Any], height: int, width: int, box: tuple[float, float, float, float] | None = None
+    image: NDArray[Any], height: int, width: int, box: tuple[float, float, float, float] | None = None
 ) -> NDArray[Any]:
-    """Resize a channel, or the part of it in a box: left, top, right, bottom."""
-    if band.dtype == np.uint8:
-        return np.asarray(Image.fromarray(band).resize((width, height), Image.Resampling.LANCZOS, box))
+    """Resize an image, H x W x C, or the part of it in a box: left, top, right, bottom."""
+    if image.dtype == np.uint8:
+        if image.shape[-1] == 3:  # Pillow resamples all three at once
+            return _resample_columns_first(image, height, width, box)
+        resized = [_resample_columns_first(image[..., i], height, width, box) for i in range(image.shape[-1])]
+        return np.stack(resized, axis=-1)
     # As float32, which Pillow resamples without losing bits.
-    resized = Image.fromarray(band.astype(np.float32)).resize((width, height), Image.Resampling.LANCZOS, box)
-    values: NDArray[Any] = np.clip(np.rint(np.asarray(resized)), 0, 65_535).astype(np.uint16)
-    return values
+    bands = (image[..., i].astype(np.float32) for i in range(image.shape[-1]))
+    values = np.stack([_resample_columns_first(band, height, width, box) for band in bands], axis=-1)
+    rounded: NDArray[Any] = np.clip(np.rint(values), 0, 65_535).astype(np.uint16)
+    return rounded
+
+
+def _resample_columns_first(
+    pixels: NDArray[Any], height: int, width: int, box: tuple[float, float, float, float] | None
+) -> NDArray[Any]:
+    """Resize along the rows, then along the columns.
+
+    Pillow chooses the order by the shape. Since it clips to 0 to 255 after each pass, a narrow window would differ
+    from the same pixels of the whole image by up to 16 of 255.
+    """
+    left, top, right, bottom = box or (0, 0, pixels.shape[1], pixels.shape[0])
+    image = Image.fromarray(pixels)
+    image = image.resize((width, image.height), Image.Resampling.LANCZOS, (left, 0, right, image.height))
+    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS, (0, top, width, bottom)))

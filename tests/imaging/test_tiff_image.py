@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.imaging.decode import read_image
@@ -122,6 +122,7 @@ def test_turned_image_is_refused(tmp_path: Path) -> None:
     st.integers(0, 59), st.integers(1, 60), st.integers(0, 69), st.integers(1, 70),
     st.sampled_from((1.0, 1.5, 2.0, 3.7)), st.sampled_from((np.uint8, np.uint16)),
 )  # fmt: skip
+@example(top=8, height=49, left=70, width=1, downscale=1.5, dtype=np.uint8)  # Pillow would resize its rows first
 @settings(deadline=None)
 def test_resized_windows_are_those_of_the_resized_image(
     top: int, height: int, left: int, width: int, downscale: float, dtype: type
@@ -133,4 +134,4 @@ def test_resized_windows_are_those_of_the_resized_image(
     if whole[window].size == 0:
         return
     difference = np.abs(resizing.fit_window(pixels, window).astype(int) - whole[window].astype(int))
-    assert difference.max() <= (1 if dtype == np.uint8 else 2)  # rounding
+    assert difference.max() <= 1  # rounding
