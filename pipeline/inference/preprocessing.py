@@ -119,7 +119,7 @@ class Preprocessing:
                 yield _interpolate(known, below[start:stop] - first, weights[start:stop], axis=1)
             done = ready
             if done < height:
-                unused = max(0, int(below[done]) - first)
+                unused = min(max(0, int(below[done]) - first), known.shape[1])
                 known, first = known[:, unused:], first + unused
 
     def classify_pixels(self, strips: Iterable[Probs], shape: tuple[int, ...]) -> NDArray[np.uint8]:
