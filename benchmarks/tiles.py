@@ -10,7 +10,8 @@ loading: patches of memory-mapped images of 5,000 px; the share of a training st
 objects: images of 1,024 px with squares of 3 px; the share of squares found by a U-Net that is trained at 128 px, and
 by one that is trained on as many native patches of 128 px.
 membranes: 20 made slices of 512 px with membranes between cells, and 10 to test; the IoU of the membranes and the
-peak memory of a U-Net that is trained on whole slices, and of one that sees as many pixels in patches of 256 px.
+peak memory of a U-Net that is trained on two whole slices per step, and of one that sees as many pixels in patches of
+256 px, two per step; both memories with and without that of the libraries and the images.
 file: a TIFF of 20,000 px, or --side, in tiles of 512 px with Deflate, that is segmented as `pipeline predict` does; the
 rate is compared with that of the network alone.
 """
@@ -256,33 +257,34 @@ def draw_slice(seed: int, side: int = 512) -> tuple[NDArray[np.uint8], NDArray[n
     return image.clip(0, 255).astype(np.uint8)[..., None].repeat(3, axis=-1), membrane.astype(np.uint8)
 
 
-def train_on_membranes(patch: int | None, result: Queue[tuple[float, float]]) -> None:
-    """Train on whole slices or on patches; put the test IoU of the membranes, and the peak memory in GB."""
+def train_on_membranes(patch: int | None, result: Queue[tuple[float, float, float]]) -> None:
+    """Train on slices or patches; put the membranes' test IoU, and the memory before training and at its peak, GB."""
     training, test = (
         Split(*(ImageStack.of(arrays) for arrays in zip(*map(draw_slice, seeds), strict=True)), tuple(map(str, seeds)))
         for seeds in (range(20), range(100, 110))
     )
-    patches = None if patch is None else 80
-    network = train_network("unet16", training, patch, epochs=20, patches=patches, batch_size=4 if patch else 2)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    network = train_network("unet16", training, patch, epochs=20, patches=patch and 80, batch_size=2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     tiles = None if patch is None else Tiles((patch, patch), MULTIPLE, OVERLAP)
     confusion = predict_split(network, test, NUM_CLASSES, "float32", tiles=tiles).confusion.sum(axis=0)
-    result.put((confusion[1, 1] / (confusion.sum() - confusion[0, 0]), peak))
+    result.put((confusion[1, 1] / (confusion.sum() - confusion[0, 0]), before, peak))
 
 
 def measure_membranes() -> None:
     """Print IoU and memory of two trainings, each in a process of its own."""
     for patch in (None, PATCH):
         context = multiprocessing.get_context("spawn")
-        result: Queue[tuple[float, float]] = context.Queue()
+        result: Queue[tuple[float, float, float]] = context.Queue()
         process = context.Process(target=train_on_membranes, args=(patch, result))
         start = time.perf_counter()
         process.start()
-        iou, peak = result.get()
+        iou, before, peak = result.get()
         process.join()
         seconds = time.perf_counter() - start
         kind = "whole slices of 512 px" if patch is None else f"patches of {patch} px"
-        print(f"{kind}: membrane IoU {iou:.3f}, peak {peak:.2f} GB, {seconds:.0f} s", flush=True)
+        memory = f"peak {peak:.2f} GB, {peak - before:.2f} GB more than before training"
+        print(f"{kind}: membrane IoU {iou:.3f}, {memory}, {seconds:.0f} s", flush=True)
 
 
 def measure_objects(epochs: int = 20) -> None:
