@@ -45,7 +45,7 @@ class RunSummary(Record):
     learning_rate: float
     seed: int
     status: RunStatus
-    reason: str  # a sentence if the status is not `finished`, otherwise empty
+    reason: str  # a sentence if the run is not complete, otherwise empty
     epochs: int
     best_epoch: int | None
     train_loss: float | None  # at the best epoch, as everything below
@@ -67,8 +67,13 @@ class RunSummary(Record):
 
     @property
     def trained(self) -> bool:
-        """Whether its training ended, finished or diverged, so that it has curves."""
-        return self.status in ("finished", "diverged")
+        """Whether its training is complete or diverged, so that it has curves."""
+        return self.is_complete or self.status == "diverged"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its training ended with finite losses, after all epochs or early."""
+        return self.status in ("finished", "stopped_early")
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ class RunRecord(Record):
         """Return a sentence on how the run ended."""
         if self.status == "diverged":
             return f"{self.run}: diverged in epoch {self.diverged_epoch}"
-        return f"{self.run}: trained {self.epochs} epochs, best epoch {self.best_epoch}"
+        trained = f"stopped early after {self.epochs}" if self.status == "stopped_early" else f"trained {self.epochs}"
+        return f"{self.run}: {trained} epochs, best epoch {self.best_epoch}"
 
 
 @dataclass(frozen=True)

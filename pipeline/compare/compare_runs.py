@@ -60,7 +60,7 @@ def compare(
         )
         for cell in cells
     ]
-    gap_parts = {row.run: break_down_gap(*folders[row.run], samples) for row in rows if row.status == "finished"}
+    gap_parts = {row.run: break_down_gap(*folders[row.run], samples) for row in rows if row.is_complete}
     by_name = dict(zip((item.name for item in data.classes), val_shares.tolist(), strict=True))
     rows = [check_class_mix(row, gap_parts.get(row.run, []), by_name, params.verdict.memorizing) for row in rows]
     settings = summarize_settings(rows)

@@ -47,7 +47,7 @@ def onsets(summary: Summary) -> Finding | None:
         return None
     places, named = [], []
     for rate in summary.settings:
-        rows = [row for row in summary.list_runs(rate) if row.status == "finished"]
+        rows = [row for row in summary.list_runs(rate) if row.is_complete]
         found = [(row.run, row.judgment.onset) for row in rows if row.judgment and row.judgment.onset]
         if rows and len(found) * 2 > len(rows):
             low, high = min(onset[0] for _, onset in found), max(onset[1] for _, onset in found)
@@ -82,7 +82,7 @@ def _first_sentence(reason: str) -> str:
 
 def missed_classes(summary: Summary, best: BestSetting) -> Finding | None:
     """Name the classes that at least one run of the best setting misses; None if every run segments all."""
-    rows = [row for row in summary.list_runs(best) if row.status == "finished"]
+    rows = [row for row in summary.list_runs(best) if row.is_complete]
     by_class: dict[str, list[MissedClass]] = {}
     for row in rows:
         for missed in row.missed_classes:

@@ -34,7 +34,7 @@ def summarize_run(
     if record.status == "diverged":
         reason = f"The loss was NaN or infinite in epoch {record.diverged_epoch} of {cell.train.epochs}."
         return _create_row(cell, "diverged", reason, record, evaluation)
-    return _create_row(cell, "finished", "", record, evaluation)
+    return _create_row(cell, record.status, "", record, evaluation)
 
 
 def _create_row(
@@ -78,7 +78,7 @@ def summarize_settings(rows: list[RunSummary]) -> list[SettingSummary]:
 
 
 def _summarize_setting(variant: str, learning_rate: float, group: list[RunSummary]) -> SettingSummary:
-    finished = [row for row in group if row.status == "finished"]
+    finished = [row for row in group if row.is_complete]
     losses = [row.val_loss for row in finished if row.val_loss is not None]
     ranked = len(losses) == len(group)
     val_loss, val_loss_sd = compute_mean_and_sd(losses)

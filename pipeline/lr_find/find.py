@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from torch.nn.utils import clip_grad_norm_
 
 from pipeline.artifacts.project import Project
 from pipeline.atomic_io import write_bytes
@@ -72,41 +73,46 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
     Raises:
         PipelineError: The prepared data are missing, or the network or optimizer cannot be built.
     """
-    torch.set_num_threads(cell.train.num_threads)
+    settings = cell.train
+    torch.set_num_threads(settings.num_threads)
     rng = torch.Generator().manual_seed(cell.seed)
     prepared = Project().prepared
     dataset, classes = prepared.open_split("train"), prepared.dataset.classes
     training = dataset.take(select_training_subset(len(dataset), cell.max_train_images))
     num_channels = training.num_channels
     # Images are drawn with replacement.
-    check_batch(cell, cell.train.batch_size, choose_input_size(cell, training.images.size), num_channels, len(classes))
+    check_batch(cell, settings.batch_size, choose_input_size(cell, training.images.size), num_channels, len(classes))
     torch.manual_seed(cell.seed)
-    precision = resolve_precision(cell.train.precision)
+    precision = resolve_precision(settings.precision)
     network = build_network(cell.model, num_channels, classes=len(classes))
     device = select_device()
     network.to(device).to(memory_format=torch.channels_last).train()
     foreground = [index for index, one in enumerate(classes) if one.foreground]
-    batches = create_loader(training, device, cell.train, foreground)
-    loss_function = create_loss(cell.train.loss, cell.train.label_smoothing)
-    optimizer = create_optimizer(network, cell.train, LOWEST)
+    batches = create_loader(training, device, settings, foreground)
+    loss_function = create_loss(settings.loss, settings.label_smoothing)
+    optimizer = create_optimizer(network, settings, LOWEST)
     factors = [group["lr"] / LOWEST for group in optimizer.param_groups]
     learning_rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     losses = []
     for step, learning_rate in enumerate(learning_rates, start=1):
-        images, masks = batches.take(batches.draw(cell.train.batch_size, rng))
-        if cell.train.augmentation is not None:
-            images, masks = augment(images, masks, cell.train.augmentation, rng, batches.size)
         for group, factor in zip(optimizer.param_groups, factors, strict=True):
             group["lr"] = float(learning_rate) * factor
-        with autocast_context(precision, device):
-            logits = network(images)
-        loss = loss_function(logits, masks)
-        losses.append(float(loss.detach()))
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(0.0)
+        for _ in range(settings.gradient_accumulation_steps):
+            images, masks = batches.take(batches.draw(settings.batch_size, rng))
+            if settings.augmentation is not None:
+                images, masks = augment(images, masks, settings.augmentation, rng, batches.size)
+            with autocast_context(precision, device):
+                logits = network(images)
+            loss = loss_function(logits, masks) / settings.gradient_accumulation_steps
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses[-1] += float(loss.detach())
         on_step(step, float(learning_rate), losses[-1])
         if not np.isfinite(losses[-1]):
             break
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if settings.max_grad_norm is not None:
+            clip_grad_norm_(network.parameters(), settings.max_grad_norm)
         optimizer.step()
     return RangeTest(learning_rates[: len(losses)], np.array(losses))
 

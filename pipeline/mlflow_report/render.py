@@ -91,7 +91,7 @@ def _check_files(fetched: FetchedRun) -> None:
             f"{fetched.run / RunFolder.HISTORY} has {len(history)} epochs, but {RunFolder.RECORD} has "
             f"{fetched.record.epochs}."
         )
-    if fetched.record.status == "finished":
+    if fetched.record.status != "diverged":
         EvaluationFolder(fetched.evaluation).read_per_image()
 
 

@@ -13,7 +13,8 @@ from pipeline.params.section import Section
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 BelowOne = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
-Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LrFactor = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 LossName = Literal["cross_entropy", "dice", "cross_entropy_dice", "focal"]
 
@@ -23,7 +24,7 @@ class AdamW(Section):
 
     name: Literal["adamw"]
     """The optimizer."""
-    weight_decay: Decay
+    weight_decay: NonNegative
     """Factor of the decay; 0 to 0.1 is usual. Biases and normalization layers have none."""
 
 
@@ -32,7 +33,7 @@ class Adam(Section):
 
     name: Literal["adam"]
     """The optimizer."""
-    weight_decay: Decay
+    weight_decay: NonNegative
     """Factor of the L2 penalty; 0 to 0.1 is usual. Biases and normalization layers have none."""
 
 
@@ -45,7 +46,7 @@ class RMSprop(Section):
     """Decay of the running mean of squares; torch's default is 0.99, Keras' 0.9 (rho)."""
     momentum: BelowOne
     """Fraction of the previous step that is kept; 0.0 disables it."""
-    weight_decay: Decay
+    weight_decay: NonNegative
     """Factor of the L2 penalty; 0 to 0.1 is usual. Biases and normalization layers have none."""
 
 
@@ -58,7 +59,7 @@ class SGD(Section):
     """Fraction of the previous step that is kept; 0.9 is usual, 0.0 disables it."""
     nesterov: bool
     """Whether to use Nesterov's momentum; requires a momentum."""
-    weight_decay: Decay
+    weight_decay: NonNegative
     """Factor of the L2 penalty; 0 to 0.1 is usual. Biases and normalization layers have none."""
 
     @field_validator("nesterov")
@@ -128,6 +129,17 @@ class ReduceOnPlateau(Section):
 LrSchedulerSettings = Annotated[Constant | Cosine | OneCycle | ReduceOnPlateau, Field(discriminator="name")]
 
 
+class EarlyStopping(Section):
+    """End a training whose validation loss no longer decreases."""
+
+    patience: Positive
+    """Epochs without an improvement after which the training ends; 5 to 20 is usual."""
+    min_delta: NonNegative = 0.0
+    """Least decrease of the validation loss, in nats per pixel, that counts as an improvement."""
+    min_epochs: Positive = 1
+    """The training never ends before this epoch."""
+
+
 class Augmentation(Section):
     """Ranges of random augmentation, drawn for each sample."""
 
@@ -164,8 +176,18 @@ class Train(Section):
     """Optimizer and its settings."""
     lr_scheduler: LrSchedulerSettings
     """Schedule of the learning rate over the training."""
-    encoder_lr_factor: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    encoder_lr_factor: LrFactor
     """Factor of the encoder's learning rate; below 1 keeps more of pretrained features."""
+    encoder_layer_decay: LrFactor = 1.0
+    """Factor from each layer of the encoder to the layer below it; 0.65 to 0.9 is usual for transformers."""
+    freeze_encoder_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs at the start in which the encoder stays as it is, and only the decoder learns."""
+    gradient_accumulation_steps: Positive = 1
+    """Batches whose gradients are averaged for a step, so that a step sees more images than memory holds."""
+    max_grad_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Norm to which longer gradients of a step are scaled; 1 to 10 is usual, null: none."""
+    early_stopping: EarlyStopping | None = None
+    """When to end a training before its last epoch; null: never."""
     ema_decay: BelowOne
     """Decay of the exponential moving average of the weights; 0.99 is usual, 0 disables it."""
     augmentation: Augmentation | None

@@ -140,6 +140,8 @@ def run_job(
                 record = train_cell(job.cell, project, record_and_publish, keep_checkpoints=keep_checkpoints)
             trained = True
             said[:] = ["diverged" if record.status == "diverged" else f"best epoch {record.best_epoch}"]
+            if record.status == "stopped_early":
+                said.append(f"stopped early after {record.epochs}")
         if job.evaluate is not None:
             with record_stage("evaluate", name, project.root):
                 found = evaluate_run(params, name, project)

@@ -12,7 +12,7 @@ import io
 import logging
 import pickle
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,8 +110,7 @@ class CheckpointManager:
                 torch.load(io.BytesIO(payload), weights_only=True)
                 self._is_verified = True
             write_bytes(self._folder / FILE_NAME.format(epoch), hashlib.sha256(payload).hexdigest().encode(), payload)
-            for old in self._files()[:-MAX_KEPT]:
-                old.unlink(missing_ok=True)
+            self._remove_old()
         except (OSError, pickle.PickleError, AttributeError, TypeError) as error:
             if not self._failed:
                 reason = "the state of its optimizer does not consist of tensors and numbers"
@@ -120,10 +119,21 @@ class CheckpointManager:
                 logger.warning("Run %s continues, but without a checkpoint to resume from (%s).", self._run, reason)
             self._failed = True
 
-    def load_newest(self) -> dict[str, Any] | None:
-        """Load the state of the last epoch with an intact checkpoint; None without one."""
+    def load_newest(self, is_usable: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any] | None:
+        """Load the state of the last epoch with an intact checkpoint that is usable; None without one."""
         states = (self._read(path) for path in reversed(self._files()))
-        return next((state for state in states if state is not None), None)
+        return next((state for state in states if state is not None and is_usable(state)), None)
+
+    def copy_newest(self, folder: Path) -> None:
+        """Copy the newest checkpoint to the folder of another manager, and remove its oldest."""
+        for path in self._files()[-1:]:
+            with contextlib.suppress(OSError):  # a full disk costs the copy only
+                write_bytes(folder / path.name, path.read_bytes())
+        CheckpointManager(folder, self._run)._remove_old()
+
+    def _remove_old(self) -> None:
+        for old in self._files()[:-MAX_KEPT]:
+            old.unlink(missing_ok=True)
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pipeline.artifacts.prepared_data import Split
@@ -26,6 +27,7 @@ from pipeline.params.train import Train
 from pipeline.runtime.shutdown import check_signals
 from pipeline.train.checkpoints import TrainState
 from pipeline.train.ema import create_ema
+from pipeline.train.encoder import freeze_encoder
 from pipeline.train.lr_schedulers import create_lr_scheduler
 from pipeline.train.optimizers import create_optimizer
 
@@ -53,7 +55,7 @@ class Epoch:
 
     number: int  # from 1
     learning_rate: float  # of the last step
-    objective: float  # mean over the steps with evaluated pixels, in training mode, augmented; NaN without any
+    objective: float  # mean over the batches with evaluated pixels, in training mode, augmented; NaN without any
     train: Prediction
     validation: Prediction
     showcase: Prediction
@@ -93,9 +95,10 @@ def train(
     device = get_device(network)
     batches = create_loader(training, device, settings, foreground)
     rng = torch.Generator().manual_seed(seed)
-    # An incomplete last batch is dropped: batch normalization over a few images is noisy.
+    # Incomplete last batches and steps are dropped: batch normalization over a few images is noisy.
     batch = min(settings.batch_size, len(batches))
-    steps = len(batches) // batch
+    accumulated = min(settings.gradient_accumulation_steps, len(batches) // batch)
+    steps = len(batches) // (accumulated * batch)
     criterion = create_loss(settings.loss, settings.label_smoothing)
     optimizer = create_optimizer(network, settings, learning_rate)
     scheduler = create_lr_scheduler(optimizer, settings.lr_scheduler, settings.epochs * steps)
@@ -108,29 +111,34 @@ def train(
     for number in range(done + 1, settings.epochs + 1):
         started = time.perf_counter()
         network.train()
+        if settings.freeze_encoder_epochs:
+            freeze_encoder(network, optimizer, is_frozen=number <= settings.freeze_encoder_epochs)
         total, counted = 0.0, 0
         order = batches.draw_epoch(rng)
         for step in range(steps):
             check_signals()
-            chosen = np.sort(order[step * batch : (step + 1) * batch])  # in the file's order, which disks read faster
-            images, masks = batches.take(chosen)
-            if settings.augmentation is not None:
-                images, masks = augment(images, masks, settings.augmentation, rng, batches.size)
-            with autocast_context(precision, device):
-                logits = network(images)
-            loss = criterion(logits, masks)
-            if not torch.isfinite(loss):
-                raise DivergedError(number)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            for first in range(step * accumulated * batch, (step + 1) * accumulated * batch, batch):
+                chosen = np.sort(order[first : first + batch])  # in the file's order, which disks read faster
+                images, masks = batches.take(chosen)
+                if settings.augmentation is not None:
+                    images, masks = augment(images, masks, settings.augmentation, rng, batches.size)
+                with autocast_context(precision, device):
+                    logits = network(images)
+                loss = criterion(logits, masks)
+                if not torch.isfinite(loss):
+                    raise DivergedError(number)
+                (loss / accumulated).backward()  # type: ignore[no-untyped-call]
+                if (masks != IGNORE).any():  # the loss of a batch without evaluated pixels is undefined, not 0
+                    total, counted = total + float(loss.detach()), counted + 1
+            if settings.max_grad_norm is not None:
+                clip_grad_norm_(network.parameters(), settings.max_grad_norm)
             optimizer.step()
             learning_rate_now = float(optimizer.param_groups[0]["lr"])
             if not isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step()
             if ema is not None:
                 ema.update_parameters(network)
-            if (masks != IGNORE).any():  # the loss of a batch without evaluated pixels is undefined, not 0
-                total, counted = total + float(loss.detach()), counted + 1
 
         trained = time.perf_counter()
         on_train, on_validation, on_showcase = (
@@ -151,7 +159,7 @@ def train(
             showcase=on_showcase,
             network=evaluated_network,
             state=current,
-            images=steps * batch,
+            images=steps * accumulated * batch,
             training_seconds=trained - started,
             eval_seconds=eval_seconds,
         )

@@ -1,7 +1,8 @@
 """Optimizers: parameter groups, their learning rates and their weight decay.
 
-The cell's learning rate is that of decoder and head. The encoder's is `train.encoder_lr_factor` times as large:
-pretrained features need smaller steps than new weights. One-dimensional weights, those of normalization layers and
+The cell's learning rate is that of decoder and head. The encoder's is `train.encoder_lr_factor` times as large, and
+decreases from its last layer to its first by `train.encoder_layer_decay`: pretrained features need smaller steps than
+new weights, and the more so the more general they are. One-dimensional weights, those of normalization layers and
 biases, never decay: they set the scale of the next layer, so pulling them toward zero does not simplify the function.
 """
 
@@ -18,6 +19,7 @@ from torch.optim import Optimizer
 from pipeline.errors import PipelineError
 from pipeline.params.custom_code import custom_imports, describe_error, describe_type, import_factory
 from pipeline.params.train import SGD, Adam, AdamW, CustomOptimizer, RMSprop, Train
+from pipeline.train.encoder import check_encoder, find_encoder_layers, is_encoder_weight
 
 # RMSprop's epsilon in Keras; torch's default is 1e-8. Keras adds it under the square root, so there a weight whose
 # gradients are smaller than 3e-4, the root of epsilon, takes smaller steps than here.
@@ -29,12 +31,12 @@ def create_optimizer(network: nn.Module, settings: Train, learning_rate: float) 
     """Create the optimizer of a cell; the network must have its final memory layout (channels_last).
 
     Raises:
-        PipelineError: `encoder_lr_factor` is not 1 and the network has no trainable part named `encoder`; or a custom
-            optimizer cannot be created or cannot step.
+        PipelineError: The settings are about an encoder, and the network has none, or none with known layers; or a
+            custom optimizer cannot be created or cannot step.
     """
     chosen = settings.optimizer
     decay = chosen.arguments.get("weight_decay") if isinstance(chosen, CustomOptimizer) else chosen.weight_decay
-    groups = group_parameters(network, learning_rate, settings.encoder_lr_factor, decay)
+    groups = group_parameters(network, learning_rate, settings, decay)
     # fused: one pass over each tensor per step instead of one per operation.
     if isinstance(chosen, AdamW):
         return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
@@ -50,29 +52,30 @@ def create_optimizer(network: nn.Module, settings: Train, learning_rate: float) 
 
 
 def group_parameters(
-    network: nn.Module, learning_rate: float, encoder_lr_factor: float, weight_decay: float | None
+    network: nn.Module, learning_rate: float, settings: Train, weight_decay: float | None
 ) -> list[dict[str, Any]]:
-    """Group the trainable weights by learning rate and weight decay: up to four groups, decoder before encoder.
+    """Group the trainable weights by learning rate and weight decay, decoder before encoder.
 
-    The encoder is what the network names `encoder`. `weight_decay` is of weights with two or more dimensions, and None
-    for the optimizer's default; others have 0.
+    `learning_rate` is that of the decoder; `settings` have the encoder's factors. `weight_decay` is of weights with two
+    or more dimensions, and None for the optimizer's default; others have 0.
+
+    Raises:
+        PipelineError: See `create_optimizer`.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    check_encoder(network, settings)
+    layers = find_encoder_layers(network) if settings.encoder_layer_decay != 1 else {}
+    groups: dict[tuple[bool, int, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault(("encoder" in name.split("."), parameter.ndim <= 1), []).append(parameter)
-    if encoder_lr_factor != 1 and not any(encoder for encoder, _ in groups):
-        raise PipelineError(
-            f"train.encoder_lr_factor: must be 1.0, but is {encoder_lr_factor}, because this network has no trainable "
-            "part named encoder. Set it to 1.0 under `train` in the variant."
-        )
+            key = (is_encoder_weight(name), layers.get(name, 0), parameter.ndim <= 1)
+            groups.setdefault(key, []).append(parameter)
     return [
         {
-            "params": groups[encoder, single],
-            "lr": learning_rate * (encoder_lr_factor if encoder else 1),
+            "params": groups[encoder, above, single],
+            "lr": learning_rate * (settings.encoder_lr_factor * settings.encoder_layer_decay**above if encoder else 1),
             **({"weight_decay": 0.0} if single else {} if weight_decay is None else {"weight_decay": weight_decay}),
         }
-        for encoder, single in sorted(groups)
+        for encoder, above, single in sorted(groups)
     ]
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.project import Project
@@ -14,6 +15,7 @@ from pipeline.artifacts.run_folder import Precision
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
 from pipeline.params.custom_code import custom_files, find_module_file
+from pipeline.params.train import Constant, ReduceOnPlateau
 
 PACKAGE = Path(__file__).parents[1]
 # Code that affects a run's numbers: the same as in dvc.yaml, which decides whether a run is stale.
@@ -22,9 +24,26 @@ CODE = ("train/*.py", "data/*.py", "models/*.py", "inference/prediction.py", "an
 
 def compute_run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:
     """Return the SHA-256, in hex, of the cell's canonical parameters, resolved precision, data and training code."""
+    return _compute_key(cell, cell.model_dump(mode="json"), data_fingerprint, precision)
+
+
+def compute_extension_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str | None:
+    """Return the run key without the length of the training: a longer run begins with the epochs of a shorter one.
+
+    None if the learning rate of each step depends on the number of epochs.
+    """
+    if not isinstance(cell.train.lr_scheduler, Constant | ReduceOnPlateau):
+        return None
+    parameters = cell.model_dump(mode="json")
+    for name in ("epochs", "early_stopping"):
+        del parameters["train"][name]
+    return _compute_key(cell, parameters, data_fingerprint, precision)
+
+
+def _compute_key(cell: Cell, parameters: Mapping[str, Any], data_fingerprint: str, precision: Precision) -> str:
     content = {
         "format": FORMAT,
-        "cell": cell.model_dump(mode="json"),
+        "cell": parameters,
         "precision": precision,
         "data": data_fingerprint,
         "code": {pattern: _hash({path.name: path for path in sorted(PACKAGE.glob(pattern))}) for pattern in CODE},

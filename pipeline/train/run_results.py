@@ -38,6 +38,11 @@ class RunResults:
     best_weights: dict[str, Tensor] | None = None
     seconds: float = 0.0  # spent on these epochs, set-up included
 
+    @property
+    def val_losses(self) -> list[float]:
+        """Validation loss of each epoch, nats per pixel."""
+        return [float(row["val_loss"]) for row in self.history]
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the classes for a checkpoint: plain values and torch tensors."""
         return {

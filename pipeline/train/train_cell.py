@@ -30,6 +30,8 @@ from pipeline.runtime.work_lock import RunLock
 from pipeline.tracking.background_logger import BackgroundLogger
 from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.checkpoints import CheckpointManager
+from pipeline.train.early_stopping import should_stop
+from pipeline.train.extension import ExtendableRun
 from pipeline.train.loop import DivergedError, Epoch, EvalSplits, train
 from pipeline.train.run_key import compute_run_key
 from pipeline.train.run_results import RunResults
@@ -44,7 +46,10 @@ def train_cell(
     *,
     keep_checkpoints: bool = False,
 ) -> RunRecord:
-    """Train a cell of the grid and write its run folder; a stopped run resumes after its last epoch.
+    """Train a cell of the grid and write its run folder.
+
+    A stopped run resumes after its last epoch. So does a finished one whose number of epochs was increased, unless its
+    learning rate depends on that number.
 
     Args:
         cell: what to train.
@@ -96,7 +101,8 @@ def train_cell(
     with lock.hold(), _publish_failure(publish_state):
         check_signals()
         checkpoints = CheckpointManager(lock.folder, cell.name)
-        checkpoint = checkpoints.load_newest()
+        extendable = ExtendableRun(cell, data.fingerprint, precision, project.root)
+        checkpoint = checkpoints.load_newest() or extendable.load()
         if checkpoint is not None:
             results.load_state_dict(checkpoint["results"])
         started -= results.seconds
@@ -109,7 +115,9 @@ def train_cell(
         )  # fmt: skip
         diverged: int | None = None
         try:
-            for epoch in epochs:
+            while not (is_stopped := should_stop(results.val_losses, cell.train.early_stopping)):
+                if (epoch := next(epochs, None)) is None:
+                    break
                 results.add(epoch)
                 results.seconds = time.perf_counter() - started
                 checkpoints.save(
@@ -119,11 +127,12 @@ def train_cell(
         except DivergedError as end:
             diverged = end.epoch
 
+        is_early = is_stopped and len(results.history) < cell.train.epochs
         record = RunRecord(
             format=FORMAT,
             run=cell.name,
             key=key,
-            status="diverged" if diverged else "finished",
+            status="diverged" if diverged else "stopped_early" if is_early else "finished",
             epochs=len(results.history),
             best_epoch=results.best_epoch,
             diverged_epoch=diverged,
@@ -135,6 +144,8 @@ def train_cell(
         with project.run(cell.name).replace() as folder:
             results.write(folder, key, eval_splits, compared)
             folder.write_json(folder.RECORD, record)
+        if not diverged:
+            extendable.keep(checkpoints)
     if not keep_checkpoints:
         lock.remove()
     return record

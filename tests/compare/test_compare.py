@@ -206,6 +206,15 @@ def test_compare_lists_a_missing_run_with_its_reason(grid: Params, project: Path
     assert "unet-0.01-0" not in set(pd.read_csv(project / "comparison/curves.csv")["run"])
 
 
+def test_run_that_stopped_early_is_ranked_and_judged_like_a_finished_one(grid: Params, project: Path) -> None:
+    expected = compare(grid)
+    write_run(project, grid.cell("unet", 0.001, 0), LOSSES["unet-0.001-0"], "stopped_early")
+    summary = compare(grid)
+    assert summary.settings == expected.settings
+    (row,) = (row for row in summary.runs if row.status == "stopped_early")
+    assert (row.run, row.judgment is None, row.val_loss) == ("unet-0.001-0", False, LOSSES["unet-0.001-0"])
+
+
 FULL_DISK = "runs/unet-0.01-0/model.safetensors: the disk is full. Free some space, then run the same command again."
 
 

@@ -104,6 +104,7 @@ def test_custom_optimizer_of_the_page_learns(tmp_path: Path, monkeypatch: pytest
 def test_plain_pytorch_has_the_learning_rates_of_the_pipeline() -> None:
     (source,) = (block for block in find_blocks(PAGE, "python") if "OneCycleLR" in block)
     network = UNet(3, 3, MODEL)
+    settings = read_params(ROOT / "params.yaml").train.model_copy(update={"encoder_lr_factor": 0.1})
     scope: dict[str, Any] = {"network": network}
     exec(source, scope)
     documented = {
@@ -111,7 +112,7 @@ def test_plain_pytorch_has_the_learning_rates_of_the_pipeline() -> None:
     }
     expected = {
         id(weight): group["lr"] / 25  # one-cycle starts at a 25th
-        for group in group_parameters(network, 1e-3, 0.1, 0.01)
+        for group in group_parameters(network, 1e-3, settings, 0.01)
         for weight in group["params"]
     }
     assert documented == pytest.approx(expected)

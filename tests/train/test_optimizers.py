@@ -66,7 +66,7 @@ def create_batch() -> tuple[Tensor, Tensor]:
 def test_every_trainable_weight_is_in_one_group(variant: str, changes: dict[str, Any]) -> None:
     net = create_network(variant, **changes)
     frozen = next(net.parameters()).requires_grad_(False)
-    groups = group_parameters(net, 1e-3, 1.0, 0.1)
+    groups = group_parameters(net, 1e-3, create_settings(), 0.1)
     grouped = [id(weight) for group in groups for weight in group["params"]]
     assert sorted(grouped) == sorted(id(weight) for weight in net.parameters() if weight is not frozen)
     for group in groups:

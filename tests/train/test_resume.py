@@ -47,6 +47,12 @@ RECIPES: dict[str, dict[str, Any]] = {
         "augmentation": {"color_jitter": 0.2, "blur_prob": 0.5, "random_erasing_prob": 0.5},
     },
     "float32": {"precision": "float32"},
+    "frozen encoder, accumulated and clipped gradients, early stopping": {
+        "freeze_encoder_epochs": 3,
+        "gradient_accumulation_steps": 2,
+        "max_grad_norm": 0.1,
+        "early_stopping": {"patience": 1, "min_epochs": 4},
+    },
 }
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from safetensors.torch import load_file
 
 from pipeline.artifacts.run_folder import RunFolder, RunRecord
 from pipeline.errors import PipelineError
@@ -160,6 +162,35 @@ def test_speed_counts_only_trained_images(project: Path) -> None:
     timing = json.loads((project / "runs" / RUN / "timing.json").read_text())
     assert [epoch["images"] for epoch in timing["epochs"]] == [10, 10]
     assert timing["images_per_second"] == pytest.approx(20 / timing["training_seconds"])
+
+
+def test_accumulated_batches_take_the_step_of_one_large_batch(project: Path) -> None:
+    plain = {
+        "precision": "float32", "epochs": 1, "augmentation": None, "ema_decay": 0.0,
+        "optimizer": {"name": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
+    }  # fmt: skip
+    weights = {}
+    for batch_size, accumulated in ((12, 1), (4, 3), (4, 100)):
+        settings = {**plain, "batch_size": batch_size, "gradient_accumulation_steps": accumulated}
+        train(project, {"model": {"norm": "group"}, "train": settings})
+        weights[batch_size, accumulated] = load_file(project / "runs" / RUN / "model.safetensors")
+    for name, weight in weights[12, 1].items():
+        torch.testing.assert_close(weights[4, 3][name], weight, atol=1e-6, rtol=1e-4)
+        assert torch.equal(weights[4, 100][name], weights[4, 3][name])  # an epoch has three batches only
+
+
+def test_clipped_step_has_at_most_the_norm(project: Path) -> None:
+    plain = {
+        "epochs": 1, "batch_size": 12, "augmentation": None, "ema_decay": 0.0, "lr_scheduler": {"name": "constant"},
+        "optimizer": {"name": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
+    }  # fmt: skip
+    weights = []
+    for norm in (1e-9, 1e-3):
+        settings = {"train": {**plain, "max_grad_norm": norm}}
+        train(project, {"model": {"norm": "group"}, "variants": {"unet": settings}})
+        weights.append(load_file(project / "runs" / RUN / "model.safetensors"))
+    moved = [(weights[1][name].double() - weights[0][name].double()).square().sum() for name in weights[0]]
+    assert float(sum(moved)) ** 0.5 == pytest.approx(0.01 * 1e-3, rel=0.05)  # learning rate times norm
 
 
 def test_bfloat16_loss_is_close_to_float32(project: Path) -> None:

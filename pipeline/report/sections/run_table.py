@@ -98,7 +98,7 @@ def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], is_best: bool) 
     verdict, evidence = (row.judgment.verdict, row.judgment.evidence) if row.judgment else (row.status, ())
     figures: tuple[str, ...] = ()
     sortable: tuple[float | None, ...] = (None,) * (1 + len(numbers))
-    if row.status == "finished":  # scores from before divergence are not ranked
+    if row.is_complete:  # scores from before divergence are not ranked
         epoch = f"{MISSING if row.best_epoch is None else row.best_epoch} / {row.epochs}"
         train, val, gap, *others = map(format_number, numbers)
         figures = (epoch, train, val, gap + _format_interval(row.judgment), *others)
@@ -110,17 +110,19 @@ def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], is_best: bool) 
         figures=figures,
         learning_rate=row.learning_rate,
         seed=row.seed,
-        label=_describe_warning(row),
+        label=_describe_label(row),
         reason="" if figures else row.reason or "It has no scores.",
         values=json.dumps((row.run, row.learning_rate, row.seed, verdict, *sortable), allow_nan=False),
         is_best=is_best,
     )
 
 
-def _describe_warning(row: RunSummary) -> str:
-    """Write a warning about a run's masks, independent of its verdict."""
-    labels = [ONE_CLASS_LABEL] if row.judgment and row.judgment.beats_baseline is False else []
-    if row.missed_classes and row.status == "finished":
+def _describe_label(row: RunSummary) -> str:
+    """Write what the verdict does not say: an early stop, and warnings about the masks."""
+    labels = ["stopped early"] if row.status == "stopped_early" else []
+    if row.judgment and row.judgment.beats_baseline is False:
+        labels.append(ONE_CLASS_LABEL)
+    if row.missed_classes and row.is_complete:
         labels.append(f"misses {pluralize(len(row.missed_classes), 'class', 'classes')}")
     return "; ".join(labels)
 

@@ -1,0 +1,103 @@
+"""The encoder of a network: its weights, its layers, and freezing it.
+
+The encoder is what a network names `encoder`, at any level, as segmentation-models-pytorch and the U-Net here do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from pipeline.errors import PipelineError
+from pipeline.params.train import Train
+
+NAME = "encoder"
+DEFAULTS = {"encoder_lr_factor": 1.0, "encoder_layer_decay": 1.0, "freeze_encoder_epochs": 0}
+# Layers of encoders that do not describe them themselves, from the first to the last, in timm's notation: smp's mix
+# transformers, and the stages that timm's hierarchical encoders (Swin, ConvNeXt, MaxViT, ...) have in common.
+LAYERS: tuple[dict[str, Any], ...] = (
+    {
+        "stem": r"^patch_embed1",
+        "blocks": [
+            (r"^block(\d+)\.(\d+)", None),
+            (r"^patch_embed(\d+)", (-1,)),  # before the blocks of its stage
+            (r"^norm(\d+)", (99_999,)),  # with the last of them
+        ],
+    },
+    {
+        "stem": r"^model\.(?:stem|patch_embed)",
+        "blocks": [
+            (r"^model\.(?:stages|layers)_(\d+)\.blocks\.(\d+)", None),
+            (r"^model\.(?:stages|layers)_(\d+)\.downsample", (-1,)),
+        ],
+    },
+)
+MIN_LAYERS = 4
+
+
+def is_encoder_weight(name: str) -> bool:
+    """Return whether a weight, or a module, belongs to the encoder."""
+    return NAME in name.split(".")
+
+
+def check_encoder(network: nn.Module, settings: Train) -> None:
+    """Check that a network has an encoder if a setting is about it.
+
+    Raises:
+        PipelineError: It has none that can be trained.
+    """
+    if any(is_encoder_weight(name) for name, weight in network.named_parameters() if weight.requires_grad):
+        return
+    for key, default in DEFAULTS.items():
+        if (value := getattr(settings, key)) != default:
+            raise PipelineError(
+                f"train.{key}: must be {default}, but is {value}, because this network has no trainable part named "
+                f"{NAME}. Set it to {default} under `train` in the variant."
+            )
+
+
+def freeze_encoder(network: nn.Module, optimizer: Optimizer, *, is_frozen: bool) -> None:
+    """Exclude the encoder from training, or include it again; call it after `network.train()`.
+
+    A frozen encoder is in evaluation mode, so that its normalization statistics stay as they are too. Weights that the
+    optimizer does not have are never trained.
+    """
+    trained = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+    for name, weight in network.named_parameters():
+        if is_encoder_weight(name) and id(weight) in trained:
+            weight.requires_grad_(not is_frozen)
+    if is_frozen:
+        for name, module in network.named_modules():
+            if name.split(".")[-1] == NAME:
+                module.eval()
+
+
+def find_encoder_layers(network: nn.Module) -> dict[str, int]:
+    """Find the layers of an encoder.
+
+    Returns:
+        The encoder's weights by their name in the network, with the number of layers above them; 0 for the last.
+
+    Raises:
+        PipelineError: The layers of this encoder are unknown.
+    """
+    from timm.models import group_parameters  # slow to import
+
+    name, encoder = next((name, module) for name, module in network.named_modules() if is_encoder_weight(name))
+    inner: Any = getattr(encoder, "model", None)
+    if hasattr(inner, "group_matcher"):  # timm's vision transformers describe their layers
+        found = group_parameters(inner, inner.group_matcher(coarse=False), reverse=True)
+        name += ".model"
+    else:
+        groupings = (group_parameters(encoder, layers, reverse=True) for layers in LAYERS)
+        found = max(groupings, key=lambda one: len(set(one.values())))
+    count = max(found.values()) + 1
+    if count < MIN_LAYERS:
+        raise PipelineError(
+            "train.encoder_layer_decay: must be 1.0, because the layers of this encoder are unknown; they are known of "
+            "vision transformers, mix transformers (mit_b0, ...) and hierarchical encoders of timm such as "
+            "tu-convnext_atto and tu-swinv2_tiny_window8_256."
+        )
+    return {f"{name}.{weight}": count - 1 - layer for weight, layer in found.items()}

@@ -1,0 +1,57 @@
+"""Checkpoints of finished runs, from which a longer run with otherwise equal settings continues.
+
+The longer run gets the bits of one that was as long from the start. That requires a learning rate that does not depend
+on the number of epochs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts.project import CACHE, Project
+from pipeline.artifacts.run_folder import Precision
+from pipeline.params import Cell
+from pipeline.runtime.work_lock import EXPIRY_SECONDS
+from pipeline.train.checkpoints import CheckpointManager
+from pipeline.train.early_stopping import should_stop
+from pipeline.train.run_key import compute_extension_key
+
+EXTENDABLE = CACHE / "extendable"  # a folder per extension key
+
+
+class ExtendableRun:
+    """A run that may be longer later; the folder with its checkpoints is in the project's cache folder."""
+
+    def __init__(self, cell: Cell, data_fingerprint: str, precision: Precision, root: Path) -> None:
+        self._cell = cell
+        self._key = compute_extension_key(cell, data_fingerprint, precision)
+        self._parent = Project(root).original_home / EXTENDABLE
+
+    def load(self) -> dict[str, Any] | None:
+        """Load the last checkpoint of a shorter run; None without one."""
+        if self._key is None:
+            return None
+        return CheckpointManager(self._parent / self._key, self._cell.name).load_newest(self._is_beginning)
+
+    def keep(self, checkpoints: CheckpointManager) -> None:
+        """Keep the last checkpoint of a finished run, and remove those that were not used for long."""
+        if self._key is None:
+            return
+        folder = self._parent / self._key
+        checkpoints.copy_newest(folder)
+        for other in self._parent.iterdir() if self._parent.exists() else ():
+            with contextlib.suppress(FileNotFoundError):  # another process has just removed it
+                if time.time() - other.stat().st_mtime > EXPIRY_SECONDS:
+                    shutil.rmtree(other, ignore_errors=True)
+
+    def _is_beginning(self, state: dict[str, Any]) -> bool:
+        """Return whether the run has these epochs and more: it is longer, and would not have stopped before."""
+        losses = [row["val_loss"] for row in state["results"]["history"]]
+        stops = self._cell.train.early_stopping
+        return len(losses) < self._cell.train.epochs and not any(
+            should_stop(losses[:count], stops) for count in range(1, len(losses) + 1)
+        )
