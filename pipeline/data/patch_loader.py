@@ -131,7 +131,10 @@ class PatchLoader:
 
 
 def compute_margin(size: tuple[int, int], ranges: Augmentation | None) -> tuple[int, int]:
-    """Compute the pixels around a patch, of a height and width, that rotation, scaling and shifts can bring into it."""
+    """Compute the pixels around a patch, of a height and width, that rotation, scaling and shifts can bring into it.
+
+    Elastic displacements, which have no limit, count with two standard deviations.
+    """
     if ranges is None:
         return 0, 0
     height, width = size
@@ -139,7 +142,8 @@ def compute_margin(size: tuple[int, int], ranges: Augmentation | None) -> tuple[
     for side, other in ((height, width), (width, height)):
         angle = min(math.radians(ranges.rotation), math.atan2(other, side))  # at the latter a diagonal is upright
         rotated = (side * math.cos(angle) + other * math.sin(angle)) / 2 * (1 + ranges.scale)
-        reach.append(max(0, math.ceil(rotated + ranges.translate * side - side / 2)))
+        shifted = ranges.translate * side + 2 * ranges.elastic * min(size)
+        reach.append(max(0, math.ceil(rotated + shifted - side / 2)))
     return reach[0], reach[1]
 
 

@@ -151,6 +151,8 @@ class Augmentation(Section):
     """Largest rotation in degrees, in both directions."""
     translate: BelowOne
     """Largest shift as a fraction of the side, along both axes."""
+    elastic: Annotated[float, Field(ge=0, le=0.2, allow_inf_nan=False)] = 0.0
+    """Standard deviation of smooth random displacements, as a fraction of the shorter side; 0.02 to 0.05 is usual."""
     brightness_contrast: BelowOne
     """Contrast changes by a factor of 1 ± this value, brightness by half of it."""
     color_jitter: BelowOne

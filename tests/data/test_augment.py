@@ -52,7 +52,9 @@ def test_augment_with_hflip_prob_1_flips_images_and_masks() -> None:
     assert torch.equal(labels, masks.flip(-1))
 
 
-@pytest.mark.parametrize("change", [{"scale": 0.5}, {"rotation": 30.0}, {"translate": 0.3}, {"hflip_prob": 0.5}])
+@pytest.mark.parametrize(
+    "change", [{"scale": 0.5}, {"rotation": 30.0}, {"translate": 0.3}, {"hflip_prob": 0.5}, {"elastic": 0.1}]
+)
 @pytest.mark.parametrize("size", [(24, 24), (24, 40)])
 def test_augment_transforms_masks_with_their_images(change: dict[str, float], size: tuple[int, int]) -> None:
     images, masks = make_batch(8, *size)
@@ -60,6 +62,23 @@ def test_augment_transforms_masks_with_their_images(change: dict[str, float], si
     assert not torch.equal(labels, masks)
     # Bilinear and nearest-neighbor interpolation may differ at the edge of the rectangle.
     assert ((augmented[:, 0] > 0.5) == (labels == 1)).float().mean() > 0.98
+
+
+@pytest.mark.parametrize("size", [None, (33, 33)])
+def test_augment_elastic_displaces_smoothly_by_pixels(size: tuple[int, int] | None) -> None:
+    height, width = 49, 81
+    rows, columns = torch.meshgrid(torch.arange(height) / 100, torch.arange(width) / 100, indexing="ij")
+    images = torch.stack([rows, columns]).expand(500, 2, -1, -1)
+    masks = torch.zeros(500, height, width, dtype=torch.int64)
+    deformed, _ = augment(images, masks, make_augmentation(elastic=0.04), make_generator(), size)
+    (top, left), (high, wide) = (0, 0) if size is None else (8, 24), size or (height, width)
+    moved = (deformed - images[:, :, top : top + high, left : left + wide]) * 100  # px
+    middle = moved[:, :, high // 2, wide // 2]
+    assert middle.std(dim=0).tolist() == pytest.approx([0.04 * min(high, wide)] * 2, rel=0.15)
+    assert middle.mean(dim=0).abs().max() < 0.3
+    inner = moved[:, :, 6:-6, 6:-6]  # no reflected pixels
+    assert inner.diff(dim=2).abs().max() < 1
+    assert inner.diff(dim=3).abs().max() < 1
 
 
 def test_augment_keeps_mask_values() -> None:
