@@ -140,7 +140,7 @@ def test_leak_notice_names_the_showcase() -> None:
 
 
 @pytest.mark.skipif(not PETS.is_dir(), reason="oxford-pets-mini is not next to the repository")
-@pytest.mark.parametrize("name", ["exercise", "oxford_pets_mini", "recipe", "recipe_parts"])
+@pytest.mark.parametrize("name", ["exercise_mini", "oxford_pets_mini", "recipe", "recipe_parts"])
 def test_pets_presets_report_the_leak_of_the_data_set(name: str, tmp_path: Path) -> None:
     params = compose(find_preset(name, ROOT), ROOT, PETS).params
     data = params.data.model_copy(update={"path": str(PETS), "image_size": 32})
