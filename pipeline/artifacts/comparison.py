@@ -67,7 +67,7 @@ class RunSummary(Record):
 
     @property
     def trained(self) -> bool:
-        """Whether its training is complete or diverged, so that it has curves."""
+        """Whether its training is complete or diverged, so it has curves."""
         return self.is_complete or self.status == "diverged"
 
     @property

@@ -49,7 +49,7 @@ class ImageMetadata:
 
     @classmethod
     def read(cls, content: bytes) -> ImageMetadata:
-        """Read the metadata of a file that could be decoded; if Pillow cannot, it is a TIFF of other channels."""
+        """Read the metadata of a decoded file; one that Pillow cannot open is a TIFF with unusual channels."""
         orientation = read_orientation(content)
         try:
             with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as file:  # odd metadata

@@ -87,7 +87,7 @@ class Suggestion:
         return round(images * patches / sum(self.sizes.values()))
 
     def count_samples(self, train: Train, max_images: int | None = None) -> int:
-        """Count the training images of an epoch, or its patches."""
+        """Count the training images of an epoch, or its patches if training sees patches."""
         images = min(self.training, max_images or self.training)
         if train.patch is None:
             return images

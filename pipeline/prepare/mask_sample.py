@@ -41,7 +41,7 @@ def _reorder(items: Sequence[ImageMaskPair]) -> list[ImageMaskPair]:
 
 
 def sample_evenly(items: Sequence[Item], most: int) -> list[Item]:
-    """Take at most so many evenly spaced items, to cover a folder that is sorted by film or patient."""
+    """Return at most `most` evenly spaced items, which cover a folder that is sorted by film or patient."""
     if len(items) <= most:
         return list(items)
     return [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]

@@ -33,13 +33,13 @@ def move_outside_grid(grid: Collection[str], root: Path = Path()) -> None:
         click.echo(f"In the grid again, so moved back from {FOLDER}/: {', '.join(sorted(returned))}", err=True)
 
 
-def _move(here: Path, there: Path, is_moved: Callable[[Path, Path], bool]) -> set[str]:
-    """Move folders of runs and evaluations, if `is_moved(folder, to)`, and return the names of their runs."""
+def _move(here: Path, there: Path, should_move: Callable[[Path, Path], bool]) -> set[str]:
+    """Move run and evaluation folders for which `should_move(folder, to)` is true; return the names of their runs."""
     moved = set()
     for part, record in RECORDS.items():
         for path in sorted((here / part).glob(f"*/{record}")):
             folder, to = path.parent, there / part / path.parent.name
-            if is_moved(folder, to) and not folder.name.startswith("."):  # of a killed stage
+            if should_move(folder, to) and not folder.name.startswith("."):  # of a killed stage
                 to.parent.mkdir(parents=True, exist_ok=True)
                 if to.exists():
                     shutil.rmtree(to)

@@ -57,7 +57,7 @@ def measure_process(cell: Cell, data: DataShape) -> int:
 
 
 def find_memory_requests(params: Params, jobs: Sequence[Job], project: Project) -> dict[str, int]:
-    """Return the memory that the jobs of each variant request: `ray.memory_gb`, or as measured on this machine.
+    """Return the memory that the jobs of each variant request: `ray.memory_gb` if set, otherwise as measured here.
 
     Returns:
         Bytes by variant; 0 for a variant that cannot be trained, whose jobs report the reason.

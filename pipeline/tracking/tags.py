@@ -108,7 +108,7 @@ def hash_grid(grid: Grid) -> str:
 def read_git_commit(folder: Path) -> str:
     """Return the current commit, with `-dirty` if a tracked file differs from it; `unknown` without one.
 
-    `dvc.lock` is ignored: DVC writes it after each stage, so that only the first cell would ever be clean.
+    `dvc.lock` is ignored: DVC writes it after each stage, so only the first cell would ever be clean.
     """
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:

@@ -18,7 +18,7 @@ def create_ema(network: nn.Module, decay: float) -> AveragedModel:
     Exponential averaging as in Tarvainen and Valpola (2017), after Polyak and Juditsky (1992). Running statistics of
     normalization layers are averaged too.
 
-    `decay` is the weight of the old average in a step. After n steps it is at most (1 + n) / (10 + n), so that the
+    `decay` is the weight of the old average in a step. After n steps it is at most (1 + n) / (10 + n), so the
     initial weights lose their influence soon (`num_updates` of TensorFlow's `ExponentialMovingAverage`).
 
     Raises:

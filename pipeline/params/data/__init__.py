@@ -165,7 +165,7 @@ def _check_inside(key: str, file: str, folder: str) -> list[str]:
     if not PurePath(file).is_absolute() and ".." not in PurePath(file).parts:
         return []
     return [
-        f"{key}: '{file}' must be in the folder {folder}, with a path relative to it: DVC tracks that folder, so that "
+        f"{key}: '{file}' must be in the folder {folder}, with a path relative to it: DVC tracks that folder, so "
         f"changes of the file are noticed."
     ]
 

@@ -30,7 +30,7 @@ class ClassGapRow:
 
 @dataclass(frozen=True)
 class GapBreakdown:
-    """The gap of one run by class, group and image, and its calibration."""
+    """The gap of one run, broken down by class, group and image, and the run's calibration."""
 
     sentence: str
     class_headings: tuple[str, ...]
