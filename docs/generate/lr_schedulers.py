@@ -1,4 +1,4 @@
-"""Draw docs/images/lr-schedulers.svg: the learning rate of each scheduler at every step of a training.
+"""Draw docs/images/lr-schedulers.svg: the learning rate of each scheduler at every step of a run.
 
 `make reference` runs it after a change to `pipeline/train/lr_schedulers.py`.
 """
@@ -32,7 +32,7 @@ INK, LINE, DASHED, FAINT = "#333333", "#0072b2", "#c04e00", "#d9d9d9"  # on a li
 
 
 def compute_learning_rates(settings: LrSchedulerSettings) -> tuple[list[float], list[float]]:
-    """Compute the learning rates of decoder and encoder at each step of a training at 1.0."""
+    """Compute the learning rates of decoder and encoder at each step of a run at 1.0."""
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (1.0, ENCODER_LR_FACTOR)]
     optimizer = torch.optim.SGD(groups)
     scheduler = create_lr_scheduler(optimizer, settings, EPOCHS * STEPS)

@@ -1,4 +1,4 @@
-"""Verdict on a training: one word, the evidence for it, and the checks that were not possible."""
+"""Verdict on a run: one word, the evidence for it, and the checks that were not possible."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Verdict on a training."""
+    """Verdict on a run."""
 
     word: VerdictWord
     evidence: tuple[str, ...]  # phrases with the numbers that it is based on

@@ -59,7 +59,7 @@ class EpochTiming(Record):
 
 @dataclass(frozen=True)
 class RunTiming(Record):
-    """`timing.json`: times and machine of a training.
+    """`timing.json`: times and machine of a run.
 
     DVC ignores the file (.dvcignore), because it differs between equal runs.
     """
@@ -80,7 +80,7 @@ class RunTiming(Record):
 
     @property
     def began_ms(self) -> int | None:
-        """When a training without interruption would have begun; None without an epoch."""
+        """When a run without interruption would have begun; None without an epoch."""
         return None if self.last_ms is None else self.last_ms - round(self.seconds * 1000)
 
 

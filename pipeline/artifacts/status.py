@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-# Of a training that was not interrupted, as run.json records it.
+# Of a run that was not interrupted, as run.json records it.
 TrainedStatus = Literal["finished", "stopped_early", "diverged"]
 # Of a cell of the grid in a comparison.
 RunStatus = Literal["finished", "stopped_early", "diverged", "failed", "killed", "missing"]

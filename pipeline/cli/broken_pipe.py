@@ -16,7 +16,7 @@ EXIT_CODE = 128 + signal.SIGPIPE  # as a shell reports for programs killed by SI
 def exit_on_broken_pipe() -> Iterator[None]:
     """Turn a broken pipe at stdout or stderr into `EXIT_CODE`; any other broken pipe stays an error.
 
-    SIGPIPE itself stays ignored, Python's default: it would kill a training without cleanup.
+    SIGPIPE itself stays ignored, Python's default: it would kill a run without cleanup.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Commands on single trainings: verdicts on loss curves from any tool, and learning rates to try."""
+"""Commands on single runs: verdicts on loss curves from any tool, and learning rates to try."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimate how long the grid's trainings take at each image size, from a few real steps on blank images.
+"""Estimate how long the grid's runs take at each image size, from a few real steps on blank images.
 
 The numbers depend on the machine and on what else it does: they are shown, and never written to a file.
 """
@@ -45,7 +45,7 @@ class GridTime:
     """The time of a grid's training steps."""
 
     runs: int  # of the grid
-    at_once: int  # trainings that run side by side
+    at_once: int  # runs trained at the same time
     steps: Mapping[str, int]  # of all runs of a variant together
     step_times: Mapping[str, StepTime]  # by variant; variants that could not be run are missing
 

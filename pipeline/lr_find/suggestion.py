@@ -16,7 +16,7 @@ MAX_RISE = 1.5  # times the lowest loss so far; from there on, the learning rate
 
 @dataclass(frozen=True)
 class RangeTest:
-    """Losses of a training with an increasing learning rate."""
+    """Losses of a run with an increasing learning rate."""
 
     learning_rates: Floats  # of each step, ascending
     losses: Floats  # training loss of each step's batch; the last may be NaN or infinite

@@ -130,7 +130,7 @@ LrSchedulerSettings = Annotated[Constant | Cosine | OneCycle | ReduceOnPlateau, 
 
 
 class EarlyStopping(Section):
-    """End a training whose validation loss no longer decreases."""
+    """End a run whose validation loss no longer decreases."""
 
     patience: Positive
     """Epochs without an improvement after which the training ends; 5 to 20 is usual."""
@@ -189,7 +189,7 @@ class Train(Section):
     max_grad_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Norm to which longer gradients of a step are scaled; 1 to 10 is usual, null: none."""
     early_stopping: EarlyStopping | None = None
-    """When to end a training before its last epoch; null: never."""
+    """When to end a run before its last epoch; null: never."""
     ema_decay: BelowOne
     """Decay of the exponential moving average of the weights; 0.99 is usual, 0 disables it."""
     augmentation: Augmentation | None
@@ -203,7 +203,7 @@ class Train(Section):
     precision: Literal["auto", "float32", "bfloat16"]
     """`auto`: bfloat16 on processors that are fast in it, float32 on others."""
     num_threads: Positive
-    """CPU threads of a training. Part of the run key, because it changes the last bits."""
+    """CPU threads of a run. Part of the run key, because it changes the last bits."""
 
     @property
     def patch(self) -> tuple[int, int] | None:

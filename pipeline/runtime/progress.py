@@ -94,7 +94,7 @@ class EpochProgress:
 
 
 class TrainingProgress:
-    """Shows the epochs of one or several trainings; a context manager."""
+    """Shows the epochs of one or several runs; a context manager."""
 
     def __init__(self, runs: int, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)

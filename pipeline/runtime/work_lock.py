@@ -96,7 +96,7 @@ class WorkLock:
 class RunLock:
     """The folder of a run that is not complete: its lock and its checkpoints.
 
-    It is in the project's cache folder, also for studies and for DVC's temporary copies: a training with the same key
+    It is in the project's cache folder, also for studies and for DVC's temporary copies: a run with the same key
     resumes from its checkpoints.
     """
 

@@ -1,4 +1,4 @@
-"""One GPU per job: two trainings on one would take turns."""
+"""One GPU per job: two runs on one would take turns."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def run_jobs(
 ) -> Generator[JobResult, None, None]:
     """Run jobs in parallel, each on a GPU of its own if there are enough; yield each result when the job ends.
 
-    `listen` is called with the states of the trainings. Once `is_stopping` returns true, trainings end after their
+    `listen` is called with the states of the runs. Once `is_stopping` returns true, runs end after their
     current epochs, and jobs that were not started have no result. When the caller closes the generator, the workers are
     ended before this returns.
     """

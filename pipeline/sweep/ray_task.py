@@ -41,14 +41,14 @@ class TaskResult:
 
 
 class Listener:
-    """An actor that collects the states of trainings for the driver, and tells tasks whether to stop."""
+    """An actor that collects the states of runs for the driver, and tells tasks whether to stop."""
 
     def __init__(self) -> None:
         self._states: list[TrainingState] = []
         self._is_stopping = False
 
     def publish(self, state: TrainingState | None) -> bool:
-        """Add a state of a training, if any; return whether to stop."""
+        """Add a state of a run, if any; return whether to stop."""
         if state is not None:
             self._states.append(state)
         return self._is_stopping

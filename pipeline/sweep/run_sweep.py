@@ -50,7 +50,7 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
 
     Args:
         params: the whole of `params.yaml`.
-        num_workers: trainings at once; None for cores / `train.num_threads`, or for the number of GPUs.
+        num_workers: runs at once; None for cores / `train.num_threads`, or for the number of GPUs.
         targets: names or patterns of runs; empty for all.
         ray: the address of a Ray cluster to run on; None for this machine.
         project: to sweep.
@@ -123,7 +123,7 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
 
 
 def _recover(merged: MergedLock, params: Params, selected: list[str], stages: DvcStages, project: Project) -> None:
-    """Find the trainings of both sides of a merge, and report the merge."""
+    """Find the runs of both sides of a merge, and report the merge."""
     cells = {cell.name: cell for cell in params.cells()}
     recognized = stages.commit_recognized(
         merged.trained, lambda name: name in cells and is_current(cells[name], project)
@@ -192,7 +192,7 @@ def _graceful_stop() -> Iterator[Callable[[], bool]]:
 
 
 def _default_workers(jobs: list[Job]) -> int:
-    """Return the number of GPUs; without one, as many trainings as have a core for each of their threads."""
+    """Return the number of GPUs; without one, as many runs as have a core for each of their threads."""
     return len(list_gpus()) or max(
         1, len(os.sched_getaffinity(0)) // max((job.cell.train.num_threads for job in jobs), default=1)
     )

@@ -51,7 +51,7 @@ def measure_process(cell: Cell, data: DataShape) -> int:
             return pool.submit(_train_blank, cell, data).result()
         except BrokenProcessPool:
             raise ProcessKilledError(
-                f"variants.{cell.variant}: the process that measures the memory of a training was killed, probably "
+                f"variants.{cell.variant}: the process that measures the memory of a run was killed, probably "
                 "because this machine has too little. Reduce train.batch_size, data.image_size or train.patch_size."
             ) from None
 
@@ -103,7 +103,7 @@ def warn_of_unmet(demands: Mapping[str, Mapping[str, float]], nodes: Sequence[Ma
 
 
 def _train_blank(cell: Cell, data: DataShape) -> int:
-    # In a thread, as in a training.
+    # In a thread, as in training.
     tracking = threading.Thread(target=lambda: [importlib.import_module(module) for module in TRACKING_MODULES])
     tracking.start()
 

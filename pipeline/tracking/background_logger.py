@@ -175,7 +175,7 @@ class BackgroundLogger:
             try:
                 self._upload(describe())
                 failures = 0
-            except Exception as error:  # of MLflow, a database driver or the disk: none may stop a training
+            except Exception as error:  # of MLflow, a database driver or the disk: none may stop a run
                 self._pending[run] = describe  # after the other runs
                 self._runs.pop(run, None)  # an upload may have been done in part
                 self._client = None

@@ -127,7 +127,7 @@ def _fetch_newest(
 
 
 def _fetch(client: MlflowClient, run: Run, folder: Path) -> FetchedRun:
-    """Download a run; raises `PipelineError` if its files are missing, unreadable or of another training."""
+    """Download a run; raises `PipelineError` if its files are missing, unreadable or those of an earlier training."""
     name = f"MLflow's run {run.info.run_name} ({run.info.run_id})"
     with _explain_errors(client, run, name):
         files = {
@@ -157,9 +157,7 @@ def _fetch(client: MlflowClient, run: Run, folder: Path) -> FetchedRun:
         )
     key = run.data.tags.get(RUN_KEY)
     if not fetched.record.key == key == EvaluationFolder(fetched.evaluation).metrics.key:
-        raise PipelineError(
-            f"{name} has the files of another training than its key says; its training was overwritten."
-        )
+        raise PipelineError(f"{name} has the files of another training than its key says, because it was overwritten.")
     return fetched
 
 

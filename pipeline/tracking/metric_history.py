@@ -20,7 +20,7 @@ MAX_PARAMETER_LENGTH = 6_000
 MAX_TAG_LENGTH = 8_000
 
 _ELLIPSIS = " … (truncated)"
-_TOLERANCE = 1e-6  # relative; a history file may be rounded, another training differs by far more
+_TOLERANCE = 1e-6  # relative; a history file may be rounded, the same run on another machine differs by far more
 
 
 class MetricHistory:

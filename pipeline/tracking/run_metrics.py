@@ -35,7 +35,7 @@ _METRIC_NAMES = {
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A training in progress, small enough to be sent to another process after every epoch."""
+    """A run in progress, small enough to be sent to another process after every epoch."""
 
     run: str
     key: str
@@ -153,7 +153,7 @@ def describe_finished(
         )
     trained_on = data if record.data_fingerprint == data.fingerprint else None
     ended_ms = [epoch.ended_ms for epoch in timing.epochs] if timing else [None] * len(history)
-    # A `timing.json` of another training stays behind when DVC restores a run.
+    # A `timing.json` of an earlier training stays behind when DVC restores a run.
     files = {"run": list_files(run.path, without=() if timing else (run.TIMING,))}
     metrics: dict[str, float] = {}
     if evaluation.exists() and evaluation.metrics.key == record.key:

@@ -41,7 +41,7 @@ class SystemMetrics:
                 self._monitor = monitor
         except ModuleNotFoundError as error:
             _warn(f"need the package {error.name}, which is not installed: pip install {error.name}")
-        except Exception as error:  # no error of MLflow may stop a training
+        except Exception as error:  # no error of MLflow may stop a run
             _warn(f"could not be started ({type(error).__name__}: {error})")
 
     def stop(self) -> None:

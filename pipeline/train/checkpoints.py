@@ -1,4 +1,4 @@
-"""The state of a training, and its checkpoints of the last epochs, from which a stopped run resumes bit for bit.
+"""The state of a run, and its checkpoints of the last epochs, from which a stopped run resumes bit for bit.
 
 A file is a SHA-256 checksum in 64 hexadecimal digits, then the state as `torch.save` writes it. torch itself does not
 notice a flipped bit. Checkpoints are loaded with `weights_only`, so they cannot run code.
@@ -38,7 +38,7 @@ MAX_KEPT = 2  # the newest, and the one before it in case that is broken
 
 @dataclass(frozen=True)
 class TrainState:
-    """The parts of a training that have a state, with the interface of torch's modules."""
+    """The parts of a run that have a state, with the interface of torch's modules."""
 
     network: nn.Module
     optimizer: Optimizer

@@ -1,4 +1,4 @@
-"""When a training ends before its last epoch."""
+"""When a run ends before its last epoch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pipeline.params.train import EarlyStopping
 
 
 def should_stop(val_losses: Sequence[float], settings: EarlyStopping | None) -> bool:
-    """Return whether a training ends after these epochs: too many without an improvement.
+    """Return whether a run ends after these epochs: too many without an improvement.
 
     It depends on the losses only, so a resumed training ends like one that was never interrupted.
 
     Args:
         val_losses: Validation loss of each epoch so far, nats per pixel.
-        settings: None if a training never ends early.
+        settings: None if a run never ends early.
     """
     if settings is None or len(val_losses) < settings.min_epochs:
         return False

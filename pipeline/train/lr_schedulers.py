@@ -12,7 +12,7 @@ from pipeline.params.train import Constant, Cosine, LrSchedulerSettings, OneCycl
 
 
 def create_lr_scheduler(optimizer: Optimizer, settings: LrSchedulerSettings, steps: int) -> LRScheduler:
-    """Create the learning-rate scheduler of a training.
+    """Create the learning-rate scheduler of a run.
 
     Args:
         optimizer: each of its parameter groups keeps its own peak learning rate.

@@ -20,7 +20,7 @@ from pipeline.atomic_io import to_json
 from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError
 from pipeline.evaluate.evaluate_run import evaluate_run
-from pipeline.imaging.mask_values import MaskEncoding
+from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.imaging.resize import FixedSize
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Params, ShowcaseImage

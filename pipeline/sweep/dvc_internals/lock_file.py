@@ -72,7 +72,7 @@ class MergedLock:
     """The entries of two sides of dvc.lock that can be kept.
 
     An entry records the inputs and outputs of a stage, so an entry of one side is as valid after the merge as before.
-    If both sides have an entry and they differ, git may have mixed their lines. Such an entry is dropped. Of trainings
+    If both sides have an entry and they differ, git may have mixed their lines. Such an entry is dropped. Of runs
     the output hashes are kept, to be checked against the run keys.
     """
 
@@ -100,7 +100,7 @@ class MergedLock:
         )
 
     def describe(self, recognized: int, fetched: int) -> str:
-        """Return a line that reports the merge, and how many trainings were recognized and outputs fetched after it."""
+        """Return a line that reports the merge, and how many runs were recognized and outputs fetched after it."""
         parts = [f"kept {len(self.entries)} entries of both sides"]
         if self.dropped:
             cells = [name for name in self.dropped if "@" in name]

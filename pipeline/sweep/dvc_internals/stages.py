@@ -109,7 +109,7 @@ class DvcStages:
         return merged
 
     def commit_recognized(self, trained: Mapping[str, Collection[str]], is_current: Callable[[str], bool]) -> list[str]:
-        """Commit trainings whose entries were dropped, if their outputs are up to date; returns the committed stages.
+        """Commit runs whose entries were dropped, if their outputs are up to date; returns the committed stages.
 
         Args:
             trained: by stage, the hashes of its output that DVC had recorded.
