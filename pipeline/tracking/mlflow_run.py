@@ -72,7 +72,7 @@ class MlflowRun:
     """A run in MLflow, with what it holds, so that an upload sends only what is missing.
 
     A resumed or repeated training gives the same numbers, so its points are not sent again. If the numbers of an epoch
-    differ (it was trained on another machine), the run is deleted in MLflow and a new one takes its place, because points
+    differ (trained on another machine), the run is deleted in MLflow and a new one takes its place, because points
     cannot be removed. The epochs before, on which both agree, are copied.
 
     Every method raises what MLflow or the database raises.
