@@ -1,4 +1,4 @@
-"""Training from weights: what is recorded, the run key, and that everything that loads the run agrees."""
+"""Training from weights: the record, the run key, and agreement of everything that loads the run."""
 
 from __future__ import annotations
 
