@@ -12,7 +12,13 @@ from click.testing import CliRunner
 from pipeline.cli import main
 
 HEAVY = {"torch", "mlflow", "pandas", "matplotlib", "numpy", "dvc", "rich", "pydantic"}
-COMMANDS = [[], *([name] for name in sorted(main.commands)), ["data", "check"], ["data", "download"]]
+COMMANDS = [
+    [],
+    *([name] for name in sorted(main.commands)),
+    ["data", "check"],
+    ["data", "download"],
+    ["weights", "fetch"],
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command) or "pipeline")

@@ -15,7 +15,7 @@ PACKAGE = Path(pipeline.__file__).parent
 STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "report"}
 LIBRARIES = {"data", "imaging", "inference", "models", "analysis", "tracking", "variants"}
 BASE = {"artifacts", "atomic_io", "errors", "params", "runtime", "wording"}
-COMMANDS = {"cli", "init", "judge", "lr_find", "predict", "promote", "study", "sweep", "mlflow_report"}
+COMMANDS = {"cli", "init", "judge", "lr_find", "predict", "promote", "study", "sweep", "mlflow_report", "weights"}
 
 
 def find_imports(module: Path) -> set[str]:

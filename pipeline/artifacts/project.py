@@ -11,6 +11,7 @@ from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.artifacts.showcase_predictions import ShowcasePredictions
+from pipeline.artifacts.weights_folder import WeightsFolder
 from pipeline.errors import PipelineError
 
 STUDIES = Path("studies")  # in the project's folder, one folder per study
@@ -58,6 +59,11 @@ class Project:
     def showcase(self) -> ShowcasePredictions:
         """Predictions on the user's own images."""
         return ShowcasePredictions(self.root / SHOWCASE_PREDICTIONS, self.root, self.make_command("report"))
+
+    @property
+    def weights(self) -> WeightsFolder:
+        """Weights that networks start from; a study shares those of the project around it."""
+        return WeightsFolder(self.home)
 
     @property
     def home(self) -> Path:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pipeline.artifacts.folder import ArtifactFolder, Record
 from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.status import TrainedStatus
+from pipeline.artifacts.weights_folder import WeightsRecord
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class RunRecord(Record):
     trainable_parameters: int
     data_fingerprint: str
     cell: dict[str, Any]  # pipeline.params.Cell as JSON
+    weights: WeightsRecord | None = None  # that the network started from; None: random ones
 
     def describe_end(self) -> str:
         """Return a sentence on how the run ended."""

@@ -33,7 +33,7 @@ from pipeline.init.suggestion import (
 )
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
-from pipeline.params.model import SmpModel
+from pipeline.params.model import SmpModel, is_packaged
 from pipeline.params.yaml_document import format_like_dvc
 from pipeline.prepare.size_effects import Column, format_size_table
 from pipeline.wording import escape_unprintable, join_names
@@ -221,9 +221,13 @@ def _describe_sizes(params: Params, suggestion: Suggestion) -> list[str]:
 
 
 def _find_pretrained(params: Params) -> list[str]:
-    """The variants of the grid whose encoder is pretrained."""
+    """The variants of the grid whose weights, from a pip package, cannot be adapted to other channels."""
     models = {cell.variant: cell.model for cell in params.cells()}
-    return [name for name, model in models.items() if isinstance(model, SmpModel) and model.pretrained]
+    return [
+        name
+        for name, model in models.items()
+        if isinstance(model, SmpModel) and model.pretrained is True and is_packaged(model.encoder)
+    ]
 
 
 def _validate(text: str, where: str) -> Params:

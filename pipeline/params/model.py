@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field
 
+from pipeline.artifacts.weights_folder import SUFFIXES, TIMM, WEIGHTS
 from pipeline.params.custom_code import ImportPath
 from pipeline.params.section import Section
 
@@ -28,8 +31,27 @@ ArchitectureName = Literal[
     "Segformer",
     "DPT",
 ]
-PRETRAINED = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")  # weights in pip packages
+PACKAGED = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")  # weights in pip packages
 DILATED = {"PSPNet": 8, "DeepLabV3": 8, "DeepLabV3Plus": 16, "PAN": 16}  # size multiples; others halve five times
+
+
+def _check_weights(choices: str) -> Callable[[object], object]:
+    def check(value: object) -> object:
+        path = PurePosixPath(value) if isinstance(value, str) else None
+        is_file = path and path.suffix in SUFFIXES and path.parts[0] == str(WEIGHTS) and ".." not in path.parts
+        if not (is_file or value is False or (value is True and "true" in choices)):
+            raise ValueError(
+                f"must be {choices} or a file in {WEIGHTS}/, such as {WEIGHTS}/my_network.safetensors, that ends in "
+                f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+            )
+        return value
+
+    return check
+
+
+# DVC sees changes of files in `weights/` only.
+WeightsFile = Annotated[Literal[False] | str, BeforeValidator(_check_weights("false"))]
+Pretrained = Annotated[bool | str, BeforeValidator(_check_weights("true, false"))]
 
 
 class UNetModel(Section):
@@ -49,6 +71,8 @@ class UNetModel(Section):
     """Normalization: over the batch, over 8 groups of channels, or none (biases instead, slow learning)."""
     dropout: float = Field(ge=0, le=0.9, allow_inf_nan=False)
     """Probability of zeroing each feature map after the bottleneck in training; 0 to 0.5 is usual."""
+    pretrained: WeightsFile = False
+    """Start from a file in `weights/` instead of random weights, such as one of `pipeline weights add`."""
 
     @property
     def size_multiple(self) -> int:
@@ -65,23 +89,12 @@ class SmpModel(Section):
     """Architecture of segmentation-models-pytorch."""
     encoder: str = Field(min_length=1)
     """Encoder of smp or timm."""
-    pretrained: bool
-    """Whether the encoder starts from ImageNet weights; only for encoders with weights in a pip package."""
+    pretrained: Pretrained
+    """Start from the encoder's published weights, from random ones, or from a file in `weights/`."""
     dropout: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0
     """Probability of zeroing each of the decoder's last feature maps in training."""
     drop_path: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0
     """Probability of skipping the encoder's last residual block in training; lower for earlier blocks."""
-
-    @field_validator("pretrained")
-    @classmethod
-    def _check_weights_exist(cls, pretrained: bool, info: ValidationInfo) -> bool:
-        encoder = info.data.get("encoder")
-        if pretrained and encoder is not None and not has_weights(encoder):
-            raise ValueError(
-                f"must be false for the encoder {encoder}, since only {', '.join(PRETRAINED[:-1])} and "
-                f"{PRETRAINED[-1]} have their weights in pip packages and nothing is downloaded"
-            )
-        return pretrained
 
     @property
     def size_multiple(self) -> int:
@@ -93,9 +106,9 @@ class SmpModel(Section):
         return DILATED.get(self.architecture, 32)
 
 
-def has_weights(encoder: str) -> bool:
+def is_packaged(encoder: str) -> bool:
     """Return whether a pip package has this encoder's ImageNet weights; smp's prefix `tu-` is optional."""
-    return encoder.removeprefix("tu-") in PRETRAINED
+    return encoder.removeprefix(TIMM) in PACKAGED
 
 
 class KerasPetsModel(Section):
@@ -103,6 +116,8 @@ class KerasPetsModel(Section):
 
     family: Literal["keras_pets"]
     """The network."""
+    pretrained: WeightsFile = False
+    """Start from a file in `weights/` instead of random weights, such as one of `pipeline weights add`."""
 
     @property
     def size_multiple(self) -> int:
@@ -119,6 +134,8 @@ class CustomModel(Section):
     """`module:callable`, in `custom/` or in an installed package."""
     size_multiple: int = Field(ge=1, le=2048)
     """Images are padded to multiples of this number of pixels."""
+    pretrained: WeightsFile = False
+    """Start from a file in `weights/` instead of random weights, such as one of `pipeline weights add`."""
 
 
 Model = Annotated[UNetModel | SmpModel | KerasPetsModel | CustomModel, Field(discriminator="family")]

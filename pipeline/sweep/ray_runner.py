@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts.project import Project
+from pipeline.artifacts.weights_folder import WEIGHTS, WeightsFolder
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.custom_code import BYTECODE, CUSTOM
@@ -58,6 +59,7 @@ def run_on_ray(
     path.write_text(token, encoding="utf-8")
     with tempfile.TemporaryDirectory() as code:
         copy_code(project.home, Path(code))
+        copy_weights(jobs, project, Path(code))
         _connect(ray, address, code)
         try:
             memory = find_memory_requests(params, jobs, project)
@@ -123,6 +125,17 @@ def copy_code(home: Path, to: Path) -> None:
     for folder in (PACKAGE, home / CUSTOM):
         if folder.is_dir():
             shutil.copytree(folder, to / folder.name, ignore=shutil.ignore_patterns(BYTECODE))
+
+
+def copy_weights(jobs: Sequence[Job], project: Project, to: Path) -> None:
+    """Copy the files that the jobs start from, and the index of fetched weights, which each node has in its cache."""
+    files = {job.cell.model.pretrained for job in jobs if isinstance(job.cell.model.pretrained, str)}
+    paths = {name: project.weights.locate(name) for name in files}
+    if project.weights.index_file.exists():
+        paths[str(WEIGHTS / WeightsFolder.INDEX)] = project.weights.index_file
+    for name, path in paths.items():
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, to / name)
 
 
 def _put_folder(ray: Any, folder: Path) -> dict[str, ObjectRef[bytes]]:

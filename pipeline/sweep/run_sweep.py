@@ -138,8 +138,8 @@ def _recover(merged: MergedLock, params: Params, selected: list[str], stages: Dv
 
 def _plan(params: Params, selected: list[str], stages: DvcStages, project: Project) -> SweepPlan:
     """Restore what DVC's run cache has, also of a killed sweep, and return the rest."""
-    without_custom = [cell.name for cell in params.cells() if not cell.custom_import_paths]
-    train, evaluate = stages.find_stale(selected, without_custom)
+    cells = {cell.name: cell for cell in params.cells()}
+    train, evaluate = stages.find_stale(selected, lambda name: is_current(cells[name], project))
     restored = stages.restore("train", train)
     if restored:
         train, evaluate = stages.find_stale(selected)

@@ -34,6 +34,7 @@ TRUNCATED = "pipeline.truncated"  # parameters and tags that were too long for M
 RENAMED = "pipeline.renamed"  # metrics and parameters whose names have characters that MLflow refuses
 VERDICT = "pipeline.verdict"
 BEATS_BASELINE = "pipeline.beats_baseline"  # better than predicting one class everywhere: true, false, or not checked
+WEIGHTS = "pipeline.weights"  # that the network started from, with their SHA-256 and license
 MISSED_CLASSES = "pipeline.missed_classes"  # on validation, with their IoU; or none
 DVC_EXPERIMENT = "dvc.experiment"
 USER = "mlflow.user"  # MLflow's own, like the next one
@@ -83,6 +84,8 @@ def format_missed_classes(classes: tuple[MissedClass, ...]) -> str:
 def create_result_tags(record: RunRecord, row: RunSummary | None) -> dict[str, str]:
     """Return the tags on how a run ended, and on its verdict if it was compared."""
     tags: dict[str, str] = {STATUS: record.status}
+    if record.weights is not None:
+        tags[WEIGHTS] = record.weights.describe()
     if row is not None and row.judgment is not None:
         tags |= {VERDICT: row.judgment.verdict, NOTE: _describe_verdict(row)}
         tags[BEATS_BASELINE] = format_beats_baseline(row.judgment.beats_baseline)

@@ -13,6 +13,7 @@ from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision
 from pipeline.errors import PipelineError
+from pipeline.models.initial_weights import describe_weights
 from pipeline.params import Cell
 from pipeline.params.custom_code import custom_files, find_module_file
 from pipeline.params.train import Constant, ReduceOnPlateau
@@ -23,7 +24,11 @@ CODE = ("train/*.py", "data/*.py", "models/*.py", "inference/prediction.py", "an
 
 
 def compute_run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:
-    """Return the SHA-256, in hex, of the cell's canonical parameters, resolved precision, data and training code."""
+    """Return the SHA-256, in hex, of parameters, resolved precision, data, training code and initial weights.
+
+    Raises:
+        PipelineError: The initial weights are unknown.
+    """
     return _compute_key(cell, cell.model_dump(mode="json"), data_fingerprint, precision)
 
 
@@ -41,6 +46,7 @@ def compute_extension_key(cell: Cell, data_fingerprint: str, precision: Precisio
 
 
 def _compute_key(cell: Cell, parameters: Mapping[str, Any], data_fingerprint: str, precision: Precision) -> str:
+    weights = describe_weights(cell.model)
     content = {
         "format": FORMAT,
         "cell": parameters,
@@ -48,6 +54,7 @@ def _compute_key(cell: Cell, parameters: Mapping[str, Any], data_fingerprint: st
         "data": data_fingerprint,
         "code": {pattern: _hash({path.name: path for path in sorted(PACKAGE.glob(pattern))}) for pattern in CODE},
         "custom": _hash(_find_custom_files(cell)),
+        "weights": weights.sha256 if weights else None,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

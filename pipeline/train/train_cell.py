@@ -140,6 +140,7 @@ def train_cell(
             trainable_parameters=count_trainable_parameters(network),
             data_fingerprint=data.fingerprint,
             cell=parameters,
+            weights=network.initial_weights,
         )
         with project.run(cell.name).replace() as folder:
             results.write(folder, key, eval_splits, compared)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pipeline.errors import PipelineError
+from pipeline.models.initial_weights import check_weights
 from pipeline.params import Cell, Params
 from pipeline.params.custom_code import custom_imports, describe_error, import_factory
-from pipeline.params.model import CustomModel, SmpModel, compute_smallest_size, has_weights
+from pipeline.params.model import CustomModel, SmpModel, compute_smallest_size, is_packaged
 from pipeline.variants.data_shape import choose_input_size
 from pipeline.wording import format_size
 
@@ -17,13 +18,13 @@ MIN_BATCH = 2  # images; normalization layers of the built-in families accept an
 def check_models(params: Params, variants: Collection[str]) -> None:
     """Check the networks and optimizers of variants.
 
-    Imports users' factories, and tries networks that are not known to work on one blank image. smp's encoders with
-    pretrained weights are known to work, so usually nothing is built. Users' networks are built when training starts,
-    because their number of classes is unknown before.
+    Imports users' factories, checks that initial weights are on this machine, and tries networks that are not known to
+    work on one blank image. Encoders with weights in pip packages are known to work, so usually nothing is built.
+    Users' networks are built when training starts, because their number of classes is unknown before.
 
     Raises:
-        PipelineError: A network or optimizer cannot be imported or built, or the network does not accept the image
-            size; one line per variant.
+        PipelineError: A network or optimizer cannot be imported or built, its weights are missing, or the network does
+            not accept the image size; one line per variant.
     """
     problems = [
         f"variants.{name}: {problem}"
@@ -40,6 +41,7 @@ def _check_variant(params: Params, name: str) -> str | None:
         for key, import_path in cell.custom_import_paths.items():
             with custom_imports(key):
                 import_factory(key, import_path)
+        check_weights(cell.model)
         return find_size_problem(cell, choose_input_size(cell, params.data.size))
     except PipelineError as error:
         return str(error)
@@ -53,9 +55,9 @@ def find_size_problem(cell: Cell, size: tuple[int, int]) -> str | None:
         return f"{key}: must be at least {smallest} for {name}, but is {side}."
     if not isinstance(model, SmpModel):
         return None
-    if has_weights(model.encoder) and model.architecture != "DPT":
+    if is_packaged(model.encoder) and model.architecture != "DPT":
         return None  # a test tries each architecture with these, at its minimum size
-    return _try_image(model, size, key)
+    return _try_image(model.model_copy(update={"pretrained": False}), size, key)
 
 
 def _try_image(model: SmpModel, size: tuple[int, int], key: str) -> str | None:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
 from pipeline.models.factory import build_network
-from pipeline.models.smp import CLASSIFIER, FILES, build_smp_network, load_imagenet_weights
-from pipeline.params.model import PRETRAINED, SmpModel
+from pipeline.models.initial_weights import PACKAGES
+from pipeline.models.smp import CLASSIFIER, load_packaged_weights
+from pipeline.params.model import PACKAGED, SmpModel
 
 ANIMALS = Path(__file__).parents[2] / "data/sample/animals"
 # ImageNet's class indices of four bundled cut-outs.
@@ -33,12 +34,12 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def build_lite0(pretrained: bool, channels: int = 3) -> nn.Module:
     torch.manual_seed(0)
-    return build_smp_network(create_model("tf_efficientnet_lite0", pretrained), channels, 3)
+    network: nn.Module = build_network(create_model("tf_efficientnet_lite0", pretrained), channels, 3)[1]
+    return network
 
 
 def build_encoder(name: str) -> nn.Module:
-    network: nn.Module = build_smp_network(create_model(name), 3, 3).encoder
-    return network
+    return build_network(create_model(name), 3, 3)[1].get_submodule("encoder")
 
 
 def create_model(encoder: str, pretrained: bool = True) -> SmpModel:
@@ -55,22 +56,22 @@ def load_image(name: str) -> Tensor:
 
 
 def test_every_pretrained_encoder_has_a_weight_file() -> None:
-    assert tuple(FILES) == PRETRAINED
+    assert tuple(PACKAGES) == PACKAGED
 
 
-@pytest.mark.parametrize(("name", "tensors"), list(zip(PRETRAINED, (288, 378, 378), strict=True)))
+@pytest.mark.parametrize(("name", "tensors"), list(zip(PACKAGED, (288, 378, 378), strict=True)))
 def test_encoder_has_every_tensor_of_the_package(name: str, tensors: int) -> None:
-    expected = [value for key, value in load_imagenet_weights(name).items() if not key.startswith(CLASSIFIER)]
+    expected = [value for key, value in load_packaged_weights(name).items() if not key.startswith(CLASSIFIER)]
     filled = build_encoder(name).state_dict()
     assert len(filled) == len(expected) == tensors
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(filled.values(), expected, strict=True))
 
 
-@pytest.mark.parametrize("name", PRETRAINED)
+@pytest.mark.parametrize("name", PACKAGED)
 def test_classifier_with_tensors_in_this_order_recognizes_animals(name: str) -> None:
     """Repeated blocks have equal shapes, so only a working classifier proves the order of the tensors."""
     classifier = timm.create_model(name, pretrained=False).eval()
-    classifier.load_state_dict(dict(zip(classifier.state_dict(), load_imagenet_weights(name).values(), strict=True)))
+    classifier.load_state_dict(dict(zip(classifier.state_dict(), load_packaged_weights(name).values(), strict=True)))
     encoder = build_encoder(name).eval()
     with torch.inference_mode():
         for animal, class_index in IMAGENET_CLASSES.items():

@@ -18,7 +18,7 @@ from pipeline.models.losses import cross_entropy
 from pipeline.models.precision import autocast_context
 from pipeline.models.smp import resolve_encoder_name
 from pipeline.params import validate
-from pipeline.params.model import PRETRAINED, ArchitectureName, SmpModel, compute_smallest_size
+from pipeline.params.model import PACKAGED, ArchitectureName, SmpModel, compute_smallest_size
 
 # From smp and not from our list, to detect new architectures.
 ARCHITECTURES = get_args(ArchitectureName)
@@ -126,7 +126,7 @@ def test_network_and_train_step_depend_only_on_the_seed(architecture: str) -> No
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("encoder", PRETRAINED)
+@pytest.mark.parametrize("encoder", PACKAGED)
 @pytest.mark.parametrize("architecture", [name for name in EXPORTED if name != "DPT"])
 def test_pretrained_encoders_work_with_every_architecture_at_its_smallest_size(architecture: str, encoder: str) -> None:
     """`pipeline params` assumes this without building the networks; batch normalization gets single pixels here."""

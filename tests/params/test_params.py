@@ -164,7 +164,7 @@ MISTAKES = {
     "an option of another family": (
         {"variants": {"keras_pets": {"model": {"family": "keras_pets", "depth": 4}}}},
         "variants.keras_pets.model.depth: unknown key",
-        "valid keys here: family.",
+        "valid keys here: family, pretrained.",
     ),
     "import path without a name": (
         {"variants": {"mine": {"model": {"family": "custom", "import_path": "my_net", "size_multiple": 8}}}},

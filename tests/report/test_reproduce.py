@@ -52,6 +52,18 @@ def test_provenance_adds_times_and_machine(project: ReportProject) -> None:
     assert facts["MLflow"] == "make ui, experiment learning-report"
 
 
+def test_initial_weights_of_each_variant_are_listed(project: ReportProject) -> None:
+    run = get_best_run(project)
+    assert "initial weights" not in get_section(render(project, run), "reproduce")
+    path = project.root / RUNS / run / RunFolder.RECORD
+    weights = {"source": "timm/a", "revision": "c0ffee", "sha256": "f00", "license": "mit", "notes": ["conv adapted"]}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "weights": weights}))
+    section = get_section(render(project, run), "reproduce")
+    variant = run.split("-")[0]
+    described = "timm/a@c0ffee, SHA-256 f00, license mit; conv adapted"
+    assert f"<dt>initial weights of {variant}</dt><dd><code>{described}</code>" in section
+
+
 def write_timing(folder: Path, **changes: str) -> None:
     key = json.loads((folder / RunFolder.RECORD).read_text())["key"]
     machine = {"seconds": 90.4, "processor": "A processor", "torch": "9.9"}

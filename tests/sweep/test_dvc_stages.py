@@ -17,6 +17,7 @@ CUSTOM = {"changed deps": {"../../custom": "modified"}}
     [
         ([CUSTOM], True),
         ([{"changed deps": {"../../custom": "modified", "params.yaml": {"train": "modified"}}}], False),
+        ([{"changed deps": {"../../custom": "modified", "../../weights": "modified"}}], True),
         ([{"changed deps": {"../../pipeline/custom": "modified"}}], False),
         ([CUSTOM, {"changed outs": {"runs/unet-0.01-0": "modified"}}], False),
         ([CUSTOM, "changed command"], False),
@@ -29,4 +30,4 @@ def test_is_only_change(changes: list[Any], expected: bool, tmp_path: Path, monk
     study.mkdir(parents=True)
     monkeypatch.chdir(study)
     status = {"train@unet-0.01-0": changes} if changes else {}
-    assert is_only_change(tmp_path / "custom", status) is expected
+    assert is_only_change((tmp_path / "custom", tmp_path / "weights"), status) is expected

@@ -87,9 +87,14 @@ def test_check_models_reports_invalid_networks_in_one_line(
     ("changes", "message", "hint"),
     [
         (
-            create_smp_changes(pretrained=True),
-            "variants.net.model.pretrained: must be false for the encoder resnet18",
-            "only tf_efficientnet_lite0, tf_efficientnet_lite1 and tf_efficientnet_lite2 have their weights",
+            create_smp_changes(pretrained="encoder.pth"),
+            "variants.net.model.pretrained: must be true, false or a file in weights/",
+            "but is 'encoder.pth'.",
+        ),
+        (
+            {"model": {"pretrained": True}},
+            "model.pretrained: must be false or a file in weights/",
+            "ends in .safetensors, .pth, .pt or .bin, but is True.",
         ),
         (
             create_smp_changes("Unett"),
@@ -121,6 +126,24 @@ def test_commands_check_models_before_they_run(project: Path, command: list[str]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1
     assert "variants.net: model.encoder: neither smp nor timm has an encoder 'resnet43'" in result.output
+    assert not (project / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["params"],
+        ["train", "--variant", "net", "--learning-rate", "0.01", "--seed", "0"],
+        ["lr-find", "--variant", "net"],
+    ],
+    ids=" ".join,
+)
+def test_commands_without_weights_name_the_command_that_fetches_them(project: Path, command: list[str]) -> None:
+    write_params(project, create_smp_changes(pretrained=True, size=32))
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert "the weights of resnet18 are not on this machine" in result.output
+    assert "Run `pipeline weights fetch resnet18`" in result.output
     assert not (project / "runs").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import re
 import shlex
@@ -80,6 +81,7 @@ def build_reproduce(params: Params, context: ReportContext, selection: RunSelect
             ("trainable_parameters", format_count(record.trainable_parameters)),
             *flatten_parameters(record.cell),
         ]
+    identity += _describe_weights(project, selection)
     identity += _read_hashes(project, run)
     return Reproduce(
         commands=_build_commands(params, project, run, selection),
@@ -117,6 +119,16 @@ def _build_report_command(params: Params, project: Project) -> str:
     paths = [params.data.path, *([test.path] if test else [])]
     is_outside = project.study and any(Path(path).is_absolute() for path in paths)
     return project.make_command("report") + (" DATA=folder" if is_outside else "")
+
+
+def _describe_weights(project: Project, selection: RunSelection) -> list[tuple[str, str]]:
+    """Describe the weights that each variant started from; broken records are reported elsewhere."""
+    found: dict[str, str] = {}
+    for row in selection.rows:
+        with contextlib.suppress(PipelineError):
+            if weights := project.run(row.run).record.weights:
+                found.setdefault(f"initial weights of {row.variant}", weights.describe())
+    return list(found.items())
 
 
 def _read_hashes(project: Project, run: str) -> list[tuple[str, str]]:

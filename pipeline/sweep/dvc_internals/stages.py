@@ -28,6 +28,7 @@ from dvc.stage.cache import RunCacheNotFoundError
 from fsspec.implementations.memory import MemoryFileSystem
 
 from pipeline.artifacts.project import EVALUATION, RUNS, Project
+from pipeline.artifacts.weights_folder import WEIGHTS
 from pipeline.errors import PipelineError, user_message
 from pipeline.params.custom_code import CUSTOM
 from pipeline.params.merge_conflict import find_conflict
@@ -140,17 +141,20 @@ class DvcStages:
                     self._repo.fetch([stage.addressing for stage in missing])
             return [stage.name for stage in missing if stage.outs_cached()]
 
-    def find_stale(self, names: Collection[str], without_custom: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    def find_stale(
+        self, names: Collection[str], is_current: Callable[[str], bool] = lambda _: False
+    ) -> tuple[list[str], list[str]]:
         """Find the runs to train and those to evaluate, in the order of the grid.
 
         DVC compares each stage with the files as they are, so an evaluation whose training is stale is added here.
 
         Args:
             names: the runs to look at.
-            without_custom: runs whose network and optimizer are not in `custom/`. If only that folder changed, they
-                are committed as they are, since dvc.yaml cannot have a dependency of some variants only.
+            is_current: whether the folder of a run, by name, has the results of its present parameters. If only
+                `custom/` or `weights/` changed, such runs are committed as they are, since dvc.yaml cannot have a
+                dependency of some variants only.
         """
-        custom = Project(self._root).home / CUSTOM
+        home = Project(self._root).home
         stale = set()
         self._stages = {}  # looking for a stage in the run cache leaves the present hashes in it
         with self._locked() as stages:
@@ -158,7 +162,8 @@ class DvcStages:
                 run = name.partition("@")[2]
                 if run not in names or not (status := stage.status(check_updates=True)):
                     continue
-                if run not in without_custom or not is_only_change(custom, status) or not self._commit(stage):
+                shared = is_only_change((home / CUSTOM, home / WEIGHTS), status)
+                if not shared or not is_current(run) or not self._commit(stage):
                     stale.add(name)
         runs_of = [name.removeprefix("train@") for name in stages if name.startswith("train@")]
         train = [run for run in runs_of if f"train@{run}" in stale]
@@ -293,13 +298,15 @@ class DvcStages:
         return ""
 
 
-def is_only_change(folder: Path, status: Mapping[str, Any]) -> bool:
-    """Return whether a folder that a stage depends on is the only change in its DVC status."""
+def is_only_change(folders: Collection[Path], status: Mapping[str, Any]) -> bool:
+    """Return whether only these folders, which a stage depends on, are changes in its DVC status."""
     changes = [change for found in status.values() for change in found]
     if len(changes) != 1 or not isinstance(changes[0], dict):
         return False
     ((kind, paths),) = changes[0].items()
-    return kind == "changed deps" and [Path(path).resolve() for path in paths] == [folder.resolve()]
+    return kind == "changed deps" and {Path(path).resolve() for path in paths} <= {
+        folder.resolve() for folder in folders
+    }
 
 
 def _hash(item: Output) -> Any:

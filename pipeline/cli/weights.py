@@ -1,0 +1,86 @@
+"""Commands on the weights that networks start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.runtime.shutdown import exit_on_sigterm
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def weights(context: click.Context) -> None:
+    r"""List, fetch and add weights that networks start from (model.pretrained in params.yaml).
+
+    Without a command, this lists the encoders that the variants of params.yaml start from, the grid's first: their
+    weights are in a pip package, in the cache of the Hugging Face hub, or missing. Other available weights follow.
+
+    \b
+    pretrained: true                    the encoder's published weights
+    pretrained: weights/file.pth        a file of yours, of the encoder or of the whole network
+    pretrained: weights/RUN.safetensors a run, after `pipeline weights add RUN`
+
+    Training never downloads. See docs/how-to/pretrained-weights.md.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from pipeline.artifacts.project import Project
+    from pipeline.params.file import read_params
+    from pipeline.weights.table import describe_weights_table
+
+    click.echo(describe_weights_table(read_params(), Project().weights))
+
+
+@weights.command()
+@click.argument("encoders", nargs=-1)
+def fetch(encoders: tuple[str, ...]) -> None:
+    """Fetch the weights of ENCODERS from the Hugging Face hub; without any, all that params.yaml needs.
+
+    ENCODERS are names of smp, such as resnet34, or of timm, such as convnext_tiny; tu-resnet34 is timm's.
+
+    The files go into the cache of the hub (HF_HUB_CACHE, by default ~/.cache/huggingface/hub), which all projects
+    share. weights/hub.json records their revisions and SHA-256: commit it, so that every machine uses the same weights.
+    The file is verified against it. Interrupted connections are resumed.
+    """
+    from pipeline.artifacts.project import Project
+    from pipeline.errors import PipelineError
+    from pipeline.params.file import read_params
+    from pipeline.params.model import is_packaged
+    from pipeline.weights.fetch import describe_fetched, fetch_weights
+    from pipeline.weights.sources import list_needed_from_hub
+
+    exit_on_sigterm()
+    needed = {model.encoder: model.architecture for model in list_needed_from_hub(read_params())}
+    chosen = dict.fromkeys(encoders) if encoders else needed
+    if not chosen:
+        click.echo("params.yaml needs no weights of the hub.")
+    failures = []
+    for encoder in chosen:
+        if is_packaged(encoder):
+            click.echo(f"{encoder}: in a pip package, nothing to fetch")
+            continue
+        try:
+            fetched, is_new = fetch_weights(encoder, needed.get(encoder, "Unet"), Project().weights)
+        except PipelineError as error:
+            failures.append(str(error))
+        else:
+            click.echo(describe_fetched(encoder, fetched, is_new=is_new))
+    if failures:
+        raise PipelineError("\n".join(failures))
+
+
+@weights.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def add(run: Path) -> None:
+    """Copy the weights of RUN to weights/RUN.safetensors, for runs that start from them.
+
+    RUN is a finished run of this project, such as unet-0.001-0, or the path of a run folder of another project. If its
+    number of classes differs, only the last layer is initialized at random.
+    """
+    from pipeline.artifacts.project import Project
+    from pipeline.weights.add_run import add_run
+
+    path = add_run(run, Project())
+    click.echo(f"{path}: weights of the best epoch of {run.name}. To start from them: model: {{pretrained: {path}}}")

@@ -1,0 +1,60 @@
+"""Normalization of images, a part of the network, so that the weights alone define its preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import PipelineError
+
+# Mean and standard deviation of ImageNet's red, green and blue, which most of smp's encoders expect.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+NORMALIZE = "0."  # prefix of the statistics in the weights of a run
+RGB = 3
+
+
+class Normalize(nn.Module):
+    """Maps pixels from 0..1 to -1..1, the range of lite0's ImageNet weights (mean = standard deviation = 0.5).
+
+    Networks that start from weights with other statistics are normalized by them. These are buffers, so they are
+    saved with the weights.
+    """
+
+    mean: Tensor | None
+    std: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", None)
+        self.register_buffer("std", None)
+
+    def set_statistics(self, mean: Sequence[float], std: Sequence[float], channels: int) -> None:
+        """Normalize by statistics of red, green and blue; images with other channels by their average.
+
+        timm averages them in the same way (`adapt_to_chs`).
+        """
+        if channels != RGB:
+            mean, std = [fmean(mean)] * channels, [fmean(std)] * channels
+        self.mean, self.std = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (mean, std))
+
+    def copy_statistics(self, mean: Tensor, std: Tensor, channels: int) -> None:
+        """Normalize by the saved statistics of a run, channels x 1 x 1.
+
+        Raises:
+            PipelineError: The run has images with another number of channels.
+        """
+        if tuple(mean.shape) != (channels, 1, 1) or mean.shape != std.shape:
+            raise PipelineError(
+                f"The weights normalize images of {len(mean)} channels, but these have {channels}. Use weights of a "
+                "run on such images."
+            )
+        self.mean, self.std = mean.clone(), std.clone()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalize pixels, N x C x H x W."""
+        if self.mean is None or self.std is None:
+            return (images - 0.5) / 0.5
+        return (images - self.mean) / self.std

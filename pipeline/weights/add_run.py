@@ -1,0 +1,45 @@
+"""Copy the weights of a run into `weights/`, where other runs can start from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.artifacts.project import RUNS, Project
+from pipeline.artifacts.run_folder import RunFolder
+from pipeline.artifacts.weights_folder import WEIGHTS
+from pipeline.atomic_io import write_bytes
+from pipeline.errors import PipelineError
+
+
+def add_run(run: Path, project: Project) -> Path:
+    """Copy the weights of a finished run to `weights/<run>.safetensors`.
+
+    A copy, because DVC cannot order the runs of a grid, and would remove the folder of a run before it trains it again.
+
+    Args:
+        run: the name of a run of this project, or the path of a run folder of any project.
+        project: that gets the copy.
+
+    Returns:
+        The path of the copy, relative to the project.
+
+    Raises:
+        PipelineError: The run is missing, diverged, or has no weights.
+    """
+    folder = project.run(run.name) if len(run.parts) == 1 else RunFolder(run)
+    if not folder.exists():
+        raise PipelineError(
+            f"{folder.path} is not the folder of a run: it has no {RunFolder.RECORD}. Give the name of a folder in "
+            f"{RUNS}/, such as unet-0.001-0, or the path of a run folder of another project."
+        )
+    record = folder.record
+    if record.status == "diverged":
+        raise PipelineError(
+            f"{folder.path} diverged in epoch {record.diverged_epoch}, so its weights are not used as a start. "
+            "Choose a run that finished."
+        )
+    with folder.reading(RunFolder.WEIGHTS) as path:
+        content = path.read_bytes()
+    target = WEIGHTS / f"{record.run}.safetensors"
+    write_bytes(project.home / target, content)
+    return target
