@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from pipeline.artifacts.project import Project
 from pipeline.atomic_io import write_bytes
 from pipeline.data.augment import augment
+from pipeline.data.class_weights import compute_class_weights
 from pipeline.data.patch_loader import create_loader
 from pipeline.data.subsets import select_training_subset
 from pipeline.lr_find import HIGHEST, LOWEST, STEPS
@@ -87,20 +88,21 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
     network.to(device).to(memory_format=torch.channels_last).train()
     foreground = [index for index, one in enumerate(classes) if one.foreground]
     batches = create_loader(training, device, cell.train, foreground)
-    loss_function = create_loss(cell.train.loss, cell.train.label_smoothing)
+    class_weights = compute_class_weights(cell.train, training, classes)
+    loss_function = create_loss(cell.train.loss, cell.train.label_smoothing, class_weights)
     optimizer = create_optimizer(network, cell.train, LOWEST)
     factors = [group["lr"] / LOWEST for group in optimizer.param_groups]
     learning_rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     losses = []
     for step, learning_rate in enumerate(learning_rates, start=1):
-        images, masks = batches.take(batches.draw(cell.train.batch_size, rng))
+        batch = batches.take(batches.draw(cell.train.batch_size, rng))
         if cell.train.augmentation is not None:
-            images, masks = augment(images, masks, cell.train.augmentation, rng, batches.size)
+            batch = augment(batch, cell.train.augmentation, rng, batches.size)
         for group, factor in zip(optimizer.param_groups, factors, strict=True):
             group["lr"] = float(learning_rate) * factor
         with autocast_context(precision, device):
-            logits = network(images)
-        loss = loss_function(logits, masks)
+            logits = network(batch.images)
+        loss = loss_function(logits, batch.masks, batch.boundary)
         losses.append(float(loss.detach()))
         on_step(step, float(learning_rate), losses[-1])
         if not np.isfinite(losses[-1]):

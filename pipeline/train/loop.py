@@ -77,12 +77,13 @@ def train(
     state: Mapping[str, Any] | None = None,
     foreground: Sequence[int] = (),
     tiles: Tiles | None = None,
+    class_weights: Sequence[float] | None = None,
 ) -> Iterator[Epoch]:
     """Train the network in place and yield each epoch as it ends; the caller keeps the weights that it needs.
 
     With `state`, saved after epoch `done`, the training resumes from there: the remaining epochs are bit-identical to
     those of an uninterrupted run. Native images are seen in patches, some of them centered on `foreground` classes, and
-    evaluated in `tiles`.
+    evaluated in `tiles`. `class_weights` are those of the loss, one per class.
 
     Raises:
         DivergedError: A loss is NaN or infinite; earlier epochs remain valid.
@@ -94,9 +95,9 @@ def train(
     batches = create_loader(training, device, settings, foreground)
     rng = torch.Generator().manual_seed(seed)
     # An incomplete last batch is dropped: batch normalization over a few images is noisy.
-    batch = min(settings.batch_size, len(batches))
-    steps = len(batches) // batch
-    criterion = create_loss(settings.loss, settings.label_smoothing)
+    batch_size = min(settings.batch_size, len(batches))
+    steps = len(batches) // batch_size
+    criterion = create_loss(settings.loss, settings.label_smoothing, class_weights)
     optimizer = create_optimizer(network, settings, learning_rate)
     scheduler = create_lr_scheduler(optimizer, settings.lr_scheduler, settings.epochs * steps)
     ema = create_ema(network, settings.ema_decay) if settings.ema_decay else None
@@ -112,13 +113,14 @@ def train(
         order = batches.draw_epoch(rng)
         for step in range(steps):
             check_signals()
-            chosen = np.sort(order[step * batch : (step + 1) * batch])  # in the file's order, which disks read faster
-            images, masks = batches.take(chosen)
+            # In the file's order, which disks read faster.
+            chosen = np.sort(order[step * batch_size : (step + 1) * batch_size])
+            batch = batches.take(chosen)
             if settings.augmentation is not None:
-                images, masks = augment(images, masks, settings.augmentation, rng, batches.size)
+                batch = augment(batch, settings.augmentation, rng, batches.size)
             with autocast_context(precision, device):
-                logits = network(images)
-            loss = criterion(logits, masks)
+                logits = network(batch.images)
+            loss = criterion(logits, batch.masks, batch.boundary)
             if not torch.isfinite(loss):
                 raise DivergedError(number)
             optimizer.zero_grad(set_to_none=True)
@@ -129,7 +131,7 @@ def train(
                 scheduler.step()
             if ema is not None:
                 ema.update_parameters(network)
-            if (masks != IGNORE).any():  # the loss of a batch without evaluated pixels is undefined, not 0
+            if (batch.masks != IGNORE).any():  # the loss of a batch without evaluated pixels is undefined, not 0
                 total, counted = total + float(loss.detach()), counted + 1
 
         trained = time.perf_counter()
@@ -151,7 +153,7 @@ def train(
             showcase=on_showcase,
             network=evaluated_network,
             state=current,
-            images=steps * batch,
+            images=steps * batch_size,
             training_seconds=trained - started,
             eval_seconds=eval_seconds,
         )

@@ -47,6 +47,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "augmentation": {"color_jitter": 0.2, "blur_prob": 0.5, "random_erasing_prob": 0.5},
     },
     "float32": {"precision": "float32"},
+    "class and boundary weights": {"class_weights": "inverse", "boundary_weight": {"w0": 10.0, "sigma": 5.0}},
 }
 
 
