@@ -18,11 +18,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from benchmarks.networks import NUM_CLASSES, create_cell, create_random_split
 from pipeline.artifacts.prepared_data import Split
-from pipeline.data.batch_loader import BatchLoader
+from pipeline.data.batch_loader import Batch, BatchLoader
 from pipeline.models.factory import build_network
 from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import resolve_precision
@@ -72,10 +71,10 @@ def measure_case(network: str, size: int, batch_size: int, num_threads: int, num
     disable_malloc_trim()
     torch.set_num_threads(num_threads)
     split, take = write_split(folder, size), BatchLoader.take
-    images, masks = take(BatchLoader(split, torch.device("cpu")), np.arange(batch_size))
+    images, masks, _ = take(BatchLoader(split, torch.device("cpu")), np.arange(batch_size))
 
-    def take_first(_: BatchLoader, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        return images[: len(indices)], masks[: len(indices)]
+    def take_first(_: BatchLoader, indices: npt.NDArray[np.int64]) -> Batch:
+        return Batch(images[: len(indices)], masks[: len(indices)])
 
     trainings = {
         source: start_training(network, split, batch_size, num_threads, augmented=source == AUGMENTED)

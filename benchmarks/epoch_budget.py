@@ -33,7 +33,6 @@ from pipeline.params.file import read_params
 if TYPE_CHECKING:  # the imports of a cell are measured
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
 EPOCH_COLUMNS = ("training", "evaluation", "checkpoint", "history", "tracking", "bookkeeping")
 CELL_COLUMNS = ("imports", "first step", "other", "MLflow", "evaluate", "images/s", "GB")
@@ -44,7 +43,7 @@ def measure_cell(variant: str) -> None:
     process_start = time.perf_counter()
     import resource
 
-    from pipeline.data.batch_loader import BatchLoader
+    from pipeline.data.batch_loader import Batch, BatchLoader
     from pipeline.evaluate.evaluate_run import evaluate_run
     from pipeline.tracking.background_logger import BackgroundLogger
     from pipeline.train.checkpoints import CheckpointManager
@@ -62,7 +61,7 @@ def measure_cell(variant: str) -> None:
     }
     take, first_step = BatchLoader.take, list[float]()
 
-    def take_and_record(self: BatchLoader, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def take_and_record(self: BatchLoader, indices: NDArray[np.int64]) -> Batch:
         first_step[:] = first_step or [time.perf_counter()]
         return take(self, indices)
 

@@ -34,7 +34,7 @@ def measure_images_per_second(network: str, size: int) -> list[float]:
     model = build_network(NETWORKS[network], channels=3, classes=NUM_CLASSES)
     model = model.to(memory_format=torch.channels_last).eval()
     cpu = torch.device("cpu")
-    images, _ = BatchLoader(split, cpu).take(np.arange(MAX_BATCH_SIZE))
+    images, _, _ = BatchLoader(split, cpu).take(np.arange(MAX_BATCH_SIZE))
 
     def run_network() -> None:
         with torch.inference_mode(), autocast_context(precision, cpu):

@@ -181,12 +181,12 @@ def measure_loading(side: int = 5000, steps: int = 10) -> None:
     network = build_network(cell.model, 3, NUM_CLASSES).to(memory_format=torch.channels_last)
     optimizer, criterion = create_optimizer(network, settings, 1e-3), create_loss(settings.loss, 0.0)
     start = time.perf_counter()
-    for images, masks in batches:
-        images, masks = augment(images, masks, settings.augmentation, torch.Generator(), loader.size)
+    for loaded in batches:
+        batch = augment(loaded, settings.augmentation, torch.Generator(), loader.size)
         with autocast_context(resolve_precision("auto"), torch.device("cpu")):
-            logits = network(images)
+            logits = network(batch.images)
         optimizer.zero_grad(set_to_none=True)
-        criterion(logits, masks).backward()
+        criterion(logits, batch.masks).backward()
         optimizer.step()
     training = time.perf_counter() - start
     print(f"patches of {side} px images: loading takes {loading / (loading + training):.1%} of a step")

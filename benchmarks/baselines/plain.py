@@ -16,7 +16,7 @@ def measure_images_per_second(network: str, num_threads: int, precision: str) ->
     torch.set_num_threads(num_threads)
     torch.manual_seed(0)
     model = build_baseline_network(network).train()
-    images, masks = BatchLoader(create_random_split(BATCH_SIZE), torch.device("cpu")).take(np.arange(BATCH_SIZE))
+    images, masks, _ = BatchLoader(create_random_split(BATCH_SIZE), torch.device("cpu")).take(np.arange(BATCH_SIZE))
     layout = torch.channels_last if precision == "bfloat16" else torch.contiguous_format
     model, images = model.to(memory_format=layout), images.contiguous(memory_format=layout)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)

@@ -1,4 +1,4 @@
-"""Augment a batch, image and mask together: each sample is changed by its own random draws.
+"""Augment a batch, images, masks and boundary weights together: each sample is changed by its own random draws.
 
 One grid_sample call per batch does all geometry: on a CPU about four times as fast as a transform per sample, and
 without importing torchvision.
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.data.batch_loader import Batch
 from pipeline.params.train import Augmentation
 
 ERASED_FRACTION = (0.15, 0.4)  # side of the erased square, relative to the image's shorter side
@@ -20,24 +21,21 @@ ELASTIC_GRID = 3  # control points along each side, the outer ones on the border
 
 
 def augment(
-    images: Tensor,
-    masks: Tensor,
-    ranges: Augmentation,
-    generator: torch.Generator,
-    size: tuple[int, int] | None = None,
-) -> tuple[Tensor, Tensor]:
+    batch: Batch, ranges: Augmentation, generator: torch.Generator, size: tuple[int, int] | None = None
+) -> Batch:
     """Flip, scale, rotate, shift and deform each sample, and change its light and colors.
 
     Args:
-        images: N x C x H x W in 0..1.
-        masks: N x H x W, int64; resampled by nearest neighbor.
+        batch: The samples; images of H x W.
         ranges: Of the changes.
         generator: The only source of randomness; on the CPU, so that a GPU makes the same changes.
         size: Height and width of the result, h x w: the middle of images with a margin around it; None: all of them.
 
     Returns:
-        Images N x C x h x w and masks N x h x w; uncovered pixels are filled by reflection in both.
+        Samples of h x w; uncovered pixels are filled by reflection. Masks and boundary weights are resampled by nearest
+        neighbor.
     """
+    images, masks, boundary = batch
     size = size or (images.shape[2], images.shape[3])
     maps = _draw_inverse_maps(len(images), size, ranges, generator)
     if size != images.shape[2:]:
@@ -47,11 +45,11 @@ def augment(
         moved = _draw_displacements(len(images), size, ranges.elastic, generator).to(images.device)
         grid = grid + moved * (2 / torch.tensor([images.shape[3], images.shape[2]], device=images.device))
     transformed = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    labels = masks.unsqueeze(1).to(images.dtype)
+    labels = torch.stack([masks.to(images.dtype), *([] if boundary is None else [boundary])], dim=1)
     labels = F.grid_sample(labels, grid, mode="nearest", padding_mode="reflection", align_corners=False)
     # grid_sample returns contiguous layout, and the network expects channels_last.
     changed = _change_photometry(transformed, ranges, generator).contiguous(memory_format=torch.channels_last)
-    return changed, labels.squeeze(1).to(masks.dtype)
+    return Batch(changed, labels[:, 0].to(masks.dtype), None if boundary is None else labels[:, 1])
 
 
 def _draw_inverse_maps(count: int, size: tuple[int, int], ranges: Augmentation, generator: torch.Generator) -> Tensor:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pipeline.artifacts.prepared_data import Split
+from pipeline.data.boundary_weights import BoundaryWeights
 
 GPU_MEMORY_FRACTION = 0.5  # of a GPU's free memory that a split may fill; the rest is for the network
+
+
+class Batch(NamedTuple):
+    """Samples on the device of the network."""
+
+    images: Tensor  # N x C x H x W in 0..1, channels last
+    masks: Tensor  # N x H x W, int64, class index or `IGNORE`
+    boundary: Tensor | None = None  # N x H x W, boundary weights in float32; None: not used
 
 
 def to_network_input(images: Tensor) -> Tensor:
@@ -25,8 +37,8 @@ class BatchLoader:
     memory: then each step transfers only indices.
     """
 
-    def __init__(self, split: Split, device: torch.device) -> None:
-        self._split, self._device, self.size = split, device, split.size
+    def __init__(self, split: Split, device: torch.device, boundary: BoundaryWeights | None = None) -> None:
+        self._split, self._device, self._boundary, self.size = split, device, boundary, split.size
         self._on_gpu: tuple[Tensor, Tensor] | None = None
         if device.type == "cuda" and split.images.dtype == np.uint8:  # torch cannot index all 16-bit types
             free, _ = torch.cuda.mem_get_info(device)
@@ -45,17 +57,31 @@ class BatchLoader:
         """Draw images with replacement, in the order of the file."""
         return torch.randint(len(self), (count,), generator=rng).sort().values.numpy()
 
-    def take(self, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Load float images N x C x H x W in 0..1, channels last, and int64 masks N x H x W."""
+    def count_pixels(self, num_classes: int) -> npt.NDArray[np.float64]:
+        """Count the evaluated pixels of each class in each image, images x classes."""
+        return count_pixels(self._split.masks, num_classes)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> Batch:
+        """Load images by their indices."""
         if self._on_gpu is not None:
             index = torch.from_numpy(indices).to(self._device)
             images, masks = (tensor[index] for tensor in self._on_gpu)
         else:
             images, masks = self._load(indices)
-        return to_network_input(images), masks.to(torch.int64)
+        boundary = None
+        if self._boundary is not None:
+            weights = np.stack([self._boundary[int(index)] for index in indices])
+            boundary = torch.from_numpy(weights).to(self._device, torch.float32)
+        return Batch(to_network_input(images), masks.to(torch.int64), boundary)
 
     def _load(self, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         images, masks = (
             np.stack([stack[index] for index in indices]) for stack in (self._split.images, self._split.masks)
         )
         return torch.from_numpy(images).to(self._device), torch.from_numpy(masks).to(self._device)
+
+
+def count_pixels(masks: Iterable[npt.NDArray[np.uint8]], num_classes: int) -> npt.NDArray[np.float64]:
+    """Count the evaluated pixels of each class in each mask, masks x classes."""
+    counts = [np.bincount(mask.ravel(), minlength=num_classes)[:num_classes] for mask in masks]
+    return np.array(counts, np.float64)

@@ -11,8 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.artifacts.image_stack import ImageStack
 from pipeline.artifacts.prepared_data import Split
-from pipeline.data.batch_loader import BatchLoader, to_network_input
+from pipeline.data.batch_loader import Batch, BatchLoader, count_pixels, to_network_input
+from pipeline.data.boundary_weights import BoundaryWeights
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.windows import cut_window
@@ -20,15 +22,19 @@ from pipeline.params.train import Augmentation, Train
 
 # An image's index, and the first row and column of a patch in it; they are negative in an image smaller than a patch.
 PATCH = np.dtype([("image", np.int64), ("top", np.int64), ("left", np.int64)])
+COUNTED_PATCHES = 1000  # that estimate the pixels around the foreground
 
 
 def create_loader(
     split: Split, device: torch.device, settings: Train, foreground: Sequence[int]
 ) -> BatchLoader | PatchLoader:
     """Create a loader of whole images, or of patches if the settings have their size."""
+    boundary = None
+    if settings.boundary_weight is not None:
+        boundary = BoundaryWeights(split.masks, foreground, settings.boundary_weight)
     if settings.patch is None:
-        return BatchLoader(split, device)
-    return PatchLoader(split, device, settings, foreground)
+        return BatchLoader(split, device, boundary)
+    return PatchLoader(split, device, settings, foreground, boundary)
 
 
 def count_samples(split: Split, settings: Train) -> int:
@@ -46,7 +52,14 @@ class PatchLoader:
     foreground pixel; the class of that pixel is drawn first, so that rare classes are seen as often as frequent ones.
     """
 
-    def __init__(self, split: Split, device: torch.device, settings: Train, foreground: Sequence[int]) -> None:
+    def __init__(
+        self,
+        split: Split,
+        device: torch.device,
+        settings: Train,
+        foreground: Sequence[int],
+        boundary: BoundaryWeights | None = None,
+    ) -> None:
         """Prepare the draws.
 
         Args:
@@ -54,6 +67,7 @@ class PatchLoader:
             device: Of the batches.
             settings: Size, number and choice of the patches.
             foreground: Indices of the foreground classes.
+            boundary: Boundary weights of the training images; None: not used.
 
         Raises:
             PipelineError: Every image is smaller than a patch.
@@ -66,7 +80,7 @@ class PatchLoader:
                 f"train.patch_size: {settings.patch_size} px is larger than all training images, which have at most "
                 f"{width} × {height} px. Set at most {max(height, width)}."
             )
-        self._split, self._device = split, device
+        self._split, self._device, self._boundary = split, device, boundary
         self._margin = compute_margin(settings.patch, settings.augmentation)
         self._sizes = split.images.sizes
         self._count = count_samples(split, settings)
@@ -84,10 +98,13 @@ class PatchLoader:
 
     def draw(self, count: int, rng: torch.Generator) -> npt.NDArray[Any]:
         """Draw patches: N of the type `PATCH`."""
+        return self._draw(count, rng, self._foreground_share)
+
+    def _draw(self, count: int, rng: torch.Generator, foreground_share: float) -> npt.NDArray[Any]:
         patches = np.empty(count, PATCH)
         draws = torch.rand(count, 4, dtype=torch.float64, generator=rng).numpy()
         for patch, (kind, *draw) in zip(patches, draws, strict=True):
-            if self._rows and kind < self._foreground_share:
+            if self._rows and kind < foreground_share:
                 image, *center = self._draw_foreground(*draw)
             else:
                 image, center = int(np.searchsorted(self._pixels, draw[0] * self._pixels[-1], side="right")), None
@@ -104,21 +121,38 @@ class PatchLoader:
             patch["image"], patch["top"], patch["left"] = image, *starts
         return patches
 
-    def take(self, patches: npt.NDArray[Any]) -> tuple[Tensor, Tensor]:
-        """Load float images N x C x H x W in 0..1, channels last, and int64 masks N x H x W, with their margins.
+    def count_pixels(self, num_classes: int) -> npt.NDArray[np.float64]:
+        """Estimate the evaluated pixels of each class that patches show, images and patches x classes.
 
-        Pixels outside an image show its reflection, and are ignored.
+        The images are counted as a whole, and patches centered on the foreground are drawn; the rows are scaled to the
+        shares of both kinds of patches.
         """
-        images, masks = zip(*map(self._cut, patches), strict=True)
-        stacked = torch.from_numpy(np.stack(images)).to(self._device)
-        return to_network_input(stacked), torch.from_numpy(np.stack(masks)).to(self._device, torch.int64)
+        images = count_pixels(self._split.masks, num_classes)
+        if not self._rows:
+            return images
+        patches = self._draw(COUNTED_PATCHES, torch.Generator().manual_seed(0), foreground_share=1.0)
+        centered = count_pixels((self._cut(self._split.masks, patch, (0, 0), IGNORE) for patch in patches), num_classes)
+        share = self._foreground_share
+        return np.concatenate([images * ((1 - share) / images.sum()), centered * (share / centered.sum())])
 
-    def _cut(self, patch: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
-        top, left = (int(patch[name]) - margin for name, margin in zip(("top", "left"), self._margin, strict=True))
-        height, width = (side + 2 * margin for side, margin in zip(self.size, self._margin, strict=True))
+    def take(self, patches: npt.NDArray[Any]) -> Batch:
+        """Load patches with their margins; pixels outside an image show its reflection, and are ignored."""
+
+        def cut(stack: ImageStack[Any] | BoundaryWeights, outside: int | None = None) -> Tensor:
+            windows = [self._cut(stack, patch, self._margin, outside) for patch in patches]
+            return torch.from_numpy(np.stack(windows)).to(self._device)
+
+        images, masks = cut(self._split.images), cut(self._split.masks, IGNORE)
+        boundary = None if self._boundary is None else cut(self._boundary, 0).to(torch.float32)
+        return Batch(to_network_input(images), masks.to(torch.int64), boundary)
+
+    def _cut(
+        self, stack: ImageStack[Any] | BoundaryWeights, patch: np.void, margin: tuple[int, int], outside: int | None
+    ) -> npt.NDArray[Any]:
+        top, left = (int(patch[name]) - extra for name, extra in zip(("top", "left"), margin, strict=True))
+        height, width = (side + 2 * extra for side, extra in zip(self.size, margin, strict=True))
         window = (slice(top, top + height), slice(left, left + width))
-        image, mask = self._split.images[int(patch["image"])], self._split.masks[int(patch["image"])]
-        return cut_window(image, window), cut_window(mask, window, outside=IGNORE)
+        return cut_window(stack[int(patch["image"])], window, outside)
 
     def _draw_foreground(self, class_draw: float, row_draw: float, column_draw: float) -> tuple[int, int, int]:
         """Draw a foreground pixel: its image, row and column; each class is as likely as the others."""

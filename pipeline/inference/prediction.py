@@ -90,7 +90,7 @@ def predict_batches(network: nn.Module, split: Split, precision: Precision) -> I
     size = compute_batch_size(*split.size)
     for start in range(0, len(split), size):
         check_signals()
-        images, truth = batches.take(np.arange(start, min(start + size, len(split))))
+        images, truth, _ = batches.take(np.arange(start, min(start + size, len(split))))
         yield predict_log_probs(network, images, precision), truth
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.data.augment import augment
+from pipeline.data.batch_loader import Batch
 from pipeline.init.suggestion import Suggestion
 from pipeline.models.factory import build_network
 from pipeline.models.losses import create_loss
@@ -146,12 +147,12 @@ def _build_step(cell: Cell, batch: int, channels: int, classes: int) -> Callable
 
     def step(size: int) -> None:
         images = torch.zeros(batch, channels, size, size, device=device).to(memory_format=torch.channels_last)
-        masks = torch.zeros(batch, size, size, dtype=torch.int64, device=device)
+        samples = Batch(images, torch.zeros(batch, size, size, dtype=torch.int64, device=device))
         if cell.train.augmentation is not None:
-            images, masks = augment(images, masks, cell.train.augmentation, random)
+            samples = augment(samples, cell.train.augmentation, random)
         with autocast_context(precision, device):
-            logits = network(images)
-        loss = loss_function(logits, masks)
+            logits = network(samples.images)
+        loss = loss_function(logits, samples.masks)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
 from pydantic import Field
 
-from pipeline.artifacts.prepared_data import SPLITS, SegmentationClass
+from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.errors import PipelineError
 from pipeline.imaging.resize import FixedSize
 from pipeline.init.orientation import guess_orientation
+from pipeline.init.rare_classes import describe_rare_classes
 from pipeline.params import Cell, validate
 from pipeline.params.data.image_data import CocoData, FolderData, ImageMaskData, OxfordPetsData
 from pipeline.params.section import Section
@@ -29,7 +30,6 @@ from pipeline.prepare.size_effects import (
 )
 from pipeline.prepare.sources.image_mask import ImageMaskSource
 from pipeline.prepare.splitting.read_splits import TRAINVAL
-from pipeline.wording import join_names
 
 # Training time grows with the pixels: 4 times at 256 px, 16 times at 512 px, compared with 128 px. Times are not
 # measured for the choice, so that all machines suggest the same.
@@ -40,8 +40,6 @@ SIZE_RULE = (
     f"keeps the objects and gives every class {GOOD_IOU} or more; if none does, native:\n"
     f"patches of the images at their own size."
 )
-
-MIN_SHARE = 0.01  # of the evaluated pixels
 
 MIN_STEPS = 600  # of a run, as in the shipped grid; a few dozen hardly change a network
 # For larger batches. With fewer steps, small batches learn better in the same epochs (docs/explanation/recipe.md:
@@ -77,6 +75,7 @@ class Suggestion:
     notices: tuple[str, ...]  # possible mistakes in the data
     ceilings: SizeCeilings | None = None  # of the usual size and larger ones; None if the pairs could not be collected
     patch: int | None = None  # px, side of the patches if native images are proposed
+    rare: str = ""  # foreground classes with a small share of the pixels, as the subject of a sentence
 
     def count_patches(self, images: int, patch: tuple[int, int]) -> int:
         """Estimate the patches of a height and width that cover some images once."""
@@ -97,27 +96,6 @@ class Suggestion:
         """Count the steps of a cell's run."""
         samples = self.count_samples(cell.train, cell.max_train_images)
         return cell.train.epochs * steps_per_epoch(samples, cell.train.batch_size)
-
-
-def describe_rare_classes(
-    shares: Mapping[str, float], classes: Sequence[SegmentationClass], *, is_native: bool
-) -> list[str]:
-    """Name the foreground classes with a small share of the pixels, and the settings that help.
-
-    Classes that do not occur are missing in `shares`.
-    """
-    foreground = [one.name for one in classes if one.foreground and one.name in shares]
-    rare = sorted((name for name in foreground if shares[name] < MIN_SHARE), key=shares.__getitem__)
-    if not rare:
-        return []
-    which = join_names([f"{name} ({shares[name]:.2%})" for name in rare])
-    holds = "has" if len(rare) == 1 else "have"
-    other = "a larger train.foreground_patches" if is_native else "a larger data.image_size"
-    return [
-        f"{which} {holds} less than {MIN_SHARE:.0%} of the pixels, and cross-entropy may never predict such a class. "
-        f"Try train.loss: cross_entropy_dice or focal, more train.epochs, or {other}; see "
-        f"docs/explanation/recipe.md, Rare classes."
-    ]
 
 
 def steps_per_epoch(training: int, batch: int) -> int:
@@ -191,7 +169,6 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
         if ceilings.sizes:
             ceiling = ceilings.at((size, size))
             remarks["image_size"] += f"; IoU at most {ceiling.lowest:.3f} for {ceiling.worst}"
-    notices += describe_rare_classes(ceilings.pixel_shares, collection.classes, is_native=patch is not None)
     # Without usable pairs, the estimate is kept.
     training = _count_training(validate_section(section), collection) or suggestion.training
     return replace(
@@ -202,6 +179,7 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
         training=training,
         ceilings=ceilings,
         patch=patch,
+        rare=describe_rare_classes(ceilings.pixel_shares, collection.classes),
     )
 
 

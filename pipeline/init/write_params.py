@@ -21,6 +21,7 @@ from ruamel.yaml.error import YAMLError
 from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
 from pipeline.init.inspect_folder import inspect_folder
+from pipeline.init.rare_classes import TRAIN_COLUMN, describe_loss, propose_loss
 from pipeline.init.suggestion import (
     BATCH_SIZES,
     MANY_STEPS,
@@ -43,7 +44,7 @@ _MAX_NAMES = 12  # classes in the summary
 # A list on one line or on several; group 2 or 3 is the comment after the key.
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\](.*)|(.*)(?:\n +- .*)+)", re.MULTILINE)
 
-_COLUMN, _TRAIN_COLUMN = 26, 30  # of comments in the sections data and train, unless the line is longer
+_COLUMN = 26  # of comments in the section data, unless the line is longer
 _COMMENTS = {
     "source": "docs/reference/parameters.md has each source's keys",
     "path": "of the folder",
@@ -94,7 +95,7 @@ def init(folder: Path) -> str:
         shown = "patches" if suggestion.patch else "images"
         lines.append(f"Training takes {epochs} epochs of {steps} steps with {batch} {shown} each.")
     lines += _describe_sizes(params, suggestion)
-    notices = (*suggestion.notices, *_describe_short(params, suggestion))
+    notices = (*suggestion.notices, *describe_loss(params.train, suggestion.rare), *_describe_short(params, suggestion))
     lines += [f"Notice: {escape_unprintable(notice)}" for notice in notices]
     lines += [f"The {PARAMS_FILE} from before {kept}.", "Then:"]
     return "\n".join([*lines, f"  pipeline data check {shlex.quote(str(folder))}", "  make report"])
@@ -123,11 +124,12 @@ def _fill_in(before: str, usual_epochs: int, suggestion: Suggestion, where: str)
         per_epoch = suggestion.count_patches(suggestion.training, (suggestion.patch, suggestion.patch))
         if usual_epochs * steps_per_epoch(per_epoch, batch) > MANY_STEPS:
             keys["patches_per_epoch"] = per_epoch = MANY_STEPS * batch // usual_epochs
-        added = "".join(f"{f'  {key}: {value}':{_TRAIN_COLUMN}}# {_COMMENTS[key]}\n" for key, value in keys.items())
+        added = "".join(f"{f'  {key}: {value}':{TRAIN_COLUMN}}# {_COMMENTS[key]}\n" for key, value in keys.items())
         text = re.sub(r"(?m)^  batch_size: .*\n", lambda line: line[0] + added, text, count=1)
     text = re.sub(r"(?m)^(  batch_size: )\d+", rf"\g<1>{batch}", text, count=1)
     epochs = choose_epochs(per_epoch, batch, usual_epochs)
     text = re.sub(r"(?m)^(  epochs: +)\d+", rf"\g<1>{epochs}", text, count=1)
+    text = propose_loss(text, suggestion.rare)
     if not suggestion.patch and (names := _find_patched(text)):
         raise PipelineError(
             f"{where}: whole images of {suggestion.section['image_size']} px are proposed, but these variants have a "

@@ -17,6 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from pipeline.artifacts.project import Project
 from pipeline.atomic_io import write_bytes
 from pipeline.data.augment import augment
+from pipeline.data.class_weights import compute_class_weights
 from pipeline.data.patch_loader import create_loader
 from pipeline.data.subsets import select_training_subset
 from pipeline.lr_find import HIGHEST, LOWEST, STEPS
@@ -89,7 +90,8 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
     network.to(device).to(memory_format=torch.channels_last).train()
     foreground = [index for index, one in enumerate(classes) if one.foreground]
     batches = create_loader(training, device, settings, foreground)
-    loss_function = create_loss(settings.loss, settings.label_smoothing)
+    class_weights = compute_class_weights(settings, training, classes)
+    loss_function = create_loss(settings.loss, settings.label_smoothing, class_weights)
     optimizer = create_optimizer(network, settings, LOWEST)
     factors = [group["lr"] / LOWEST for group in optimizer.param_groups]
     learning_rates = np.geomspace(LOWEST, HIGHEST, STEPS)
@@ -100,12 +102,12 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
         optimizer.zero_grad(set_to_none=True)
         losses.append(0.0)
         for _ in range(settings.gradient_accumulation_steps):
-            images, masks = batches.take(batches.draw(settings.batch_size, rng))
+            batch = batches.take(batches.draw(settings.batch_size, rng))
             if settings.augmentation is not None:
-                images, masks = augment(images, masks, settings.augmentation, rng, batches.size)
+                batch = augment(batch, settings.augmentation, rng, batches.size)
             with autocast_context(precision, device):
-                logits = network(images)
-            loss = loss_function(logits, masks) / settings.gradient_accumulation_steps
+                logits = network(batch.images)
+            loss = loss_function(logits, batch.masks, batch.boundary) / settings.gradient_accumulation_steps
             loss.backward()  # type: ignore[no-untyped-call]
             losses[-1] += float(loss.detach())
         on_step(step, float(learning_rate), losses[-1])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,55 +13,109 @@ from torch import Tensor
 from pipeline.imaging import IGNORE
 from pipeline.params.train import LossName
 
-Loss = Callable[[Tensor, Tensor], Tensor]  # logits N x classes x H x W and masks N x H x W to a scalar
+TVERSKY_WEIGHTS = (0.3, 0.7)  # alpha of false positives, beta of false negatives
 
 
-def cross_entropy(logits: Tensor, masks: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Compute the mean negative log-likelihood of the true class; without smoothing, this is the evaluation loss.
+class Loss(Protocol):
+    """A loss that training minimizes."""
+
+    def __call__(self, logits: Tensor, masks: Tensor, boundary: Tensor | None = None, /) -> Tensor:
+        """Compute a scalar from logits N x classes x H x W, masks N x H x W and boundary weights N x H x W."""
+
+
+def cross_entropy(
+    logits: Tensor,
+    masks: Tensor,
+    boundary: Tensor | None = None,
+    class_weights: Tensor | None = None,
+    smoothing: float = 0.0,
+) -> Tensor:
+    """Compute the mean negative log-likelihood of the true class; of logits and masks alone, it is the evaluation loss.
 
     Args:
         logits: N x classes x H x W, of any float type; the log-softmax is computed in float32.
         masks: N x H x W, int64, class index or `IGNORE`.
+        boundary: N x H x W, added to the pixels' weights.
+        class_weights: Weight of the pixels of each class; None: 1. The target that smoothing spreads over the classes
+            has their weights, as in torch.
         smoothing: Share of each pixel's target that is spread evenly over all classes (Szegedy et al. 2016), so that
             confidence beyond 1 - smoothing is not rewarded.
 
     Returns:
-        Nats per evaluated pixel; 0 without evaluated pixels.
+        Nats per evaluated pixel, a mean with the pixels' weights; 0 without evaluated pixels.
     """
-    evaluated = (masks != IGNORE).sum().clamp(min=1)
-    losses = F.cross_entropy(logits.float(), masks, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing)
-    return losses / evaluated
+    class_weights = None if class_weights is None else class_weights.to(logits.device)
+    compute = partial(F.cross_entropy, logits.float(), masks, ignore_index=IGNORE, label_smoothing=smoothing)
+    total = compute(weight=class_weights, reduction="sum")
+    if boundary is not None:
+        total = total + (boundary * compute(reduction="none")).sum()
+    return _divide(total, _weigh_pixels(masks, boundary, class_weights).sum())
 
 
-def focal(logits: Tensor, masks: Tensor) -> Tensor:
+def focal(logits: Tensor, masks: Tensor, boundary: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
     """Compute the focal loss with gamma 2: cross-entropy weighted by (1 - p of the true class)² (Lin et al. 2017).
 
-    Probabilities are the softmax's, as in the evaluation loss. Shapes as in `cross_entropy`.
+    Probabilities are the softmax's, as in the evaluation loss. Class weights are the paper's alpha. Arguments as in
+    `cross_entropy`; the sum is divided by that of the pixels' weights.
     """
     losses = F.cross_entropy(logits.float(), masks, ignore_index=IGNORE, reduction="none")
-    weights = (1 - torch.exp(-losses)).square()  # 0 for ignored pixels, whose loss is 0
-    return (weights * losses).sum() / (masks != IGNORE).sum().clamp(min=1)
+    focused = (1 - torch.exp(-losses)).square() * losses  # 0 for ignored pixels, whose loss is 0
+    weights = _weigh_pixels(masks, boundary, class_weights)
+    return _divide((weights * focused).sum(), weights.sum())
 
 
-def create_loss(name: LossName, smoothing: float = 0.0) -> Loss:
-    """Create the loss that training minimizes; runs are compared by the evaluation loss, whatever it is.
+def _weigh_pixels(masks: Tensor, boundary: Tensor | None, class_weights: Tensor | None) -> Tensor:
+    """Compute the weight of each pixel, N x H x W; 0 for ignored pixels."""
+    evaluated = masks != IGNORE
+    weights = evaluated
+    if class_weights is not None:
+        weights = class_weights.to(masks.device)[masks.where(evaluated, 0)] * evaluated
+    return weights if boundary is None else weights + boundary * evaluated
 
-    Dice is segmentation-models-pytorch's, imported here because that takes seconds. Its focal loss is not used: it
-    applies a sigmoid to each class, where prediction and evaluation use the softmax.
+
+def _divide(total: Tensor, weight: Tensor) -> Tensor:
+    """Divide by a sum of weights; without evaluated pixels both are 0, and so is the result."""
+    return total / weight.masked_fill(weight == 0, 1)
+
+
+def create_loss(name: LossName, smoothing: float = 0.0, class_weights: Sequence[float] | None = None) -> Loss:
+    """Create the loss that training minimizes; runs are compared by the evaluation loss, whatever it is."""
+    weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+    mean = partial(focal if name == "focal" else partial(cross_entropy, smoothing=smoothing), class_weights=weights)
+    if name in ("cross_entropy", "focal"):
+        return mean
+    region = _create_region_loss(name)
+    if name == "cross_entropy_dice":
+        return lambda logits, masks, boundary=None: mean(logits, masks, boundary) + region(logits, masks)
+    return lambda logits, masks, _=None: region(logits, masks)
+
+
+def _create_region_loss(name: LossName) -> Callable[[Tensor, Tensor], Tensor]:
+    """Create a loss that compares regions of the classes; weights of pixels do not apply.
+
+    The losses are segmentation-models-pytorch's, imported here because that takes seconds. Its focal loss is not used:
+    it applies a sigmoid to each class, where prediction and evaluation use the softmax.
     """
-    smoothed = partial(cross_entropy, smoothing=smoothing)
-    if name == "cross_entropy":
-        return smoothed
-    if name == "focal":
-        return focal
-    from segmentation_models_pytorch.losses import MULTICLASS_MODE, DiceLoss
+    from segmentation_models_pytorch.losses import MULTICLASS_MODE, DiceLoss, LovaszLoss, TverskyLoss
 
-    # 1 - mean over classes of 2 sum(p t) / (sum(p) + sum(t)), the batch taken as one image (Drozdzal et al. 2016);
-    # classes missing from the batch add 0.
-    dice_loss = DiceLoss(MULTICLASS_MODE, ignore_index=IGNORE)
+    compute: torch.nn.Module
+    if name == "lovasz":
+        # Mean over the classes in the batch of the Lovász extension of 1 - IoU, which equals 1 - IoU for certain
+        # predictions; the batch is taken as one image (Berman et al. 2018).
+        compute = LovaszLoss(MULTICLASS_MODE, ignore_index=IGNORE)
+    elif name == "tversky":
+        # 1 - mean over classes of TP / (TP + alpha FP + beta FN) (Salehi et al. 2017), the batch taken as one image.
+        alpha, beta = TVERSKY_WEIGHTS
+        compute = TverskyLoss(MULTICLASS_MODE, ignore_index=IGNORE, alpha=alpha, beta=beta)
+    else:
+        # 1 - mean over classes of 2 sum(p t) / (sum(p) + sum(t)), the batch taken as one image (Drozdzal et al. 2016);
+        # classes missing from the batch add 0, also to Tversky.
+        compute = DiceLoss(MULTICLASS_MODE, ignore_index=IGNORE)
 
-    def dice(logits: Tensor, masks: Tensor) -> Tensor:
-        loss: Tensor = dice_loss(logits.float(), masks)
+    def region_loss(logits: Tensor, masks: Tensor) -> Tensor:
+        if name == "lovasz" and (masks == IGNORE).all():  # the library returns an empty tensor
+            return (logits.float() * 0).sum()
+        loss: Tensor = compute(logits.float(), masks)
         return loss
 
-    return dice if name == "dice" else lambda logits, masks: smoothed(logits, masks) + dice(logits, masks)
+    return region_loss

@@ -13,8 +13,10 @@ from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params, validate
 from pipeline.params.data import find_data_mistakes
 from pipeline.params.data.composites import CompositesData
+from pipeline.params.data.image_data import CocoData, FolderData
 from pipeline.params.merge_conflict import find_conflict
 from pipeline.params.model import KerasPetsModel, UNetModel, compute_smallest_size
+from pipeline.params.train import find_weight_mistakes
 
 PARAMS_FILE = Path("params.yaml")
 VARIANT_NAME = re.compile(r"[a-z0-9_]+")
@@ -105,6 +107,10 @@ def _variant_checks(params: Params, name: str) -> list[str]:
             f"train.encoder_lr_factor: must be 1.0 for variant '{name}', but is {cell.train.encoder_lr_factor}: "
             f"keras_pets has no module named encoder. Set it in variants.{name}.train."
         )
+    # The classes of other sources are known from the prepared data only.
+    if isinstance(cell.train.class_weights, dict) and isinstance(params.data, FolderData | CocoData):
+        classes = [item.name for item in params.data.classes]
+        mistakes += [f"variants.{name}: {one}" for one in find_weight_mistakes(cell.train.class_weights, classes)]
     # The number of images in a folder is not known yet.
     most = params.data.samples.train if isinstance(params.data, CompositesData) else None
     if most is not None and cell.max_train_images is not None and cell.max_train_images > most:

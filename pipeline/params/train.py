@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from pipeline.params.custom_code import ImportPath
 from pipeline.params.data.fields import ImageSize, list_sides
 from pipeline.params.section import Section
+from pipeline.wording import escape_unprintable, join_names, join_words, suggest_closest
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -16,7 +18,26 @@ BelowOne = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 LrFactor = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
-LossName = Literal["cross_entropy", "dice", "cross_entropy_dice", "focal"]
+LossName = Literal["cross_entropy", "dice", "cross_entropy_dice", "focal", "tversky", "lovasz"]
+WEIGHTED_LOSSES = ("cross_entropy", "cross_entropy_dice", "focal")  # means over pixels, which may have weights
+
+ClassBalance = Literal["inverse", "median_frequency"]
+MAX_CLASS_WEIGHT = 1e6
+
+
+def _check_class_weights(value: object) -> object:
+    # One error for both types; a union of pydantic would give two.
+    numbers = list(value.values()) if isinstance(value, dict) else []
+    valid = numbers and all(type(number) in (int, float) and 0 < number <= MAX_CLASS_WEIGHT for number in numbers)
+    if not valid and value not in get_args(ClassBalance):
+        raise ValueError(
+            f"must be {' or '.join(get_args(ClassBalance))}, or a section with a number above 0 and up to "
+            f"{MAX_CLASS_WEIGHT:,.0f} for each class, such as {{background: 1.0, cell: 10.0}}"
+        )
+    return value
+
+
+ClassWeights = Annotated[ClassBalance | dict[str, float], BeforeValidator(_check_class_weights)]
 
 
 class AdamW(Section):
@@ -140,6 +161,16 @@ class EarlyStopping(Section):
     """The training never ends before this epoch."""
 
 
+class BoundaryWeight(Section):
+    """Weights between near objects, as in the U-Net paper (Ronneberger et al. 2015, equation 2)."""
+
+    w0: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+    """Weight of pixels where two objects touch, added to that of their class or 1; the paper's is 10."""
+    sigma: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+    """Decrease with the sum d of the distances to the two nearest objects, exp(-d² / (2 sigma²)), in px of prepared
+    images; the paper's is 5."""
+
+
 class Augmentation(Section):
     """Ranges of random augmentation, drawn for each sample."""
 
@@ -174,6 +205,11 @@ class Train(Section):
     """Loss that training minimizes. `train_loss` and `val_loss` are cross-entropy, whatever it is."""
     label_smoothing: BelowOne
     """Fraction of each pixel's target that is distributed evenly over all classes; 0 to 0.1 is usual."""
+    class_weights: ClassWeights | None = None
+    """Weight of each class in cross-entropy: `inverse` or `median_frequency` of the training pixels, or a number for
+    each class by its name; null: all pixels weigh the same."""
+    boundary_weight: BoundaryWeight | None = None
+    """Additional weight in cross-entropy of pixels between near objects; null: none."""
     optimizer: OptimizerSettings
     """Optimizer and its settings."""
     lr_scheduler: LrSchedulerSettings
@@ -214,6 +250,28 @@ class Train(Section):
     @classmethod
     def _check_label_smoothing(cls, smoothing: float, before: ValidationInfo) -> float:
         chosen = before.data.get("loss")
-        if smoothing and chosen in ("dice", "focal"):
+        if smoothing and chosen is not None and not chosen.startswith("cross_entropy"):
             raise ValueError(f"must be 0.0 with loss: {chosen}, since it is cross-entropy whose truth is smoothed")
         return smoothing
+
+    @field_validator("class_weights", "boundary_weight")
+    @classmethod
+    def _check_weighted_loss(cls, weights: Any, before: ValidationInfo) -> Any:
+        chosen = before.data.get("loss")
+        if weights is not None and chosen is not None and chosen not in WEIGHTED_LOSSES:
+            raise ValueError(
+                f"must be null with loss: {chosen}, because it weighs pixels in {join_words(WEIGHTED_LOSSES)} only"
+            )
+        return weights
+
+
+def find_weight_mistakes(weights: dict[str, float], names: Sequence[str]) -> list[str]:
+    """Find classes of the data without a weight, and weights of other classes."""
+    missing = [name for name in names if name not in weights]
+    mistakes = [f"train.class_weights: no weight for {join_names(missing)}; add it."] if missing else []
+    return mistakes + [
+        f"train.class_weights: the data has no class '{escape_unprintable(name)}'; "
+        + suggest_closest(name, names, f"its classes: {join_names(names)}.")
+        for name in weights
+        if name not in names
+    ]

@@ -79,12 +79,13 @@ def train(
     state: Mapping[str, Any] | None = None,
     foreground: Sequence[int] = (),
     tiles: Tiles | None = None,
+    class_weights: Sequence[float] | None = None,
 ) -> Iterator[Epoch]:
     """Train the network in place and yield each epoch as it ends; the caller keeps the weights that it needs.
 
     With `state`, saved after epoch `done`, the training resumes from there: the remaining epochs are bit-identical to
     those of an uninterrupted run. Native images are seen in patches, some of them centered on `foreground` classes, and
-    evaluated in `tiles`.
+    evaluated in `tiles`. `class_weights` are those of the loss, one per class.
 
     Raises:
         DivergedError: A loss is NaN or infinite; earlier epochs remain valid.
@@ -96,10 +97,11 @@ def train(
     batches = create_loader(training, device, settings, foreground)
     rng = torch.Generator().manual_seed(seed)
     # Incomplete last batches and steps are dropped: batch normalization over a few images is noisy.
-    batch = min(settings.batch_size, len(batches))
-    accumulated = min(settings.gradient_accumulation_steps, len(batches) // batch)
-    steps = len(batches) // (accumulated * batch)
-    criterion = create_loss(settings.loss, settings.label_smoothing)
+    batch_size = min(settings.batch_size, len(batches))
+    accumulated = min(settings.gradient_accumulation_steps, len(batches) // batch_size)
+    step_size = accumulated * batch_size  # images
+    steps = len(batches) // step_size
+    criterion = create_loss(settings.loss, settings.label_smoothing, class_weights)
     optimizer = create_optimizer(network, settings, learning_rate)
     scheduler = create_lr_scheduler(optimizer, settings.lr_scheduler, settings.epochs * steps)
     ema = create_ema(network, settings.ema_decay) if settings.ema_decay else None
@@ -118,18 +120,18 @@ def train(
         for step in range(steps):
             check_signals()
             optimizer.zero_grad(set_to_none=True)
-            for first in range(step * accumulated * batch, (step + 1) * accumulated * batch, batch):
-                chosen = np.sort(order[first : first + batch])  # in the file's order, which disks read faster
-                images, masks = batches.take(chosen)
+            for first in range(step * step_size, (step + 1) * step_size, batch_size):
+                chosen = np.sort(order[first : first + batch_size])  # in the file's order, which disks read faster
+                batch = batches.take(chosen)
                 if settings.augmentation is not None:
-                    images, masks = augment(images, masks, settings.augmentation, rng, batches.size)
+                    batch = augment(batch, settings.augmentation, rng, batches.size)
                 with autocast_context(precision, device):
-                    logits = network(images)
-                loss = criterion(logits, masks)
+                    logits = network(batch.images)
+                loss = criterion(logits, batch.masks, batch.boundary)
                 if not torch.isfinite(loss):
                     raise DivergedError(number)
                 (loss / accumulated).backward()  # type: ignore[no-untyped-call]
-                if (masks != IGNORE).any():  # the loss of a batch without evaluated pixels is undefined, not 0
+                if (batch.masks != IGNORE).any():  # the loss of a batch without evaluated pixels is undefined, not 0
                     total, counted = total + float(loss.detach()), counted + 1
             if settings.max_grad_norm is not None:
                 clip_grad_norm_(network.parameters(), settings.max_grad_norm)
@@ -159,7 +161,7 @@ def train(
             showcase=on_showcase,
             network=evaluated_network,
             state=current,
-            images=steps * accumulated * batch,
+            images=steps * step_size,
             training_seconds=trained - started,
             eval_seconds=eval_seconds,
         )

@@ -15,6 +15,7 @@ from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData, Split
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
+from pipeline.data.class_weights import compute_class_weights
 from pipeline.data.patch_loader import count_samples
 from pipeline.data.subsets import select_gap_subset, select_training_subset
 from pipeline.errors import PipelineError
@@ -73,6 +74,7 @@ def train_cell(
     training, eval_splits, compared = _select_splits(cell, project.prepared)
     size, num_classes = choose_input_size(cell, training.images.size), len(data.classes)
     check_batch(cell, count_samples(training, cell.train), size, training.num_channels, num_classes)
+    class_weights = compute_class_weights(cell.train, training, data.classes)
     _seed_everything(cell.seed)  # after the check, which may run a user's code
     precision = resolve_precision(cell.train.precision)
     network = build_network(cell.model, training.num_channels, num_classes)
@@ -112,6 +114,7 @@ def train_cell(
             done=len(results.history), state=checkpoint and checkpoint["training"],
             foreground=[index for index, one in enumerate(data.classes) if one.foreground],
             tiles=create_tiles(cell, overlap=0.0),
+            class_weights=class_weights,
         )  # fmt: skip
         diverged: int | None = None
         try:

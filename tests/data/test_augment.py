@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.augment import augment
+from pipeline.data.batch_loader import Batch
 from pipeline.params.train import Augmentation
 
 DISABLED = {
@@ -40,14 +41,14 @@ def make_batch(count: int = 4, height: int = 24, width: int = 24) -> tuple[Tenso
 
 def test_augment_with_all_changes_disabled_is_the_identity() -> None:
     images, masks = make_batch()
-    augmented, labels = augment(images, masks, make_augmentation(), make_generator())
+    augmented, labels, _ = augment(Batch(images, masks), make_augmentation(), make_generator())
     torch.testing.assert_close(augmented, images)
     assert torch.equal(labels, masks)
 
 
 def test_augment_with_hflip_prob_1_flips_images_and_masks() -> None:
     images, masks = make_batch()
-    augmented, labels = augment(images, masks, make_augmentation(hflip_prob=1.0), make_generator())
+    augmented, labels, _ = augment(Batch(images, masks), make_augmentation(hflip_prob=1.0), make_generator())
     torch.testing.assert_close(augmented, images.flip(-1))
     assert torch.equal(labels, masks.flip(-1))
 
@@ -58,7 +59,7 @@ def test_augment_with_hflip_prob_1_flips_images_and_masks() -> None:
 @pytest.mark.parametrize("size", [(24, 24), (24, 40)])
 def test_augment_transforms_masks_with_their_images(change: dict[str, float], size: tuple[int, int]) -> None:
     images, masks = make_batch(8, *size)
-    augmented, labels = augment(images, masks, make_augmentation(**change), make_generator())
+    augmented, labels, _ = augment(Batch(images, masks), make_augmentation(**change), make_generator())
     assert not torch.equal(labels, masks)
     # Bilinear and nearest-neighbor interpolation may differ at the edge of the rectangle.
     assert ((augmented[:, 0] > 0.5) == (labels == 1)).float().mean() > 0.98
@@ -70,7 +71,7 @@ def test_augment_elastic_displaces_smoothly_by_pixels(size: tuple[int, int] | No
     rows, columns = torch.meshgrid(torch.arange(height) / 100, torch.arange(width) / 100, indexing="ij")
     images = torch.stack([rows, columns]).expand(500, 2, -1, -1)
     masks = torch.zeros(500, height, width, dtype=torch.int64)
-    deformed, _ = augment(images, masks, make_augmentation(elastic=0.04), make_generator(), size)
+    deformed, _, _ = augment(Batch(images, masks), make_augmentation(elastic=0.04), make_generator(), size)
     (top, left), (high, wide) = (0, 0) if size is None else (8, 24), size or (height, width)
     moved = (deformed - images[:, :, top : top + high, left : left + wide]) * 100  # px
     middle = moved[:, :, high // 2, wide // 2]
@@ -84,21 +85,27 @@ def test_augment_elastic_displaces_smoothly_by_pixels(size: tuple[int, int] | No
 def test_augment_keeps_mask_values() -> None:
     images, masks = make_batch()
     masks[:, 0] = 255
-    _, labels = augment(images, masks, make_augmentation(rotation=45.0, scale=0.5, translate=0.2), make_generator())
+    _, labels, _ = augment(
+        Batch(images, masks), make_augmentation(rotation=45.0, scale=0.5, translate=0.2), make_generator()
+    )
     assert set(labels.unique().tolist()) <= {0, 1, 255}
 
 
 def test_augment_draws_for_each_sample() -> None:
     images, masks = make_batch(6)
     images = images[:1].expand(6, -1, -1, -1)
-    augmented, _ = augment(images, masks, make_augmentation(rotation=20.0, brightness_contrast=0.5), make_generator())
+    augmented, _, _ = augment(
+        Batch(images, masks), make_augmentation(rotation=20.0, brightness_contrast=0.5), make_generator()
+    )
     assert all(not torch.equal(augmented[0], other) for other in augmented[1:])
 
 
 def test_augment_depends_on_the_generator_only() -> None:
     images, masks = make_batch()
     augmentation = make_augmentation(hflip_prob=0.5, scale=0.2, rotation=20.0, translate=0.1, brightness_contrast=0.2)
-    first, repeated, other = (augment(images, masks, augmentation, make_generator(seed))[0] for seed in (1, 1, 2))
+    first, repeated, other = (
+        augment(Batch(images, masks), augmentation, make_generator(seed))[0] for seed in (1, 1, 2)
+    )
     assert torch.equal(first, repeated)
     assert not torch.equal(first, other)
 
@@ -108,7 +115,7 @@ def test_augment_rotation_does_not_shear_wide_images() -> None:
     y, x = torch.meshgrid(torch.arange(40.0), torch.arange(80.0), indexing="ij")
     masks = (((y - 20) ** 2 + (x - 40) ** 2) < 9**2).long()[None].repeat(8, 1, 1)
     images = masks[:, None].float().repeat(1, 3, 1, 1)
-    _, labels = augment(images, masks, make_augmentation(rotation=30.0), make_generator())
+    _, labels, _ = augment(Batch(images, masks), make_augmentation(rotation=30.0), make_generator())
     rows, columns = labels.sum(dim=2).amax(dim=1), labels.sum(dim=1).amax(dim=1)
     assert (rows - columns).abs().max() <= 2
     assert (labels.sum(dim=(1, 2)) / masks[0].sum() - 1).abs().max() < 0.05
@@ -116,7 +123,7 @@ def test_augment_rotation_does_not_shear_wide_images() -> None:
 
 def test_augment_brightness_contrast_stays_in_range_and_keeps_masks() -> None:
     images, masks = make_batch()
-    augmented, labels = augment(images, masks, make_augmentation(brightness_contrast=0.9), make_generator())
+    augmented, labels, _ = augment(Batch(images, masks), make_augmentation(brightness_contrast=0.9), make_generator())
     assert 0 <= augmented.min() <= augmented.max() <= 1
     assert torch.equal(labels, masks)
     assert augmented.is_contiguous(memory_format=torch.channels_last)
@@ -129,7 +136,7 @@ def test_augment_brightness_contrast_stays_in_range_and_keeps_masks() -> None:
 def test_augment_photometry_keeps_masks_and_range(change: dict[str, float], channels: int) -> None:
     images, masks = make_batch(8)
     images = images[:, :channels]
-    changed, labels = augment(images, masks, make_augmentation(**change), make_generator())
+    changed, labels, _ = augment(Batch(images, masks), make_augmentation(**change), make_generator())
     assert torch.equal(labels, masks)
     assert changed.shape == images.shape
     assert changed.min() >= 0
@@ -142,7 +149,7 @@ def test_augment_photometry_keeps_masks_and_range(change: dict[str, float], chan
 
 def test_augment_random_erasing_fills_a_square_with_the_mean_color() -> None:
     images, masks = make_batch(16, 40, 60)
-    changed, _ = augment(images, masks, make_augmentation(random_erasing_prob=1.0), make_generator())
+    changed, _, _ = augment(Batch(images, masks), make_augmentation(random_erasing_prob=1.0), make_generator())
     for before, after in zip(images, changed, strict=True):
         erased = (after - before).abs().amax(dim=0) > 1e-4
         rows, columns = erased.any(dim=1).nonzero(), erased.any(dim=0).nonzero()
@@ -155,10 +162,11 @@ def test_augment_random_erasing_fills_a_square_with_the_mean_color() -> None:
 
 def test_augment_with_an_additional_change_keeps_the_other_draws() -> None:
     images, masks = make_batch(8)
-    plain, _ = augment(images, masks, make_augmentation(rotation=20.0, brightness_contrast=0.3), make_generator())
-    erased, _ = augment(
-        images,
-        masks,
+    plain, _, _ = augment(
+        Batch(images, masks), make_augmentation(rotation=20.0, brightness_contrast=0.3), make_generator()
+    )
+    erased, _, _ = augment(
+        Batch(images, masks),
         make_augmentation(rotation=20.0, brightness_contrast=0.3, random_erasing_prob=1.0),
         make_generator(),
     )

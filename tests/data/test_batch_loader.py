@@ -26,7 +26,7 @@ def make_split(dtype: type[np.unsignedinteger], channels: int = 3) -> Split:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_take_scales_pixels_by_the_maximum_of_their_type(dtype: type[np.unsignedinteger]) -> None:
     split = make_split(dtype)
-    images, masks = BatchLoader(split, CPU).take(np.array([3, 0]))
+    images, masks, _ = BatchLoader(split, CPU).take(np.array([3, 0]))
     expected = np.stack(list(split.images))[[3, 0]].astype(np.float32) / np.float32(np.iinfo(dtype).max)
     assert (images.numpy() == expected.transpose(0, 3, 1, 2)).all()  # bit for bit
     assert (masks.numpy() == np.stack(list(split.masks))[[3, 0]]).all()
@@ -35,7 +35,7 @@ def test_take_scales_pixels_by_the_maximum_of_their_type(dtype: type[np.unsigned
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_take_gives_channels_last_without_a_copy(channels: int) -> None:
-    images, _ = BatchLoader(make_split(np.uint8, channels), CPU).take(np.array([0, 1]))
+    images, _, _ = BatchLoader(make_split(np.uint8, channels), CPU).take(np.array([0, 1]))
     assert images.shape == (2, channels, 8, 6)
     assert images.permute(0, 2, 3, 1).is_contiguous()
 
@@ -44,7 +44,7 @@ def test_take_does_not_change_the_file(tmp_path: Path) -> None:
     split = make_split(np.uint8)
     np.save(tmp_path / "images.npy", np.stack(list(split.images)))
     mapped = Split.of(np.load(tmp_path / "images.npy", mmap_mode="r"), np.stack(list(split.masks)))
-    images, _ = BatchLoader(mapped, CPU).take(np.arange(5))
+    images, _, _ = BatchLoader(mapped, CPU).take(np.arange(5))
     images.zero_()
     assert (np.load(tmp_path / "images.npy") == np.stack(list(split.images))).all()
 

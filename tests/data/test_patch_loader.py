@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pipeline.artifacts.image_stack import ImageStack
 from pipeline.artifacts.prepared_data import Split
 from pipeline.data.augment import augment
+from pipeline.data.batch_loader import Batch
 from pipeline.data.patch_loader import PatchLoader
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
@@ -59,7 +60,7 @@ def test_patches_show_the_pixels_of_their_image_and_ignore_others() -> None:
     loader = PatchLoader(split, CPU, make_settings(foreground_patches=0.3), [1, 2])
     patches = loader.draw_epoch(make_generator())
     assert len(patches) == len(loader) == 9 + 2 + 1 + 4  # side by side
-    images, masks = loader.take(patches)
+    images, masks, _ = loader.take(patches)
     assert images.shape == (16, 2, 16, 24)
     for patch, image, mask in zip(patches, (images * 255).round(), masks, strict=True):
         height, width = SIZES[patch["image"]]
@@ -82,7 +83,7 @@ def test_foreground_patches_are_centered_on_each_class_equally_often() -> None:
     split = make_split([(200, 250), (150, 240)])
     loader = PatchLoader(split, CPU, make_settings(foreground_patches=1.0), [1, 2])
     patches = loader.draw(400, make_generator())
-    _, masks = loader.take(patches)
+    _, masks, _ = loader.take(patches)
     assert ((masks == 1) | (masks == 2)).any(dim=2).any(dim=1).all()
     inner = [patch["top"] not in (0, 200 - 16, 150 - 16) and patch["left"] not in (0, 226, 216) for patch in patches]
     centers = Counter(masks[torch.tensor(inner), 8, 12].tolist())
@@ -114,8 +115,8 @@ def test_augmented_patches_show_real_pixels_up_to_their_corners(ranges: Augmenta
     loader = PatchLoader(make_split([(200, 250)]), CPU, settings, [])
     patches = loader.draw(64, make_generator())
     patches["top"] = patches["left"] = 75
-    images, masks = loader.take(patches)
-    augmented, labels = augment(images, masks, ranges, make_generator(), loader.size)
+    images, masks, _ = loader.take(patches)
+    augmented, labels, _ = augment(Batch(images, masks), ranges, make_generator(), loader.size)
     assert augmented.shape == (64, 2, *size)
     assert labels.shape == (64, *size)
     steps = (augmented[:, :, 1:] - augmented[:, :, :-1]) * 255
@@ -124,7 +125,7 @@ def test_augmented_patches_show_real_pixels_up_to_their_corners(ranges: Augmenta
 
 def test_augmentation_that_changes_nothing_returns_the_middle() -> None:
     images, masks = torch.rand(2, 3, 30, 40), torch.randint(0, 3, (2, 30, 40))
-    augmented, labels = augment(images, masks, make_augmentation(), make_generator(), (16, 24))
+    augmented, labels, _ = augment(Batch(images, masks), make_augmentation(), make_generator(), (16, 24))
     torch.testing.assert_close(augmented, images[:, :, 7:23, 8:32])
     assert torch.equal(labels, masks[:, 7:23, 8:32])
 

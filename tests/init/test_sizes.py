@@ -1,4 +1,4 @@
-"""Image size and batch size that `init` suggests, its table of sizes, and notices about rare classes."""
+"""Image size and batch size that `init` suggests, and its table of sizes."""
 
 import math
 import re
@@ -286,20 +286,3 @@ def test_init_of_520_images_keeps_batches_of_4(skip_grid_timing):
     write([draw_square(0, 96, 12 + index % 8) for index in range(520)])
     run_pipeline("init", "cells")
     assert load_params()["train"]["batch_size"] == 4
-
-
-def test_init_of_rare_classes_suggests_losses(skip_grid_timing):
-    masks = [draw_square(index) for index in range(6)]
-    for mask in masks:
-        mask[400:412, 400:412] = 2
-    write(masks)
-    (notice,) = (
-        line for line in run_pipeline("init", "cells").splitlines() if "of the pixels, and cross-entropy" in line
-    )
-    assert "class_2 (0.05%) has less than 1% of the pixels" in notice
-    assert "class_1" not in notice
-    for loss in re.search(r"train\.loss: (\w+) or (\w+),", notice).groups():
-        path = Path("params.yaml")
-        path.write_text(re.sub(r"\n  loss: \w+", f"\n  loss: {loss}", path.read_text("utf-8")), "utf-8")
-        assert read_params(path).train.loss == loss
-    assert "## Rare classes" in (ROOT / "docs/explanation/recipe.md").read_text("utf-8")

@@ -69,7 +69,8 @@ def test_smooth_keeps_a_constant(level: float, steps: int) -> None:
 
 
 def test_lr_find_writes_only_the_plot(project: Path) -> None:
-    write_params(project, {})
+    weights = {"class_weights": "inverse", "boundary_weight": {"w0": 10.0, "sigma": 5.0}}
+    write_params(project, {"train": weights})
     before = sorted(path for path in project.rglob("*"))
     result = CliRunner().invoke(main, ["lr-find", "--variant", "unet", "--plot", "curve.png"])
     assert result.exit_code == 0, result.output

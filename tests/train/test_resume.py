@@ -53,6 +53,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "max_grad_norm": 0.1,
         "early_stopping": {"patience": 1, "min_epochs": 4},
     },
+    "class and boundary weights": {"class_weights": "inverse", "boundary_weight": {"w0": 10.0, "sigma": 5.0}},
 }
 
 

@@ -19,7 +19,9 @@ from pipeline.artifacts.run_folder import RunFolder, RunRecord
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
+from pipeline.report.formatting import flatten_parameters
 from pipeline.runtime.progress import EpochProgress
+from pipeline.tracking.metric_history import flatten
 from pipeline.train.train_cell import train_and_log, train_cell
 from tests.conftest import write_params
 
@@ -155,6 +157,46 @@ def test_more_images_than_available_are_refused(project: Path) -> None:
     )
     with pytest.raises(PipelineError, match=r"90 is more than the 12 images"):
         train_cell(params.cell("all", 0.01, 0))
+
+
+WEIGHTS = {
+    "inverse": {"class_weights": "inverse"},
+    "median_frequency": {"class_weights": "median_frequency", "loss": "focal"},
+    "by name": {"class_weights": {"background": 1.0, "animal": 2.0, "border": 5.0}, "loss": "cross_entropy_dice"},
+    "boundary": {"boundary_weight": {"w0": 10.0, "sigma": 5.0}},
+}
+
+
+@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS.keys())
+def test_weights_change_the_training_and_are_logged(project: Path, weights: dict[str, Any]) -> None:
+    plain = train(project, {"train": {"loss": weights.get("loss", "cross_entropy")}})
+    params = create_params(project, {"train": weights})
+    record = train_and_log(params, params.cell("unet", 0.01, 0))
+    assert record.key != plain.key
+    history = pd.read_csv(project / "runs" / RUN / "history.csv")
+    assert np.isfinite(history[["train_loss", "val_loss", "objective"]]).all(axis=None)
+    (run,) = load_mlflow_runs(project)
+    logged = {name: value for name, value in run.data.params.items() if name.startswith(("train.class", "train.bound"))}
+    expected = flatten({"train": {"class_weights": None, "boundary_weight": None, **weights}})
+    assert logged == {name: value for name, value in expected.items() if name != "train.loss"}
+    reported = dict(flatten_parameters(record.cell))
+    assert {name: reported[name] for name in logged} == {
+        name: "null" if value == "None" else value for name, value in logged.items()
+    }
+
+
+def test_weights_of_equal_classes_train_the_same_network(project: Path) -> None:
+    losses = []
+    for weights in (None, {"background": 2.0, "animal": 2.0, "border": 2.0}):
+        train(project, {"train": {"class_weights": weights, "precision": "float32"}})
+        losses.append(pd.read_csv(project / "runs" / RUN / "history.csv")["val_loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+
+
+def test_weights_of_unknown_classes_are_refused_before_training(project: Path) -> None:
+    with pytest.raises(PipelineError, match=r"train\.class_weights: no weight for animal, border; add it"):
+        train(project, {"train": {"class_weights": {"background": 1.0}}})
+    assert not list(project.glob("runs/*"))
 
 
 def test_speed_counts_only_trained_images(project: Path) -> None:

@@ -1,0 +1,74 @@
+"""Name classes with few pixels, and propose a loss that learns them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from ruamel.yaml import YAML
+
+from pipeline.artifacts.prepared_data import SegmentationClass
+from pipeline.errors import PipelineError
+from pipeline.params.file import check_params
+from pipeline.params.train import LossName, Train
+from pipeline.wording import join_names
+
+MIN_SHARE = 0.01  # of the evaluated pixels; below that, cross-entropy missed classes in benchmarks/imbalance.py
+RARE_LOSS: LossName = "lovasz"  # with the highest IoU there, of rare classes and of all
+
+TRAIN_COLUMN = 30  # of comments in the section train, unless the line is longer
+_PROPOSED = "  # Proposed by pipeline init: "  # the line above a loss
+_LOSS = re.compile(rf"^(?P<proposed>{_PROPOSED}.*\n)?  loss: (?P<loss>\w+) *(?P<comment>#.*)?$", re.MULTILINE)
+
+
+def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[SegmentationClass]) -> str:
+    """Name the foreground classes with less than `MIN_SHARE` of the pixels; empty if there are none.
+
+    Classes that do not occur are missing in `shares`.
+    """
+    foreground = [one.name for one in classes if one.foreground and one.name in shares]
+    rare = sorted((name for name in foreground if shares[name] < MIN_SHARE), key=shares.__getitem__)
+    which = join_names([f"{name} ({shares[name]:.2%})" for name in rare])
+    return f"{which} {'has' if len(rare) == 1 else 'have'} less than {MIN_SHARE:.0%} of the pixels" if rare else ""
+
+
+def propose_loss(text: str, rare: str) -> str:
+    """Replace cross-entropy in a `params.yaml` if classes are rare, and undo a proposal for other data.
+
+    All other losses are kept, and cross-entropy too if other keys need it, such as a variant's label smoothing.
+
+    Args:
+        text: Content of the file.
+        rare: Description of the rare classes, or empty.
+    """
+    found = _LOSS.search(text)
+    if found is not None and found["proposed"] and found["loss"] == RARE_LOSS:
+        text = _replace_loss(text, "cross_entropy")
+        found = _LOSS.search(text)
+    if found is None or found["loss"] != "cross_entropy" or not rare:
+        return text
+    proposed = _replace_loss(text, RARE_LOSS, f"{_PROPOSED}{rare}, and cross_entropy may never predict such a class\n")
+    try:
+        check_params(YAML(typ="safe").load(proposed), "")
+    except PipelineError:
+        return text
+    return proposed
+
+
+def _replace_loss(text: str, loss: str, above: str = "") -> str:
+    def format_lines(found: re.Match[str]) -> str:
+        return above + f"{f'  loss: {loss}':{TRAIN_COLUMN}}{found['comment'] or ''}".rstrip()
+
+    return _LOSS.sub(format_lines, text, count=1)
+
+
+def describe_loss(train: Train, rare: str) -> list[str]:
+    """Describe rare classes and the loss that is set for them; empty without such classes."""
+    if not rare:
+        return []
+    advice = f"Try train.loss: {RARE_LOSS}" if train.loss == "cross_entropy" else f"train.loss is {train.loss}"
+    other = "data.image_size" if train.patch is None else "train.foreground_patches"
+    return [
+        f"{rare}, and cross-entropy may never predict such a class. {advice}; see docs/how-to/imbalanced-classes.md. "
+        f"More train.epochs or a larger {other} may help, too."
+    ]
