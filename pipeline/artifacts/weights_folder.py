@@ -13,7 +13,7 @@ from pipeline.artifacts.folder import Record
 from pipeline.atomic_io import to_json, write_text
 from pipeline.errors import PipelineError
 
-WEIGHTS = Path("weights")  # in the project's folder; every training depends on it in dvc.yaml
+WEIGHTS = Path("weights")  # in the project's folder; every run depends on it in dvc.yaml
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 TIMM = "tu-"  # smp's prefix of timm's encoders
 SHORT = 12  # characters of a revision or hash that tables and sentences show

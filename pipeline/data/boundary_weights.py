@@ -36,7 +36,7 @@ def compute_boundary_weights(
     Returns:
         H x W, 0 to w0.
     """
-    from scipy import ndimage  # takes 0.2 s, and most trainings have no such weights
+    from scipy import ndimage  # takes 0.2 s, and most runs have no such weights
 
     reach = math.ceil(REACH * settings.sigma)
     first, second = (np.full(mask.shape, np.inf, np.float32) for _ in range(2))
