@@ -57,6 +57,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "focal": {"loss": "focal"},
     "tversky": {"loss": "tversky"},
     "lovasz": {"loss": "lovasz"},
+    "cross_entropy_lovasz": {"loss": "cross_entropy_lovasz"},
     "boundary": {"boundary_weight": BoundaryWeight(w0=10.0, sigma=5.0)},
 }
 COST_ROUNDS = 5

@@ -84,13 +84,13 @@ def create_loss(name: LossName, smoothing: float = 0.0, class_weights: Sequence[
     mean = partial(focal if name == "focal" else partial(cross_entropy, smoothing=smoothing), class_weights=weights)
     if name in ("cross_entropy", "focal"):
         return mean
-    region = _create_region_loss(name)
-    if name == "cross_entropy_dice":
+    region = _create_region_loss(name.removeprefix("cross_entropy_"))
+    if name.startswith("cross_entropy_"):
         return lambda logits, masks, boundary=None: mean(logits, masks, boundary) + region(logits, masks)
     return lambda logits, masks, _=None: region(logits, masks)
 
 
-def _create_region_loss(name: LossName) -> Callable[[Tensor, Tensor], Tensor]:
+def _create_region_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     """Create a loss that compares regions of the classes; weights of pixels do not apply.
 
     The losses are segmentation-models-pytorch's, imported here because that takes seconds. Its focal loss is not used:

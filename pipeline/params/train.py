@@ -18,8 +18,9 @@ BelowOne = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 LrFactor = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
-LossName = Literal["cross_entropy", "dice", "cross_entropy_dice", "focal", "tversky", "lovasz"]
-WEIGHTED_LOSSES = ("cross_entropy", "cross_entropy_dice", "focal")  # means over pixels, which may have weights
+LossName = Literal["cross_entropy", "dice", "focal", "tversky", "lovasz", "cross_entropy_dice", "cross_entropy_lovasz"]
+# They have a mean over pixels, which may have weights.
+WEIGHTED_LOSSES = ("cross_entropy", "focal", "cross_entropy_dice", "cross_entropy_lovasz")
 
 ClassBalance = Literal["inverse", "median_frequency"]
 MAX_CLASS_WEIGHT = 1e6

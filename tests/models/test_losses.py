@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import typing
+from typing import Literal
 
 import pytest
 import torch
@@ -53,11 +54,12 @@ def test_absent_class_adds_nothing_to_dice() -> None:
     assert dice(logits, masks).item() == pytest.approx(dice(logits[:, :2], masks).item() * 2 / 3, abs=1e-6)
 
 
-def test_cross_entropy_dice_is_the_sum_of_both() -> None:
+@pytest.mark.parametrize("other", ["dice", "lovasz"])
+def test_combined_loss_is_the_sum_of_both(other: Literal["dice", "lovasz"]) -> None:
     logits, masks = create_batch()
-    torch.testing.assert_close(
-        create_loss("cross_entropy_dice")(logits, masks), cross_entropy(logits, masks) + dice(logits, masks)
-    )
+    combined: LossName = "cross_entropy_dice" if other == "dice" else "cross_entropy_lovasz"
+    expected = cross_entropy(logits, masks) + create_loss(other)(logits, masks)
+    torch.testing.assert_close(create_loss(combined)(logits, masks), expected)
 
 
 @parametrize_losses

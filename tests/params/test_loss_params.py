@@ -34,7 +34,7 @@ FORMS = (
     "train.class_weights: must be inverse or median_frequency, or a section with a number above 0 and up to 1,000,000 "
     "for each class, such as {background: 1.0, cell: 10.0}, but is "
 )
-ONLY = "because it weighs pixels in cross_entropy, cross_entropy_dice and focal only, but is "
+ONLY = "because it weighs pixels in cross_entropy, focal, cross_entropy_dice and cross_entropy_lovasz only, but is "
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown formula": ({"class_weights": "invers"}, f"{FORMS}'invers'."),
     "a list": ({"class_weights": [1.0, 2.0]}, f"{FORMS}[1.0, 2.0]."),

@@ -280,8 +280,8 @@ FILE_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "similar name": ({"optimizer": {"name": "AdmW"}}, "but is 'AdmW'; did you mean adamw?"),
     "unknown name": ({"optimizer": {"name": "zzz"}}, "'sgd', 'custom', but is 'zzz'."),
     "similar scheduler": ({"lr_scheduler": {"name": "cosinus"}}, "but is 'cosinus'; did you mean cosine?"),
-    "similar loss": ({"loss": "dise"}, "train.loss: must be one of 'cross_entropy', 'dice', "
-        "'cross_entropy_dice', 'focal', 'tversky' or 'lovasz', but is 'dise'; did you mean dice?"),
+    "similar loss": ({"loss": "dise"}, "train.loss: must be one of 'cross_entropy', 'dice', 'focal', 'tversky', "
+        "'lovasz', 'cross_entropy_dice' or 'cross_entropy_lovasz', but is 'dise'; did you mean dice?"),
     "key of another optimizer": (
         {"optimizer": {"name": "adam", "weight_decay": 0.0, "momentum": 0.9}},
         "train.optimizer.momentum: unknown key",
