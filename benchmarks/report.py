@@ -26,7 +26,7 @@ def measure_grid(shape: tuple[int, int, int]) -> tuple[int, float, float, float,
     """Return the number of runs, seconds to render, page size in MB, memory in GB, and seconds to load the page."""
     sys.path.insert(0, str(ROOT))
     from pipeline.artifacts.project import Project
-    from pipeline.report.render_report import render_report
+    from pipeline.report.write_report import write_report
     from tests.report.conftest import ReportProject
 
     num_variants, num_learning_rates, epochs = shape
@@ -41,7 +41,7 @@ def measure_grid(shape: tuple[int, int, int]) -> tuple[int, float, float, float,
             diverged="",
         )
         start = time.perf_counter()
-        page = render_report(project.params, project=Project(project.root)).path
+        page = write_report(project.params, project=Project(project.root)).path
         seconds = time.perf_counter() - start
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # kilobytes on Linux
         return len(project.rows), seconds, page.stat().st_size / 1e6, memory, measure_loading(page)

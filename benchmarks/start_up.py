@@ -68,7 +68,7 @@ def main() -> None:
     }
     commands |= {
         f"import {name}": f"import pipeline.{name}"
-        for name in ("evaluate.evaluate_run", "compare.compare_runs", "report.render_report")
+        for name in ("evaluate.evaluate_run", "compare.compare_runs", "report.write_report")
     }
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

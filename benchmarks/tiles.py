@@ -44,7 +44,7 @@ from pipeline.artifacts.run_folder import RunRecord
 from pipeline.data.augment import augment
 from pipeline.data.patch_loader import PatchLoader
 from pipeline.imaging import IGNORE
-from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.resize import FixedSize, NativeSize
 from pipeline.inference.prediction import predict_logits, predict_split, predict_strips
 from pipeline.inference.preprocessing import Preprocessing

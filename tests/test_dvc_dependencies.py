@@ -18,7 +18,7 @@ MODULES = {
     "evaluate": "evaluate_run",
     "compare": "compare_runs",
     "showcase": "predict_showcase",
-    "report": "render_report",
+    "report": "write_report",
 }
 # Code that moves, checks or records data without affecting outputs. DVC depends on the values of the parameters, and on
 # `pipeline/artifacts/format.py:FORMAT` for the file formats.

@@ -56,7 +56,7 @@ def test_subpackage_imports_only_allowed_subpackages(module: Path) -> None:
 def test_compare_and_report_do_not_import_torch_or_mlflow() -> None:
     code = (
         "import importlib, sys\n"
-        "for module in 'compare.compare_runs', 'report.render_report':\n"
+        "for module in 'compare.compare_runs', 'report.write_report':\n"
         "    importlib.import_module(f'pipeline.{module}')\n"
         "    if {'torch', 'mlflow'} & set(sys.modules):\n"
         "        sys.exit(f'{module} imports torch or mlflow')"

@@ -23,7 +23,7 @@ from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.mlflow_report.render import DOWNLOADS, render_mlflow_report
 from pipeline.params import Params, ShowcaseImage
 from pipeline.params.file import read_params
-from pipeline.report.render_report import render_report
+from pipeline.report.write_report import write_report
 from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
 from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY
@@ -81,7 +81,7 @@ def team(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) 
             train_and_log(params, cell)
             evaluate(params, cell.name)
         compare(params, cells=params.cells()[:3])
-        before = read_table(render_report(params, None, root / "from-disk.html").path)
+        before = read_table(write_report(params, None, root / "from-disk.html").path)
         keys = {name: Project(root).run(name).record.key for name in NAMES}
         files = root / "files"
         for folder, part in ((RUNS, "run"), (EVALUATION, "evaluation")):
@@ -139,7 +139,7 @@ def test_latest_selects_the_run_started_last(team: Team) -> None:
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
-        (" ", r"mlflow: is followed by no run. Use `latest`, run ids of 32 hexadecimal digits"),
+        (" ", r"`mlflow:` must be followed by a run. Use `latest`, run ids of 32 hexadecimal digits"),
         (
             "metrics.val_loss_best < 0",
             r"no finished run for 'metrics.val_loss_best < 0'; the finished runs are unet-0.001-0",

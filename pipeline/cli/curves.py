@@ -30,7 +30,7 @@ class FigurePath(click.Path):
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead of sentences.")
 @click.option("--plot", type=FigurePath(), metavar="FILE", help="Draw the curves: .png, .svg or .pdf.")
 def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None) -> None:
-    """Judge whether any training learned, memorized or overfitted.
+    """Judge from loss curves whether a network learned or memorized.
 
     CURVES is a table with the columns epoch, train_loss and val_loss, and optionally run; or what Keras' CSVLogger,
     Lightning's metrics.csv, MLflow (key, value, step) or DVCLive (the folder plots/metrics) wrote.
@@ -47,10 +47,11 @@ def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None
 
 
 @click.command(
-    help=f"""Suggest learning rates for the grid, by a short training with an increasing learning rate.
+    help=f"""Suggest learning rates for the grid.
 
-    {STEPS} batches, from {LOWEST:g} up to {HIGHEST:g}, on the prepared data; nothing else is written.
-    The suggestion is a starting point: the grid decides which learning rate is best.
+    Trains on {STEPS} batches of the prepared data, with a learning rate that increases from {LOWEST:g} to
+    {HIGHEST:g}; nothing is written. The suggestion is a starting point: the grid decides which learning rate is
+    best.
     """
 )
 @click.option("--variant", metavar="NAME", help="Which of variants:.  [default: the grid's first]")

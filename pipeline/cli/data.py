@@ -11,7 +11,7 @@ from pipeline.runtime.shutdown import exit_on_sigterm
 
 @click.group()
 def data() -> None:
-    """Check images before training, or download some."""
+    """Check images before training, or download a data set."""
 
 
 @data.command()
@@ -52,11 +52,12 @@ def download(path: Path) -> None:
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 def init(path: Path) -> None:
-    """Write params.yaml for the images in the folder PATH: classes, colors, size, splits, batch, epochs.
+    """Write params.yaml for the images in the folder PATH.
 
-    PATH has images/ and masks/, or images/ and a JSON of COCO's instances, or Oxford-IIIT Pet. Guesses have a comment.
-    Only the section `data`, the batch size, the epochs and variants that do not fit are changed; the previous file is
-    kept as params.before.yaml (then params.before.2.yaml and so on).
+    Classes, colors, size, splits, batch size and epochs are derived from the images. PATH has images/ and masks/,
+    or images/ and a JSON of COCO's instances, or Oxford-IIIT Pet. Guesses have a comment. Only the section `data`,
+    the batch size, the epochs and variants that do not fit are changed; the previous file is kept as
+    params.before.yaml (then params.before.2.yaml and so on).
     """
     from pipeline.init.write_params import init as write_params
 

@@ -63,10 +63,11 @@ def variants() -> None:
 )
 @click.option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, or host:port. See docs/how-to/cluster.md.")
 def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> None:
-    """Train and evaluate stale runs in parallel, and commit them to DVC.
+    """Train and evaluate stale runs in parallel.
 
-    TARGETS are names of runs, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; the default is the
-    whole grid. Afterwards `dvc repro` only compares and renders; `make report` does both.
+    Each finished run is committed to DVC. TARGETS are names of runs, such as unet-0.001-0, or patterns in quotes,
+    such as 'lite0-*'; the default is the whole grid. Afterwards `dvc repro` only has to compare and render.
+    `make report` runs both commands.
 
     Ctrl-C stops after the current epochs; a second Ctrl-C stops immediately. The same command resumes each run after
     its last epoch, whatever stopped or killed it.

@@ -33,8 +33,9 @@ run_option = click.option(
 @click.option("--overlay", is_flag=True, help="Also write each image with its classes tinted.")
 @click.option("--foreground", is_flag=True, help="Also write the foreground of each image, the rest transparent.")
 def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foreground: bool) -> None:
-    """Segment images with a trained run: masks of the same size, and a table of class shares.
+    """Segment images with a trained run.
 
+    Writes masks of the same size, and a table of the classes' shares.
     IMAGES are files, or folders that are searched recursively: PNG, JPEG, WebP, BMP, TIFF, of any size. They are
     rotated as their EXIF orientation says. Masks have the values of the data's masks, and those of TIFFs are TIFFs with
     the same georeference and pixel size. Unreadable files are reported and skipped; then the exit code is 1.
@@ -70,10 +71,10 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foregr
 @click.command()
 @run_option
 def promote(run: str) -> None:
-    """Register a run's model in MLflow as the champion, ready for serving.
+    """Register a run's model in MLflow, ready for serving.
 
-    The model is a network in ONNX with its preprocessing, an example and its scores; it needs neither this package nor
-    PyTorch. If the run is registered already, it only becomes the champion again.
+    It becomes the champion. The model is a network in ONNX with its preprocessing, an example and its scores; it
+    needs neither this package nor PyTorch. If the run is registered already, it only becomes the champion again.
     """
     from pipeline.params.file import read_params
     from pipeline.promote.promote_run import promote_run
@@ -85,11 +86,11 @@ def promote(run: str) -> None:
 @click.argument("targets", metavar="[RUNS]...", nargs=-1)
 @click.option("--tracking-uri", metavar="URI", help="Use this MLflow server or database instead of the project's.")
 def sync(targets: tuple[str, ...], tracking_uri: str | None) -> None:
-    """Upload finished runs to MLflow; what MLflow has already is not uploaded again.
+    """Upload finished runs to MLflow. Anything already there is skipped.
 
     RUNS are names, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; without any, all trained runs of the
     grid. Training uploads its runs too; the command is for runs that DVC restored without training them, for a server
-    that was down, and for a second server. `make report` ends with it.
+    that was down, and for a second server. `make report` runs it as its last step.
     """
     from pipeline.artifacts.project import Project
     from pipeline.params.file import read_params

@@ -44,7 +44,7 @@ def report(selection: str | None, out: Path | None, show: bool, provenance: bool
 
     from pipeline.artifacts.project import FAILURE
     from pipeline.params.file import read_params
-    from pipeline.report.render_report import render_report
+    from pipeline.report.write_report import write_report
     from pipeline.runtime.stage_status import record_stage
 
     is_stage = not (selection or out or show or provenance)
@@ -55,7 +55,7 @@ def report(selection: str | None, out: Path | None, show: bool, provenance: bool
 
             page = render_mlflow_report(read_params(), query, out, provenance=provenance)
         else:
-            page = render_report(read_params(), selection, out, provenance=provenance)
+            page = write_report(read_params(), selection, out, provenance=provenance)
         click.echo(page.path)
         for notice in page.notices:
             click.echo(f"Notice: {notice}", err=True)
@@ -87,7 +87,7 @@ def failure() -> None:
     from pipeline.compare.compare_runs import compare as compare_stage
     from pipeline.params.file import read_params
     from pipeline.report.failure import find_failures, render_failure_page
-    from pipeline.report.render_report import render_report
+    from pipeline.report.write_report import write_report
     from pipeline.runtime.stage_status import list_stage_statuses
 
     found = page = None
@@ -96,7 +96,7 @@ def failure() -> None:
         lost = find_failures(found, Project())
         if lost and all(one.run for one in lost):
             compare_stage(found, lost=lost)
-            page = render_report(found).path
+            page = write_report(found).path
     running = [one.name for one in list_stage_statuses() if one.state == "running"]
     if running and not find_failures(found, Project()):
         raise PipelineError(f"Nothing has failed so far; running: {', '.join(running)}.")

@@ -38,9 +38,9 @@ def prepare() -> None:
 @click.option("--learning-rate", required=True, type=float, help="Such as 1e-3.")
 @click.option("--seed", required=True, type=int, help="Seed of initialization, order and augmentation.")
 def train(variant: str, learning_rate: float, seed: int) -> None:
-    """Stage: train one cell of the grid into runs/<run>/; an interrupted run resumes after its last epoch.
+    """Stage: train one cell of the grid into runs/<run>/.
 
-    A diverged run is a result: it is recorded, and the exit code is 0.
+    An interrupted run resumes after its last epoch. A diverged run is a result: it is recorded, and the exit code is 0.
     """
     from pipeline.params.file import read_params
     from pipeline.runtime.process import terminate_with_dvc
@@ -72,7 +72,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
 @click.command()
 @click.argument("run")
 def evaluate(run: str) -> None:
-    """Stage: score a trained RUN, such as unet-0.001-0, into evaluation/<run>/."""
+    """Stage: score a trained RUN into evaluation/<run>/."""
     from pipeline.params.file import read_params
     from pipeline.runtime.process import terminate_with_dvc
     from pipeline.runtime.stage_status import record_stage
@@ -93,7 +93,7 @@ def evaluate(run: str) -> None:
 
 @click.command()
 def compare() -> None:
-    """Stage: rank the settings of the grid over their seeds, into comparison/."""
+    """Stage: rank the settings of the grid into comparison/."""
     from pipeline.compare.compare_runs import compare as stage
     from pipeline.params.file import read_params
     from pipeline.runtime.process import DVC_STAGE
@@ -119,7 +119,7 @@ def compare() -> None:
 
 @click.command()
 def showcase() -> None:
-    """Stage: segment the images of report.showcase with the best run, into showcase_predictions/."""
+    """Stage: segment report.showcase with the best run."""
     from pipeline.params.file import read_params
     from pipeline.runtime.stage_status import record_stage
     from pipeline.showcase.predict_showcase import predict_showcase

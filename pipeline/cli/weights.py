@@ -12,7 +12,7 @@ from pipeline.runtime.shutdown import exit_on_sigterm
 @click.group(invoke_without_command=True)
 @click.pass_context
 def weights(context: click.Context) -> None:
-    r"""List, fetch and add weights that networks start from (model.pretrained in params.yaml).
+    r"""List, fetch and add weights that networks start from.
 
     Without a command, this lists the encoders that the variants of params.yaml start from, the grid's first: their
     weights are in a pip package, in the cache of the Hugging Face hub, or missing. Other available weights follow.
@@ -22,7 +22,8 @@ def weights(context: click.Context) -> None:
     pretrained: weights/file.pth        a file of yours, of the encoder or of the whole network
     pretrained: weights/RUN.safetensors a run, after `pipeline weights add RUN`
 
-    Training never downloads. See docs/how-to/pretrained-weights.md.
+    model.pretrained in params.yaml selects the start. Training never downloads anything. See
+    docs/how-to/pretrained-weights.md.
     """
     if context.invoked_subcommand is not None:
         return
@@ -36,9 +37,10 @@ def weights(context: click.Context) -> None:
 @weights.command()
 @click.argument("encoders", nargs=-1)
 def fetch(encoders: tuple[str, ...]) -> None:
-    """Fetch the weights of ENCODERS from the Hugging Face hub; without any, all that params.yaml needs.
+    """Fetch the weights of ENCODERS from the Hugging Face hub.
 
-    ENCODERS are names of smp, such as resnet34, or of timm, such as convnext_tiny; tu-resnet34 is timm's.
+    The default is all that params.yaml needs. ENCODERS are names of smp, such as resnet34, or of timm, such as
+    convnext_tiny; tu-resnet34 is timm's.
 
     The files go into the cache of the hub (HF_HUB_CACHE, by default ~/.cache/huggingface/hub), which all projects
     share. weights/hub.json records their revisions and SHA-256: commit it, so that every machine uses the same weights.
@@ -74,7 +76,7 @@ def fetch(encoders: tuple[str, ...]) -> None:
 @weights.command()
 @click.argument("run", type=click.Path(path_type=Path))
 def add(run: Path) -> None:
-    """Copy the weights of RUN to weights/RUN.safetensors, for runs that start from them.
+    """Copy the weights of RUN to weights/, for runs that start from them.
 
     RUN is a finished run of this project, such as unet-0.001-0, or the path of a run folder of another project. If its
     number of classes differs, only the last layer is initialized at random.

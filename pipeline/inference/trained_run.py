@@ -15,7 +15,7 @@ from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
-from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.resize import FixedSize, Resizing
 from pipeline.imaging.windows import WindowedImage
 from pipeline.inference.prediction import (

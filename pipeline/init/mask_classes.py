@@ -55,7 +55,7 @@ def are_numbered(survey: MaskSurvey) -> bool:
 
 
 def _count_from_one(objects: Sequence[frozenset[int]]) -> bool:
-    """Return whether most masks hold the numbers from 1 on, up to their highest, and the higher a number the rarer."""
+    """Return whether most masks have the values 1 to their highest, and higher values are in fewer masks."""
     filled = [values for values in objects if len(values) >= _MIN_FILL * max(values)]
     if len(filled) < len(objects) / 2 or len({max(values) for values in filled}) < _MIN_COUNTS:
         return False
@@ -81,7 +81,7 @@ def suggest_classes(folder: Path, files: Sequence[str]) -> SuggestedClasses:
     """Read a sample of the masks and guess their classes.
 
     Raises:
-        PipelineError: No mask can be read, or they have too many values for classes.
+        PipelineError: No mask can be read, or the masks have too many values to be classes.
     """
     survey = survey_masks(folder, files)
     if not survey.opened:

@@ -15,9 +15,9 @@ from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.run_config import read_run_config
-from pipeline.report.render_report import RenderedReport, RunSource, render_report
 from pipeline.report.run_selection import create_file_stem
 from pipeline.report.sections.authors import TeamResults
+from pipeline.report.write_report import RenderedReport, RunSource, write_report
 from pipeline.tracking.fetch import FetchedRun, fetch_runs
 from pipeline.tracking.tags import get_user
 from pipeline.tracking.team_results import read_team_results
@@ -36,7 +36,7 @@ def render_mlflow_report(
         query: As in `fetch_runs`.
         out: The file to write; None for a file in `reports/` named after the runs.
         project: Its folder, or a study's; None for the current one. Its prepared data must be those of the runs.
-        provenance: As in `render_report`.
+        provenance: As in `write_report`.
 
     Raises:
         PipelineError: No run can be fetched, or a run given by its id is of other data.
@@ -57,7 +57,7 @@ def render_mlflow_report(
     stem = create_file_stem([one.record.run for one in fetched])
     path = out if out is not None else project.root / REPORTS / f"mlflow-{stem}.html"
     source = RunSource(compared.root, f"mlflow:{query.strip()}", team, skipped)
-    return render_report(params, None, path, project, provenance=provenance, source=source)
+    return write_report(params, None, path, project, provenance=provenance, source=source)
 
 
 def _add_authors(fetched: list[FetchedRun]) -> list[FetchedRun]:

@@ -37,8 +37,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
         raise PipelineError(
-            f"model.pretrained: {path} cannot be read ({reason}). It must be a safetensors file, or have only tensors, "
-            "as torch.save(network.state_dict(), path) writes them."
+            f"model.pretrained: {path} cannot be read ({reason}). It must be a safetensors file, or a file with only "
+            "tensors, as written by torch.save(network.state_dict(), path)."
         ) from None
     for key in NESTED:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

@@ -81,7 +81,7 @@ class UNetModel(Section):
 
 
 class SmpModel(Section):
-    """An architecture of segmentation-models-pytorch on an encoder, pretrained or not."""
+    """An architecture of segmentation-models-pytorch with an encoder."""
 
     family: Literal["smp"]
     """The network."""

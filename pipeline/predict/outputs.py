@@ -15,7 +15,7 @@ from PIL import Image, ImageColor
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.atomic_io import write_text, write_with
-from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.inference.preprocessing import Probs
 from pipeline.prepare.sample_ids import FORMULA_STARTS
 

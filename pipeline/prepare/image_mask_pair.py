@@ -17,7 +17,7 @@ from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.imaging import IGNORE
 from pipeline.imaging.instances import classify_instances
 from pipeline.imaging.mask_decoding import MAX_NUMBER, DecodedMask, Palette, decode_mask, keep_background, orient_mask
-from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resizing
 from pipeline.prepare.data_issues import DataIssue, IssueKind

@@ -85,7 +85,8 @@ def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model:
     stored = MlflowRun.find(client, get_experiment_id(client, uri, tracking.experiment), record.key)
     if stored is None:
         raise PipelineError(
-            f"MLflow at {hide_passwords(uri)} no longer has the run {record.run}. Run the same command again."
+            f"MLflow at {hide_passwords(uri)} no longer has the run {record.run}. Repeat the command to upload it "
+            "again."
         )
     stored.upload_files(ARTIFACT, list_files(model))
     try:

@@ -89,7 +89,7 @@ class ExternalResults:
 
 
 def read_external_results(report: Report, project: Project) -> ExternalResults:
-    """Read the files that the parameters name, in `reports/external_results/` of the project."""
+    """Read the files in `reports/external_results/` that the parameters list."""
     results: list[ExternalResult] = []
     sources: list[tuple[str, str]] = []
     problems: list[Notice] = []

@@ -10,7 +10,7 @@ from pipeline.artifacts.project import FAILURE, REPORTS, Project
 from pipeline.atomic_io import write_text
 from pipeline.params import Params
 from pipeline.report.formatting import flatten_parameters
-from pipeline.report.html import render_html
+from pipeline.report.render_html import render_html
 from pipeline.runtime.stage_status import StageStatus, list_stage_statuses
 from pipeline.wording import join_words
 

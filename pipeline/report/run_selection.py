@@ -100,7 +100,7 @@ def _select_by_name(summary: Summary, run_spec: str) -> tuple[RunSummary, ...]:
     else:
         return tuple(row for row in summary.runs if row.run in names)
     choices = _list_available(summary, nearest=unknown[0] if unknown else "")
-    raise PipelineError(f"{problem} Write all, best, a filter, or names of runs; {choices}")
+    raise PipelineError(f"{problem} Use `all`, `best`, a filter, or names of runs; {choices}")
 
 
 def _list_available(summary: Summary, nearest: str = "") -> str:

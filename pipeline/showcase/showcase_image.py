@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import DecodedMask, decode_mask, orient_mask
-from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.metadata import fits_either_way, read_orientation
 from pipeline.imaging.resize import FixedSize
 from pipeline.inference.preprocessing import Preprocessing

@@ -35,7 +35,7 @@ def read_ids(query: str) -> list[str]:
     """
     ids = [part.strip().lower() for part in query.split(",") if part.strip()]
     if not ids:
-        raise PipelineError(f"mlflow: is followed by no run. {_FORMS}")
+        raise PipelineError(f"`mlflow:` must be followed by a run. {_FORMS}")
     return list(dict.fromkeys(ids)) if all(_ID.fullmatch(part) for part in ids) else []
 
 

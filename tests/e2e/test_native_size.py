@@ -28,7 +28,7 @@ from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
 from pipeline.promote.package import package_model
-from pipeline.report.render_report import render_report
+from pipeline.report.write_report import write_report
 from pipeline.tracking.run_metrics import TrainingState
 from pipeline.tracking.sync import sync_runs
 from pipeline.train.train_cell import train_cell
@@ -109,7 +109,7 @@ def test_native_images_are_learned_reported_predicted_and_served(discs: Path, tm
     assert evaluation.validation.foreground_iou > 0.5
     compare(params)
     list(sync_runs(params, [TRAINED], Project(discs)))
-    rendered = render_report(params, project=Project(discs), out=tmp_path / "report.html")
+    rendered = write_report(params, project=Project(discs), out=tmp_path / "report.html")
     assert rendered.faults == ()
 
     image, disc = draw_pair(3)

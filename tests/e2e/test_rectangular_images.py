@@ -19,7 +19,7 @@ from pipeline.inference.trained_run import TrainedRun
 from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
-from pipeline.report.render_report import render_report
+from pipeline.report.write_report import write_report
 from pipeline.tracking.sync import sync_runs
 from pipeline.train.train_cell import train_cell
 from tests.conftest import ROOT, TRAINED, write_params
@@ -46,7 +46,7 @@ def test_rectangular_images_are_learned_reported_predicted_and_exported(project:
     evaluate_run(params, TRAINED)
     compare(params)
     list(sync_runs(params, [TRAINED], Project(project)))
-    rendered = render_report(params, project=Project(project))
+    rendered = write_report(params, project=Project(project))
     assert rendered.faults == ()
     assert "55 × 33 pixels" in rendered.path.read_text(encoding="utf-8")
 

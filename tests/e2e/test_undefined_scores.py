@@ -25,7 +25,7 @@ from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.report.render_report import render_report
+from pipeline.report.write_report import write_report
 from pipeline.tracking.sync import sync_runs
 from pipeline.train.train_cell import train_cell
 from tests.conftest import ROOT, TRAINED, write_params
@@ -76,7 +76,7 @@ def run_all(root: Path) -> tuple[RunEvaluation, Summary, str]:
     evaluation = evaluate_run(params, TRAINED)
     summary = compare(params)
     list(sync_runs(params, [TRAINED], Project(root)))
-    rendered = render_report(params, project=Project(root))
+    rendered = write_report(params, project=Project(root))
     assert rendered.faults == ()
     return evaluation, summary, rendered.path.read_text(encoding="utf-8")
 

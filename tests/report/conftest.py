@@ -23,10 +23,10 @@ from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.report.context import ReportContext
-from pipeline.report.html import render_html
-from pipeline.report.render_report import Page
+from pipeline.report.render_html import render_html
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.header import build_header
+from pipeline.report.write_report import Page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLASSES = (

@@ -21,7 +21,7 @@ from pipeline.artifacts.comparison import Comparison
 from pipeline.artifacts.prepared_data import PreparedData, SegmentationClass
 from pipeline.artifacts.project import COMPARISON, PREPARED, RUNS, Project
 from pipeline.artifacts.run_folder import RunFolder
-from pipeline.report.render_report import render_report
+from pipeline.report.write_report import write_report
 from tests.prepare.conftest import create_section
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def report(make_project: type[ReportProject], tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = make_project(tmp_path_factory.mktemp("project"))
-    return render_report(project.params, project=Project(project.root)).path
+    return write_report(project.params, project=Project(project.root)).path
 
 
 def open_page(
@@ -205,7 +205,7 @@ def test_panel_without_curves_is_not_interactive(browser: Browser, project: Repo
     path = project.root / COMPARISON / Comparison.CURVES
     curves = pd.read_csv(path)
     curves[curves["variant"] != "unet_no_skip"].to_csv(path, index=False)
-    page, console_messages = open_page(browser, render_report(project.params, project=Project(project.root)).path)
+    page, console_messages = open_page(browser, write_report(project.params, project=Project(project.root)).path)
     plot = page.locator(".plot[data-curves]").nth(1)
     plot.hover()
     plot.click()
@@ -324,7 +324,7 @@ def test_examples_fill_the_page_without_scrolling(
     browser: Browser, make_project: type[ReportProject], tmp_path: Path, variants: int, widths: tuple[int, ...]
 ) -> None:
     project = make_project(tmp_path, ("unet", "unet_no_skip")[:variants])
-    report = render_report(project.params, project=Project(project.root)).path
+    report = write_report(project.params, project=Project(project.root)).path
     for width in widths:
         page, _ = open_page(browser, report, viewport={"width": width, "height": 800})
         for gallery in page.locator(".scroll:has(.gallery)").all():
@@ -343,7 +343,7 @@ def test_images_have_the_aspect_ratio_of_the_originals(
     path = project.root / PREPARED / PreparedData.SAMPLES
     pd.read_csv(path).assign(height=height, width=width).to_csv(path, index=False)
     params = project.params.model_copy(update={"data": create_section("cells", resize=resize)})
-    page, _ = open_page(browser, render_report(params, project=Project(project.root)).path)
+    page, _ = open_page(browser, write_report(params, project=Project(project.root)).path)
     for selector in ("header .showcase", "#examples .gallery", "#examples .strip", "#data .sheet"):
         for image in page.locator(selector).first.locator("img").all():
             box = image.bounding_box()
@@ -363,7 +363,7 @@ def test_tables_with_long_class_names_are_not_cut(
         return np.repeat(40 * mask[..., None], 3, axis=-1), mask
 
     project = make_project(tmp_path, classes=classes, seeds=seeds, paint=paint, diverged="")
-    report = render_report(project.params, project=Project(project.root)).path
+    report = write_report(project.params, project=Project(project.root)).path
     page, _ = open_page(browser, report, viewport={"width": 1280, "height": 800})
     for part in ("test", "gap", "data"):
         for region in page.locator(f"#{part} .scroll").all():
@@ -451,7 +451,7 @@ def test_hostile_strings_stay_text(browser: Browser, make_project: type[ReportPr
     for row in rows:
         project.edit_json(RUNS / row.run / RunFolder.RECORD, cell={"variant": HARM, HARM: {HARM: HARM}}, key=HARM)
     page, console_messages = open_page(
-        browser, render_report(project.params.model_copy(update={"report": report}), project=Project(project.root)).path
+        browser, write_report(project.params.model_copy(update={"report": report}), project=Project(project.root)).path
     )
     assert page.locator("h1").inner_text() == HARM
     assert page.locator("script").count() == 1
@@ -467,7 +467,7 @@ def test_hostile_variant_names_stay_text_in_figures(browser: Browser, project: R
     curves.write_text(curves.read_text().replace(",unet_no_skip,", f",{harm},"))
     rows = tuple(replace(row, variant=row.variant.replace("unet_no_skip", harm)) for row in project.summary.runs)
     project.write_summary(replace(project.summary, runs=rows))
-    page, console_messages = open_page(browser, render_report(project.params, project=Project(project.root)).path)
+    page, console_messages = open_page(browser, write_report(project.params, project=Project(project.root)).path)
     assert page.locator("#curves h3").all_inner_texts() == ["unet", harm]
     assert console_messages == []
 

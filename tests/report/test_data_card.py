@@ -22,16 +22,16 @@ from pipeline.atomic_io import to_json, write_text
 from pipeline.imaging import IGNORE
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.report.context import ReportContext
-from pipeline.report.html import render_html
-from pipeline.report.render_report import Page, RunSource, Section, render_report
+from pipeline.report.render_html import render_html
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.authors import TeamResults
 from pipeline.report.sections.data_card import build_data_card, draw_class_shares
 from pipeline.report.sections.data_files import describe_files, describe_skipped
 from pipeline.report.sections.header import build_header
 from pipeline.report.sections.split_leakage import find_split_leakage
+from pipeline.report.write_report import Page, RunSource, Section, write_report
 from tests.report.test_browser import CHROMIUM, browser, open_page  # noqa: F401
-from tests.report.test_render_report import get_section, list_notices, render
+from tests.report.test_write_report import get_section, list_notices, render
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject
@@ -113,10 +113,10 @@ def test_report_without_prepared_data_has_no_card(project: ReportProject, tmp_pa
     for name in (RUNS, EVALUATION, COMPARISON):
         shutil.copytree(project.root / name, folder / name)
     source = RunSource(folder, "mlflow:latest", TeamResults((), "anna"))
-    page = render_report(project.params, None, tmp_path / "page.html", Project(project.root), source=source)
+    page = write_report(project.params, None, tmp_path / "page.html", Project(project.root), source=source)
     assert 'id="data"' not in page.path.read_text(encoding="utf-8")
     shutil.copytree(project.root / PREPARED, folder / PREPARED)
-    page = render_report(project.params, None, tmp_path / "page.html", Project(project.root), source=source)
+    page = write_report(project.params, None, tmp_path / "page.html", Project(project.root), source=source)
     assert 'id="data"' in page.path.read_text(encoding="utf-8")
 
 
@@ -319,7 +319,7 @@ def test_names_stay_text_and_within_the_page(browser: Browser, project: ReportPr
     skipped = pd.DataFrame({"id": ids * 6, "reason": [HARM, LONG, "is no image"] * 4})
     skipped.to_csv(project.root / PREPARED / PreparedData.SKIPPED, index=False)
     edit_samples(project, share_border=[0.0001] * 6)
-    report = render_report(project.params, project=Project(project.root)).path
+    report = write_report(project.params, project=Project(project.root)).path
     for width in (400, 1200):
         check_names(browser, report, width)
 

@@ -17,7 +17,7 @@ from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, Project
 from pipeline.artifacts.scores import MissedClass
 from pipeline.atomic_io import to_json, write_text
 from pipeline.imaging import IGNORE
-from pipeline.report.render_report import render_report
+from pipeline.report.write_report import write_report
 from tests.report.conftest import ReportProject, draw_disc, render_header
 
 STREET = tuple(SegmentationClass(name, f"#{60 * n:02x}80c0", n > 0) for n, name in enumerate(("void", "car", "pole")))
@@ -33,7 +33,7 @@ def draw_stripes(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarra
 
 
 def render(project: ReportProject, selection: str | None = None) -> str:
-    return render_report(project.params, selection, project=Project(project.root)).path.read_text(encoding="utf-8")
+    return write_report(project.params, selection, project=Project(project.root)).path.read_text(encoding="utf-8")
 
 
 def get_header(page: str) -> str:

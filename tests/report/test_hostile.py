@@ -20,7 +20,7 @@ from pipeline.atomic_io import to_json, write_text
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult, ShowcaseImage
 from pipeline.report.failure import render_failure_page
-from pipeline.report.render_report import render_report
+from pipeline.report.write_report import write_report
 from pipeline.runtime.stage_status import record_stage
 from tests.report.test_browser import browser, pytestmark  # noqa: F401
 
@@ -103,7 +103,7 @@ def test_hostile_strings_of_the_report_stay_text(
     classes = tuple(SegmentationClass(f"{harm}{n}", "#d98c21", n == 0) for n in range(3))
     project = make_project(tmp_path, classes=classes, source=harm)
     insert_everywhere(project, harm)
-    page = open_checked_page(browser, render_report(project.params, project=Project(project.root)).path)
+    page = open_checked_page(browser, write_report(project.params, project=Project(project.root)).path)
     assert collapse_whitespace(page.locator("h1").inner_text()) == collapse_whitespace(harm)
     assert collapse_whitespace(page.locator(".byline").inner_text()) == collapse_whitespace(f"{harm} · {harm}")
     assert collapse_whitespace(harm) in collapse_whitespace(page.locator(".user-images figcaption").inner_text())

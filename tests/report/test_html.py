@@ -18,7 +18,7 @@ from pipeline.artifacts.project import COMPARISON, EXTERNAL_RESULTS, Project
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult
 from pipeline.report.failure import render_failure_page
-from pipeline.report.render_report import render_report
+from pipeline.report.write_report import write_report
 from pipeline.runtime.stage_status import record_stage
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ def pages(make_project: type[ReportProject], tmp_path_factory: pytest.TempPathFa
     report = project.params.report.model_copy(update={"external_results": [ExternalResult(**result)]})
     params = project.params.model_copy(update={"report": report})
     pages = {kind: folder / f"{kind}.html" for kind in ("grid", "best", "provenance", "incomplete")}
-    render_report(params, None, pages["grid"], home)
-    render_report(params, "best", pages["best"], home)
-    render_report(params, None, pages["provenance"], home, provenance=True)
+    write_report(params, None, pages["grid"], home)
+    write_report(params, "best", pages["best"], home)
+    write_report(params, None, pages["provenance"], home, provenance=True)
     (project.root / COMPARISON / Comparison.CURVES).unlink()
     (project.root / COMPARISON / Comparison.FINDINGS).write_text("[")
-    render_report(params, None, pages["incomplete"], home)
+    write_report(params, None, pages["incomplete"], home)
     with pytest.raises(PipelineError), record_stage("train", "unet-0.001-0", project.root):
         raise PipelineError("Nothing <b>came</b> of it & `nothing` will.")
     return {**pages, "failure": render_failure_page(params, None, home)}

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.artifacts.project import RUNS, Project
 from pipeline.artifacts.run_folder import RunFolder
-from pipeline.report.render_report import render_report
-from tests.report.test_render_report import get_best_run, get_section, render
+from pipeline.report.write_report import write_report
+from tests.report.test_write_report import get_best_run, get_section, render
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject
@@ -40,7 +40,7 @@ def test_provenance_adds_times_and_machine(project: ReportProject) -> None:
     assert "A processor" not in without_provenance  # not DVC outputs, so the page must not depend on them
     assert f"DVC’s hash of runs/{run}" not in without_provenance  # dvc.lock has no hash of it
     provenance = get_section(
-        render_report(project.params, run, project=Project(project.root), provenance=True).path.read_text("utf-8"),
+        write_report(project.params, run, project=Project(project.root), provenance=True).path.read_text("utf-8"),
         "reproduce",
     )
     assert "Provenance" not in without_provenance
@@ -80,7 +80,7 @@ def test_provenance_of_a_restored_run_has_no_times(project: ReportProject, is_fo
     else:
         (project.root / RUNS / run / RunFolder.TIMING).unlink(missing_ok=True)
     provenance = get_section(
-        render_report(project.params, run, project=Project(project.root), provenance=True).path.read_text("utf-8"),
+        write_report(project.params, run, project=Project(project.root), provenance=True).path.read_text("utf-8"),
         "reproduce",
     )
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd><code>(.*?)</code>", provenance.split("Provenance")[1]))
@@ -91,7 +91,7 @@ def test_provenance_of_a_restored_run_has_no_times(project: ReportProject, is_fo
 def test_provenance_shows_no_password_of_the_server(project: ReportProject) -> None:
     tracking = project.params.tracking.model_copy(update={"uri": "http://anna:secret@127.0.0.1:9/a"})
     params = project.params.model_copy(update={"tracking": tracking})
-    html = render_report(params, get_best_run(project), project=Project(project.root), provenance=True).path.read_text(
+    html = write_report(params, get_best_run(project), project=Project(project.root), provenance=True).path.read_text(
         encoding="utf-8"
     )
     assert "MLflow at http://127.0.0.1:9/a does not answer" in html

@@ -16,7 +16,7 @@ from pipeline.artifacts.project import EVALUATION, SHOWCASE_PREDICTIONS, Project
 from pipeline.artifacts.showcase_predictions import ShowcaseList, ShowcasePredictions, ShowcaseResult
 from pipeline.atomic_io import to_json
 from pipeline.params import ShowcaseImage
-from pipeline.report.render_report import render_report
+from pipeline.report.write_report import write_report
 from tests.report.conftest import ReportProject, draw_disc, render_header
 
 FOREGROUND, BACKGROUND = 0, 1
@@ -30,7 +30,7 @@ def draw_without_foreground(split: str, row: int, size: int) -> tuple[np.ndarray
 
 
 def render(project: ReportProject) -> str:
-    return render_report(project.params, project=Project(project.root)).path.read_text(encoding="utf-8")
+    return write_report(project.params, project=Project(project.root)).path.read_text(encoding="utf-8")
 
 
 def write_predictions(project: ReportProject, sample: str, foreground: int, iou: float | None) -> None:

@@ -20,12 +20,12 @@ from pipeline.atomic_io import to_json
 from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError
 from pipeline.evaluate.evaluate_run import evaluate_run
-from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.resize import FixedSize
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Params, ShowcaseImage
 from pipeline.params.file import read_params
-from pipeline.report.render_report import render_report
+from pipeline.report.write_report import write_report
 from pipeline.showcase.predict_showcase import predict_showcase
 from pipeline.showcase.showcase_image import read_showcase_image
 from pipeline.train.train_cell import train_cell
@@ -197,16 +197,16 @@ def test_report_shows_showcase_predictions_and_refuses_those_of_another_run(
     for name in (TEMPLATES, Path(params.report.notes_file)):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).symlink_to(ROOT / name)
-    assert "report.showcase" in render_report(params).faults[0].title
+    assert "report.showcase" in write_report(params).faults[0].title
     predict_showcase(params)
-    page = render_report(params)
+    page = write_report(params)
     assert page.faults == ()
     html = page.path.read_text(encoding="utf-8")
     assert "A &lt;b&gt;photograph&lt;/b&gt;, an image from outside the data." in html
     path = project / SHOWCASE_PREDICTIONS / ShowcasePredictions.LIST
     path.write_text(path.read_text().replace(RUN, "lite0-0.01-0"))
-    (fault,) = render_report(params).faults
+    (fault,) = write_report(params).faults
     assert re.search(r"showcase_predictions does not match unet-0\.01-0", fault.text)
     path.write_text(path.read_text().replace("lite0-0.01-0", RUN))
     other = write_showcase(project, {"file": "photo.png", "title": "Another title"})
-    assert "Run `pipeline showcase`" in render_report(other).faults[0].text
+    assert "Run `pipeline showcase`" in write_report(other).faults[0].text

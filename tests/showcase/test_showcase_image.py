@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import PipelineError
-from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.metadata import reverse_orientation
 from pipeline.imaging.resize import FixedSize
 from pipeline.imaging.tiff import turn_upright

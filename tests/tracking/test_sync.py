@@ -20,7 +20,7 @@ from pipeline.compare.compare_runs import compare
 from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.report.render_report import render_report
+from pipeline.report.write_report import write_report
 from pipeline.tracking.run_metrics import DataSummary, read_history, run_parameters
 from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
@@ -64,7 +64,7 @@ def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactor
             evaluate_run(params, cell.name)
         list(sync_runs(params, NAMES, Project()))
         compare(params)
-        render_report(params)
+        write_report(params)
         yield TrainedProject(root, params, live_uri)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.imaging import IGNORE
-from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.imaging.mask_to_classes import MaskEncoding
 
 NUMBERS = st.one_of(st.integers(0, 6), st.integers(0, 65_535))
 COLORS = st.one_of(st.integers(0, 6), st.integers(0, 0xFFFFFF)).map("#{:06x}".format)

@@ -30,7 +30,7 @@ from pipeline.artifacts.project import (
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult
-from pipeline.report.render_report import RenderedReport, render_report
+from pipeline.report.write_report import RenderedReport, write_report
 from tests.report.conftest import draw_disc, render_header
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def render(project: ReportProject, selection: str | None = None) -> str:
-    return render_report(project.params, selection, project=Project(project.root)).path.read_text(encoding="utf-8")
+    return write_report(project.params, selection, project=Project(project.root)).path.read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Complete:
 @pytest.fixture(scope="module")
 def complete(make_project: type[ReportProject], tmp_path_factory: pytest.TempPathFactory) -> Complete:
     project = make_project(tmp_path_factory.mktemp("complete"))
-    report = render_report(project.params, project=Project(project.root))
+    report = write_report(project.params, project=Project(project.root))
     return Complete(project, report, report.path.read_text(encoding="utf-8"))
 
 
@@ -68,7 +68,7 @@ def list_notices(html: str) -> list[str]:
     return re.findall(r'<aside class="card">\s*<p><strong>(.*?)</strong>', html)
 
 
-def test_render_report_writes_the_complete_page(complete: Complete) -> None:
+def test_write_report_writes_the_complete_page(complete: Complete) -> None:
     html = complete.html
     assert complete.report.path == complete.project.root / REPORT
     assert complete.report.faults == ()
@@ -161,7 +161,7 @@ def test_page_has_no_external_links(complete: Complete) -> None:
     assert str(complete.project.root) not in html
 
 
-def test_render_report_is_deterministic(complete: Complete, project: ReportProject) -> None:
+def test_write_report_is_deterministic(complete: Complete, project: ReportProject) -> None:
     assert project.root != complete.project.root
     assert render(project) == complete.html
     assert render(project) == complete.html
@@ -181,7 +181,7 @@ def test_selection_shows_its_runs_and_states_the_total(project: ReportProject) -
 
 def test_out_sets_the_path_of_the_report(project: ReportProject, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "page.html"
-    assert render_report(project.params, "all", out, Project(project.root)).path == out
+    assert write_report(project.params, "all", out, Project(project.root)).path == out
     assert out.is_file()
     assert not (project.root / REPORT).exists()
 
@@ -256,7 +256,7 @@ def test_missing_or_invalid_files_become_notices(
         if is_invalid and piece in ("evaluation", "examples"):  # the folder exists, but its images are invalid
             expected -= {f"{get_best_run(project)}: no example predictions."}
             expected |= {f"{get_best_run(project)}: no prediction for validation-{row:04d}." for row in range(4)}
-    page = render_report(project.params, project=Project(project.root))
+    page = write_report(project.params, project=Project(project.root))
     html = page.path.read_text(encoding="utf-8")
     titles = list_notices(html)
     assert [f"{notice.title}." for notice in page.faults] == titles
@@ -267,13 +267,13 @@ def test_missing_or_invalid_files_become_notices(
 
 def test_missing_part_is_a_fault_but_not_an_unranked_grid(project: ReportProject) -> None:
     project.write_summary(replace(project.summary, best=None, best_of_variant=()))
-    unranked = render_report(project.params, project=Project(project.root))
+    unranked = write_report(project.params, project=Project(project.root))
     assert unranked.faults == ()
     html = unranked.path.read_text(encoding="utf-8")
     assert "nothing is ranked" in html
     assert "Test scores: nothing to show." in list_notices(html)
     (project.root / project.params.report.notes_file).write_text("{{ bets.val_loss }}")
-    (fault,) = render_report(project.params, project=Project(project.root)).faults
+    (fault,) = write_report(project.params, project=Project(project.root)).faults
     assert fault.title == "Notes: missing"
     assert "notes.md, line 1: unknown value 'bets'" in fault.text
 
@@ -380,6 +380,6 @@ def test_report_of_large_images_has_a_limited_size(make_project: type[ReportProj
     project = make_project(
         tmp_path, variants, learning_rates=(0.01,), seeds=(0,), size=768, epochs=2, paint=noise, diverged=""
     )
-    html = render_report(project.params, project=Project(project.root)).path.read_text(encoding="utf-8")
+    html = write_report(project.params, project=Project(project.root)).path.read_text(encoding="utf-8")
     assert list_notices(html) == []
     assert len(html) < 6_000_000

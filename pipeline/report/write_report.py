@@ -11,7 +11,7 @@ from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.report.context import ReportContext, read_external_results
-from pipeline.report.html import render_html
+from pipeline.report.render_html import render_html
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.authors import TeamResults, build_authors
 from pipeline.report.sections.curves import build_curves
@@ -79,7 +79,7 @@ class Page:
         return tuple(notice for notice in notices if notice.is_fault)
 
 
-def render_report(
+def write_report(
     params: Params,
     run_spec: str | None = None,
     out: Path | None = None,
