@@ -35,7 +35,7 @@ run_option = click.option(
 def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foreground: bool) -> None:
     """Segment images with a trained run.
 
-    Writes masks of the same size, and a table of the classes' shares.
+    Writes masks of the same size, and a table of class shares.
     IMAGES are files, or folders that are searched recursively: PNG, JPEG, WebP, BMP, TIFF, of any size. They are
     rotated as their EXIF orientation says. Masks have the values of the data's masks, and those of TIFFs are TIFFs with
     the same georeference and pixel size. Unreadable files are reported and skipped; then the exit code is 1.
