@@ -14,7 +14,8 @@ from pipeline.params.train import LossName, Train
 from pipeline.wording import join_names
 
 MIN_SHARE = 0.01  # of the evaluated pixels; below that, cross-entropy missed classes in benchmarks/imbalance.py
-RARE_LOSS: LossName = "lovasz"  # with the highest IoU there, of rare classes and of all
+# There, it finds rare classes without a higher evaluation loss, by which runs are ranked; lovasz alone has one.
+RARE_LOSS: LossName = "cross_entropy_lovasz"
 
 TRAIN_COLUMN = 30  # of comments in the section train, unless the line is longer
 _PROPOSED = "  # Proposed by pipeline init: "  # the line above a loss

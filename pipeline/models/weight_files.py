@@ -36,6 +36,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+        if isinstance(error, pickle.UnpicklingError):  # torch's own message advises to run the file's code
+            reason = "it contains other objects than tensors, or is damaged"
         raise PipelineError(
             f"model.pretrained: {path} cannot be read ({reason}). It must be a safetensors file, or a file with only "
             "tensors, as written by torch.save(network.state_dict(), path)."

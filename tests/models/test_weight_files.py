@@ -113,7 +113,7 @@ def write_files(folder: Path) -> dict[str, Path]:
 def test_read_tensors_of_broken_or_unsafe_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, file in write_files(tmp_path).items():
-        with pytest.raises(PipelineError, match=rf"{name} cannot be read \(.*It must be a safetensors file, or have"):
+        with pytest.raises(PipelineError, match=rf"{name} cannot be read \(.*It must be a safetensors file"):
             read_tensors(file)
     assert not Path("executed").exists()
 
