@@ -5,11 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from ruamel.yaml import YAML
-
 from pipeline.artifacts.prepared_data import SegmentationClass
-from pipeline.errors import PipelineError
-from pipeline.params.file import check_params
 from pipeline.params.train import LossName, Train
 from pipeline.wording import join_names
 
@@ -36,7 +32,7 @@ def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[Segment
 def propose_loss(text: str, rare: str) -> str:
     """Replace cross-entropy in a `params.yaml` if classes are rare, and undo a proposal for other data.
 
-    All other losses are kept, and cross-entropy too if other keys need it, such as a variant's label smoothing.
+    All other losses are kept.
 
     Args:
         text: Content of the file.
@@ -48,12 +44,7 @@ def propose_loss(text: str, rare: str) -> str:
         found = _LOSS.search(text)
     if found is None or found["loss"] != "cross_entropy" or not rare:
         return text
-    proposed = _replace_loss(text, RARE_LOSS, f"{_PROPOSED}{rare}, and cross_entropy may never predict such a class\n")
-    try:
-        check_params(YAML(typ="safe").load(proposed), "")
-    except PipelineError:
-        return text
-    return proposed
+    return _replace_loss(text, RARE_LOSS, f"{_PROPOSED}{rare}, and cross_entropy may never predict such a class\n")
 
 
 def _replace_loss(text: str, loss: str, above: str = "") -> str:

@@ -84,11 +84,11 @@ def test_init_keeps_another_loss():
     assert "Proposed" not in PARAMS.read_text("utf-8")
 
 
-def test_init_keeps_cross_entropy_that_a_variant_needs():
-    replace_in_params(r"\n  unet: \{\}", "\n  unet: {train: {label_smoothing: 0.1}}")
-    (notice,), _ = init("rare")
-    assert f"Try train.loss: {RARE_LOSS}" in notice
-    assert read_params().train.loss == "cross_entropy"
+def test_init_proposes_a_loss_that_suits_settings_of_cross_entropy():
+    settings = "{label_smoothing: 0.1, class_weights: inverse}"
+    replace_in_params(r"\n  unet: \{\}", f"\n  unet: {{train: {settings}}}")
+    init("rare")
+    assert read_params().cell("unet", 0.01, 0).train.loss == RARE_LOSS
 
 
 def test_init_of_a_loss_without_comment_proposes_one():
