@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT_FILES = (
     "pipeline",
     "custom",
+    "weights",
     "data/sample",
     "reports",
     "params.yaml",
