@@ -141,7 +141,7 @@ def run_job(
             trained = True
             said[:] = ["diverged" if record.status == "diverged" else f"best epoch {record.best_epoch}"]
             if record.status == "stopped_early":
-                said.append(f"stopped early after {record.epochs}")
+                said.append(f"stopped early after epoch {record.epochs}")
         if job.evaluate is not None:
             with record_stage("evaluate", name, project.root):
                 found = evaluate_run(params, name, project)
