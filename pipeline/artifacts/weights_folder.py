@@ -42,6 +42,7 @@ class WeightsRecord(Record):
     revision: str | None  # commit of the repository
     sha256: str
     license: str | None
+    normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # mean and standard deviation on the hub
     notes: tuple[str, ...] = ()  # adapted, newly initialized and omitted tensors
 
     def describe(self) -> str:

@@ -23,6 +23,7 @@ from pipeline.params.train import Augmentation, Train
 # An image's index, and the first row and column of a patch in it; they are negative in an image smaller than a patch.
 PATCH = np.dtype([("image", np.int64), ("top", np.int64), ("left", np.int64)])
 COUNTED_PATCHES = 1000  # that estimate the pixels around the foreground
+MAX_COUNTED_SHARE = 0.999  # of these patches, so that a class that none of them shows still occurs
 
 
 def create_loader(
@@ -132,7 +133,7 @@ class PatchLoader:
             return images
         patches = self._draw(COUNTED_PATCHES, torch.Generator().manual_seed(0), foreground_share=1.0)
         centered = count_pixels((self._cut(self._split.masks, patch, (0, 0), IGNORE) for patch in patches), num_classes)
-        share = self._foreground_share
+        share = min(self._foreground_share, MAX_COUNTED_SHARE)
         return np.concatenate([images * ((1 - share) / images.sum()), centered * (share / centered.sum())])
 
     def take(self, patches: npt.NDArray[Any]) -> Batch:

@@ -95,7 +95,8 @@ class Suggestion:
     def count_steps(self, cell: Cell) -> int:
         """Count the steps of a cell's run."""
         samples = self.count_samples(cell.train, cell.max_train_images)
-        return cell.train.epochs * steps_per_epoch(samples, cell.train.batch_size)
+        step_size = cell.train.gradient_accumulation_steps * cell.train.batch_size
+        return cell.train.epochs * steps_per_epoch(samples, step_size)
 
 
 def steps_per_epoch(training: int, batch: int) -> int:

@@ -26,6 +26,7 @@ from pipeline.models.factory import build_network
 from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, resolve_precision, select_device
 from pipeline.params import Cell, Params
+from pipeline.train.encoder import freeze_encoder
 from pipeline.train.optimizers import create_optimizer
 from pipeline.variants.data_shape import choose_input_size
 from pipeline.variants.model_checks import check_batch, check_models
@@ -93,6 +94,8 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
     class_weights = compute_class_weights(settings, training, classes)
     loss_function = create_loss(settings.loss, settings.label_smoothing, class_weights)
     optimizer = create_optimizer(network, settings, LOWEST)
+    if settings.freeze_encoder_epochs >= settings.epochs:
+        freeze_encoder(network, optimizer, is_frozen=True)
     factors = [group["lr"] / LOWEST for group in optimizer.param_groups]
     learning_rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     losses = []

@@ -46,7 +46,7 @@ def describe_weights(model: Model) -> WeightsRecord | None:
         path = locate_packaged(model.encoder)
         return WeightsRecord(f"{package} {version(package)}", None, hash_file(path), PACKAGED_LICENSE)
     found = find_hub_file(model, Project().weights)
-    return WeightsRecord(found.repository, found.revision, found.sha256, found.license)
+    return WeightsRecord(found.repository, found.revision, found.sha256, found.license, (found.mean, found.std))
 
 
 def locate_packaged(encoder: str) -> Path:

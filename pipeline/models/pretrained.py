@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ def load_initial_weights(
     else:
         assert isinstance(model, SmpModel)
         notes = _load_published(normalize, network, model, channels)
-    return WeightsRecord(record.source, record.revision, record.sha256, record.license, tuple(notes))
+    return replace(record, notes=tuple(notes))
 
 
 def _load_published(normalize: Normalize, network: nn.Module, model: SmpModel, channels: int) -> list[str]:

@@ -19,6 +19,7 @@ from pipeline.runtime.process import describe_process
 from pipeline.runtime.shutdown import check_signals, is_stopping
 
 UNFINISHED = CACHE / "unfinished"  # a folder per run key
+EXTENDABLE = CACHE / "extendable"  # a folder per extension key: the last checkpoint of a finished run
 WAIT_SECONDS = 60  # for the lock of a run: a process that received a signal may still be sending epochs to MLflow
 EXPIRY_SECONDS = 30 * 24 * 3600  # after which the checkpoints of unused parameters are removed
 

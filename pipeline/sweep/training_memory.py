@@ -133,11 +133,14 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     compared = max(1, min(used, data.validation))
     # The predicted masks of both splits; the images are read from their file. Memory counts once it is written.
     predicted = np.ones((2, compared, data.mean_pixels or math.prod(size)), np.uint8)
-    training = blank(min(used, STEPS * cell.train.batch_size))
+    # Two batches per step need as much as more of them; a frozen encoder needs less than one that is trained later.
+    accumulated = min(cell.train.gradient_accumulation_steps, 2)
+    training = blank(min(used, STEPS * accumulated * cell.train.batch_size))
     watched = EvalSplits(blank(1), blank(min(data.validation, compute_batch_size(*size))), blank(1))
     try:
         network = build_network(cell.model, data.channels, data.classes).to(select_device())
-        settings = cell.train.model_copy(update={"epochs": 1})
+        limits = {"epochs": 1, "gradient_accumulation_steps": accumulated, "freeze_encoder_epochs": 0}
+        settings = cell.train.model_copy(update=limits)
         precision = resolve_precision(cell.train.precision)
         outputs = RunResults(tuple(SegmentationClass(str(place), "#000000", True) for place in range(data.classes)))
         for epoch in train(network, training, watched, settings, cell.learning_rate, 0, data.classes, precision):

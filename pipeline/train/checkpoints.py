@@ -10,8 +10,10 @@ import contextlib
 import hashlib
 import io
 import logging
+import os
 import pickle
 import random
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,7 @@ from torch.optim.swa_utils import AveragedModel
 from pipeline.atomic_io import write_bytes
 from pipeline.errors import PipelineError
 from pipeline.params.custom_code import describe_error
-from pipeline.runtime.work_lock import UNFINISHED
+from pipeline.runtime.work_lock import EXTENDABLE, UNFINISHED
 
 logger = logging.getLogger("pipeline.train")
 
@@ -76,7 +78,7 @@ class TrainState:
         except Exception as error:
             raise PipelineError(
                 f"The checkpoint cannot be loaded: {describe_error(error)}. To start this run from the beginning, "
-                f"remove {UNFINISHED}/{state['key']}."
+                f"remove {UNFINISHED}/{state['key']} and {EXTENDABLE}."
             ) from error
 
     def _check_layouts(self) -> None:
@@ -110,7 +112,8 @@ class CheckpointManager:
                 torch.load(io.BytesIO(payload), weights_only=True)
                 self._is_verified = True
             write_bytes(self._folder / FILE_NAME.format(epoch), hashlib.sha256(payload).hexdigest().encode(), payload)
-            self._remove_old()
+            for old in self._files()[:-MAX_KEPT]:
+                old.unlink(missing_ok=True)
         except (OSError, pickle.PickleError, AttributeError, TypeError) as error:
             if not self._failed:
                 reason = "the state of its optimizer does not consist of tensors and numbers"
@@ -124,16 +127,16 @@ class CheckpointManager:
         states = (self._read(path) for path in reversed(self._files()))
         return next((state for state in states if state is not None and is_usable(state)), None)
 
-    def copy_newest(self, folder: Path) -> None:
-        """Copy the newest checkpoint to the folder of another manager, and remove its oldest."""
+    def keep_newest(self, folder: Path) -> None:
+        """Keep only the newest checkpoint in another folder, too; a disk error costs only that."""
         for path in self._files()[-1:]:
-            with contextlib.suppress(OSError):  # a full disk costs the copy only
-                write_bytes(folder / path.name, path.read_bytes())
-        CheckpointManager(folder, self._run)._remove_old()
-
-    def _remove_old(self) -> None:
-        for old in self._files()[:-MAX_KEPT]:
-            old.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                try:
+                    os.link(path, folder / path.name)  # no second copy on the disk
+                except OSError:  # not every file system has links
+                    write_bytes(folder / path.name, path.read_bytes())
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:

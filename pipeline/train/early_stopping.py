@@ -8,19 +8,24 @@ from collections.abc import Sequence
 from pipeline.params.train import EarlyStopping
 
 
-def should_stop(val_losses: Sequence[float], settings: EarlyStopping | None) -> bool:
-    """Return whether a run ends after these epochs: too many without an improvement.
+def find_early_stop(val_losses: Sequence[float], settings: EarlyStopping | None) -> int | None:
+    """Find the epoch, from 1 on, after which a run ends early: too many epochs without an improvement.
 
-    It depends on the losses only, so a resumed training ends like one that was never interrupted.
+    It depends on the losses only, so a resumed run ends like one that was never interrupted.
 
     Args:
         val_losses: Validation loss of each epoch so far, nats per pixel.
         settings: None if a run never ends early.
+
+    Returns:
+        The epoch; None if the run continues.
     """
-    if settings is None or len(val_losses) < settings.min_epochs:
-        return False
+    if settings is None:
+        return None
     lowest, improved = math.inf, 0
     for epoch, loss in enumerate(val_losses, start=1):
         if loss < lowest - settings.min_delta:
             lowest, improved = loss, epoch
-    return len(val_losses) - improved >= settings.patience
+        if epoch >= settings.min_epochs and epoch - improved >= settings.patience:
+            return epoch
+    return None

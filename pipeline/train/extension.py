@@ -12,15 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.project import CACHE, Project
+from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision
 from pipeline.params import Cell
-from pipeline.runtime.work_lock import EXPIRY_SECONDS
+from pipeline.runtime.work_lock import EXPIRY_SECONDS, EXTENDABLE
 from pipeline.train.checkpoints import CheckpointManager
-from pipeline.train.early_stopping import should_stop
+from pipeline.train.early_stopping import find_early_stop
 from pipeline.train.run_key import compute_extension_key
-
-EXTENDABLE = CACHE / "extendable"  # a folder per extension key
 
 
 class ExtendableRun:
@@ -42,7 +40,7 @@ class ExtendableRun:
         if self._key is None:
             return
         folder = self._parent / self._key
-        checkpoints.copy_newest(folder)
+        checkpoints.keep_newest(folder)
         for other in self._parent.iterdir() if self._parent.exists() else ():
             with contextlib.suppress(FileNotFoundError):  # another process has just removed it
                 if time.time() - other.stat().st_mtime > EXPIRY_SECONDS:
@@ -51,7 +49,5 @@ class ExtendableRun:
     def _is_beginning(self, state: dict[str, Any]) -> bool:
         """Return whether the run has these epochs and more: it is longer, and would not have stopped before."""
         losses = [row["val_loss"] for row in state["results"]["history"]]
-        stops = self._cell.train.early_stopping
-        return len(losses) < self._cell.train.epochs and not any(
-            should_stop(losses[:count], stops) for count in range(1, len(losses) + 1)
-        )
+        train = self._cell.train
+        return len(losses) < train.epochs and find_early_stop(losses, train.early_stopping) is None

@@ -20,7 +20,15 @@ from pipeline.params.train import Constant, ReduceOnPlateau
 
 PACKAGE = Path(__file__).parents[1]
 # Code that affects a run's numbers: the same as in dvc.yaml, which decides whether a run is stale.
-CODE = ("train/*.py", "data/*.py", "models/*.py", "inference/prediction.py", "analysis/scores.py")
+CODE = (
+    "train/*.py",
+    "data/*.py",
+    "models/*.py",
+    "inference/prediction.py",
+    "inference/tiles.py",
+    "imaging/windows.py",
+    "analysis/scores.py",
+)
 
 
 def compute_run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:
@@ -54,7 +62,7 @@ def _compute_key(cell: Cell, parameters: Mapping[str, Any], data_fingerprint: st
         "data": data_fingerprint,
         "code": {pattern: _hash({path.name: path for path in sorted(PACKAGE.glob(pattern))}) for pattern in CODE},
         "custom": _hash(_find_custom_files(cell)),
-        "weights": weights.sha256 if weights else None,
+        "weights": [weights.sha256, weights.normalization] if weights else None,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

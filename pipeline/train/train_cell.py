@@ -31,7 +31,7 @@ from pipeline.runtime.work_lock import RunLock
 from pipeline.tracking.background_logger import BackgroundLogger
 from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.checkpoints import CheckpointManager
-from pipeline.train.early_stopping import should_stop
+from pipeline.train.early_stopping import find_early_stop
 from pipeline.train.extension import ExtendableRun
 from pipeline.train.loop import DivergedError, Epoch, EvalSplits, train
 from pipeline.train.run_key import compute_run_key
@@ -79,6 +79,7 @@ def train_cell(
     precision = resolve_precision(cell.train.precision)
     network = build_network(cell.model, training.num_channels, num_classes)
     network.to(select_device())
+    trainable_parameters = count_trainable_parameters(network)  # now, since training may freeze some
     key = compute_run_key(cell, data.fingerprint, precision)
     parameters = cell.model_dump(mode="json")
     results = RunResults(data.classes)
@@ -118,7 +119,7 @@ def train_cell(
         )  # fmt: skip
         diverged: int | None = None
         try:
-            while not (is_stopped := should_stop(results.val_losses, cell.train.early_stopping)):
+            while (stop := find_early_stop(results.val_losses, cell.train.early_stopping)) is None:
                 if (epoch := next(epochs, None)) is None:
                     break
                 results.add(epoch)
@@ -130,7 +131,7 @@ def train_cell(
         except DivergedError as end:
             diverged = end.epoch
 
-        is_early = is_stopped and len(results.history) < cell.train.epochs
+        is_early = stop is not None and stop < cell.train.epochs
         record = RunRecord(
             format=FORMAT,
             run=cell.name,
@@ -140,7 +141,7 @@ def train_cell(
             best_epoch=results.best_epoch,
             diverged_epoch=diverged,
             precision=precision,
-            trainable_parameters=count_trainable_parameters(network),
+            trainable_parameters=trainable_parameters,
             data_fingerprint=data.fingerprint,
             cell=parameters,
             weights=network.initial_weights,

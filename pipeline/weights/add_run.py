@@ -24,7 +24,7 @@ def add_run(run: Path, project: Project) -> Path:
         The path of the copy, relative to the project.
 
     Raises:
-        PipelineError: The run is missing, diverged, or has no weights.
+        PipelineError: The run is missing, diverged, or has no weights; or the copy exists with other weights.
     """
     folder = project.run(run.name) if len(run.parts) == 1 else RunFolder(run)
     if not folder.exists():
@@ -41,5 +41,8 @@ def add_run(run: Path, project: Project) -> Path:
     with folder.reading(RunFolder.WEIGHTS) as path:
         content = path.read_bytes()
     target = WEIGHTS / f"{record.run}.safetensors"
-    write_bytes(project.home / target, content)
+    path = project.home / target
+    if path.exists() and path.read_bytes() != content:
+        raise PipelineError(f"{target} exists with other weights. Rename or remove it, and repeat the command.")
+    write_bytes(path, content)
     return target

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
+from pipeline.artifacts.project import CACHE, Project
 from pipeline.artifacts.weights_folder import SHORT, WEIGHTS, HubFile, WeightsFolder
 from pipeline.errors import PipelineError
 from pipeline.models.initial_weights import find_cached, hash_file
@@ -35,18 +38,20 @@ def fetch_weights(encoder: str, architecture: str, folder: WeightsFolder) -> tup
     """
     source = find_source(encoder, architecture)
     pinned = folder.find_hub_file(encoder, timm_only=architecture == "DPT")
-    if pinned and (path := find_cached(pinned)):
-        if hash_file(path) == pinned.sha256:
-            return pinned, False
-        _remove(path)
+    cached = find_cached(pinned) if pinned else None
+    if pinned and cached and hash_file(cached) == pinned.sha256:
+        return pinned, False
     repository = pinned.repository if pinned else source.repository
     with _explain_errors(encoder, repository):
-        fetched = _download(source, repository, pinned)
-    folder.add_hub_file(source.encoder, fetched)
+        fetched = _download(source, repository, pinned, replace=cached is not None)
+    lock = Project().original_home / CACHE / "hub.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with FileLock(lock):  # another command may fetch at the same time
+        folder.add_hub_file(source.encoder, fetched)
     return fetched, True
 
 
-def _download(source: HubSource, repository: str, pinned: HubFile | None) -> HubFile:
+def _download(source: HubSource, repository: str, pinned: HubFile | None, *, replace: bool) -> HubFile:
     from huggingface_hub import HfApi, hf_hub_download
 
     info = HfApi().model_info(
@@ -59,7 +64,7 @@ def _download(source: HubSource, repository: str, pinned: HubFile | None) -> Hub
             f"{repository}: its files are {', '.join(files) or 'unknown'}; expected {' or '.join(FILES)}. Download "
             f"weights in another way, put them into {WEIGHTS}/, and name the file in model.pretrained."
         )
-    path = Path(hf_hub_download(repository, name, revision=info.sha))
+    path = Path(hf_hub_download(repository, name, revision=info.sha, force_download=replace))
     found, lfs = hash_file(path), files[name].lfs
     expected = pinned.sha256 if pinned else lfs.sha256 if lfs else found
     if found != expected:

@@ -108,3 +108,15 @@ def test_rare_class_outside_of_all_drawn_patches_has_a_weight() -> None:
     split.masks[0][13, 17] = 1
     settings = make_settings(foreground_patches=0.0, class_weights="inverse")
     assert compute_class_weights(settings, split, CLASSES[:2]) == pytest.approx([160_000 / 2 / 159_999, 80_000])
+
+
+def test_class_that_no_counted_patch_shows_has_a_weight() -> None:
+    split = make_split([(400, 400)])
+    split.masks.pixels[:] = 0
+    split.masks[0][390, 390] = 2  # far from the foreground
+    split.masks[0][13, 17] = 1
+    settings = make_settings(foreground_patches=1.0, class_weights="inverse")
+    classes = (*CLASSES[:2], SegmentationClass("far", "#000000", foreground=False))
+    weights = compute_class_weights(settings, split, classes)
+    assert weights is not None
+    assert min(weights) > 0

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pipeline.artifacts.run_folder import RunRecord
 from pipeline.params.file import read_params
 from pipeline.params.train import EarlyStopping
+from pipeline.runtime.work_lock import EXTENDABLE
 from pipeline.tracking.run_metrics import TrainingState
-from pipeline.train.early_stopping import should_stop
-from pipeline.train.extension import EXTENDABLE
+from pipeline.train.early_stopping import find_early_stop
 from pipeline.train.train_cell import train_cell
 from tests.conftest import write_params
 
@@ -31,7 +31,9 @@ rules = st.builds(EarlyStopping, patience=st.integers(1, 5), min_delta=st.floats
 
 @given(losses, rules)
 def test_training_stops_after_patience_epochs_without_improvement(val_losses: list[float], rule: EarlyStopping) -> None:
-    stops = should_stop(val_losses, rule)
+    if find_early_stop(val_losses[:-1], rule) is not None:
+        return  # it has ended before
+    stops = find_early_stop(val_losses, rule) == len(val_losses)
     if len(val_losses) < max(rule.min_epochs, rule.patience + 1):
         assert not stops  # the first epoch always improves
     recent, before = val_losses[-rule.patience :], val_losses[: -rule.patience]
@@ -43,7 +45,7 @@ def test_training_stops_after_patience_epochs_without_improvement(val_losses: li
 
 @given(losses)
 def test_training_without_a_rule_never_stops(val_losses: list[float]) -> None:
-    assert not should_stop(val_losses, None)
+    assert find_early_stop(val_losses, None) is None
 
 
 def train(root: Path, epochs: int, settings: dict[str, Any]) -> tuple[RunRecord, list[int]]:
@@ -122,3 +124,9 @@ def test_run_never_stops_before_its_least_number_of_epochs(project: Path) -> Non
     assert (record.status, record.epochs) == ("stopped_early", 4)
     record, _ = train(project, 4, {**CONSTANT, "early_stopping": rule})
     assert record.status == "finished"  # all epochs were trained
+
+
+def test_record_does_not_depend_on_the_frozen_encoder(project: Path) -> None:
+    unfrozen, _ = train(project, 1, CONSTANT)
+    frozen, _ = train(project, 1, {**CONSTANT, "freeze_encoder_epochs": 1})
+    assert frozen.trainable_parameters == unfrozen.trainable_parameters

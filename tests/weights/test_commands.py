@@ -93,6 +93,14 @@ def test_add_copies_the_weights_of_a_run(trained: Path, folder: WeightsFolder) -
     assert f"To start from them: model: {{pretrained: {copy}}}" in output
 
 
+def test_add_keeps_other_weights_of_the_same_name(trained: Path, folder: WeightsFolder) -> None:
+    other = Path(f"weights/{TRAINED}.safetensors")
+    other.parent.mkdir()
+    other.write_bytes(b"other")
+    assert f"{other} exists with other weights" in run("add", str(trained / "runs" / TRAINED), code=1)
+    assert other.read_bytes() == b"other"
+
+
 def test_add_refuses_runs_that_are_missing_or_diverged(trained: Path, folder: WeightsFolder) -> None:
     assert "runs/unet-0.1-0 is not the folder of a run: it has no run.json" in run("add", "unet-0.1-0", code=1)
     source = Project(trained).run(TRAINED).path / "run.json"
