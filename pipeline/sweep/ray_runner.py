@@ -107,6 +107,12 @@ def _connect(ray: Any, address: str, code: str) -> None:
         _probe(address)
         ray.init(address=address, runtime_env={"working_dir": code}, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
+        if "Package size" in str(error):
+            reason = str(error).partition(". ")[0]
+            raise PipelineError(
+                f"The code and the files of weights/ cannot be sent to the cluster: {reason}. Use weights that each "
+                "node fetches: pretrained: true, and `pipeline weights fetch` on every node."
+            ) from None
         raise PipelineError(
             f"No Ray cluster answers at {address} ({str(error).strip().splitlines()[0]}). Start one with `ray start "
             "--head`, which prints the address for the other nodes and for --ray."
