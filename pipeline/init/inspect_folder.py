@@ -118,7 +118,7 @@ def _inspect_coco(folder: Path, file: Path) -> Suggestion:
     categories = annotations.used or list(dict.fromkeys(coco.categories.values()))
     if not categories:
         raise PipelineError(
-            f"{_COMMAND}: {file} lists no categories. Export it with the categories of its annotations."
+            f"{_COMMAND}: {file} lists no categories. Export the annotations again, with their categories."
         )
     ignored = annotations.only_crowds if crowd == "ignore" else []
     if len(ignored) >= len(categories):

@@ -126,7 +126,7 @@ def load_packaged_encoder(encoder: nn.Module, name: str, channels: int) -> None:
     """
     if channels != RGB:
         raise PipelineError(
-            f"model.pretrained: the weights of {name} need images of three channels, but these have {channels}; "
+            f"model.pretrained: the weights of {name} expect images with three channels, but the data has {channels}; "
             "set pretrained: false"
         )
     source = [(key, value) for key, value in load_packaged_weights(name).items() if not key.startswith(CLASSIFIER)]

@@ -30,7 +30,7 @@ class PrimaryScore:
 
     @property
     def is_mean(self) -> bool:
-        """Whether it is mean IoU."""
+        """Whether this score is the mean IoU."""
         return self.field == "mean_iou"
 
     def of_validation(self, row: RunSummary) -> float | None:

@@ -134,7 +134,7 @@ def _find_moved(path: Path, connection: sqlite3.Connection) -> list[Path]:
 
 
 def _is_former(folder: Path, now: Path) -> bool:
-    """Return whether a store in `now` was in `folder` before, with its artifacts."""
+    """Return whether the store in `now` was moved there from `folder` together with its artifacts."""
     if folder == now or not folder.is_absolute():
         return False
     with contextlib.suppress(OSError):
