@@ -145,4 +145,4 @@ def test_variants_are_measured_with_the_channels_of_the_data(
     params = train(5, np.uint16)
     rows = {row.name: row for row in measure_variants(params, project, lambda cell, data: data.channels)}
     assert rows["unet"].process == 5
-    assert "need images of three channels, but these have 5" in rows["lite0"].problem
+    assert "expect images with three channels, but the data has 5" in rows["lite0"].problem
