@@ -236,7 +236,9 @@ def test_checkpoint_that_the_optimizer_refuses_names_the_folder_to_remove(
         raise KeyError("momentum")
 
     monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", refuse)
-    with pytest.raises(PipelineError, match=r"KeyError \('momentum'\).*remove \.cache/unfinished/[0-9a-f]{64}\."):
+    with pytest.raises(
+        PipelineError, match=r"KeyError \('momentum'\).*remove \.cache/unfinished/[0-9a-f]{64} and \.cache/extendable\."
+    ):
         train(project, {})
 
 
