@@ -135,7 +135,7 @@ def test_predict_with_a_grayscale_network_accepts_color_images(
 
 def test_pretrained_encoder_with_five_channels_is_refused(train: Callable[[int, type], Params]) -> None:
     params = train(5, np.uint16)
-    with pytest.raises(PipelineError, match="three channels, but these have 5; set pretrained: false"):
+    with pytest.raises(PipelineError, match="three channels, but the data has 5; set pretrained: false"):
         train_cell(params.cell("lite0", 0.01, 0))
 
 
