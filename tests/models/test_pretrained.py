@@ -88,7 +88,7 @@ def test_weights_without_pretraining_depend_on_the_seed() -> None:
 
 
 def test_pretrained_weights_need_three_channels() -> None:
-    with pytest.raises(PipelineError, match="these have 1; set pretrained: false"):
+    with pytest.raises(PipelineError, match="the data has 1; set pretrained: false"):
         build_lite0(pretrained=True, channels=1)
 
 
