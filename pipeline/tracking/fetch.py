@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.folder import hash_file
 from pipeline.artifacts.project import PREPARED
 from pipeline.artifacts.run_folder import RunFolder, RunRecord
 from pipeline.atomic_io import atomic_directory, to_json
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.tracking.mlflow_run import hash_file, list_artifacts
+from pipeline.tracking.mlflow_run import list_artifacts
 from pipeline.tracking.search import (
     FOLDERS,
     MAX_NAMED,

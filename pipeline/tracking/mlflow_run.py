@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from pipeline.artifacts.folder import hash_file
 from pipeline.artifacts.project import CACHE, Project
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.errors import PipelineError
@@ -286,12 +287,6 @@ def hash_files(files: Mapping[str, Path]) -> str:
         if name != RunFolder.TIMING:
             digest.update(f"{name}\0{hash_file(path)}\0".encode())
     return digest.hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def list_artifacts(client: MlflowClient, run_id: str, folder: str) -> Iterator[tuple[str, int | None]]:

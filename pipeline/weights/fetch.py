@@ -13,8 +13,9 @@ from filelock import FileLock
 from pipeline.artifacts.project import CACHE, Project
 from pipeline.artifacts.weights_folder import SHORT, WEIGHTS, HubFile, WeightsFolder
 from pipeline.errors import PipelineError
-from pipeline.models.initial_weights import find_cached, hash_file
+from pipeline.models.initial_weights import find_cached, hash_weights
 from pipeline.weights.sources import HubSource, Statistics, find_source
+from pipeline.wording import format_megabytes
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -39,7 +40,7 @@ def fetch_weights(encoder: str, architecture: str, folder: WeightsFolder) -> tup
     source = find_source(encoder, architecture)
     pinned = folder.find_hub_file(encoder, timm_only=architecture == "DPT")
     cached = find_cached(pinned) if pinned else None
-    if pinned and cached and hash_file(cached) == pinned.sha256:
+    if pinned and cached and hash_weights(cached) == pinned.sha256:
         return pinned, False
     repository = pinned.repository if pinned else source.repository
     with _explain_errors(encoder, repository):
@@ -65,7 +66,7 @@ def _download(source: HubSource, repository: str, pinned: HubFile | None, *, rep
             f"weights in another way, put them into {WEIGHTS}/, and name the file in model.pretrained."
         )
     path = Path(hf_hub_download(repository, name, revision=info.sha, force_download=replace))
-    found, lfs = hash_file(path), files[name].lfs
+    found, lfs = hash_weights(path), files[name].lfs
     expected = pinned.sha256 if pinned else lfs.sha256 if lfs else found
     if found != expected:
         _remove(path)
@@ -176,6 +177,6 @@ def describe_fetched(encoder: str, fetched: HubFile, *, is_new: bool) -> str:
     """Describe fetched weights on one line."""
     how = "fetched" if is_new else "in the cache already"
     return (
-        f"{encoder}: {how}, {fetched.repository}@{fetched.revision[:SHORT]}, {fetched.bytes / 1e6:.1f} MB, license "
-        f"{fetched.license or 'unknown'}, SHA-256 {fetched.sha256[:SHORT]}"
+        f"{encoder}: {how}, {fetched.repository}@{fetched.revision[:SHORT]}, {format_megabytes(fetched.bytes)}, "
+        f"license {fetched.license or 'unknown'}, SHA-256 {fetched.sha256[:SHORT]}"
     )

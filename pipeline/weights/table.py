@@ -8,7 +8,7 @@ from pipeline.models.initial_weights import PACKAGED_LICENSE, PACKAGES, find_cac
 from pipeline.params import Params
 from pipeline.params.model import SmpModel, is_packaged
 from pipeline.weights.sources import find_source, list_needed
-from pipeline.wording import align_columns
+from pipeline.wording import align_columns, format_megabytes
 
 HEADER = ("encoder", "needed by", "weights", "source", "revision", "license", "size")
 PIP, CACHE, MISSING = "pip package", "in the cache", "missing"
@@ -57,15 +57,11 @@ def _describe_needed(model: SmpModel, variants: str, folder: WeightsFolder) -> R
 
 def _describe_package(encoder: str, variants: str) -> Row:
     package, _ = PACKAGES[encoder.removeprefix(TIMM)]
-    size = _format_size(locate_packaged(encoder).stat().st_size)
+    size = format_megabytes(locate_packaged(encoder).stat().st_size)
     return (encoder, variants, PIP, package, UNKNOWN, PACKAGED_LICENSE, size)
 
 
 def _describe_hub(encoder: str, variants: str, found: HubFile) -> Row:
     status = CACHE if find_cached(found) else MISSING
-    size = _format_size(found.bytes)
+    size = format_megabytes(found.bytes)
     return (encoder, variants, status, found.repository, found.revision[:SHORT], found.license or UNKNOWN, size)
-
-
-def _format_size(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
