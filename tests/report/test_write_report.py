@@ -337,7 +337,7 @@ def test_missing_or_invalid_template_is_named(project: ReportProject) -> None:
 
 
 @pytest.mark.parametrize(
-    ("iou", "words"), [(0.79, "Cut-out failed."), (0.80, "Clean cut-out."), (None, "Not measured.")]
+    ("iou", "words"), [(0.89, "Cut-out failed."), (0.90, "Clean cut-out."), (None, "Not measured.")]
 )
 def test_header_states_the_quality_of_the_cutout(project: ReportProject, iou: float | None, words: str) -> None:
     rows = tuple(replace(row, showcase_iou=iou) for row in project.summary.runs)

@@ -42,7 +42,7 @@ UserImage = tuple[str, str, tuple[EmbeddedImage, ...]]
 """Title, score (empty without ground truth), and images with the best run's prediction, of `report.showcase`."""
 
 
-SHOWCASE_MIN_IOU = 0.80  # foreground IoU; cut-outs below have visible holes and fringes
+SHOWCASE_MIN_IOU = 0.90  # foreground IoU; cut-outs below have visible holes and fringes
 MIN_MAIN_OBJECT = 0.8  # share of the foreground in its largest region; below, the image has several objects
 MIN_COMPACTNESS = 0.3  # share of its bounding box; membranes, vessels and roads fill less
 MAX_NAMED_CLASSES = 12  # classes that are not predicted; others are counted

@@ -1,0 +1,211 @@
+"""Measure what each part of the U-Net paper's training is worth on made membranes and nuclei.
+
+    python -m benchmarks.paper_parts [membranes] [nuclei]
+
+Each data set has 30 training and 40 test images of 128 px, in gray. membranes: cells that fill the image, separated by
+dark membranes that are 3 px wide and fade in places, with dark spots inside the cells, like slices from an
+electron microscope. nuclei: bright ellipses on a dark background that lie alone or touch; a line of background
+separates those that touch, as in the paper. The U-Net of `params/paper.yaml`, with 8 channels, is trained on each with
+all variants of that file and three seeds, for 60 epochs. Two more settings change the convolutions of the variant
+`paper`, which pad with zeros: mirrored pads each of them by reflection; unpadded surrounds the image by its reflection
+and ignores it in the loss, so wide that no pixel of the image sees any padding, which equals the paper's convolutions
+without padding. Prints scores of the test images as differences to the variant
+`paper` with the same seed, as mean, lowest and highest: mean IoU; object F1, the harmonic mean of the shares of true
+and of predicted objects that have a counterpart with an IoU above 0.5 (objects are connected regions); and the CPU time
+of a run in seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import nn
+
+from benchmarks.networks import ROOT
+from pipeline.analysis.scores import compute_mean_iou
+from pipeline.artifacts.prepared_data import Split
+from pipeline.imaging import IGNORE
+from pipeline.inference.prediction import predict_split
+from pipeline.models.factory import build_network
+from pipeline.models.malloc import disable_malloc_trim
+from pipeline.models.precision import resolve_precision
+from pipeline.params import Params
+from pipeline.params.model import UNetModel
+from pipeline.study.compose import compose, find_preset
+from pipeline.train.loop import EvalSplits, train
+
+SIDE = 128  # px
+COUNTS = {"train": 30, "test": 40}  # images
+SEEDS = (0, 1, 2)
+EPOCHS, LEARNING_RATE, BASE_CHANNELS = 60, 1e-3, 8
+OBJECT, BETWEEN = 0, 1
+NUM_CLASSES = 2
+PAPER = "paper"
+MIRRORED, UNPADDED = "mirrored", "unpadded"
+MARGIN = 96  # px; 92 are between an output pixel of the paper's network and the edge of its input
+MIN_AREA = 12  # px; smaller predicted regions are noise, smaller true ones are not counted
+
+Mask = NDArray[np.uint8]
+Sample = tuple[Mask, Mask]
+
+
+def draw_membranes(random: np.random.Generator) -> Sample:
+    """Draw cells separated by membranes: the image, H x W x 1, and its mask."""
+    rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float64)
+    # Smooth displacements turn the straight sides of Voronoi cells into curves.
+    shift = [ndimage.gaussian_filter(random.normal(size=(SIDE, SIDE)), 10) * 60 for _ in range(2)]
+    centers = random.uniform(-8, SIDE + 8, (int(random.integers(26, 40)), 2))
+    distances = np.hypot(
+        rows[..., None] + shift[0][..., None] - centers[:, 0], columns[..., None] + shift[1][..., None] - centers[:, 1]
+    )
+    cell = distances.argmin(axis=2)
+    edge = ndimage.maximum_filter(cell, 2) != ndimage.minimum_filter(cell, 2)
+    to_border = ndimage.distance_transform_edt(~edge)
+    brightness = 165 + random.normal(0, 12, len(centers))[cell]
+    # Membranes are dark, and fade where the section cuts them at an angle.
+    fading = ndimage.gaussian_filter(random.normal(size=(SIDE, SIDE)), 6) * 30
+    depth = np.clip(95 - 45 * np.maximum(fading, 0), 15, None)
+    image = brightness - depth * np.exp(-((to_border / 1.3) ** 2))
+    for _ in range(int(random.integers(15, 30))):  # organelles
+        row, column = random.uniform(0, SIDE, 2)
+        size, angle = random.uniform(1.5, 5, 2), random.uniform(0, np.pi)
+        along = (rows - row) * np.cos(angle) + (columns - column) * np.sin(angle)
+        across = (columns - column) * np.cos(angle) - (rows - row) * np.sin(angle)
+        spot = np.hypot(along / size[0], across / size[1])
+        image -= random.uniform(30, 80) * np.exp(-(spot**4))
+    return _finish(image, random, noise=14), np.where(to_border < 1.3, BETWEEN, OBJECT).astype(np.uint8)
+
+
+def draw_nuclei(random: np.random.Generator) -> Sample:
+    """Draw nuclei, some of which touch: the image, H x W x 1, and its mask."""
+    rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float64)
+    image = 25 + ndimage.gaussian_filter(random.normal(size=(SIDE, SIDE)), 12) * 60
+    owner = np.zeros((SIDE, SIDE), np.int64)
+    row = column = SIDE / 2
+    for number in range(1, int(random.integers(18, 30))):
+        if random.random() < 0.5 or number == 1:
+            row, column = random.uniform(0, SIDE, 2)
+        else:  # next to the last one
+            angle = random.uniform(0, 2 * np.pi)
+            row, column = row + 13 * np.sin(angle), column + 13 * np.cos(angle)
+        size, angle = random.uniform(5, 9, 2), random.uniform(0, np.pi)
+        along = (rows - row) * np.cos(angle) + (columns - column) * np.sin(angle)
+        across = (columns - column) * np.cos(angle) - (rows - row) * np.sin(angle)
+        inside = (np.hypot(along / size[0], across / size[1]) < 1) & (owner == 0)
+        owner[inside] = number
+        image[inside] = random.uniform(70, 190)
+    # Pixels of a nucleus next to another one become background.
+    neighbors = ndimage.maximum_filter(owner, 3)
+    lowest = ndimage.minimum_filter(np.where(owner == 0, owner.max() + 1, owner), 3)
+    touching = (owner > 0) & (neighbors > 0) & (lowest != neighbors)
+    mask = np.where((owner > 0) & ~touching, OBJECT, BETWEEN).astype(np.uint8)
+    return _finish(ndimage.gaussian_filter(image, 1.2), random, noise=10), mask
+
+
+def _finish(image: NDArray[np.float64], random: np.random.Generator, noise: float) -> Mask:
+    noisy = image + random.normal(0, noise, image.shape)
+    return noisy.clip(0, 255).astype(np.uint8)[..., None]
+
+
+DATA: dict[str, Callable[[np.random.Generator], Sample]] = {"membranes": draw_membranes, "nuclei": draw_nuclei}
+
+
+def make_splits(draw: Callable[[np.random.Generator], Sample], margin: int = 0) -> dict[str, Split]:
+    """Make the splits of a data set, always the same, with an ignored reflection around each image."""
+    random = np.random.default_rng(0)
+    sides = ((0, 0), (margin, margin), (margin, margin))
+    splits = {}
+    for name, count in COUNTS.items():
+        images, masks = zip(*(draw(random) for _ in range(count)), strict=True)
+        splits[name] = Split.of(
+            np.pad(np.stack(images), (*sides, (0, 0)), mode="reflect"),
+            np.pad(np.stack(masks), sides, constant_values=IGNORE),
+        )
+    return splits
+
+
+def count_objects(truth: Mask, prediction: Mask) -> tuple[int, int, int]:
+    """Count the matched, true and predicted objects of an image."""
+    regions = []
+    for mask in (truth, prediction):
+        labels, count = ndimage.label(mask == OBJECT)
+        areas = np.bincount(labels.ravel(), minlength=count + 1)
+        regions.append((labels, areas, [number for number in range(1, count + 1) if areas[number] >= MIN_AREA]))
+    (true, true_areas, true_numbers), (found, found_areas, found_numbers) = regions
+    matched = 0
+    for number in true_numbers:
+        overlaps = np.bincount(found[true == number], minlength=len(found_areas))[1:]
+        if len(overlaps):
+            best = int(overlaps.argmax()) + 1
+            intersection = overlaps[best - 1]
+            # Above one half, at most one region matches.
+            matched += bool(intersection > 0.5 * (true_areas[number] + found_areas[best] - intersection))
+    return matched, len(true_numbers), len(found_numbers)
+
+
+def measure(splits: dict[str, Split], params: Params, variant: str, seed: int) -> tuple[float, float, float]:
+    """Train a variant; return the mean IoU and object F1 of the test images, and the CPU time in seconds."""
+    cell = params.cell(PAPER if variant in (MIRRORED, UNPADDED) else variant, LEARNING_RATE, seed)
+    assert isinstance(cell.model, UNetModel)
+    model = cell.model.model_copy(update={"base_channels": BASE_CHANNELS})
+    settings = cell.train.model_copy(update={"epochs": EPOCHS})
+    torch.manual_seed(seed)
+    network = build_network(model, 1, NUM_CLASSES)
+    if variant == MIRRORED:
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.padding_mode = "reflect"
+    watched = splits["train"].take(np.arange(1))
+    start = time.process_time()
+    *_, last = train(
+        network, splits["train"], EvalSplits(watched, watched, watched), settings, LEARNING_RATE, seed, NUM_CLASSES,
+        resolve_precision("auto"), foreground=[OBJECT],
+    )  # fmt: skip
+    seconds = time.process_time() - start
+    test = splits["test"]
+    prediction = predict_split(last.network, test, NUM_CLASSES, "float32")
+    matched, true, found = np.sum(
+        [
+            count_objects(truth, np.where(truth == IGNORE, BETWEEN, predicted))
+            for truth, predicted in zip(test.masks, prediction.masks, strict=True)
+        ],
+        axis=0,
+    )
+    return compute_mean_iou(prediction.confusion.sum(axis=0)), 2 * matched / (true + found), seconds
+
+
+def compare(name: str) -> None:
+    """Print the scores of all variants on a data set."""
+    splits, surrounded = make_splits(DATA[name]), make_splits(DATA[name], MARGIN)
+    params = compose(find_preset(PAPER, ROOT), ROOT).params
+    print(f"{name}\n{'':<20}{'mean IoU':>27}{'object F1':>27}{'seconds':>9}", flush=True)
+    baseline: NDArray[np.float64] | None = None
+    for variant in (*params.grid.variant, MIRRORED, UNPADDED):
+        data = surrounded if variant == UNPADDED else splits
+        values = np.array([measure(data, params, variant, seed) for seed in SEEDS])
+        if baseline is None:
+            baseline, sign, shown = values, "", values
+        else:
+            sign, shown = "+", values - baseline
+        cells = [f"{c.mean():{sign}.3f} ({c.min():{sign}.3f} to {c.max():{sign}.3f})" for c in shown.T[:2]]
+        print(f"{variant:<20}" + "".join(f"{cell:>27}" for cell in cells) + f"{values[:, 2].mean():>9.0f}", flush=True)
+
+
+def main() -> None:
+    """Run the selected data sets, by default all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="*", choices=[[], *DATA])
+    disable_malloc_trim()
+    torch.set_num_threads(1)
+    for name in parser.parse_args().data or DATA:
+        compare(name)
+
+
+if __name__ == "__main__":
+    main()
