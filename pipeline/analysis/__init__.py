@@ -1,1 +1,1 @@
-"""Statistics of runs: scores, baselines, gaps, intervals, onsets, verdicts, seeds (numpy, scipy, pandas only)."""
+"""Statistics of runs: scores, baselines, gaps, onsets, verdicts and seeds. Imports only numpy, scipy and pandas."""

@@ -1,7 +1,8 @@
-"""Baselines that ignore the image: the class-prior baseline, and whether a run beats predicting one class everywhere.
+"""Baselines that ignore the image: the class-prior baseline, and predicting one class everywhere.
 
-The loss alone does not show the latter. A network that predicts only background can have a loss below that of the class
-frequencies: it may be less confident where foreground is likely, and still never predict any.
+The loss alone does not show whether a run beats the second one. A network that predicts only background can have a
+lower loss than the class-prior baseline: it may be less confident where foreground is likely, and still never predict
+foreground.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from pipeline.analysis.scores import Floats, compute_scores, name_foreground_iou
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.artifacts.scores import Scores
 
-MIN_CLASS_SHARE = 1e-6  # of training pixels, for a class that training does not have: its loss is finite
-MIN_IOU_GAIN = 0.01  # above the baseline's IoU; less is noise
-MIN_TOTAL_GAIN = 2 * MIN_IOU_GAIN  # of IoU summed over the classes, so that of 150 classes a few learned ones count
+MIN_CLASS_SHARE = 1e-6  # assumed for a class without training pixels, so that its loss is finite
+MIN_IOU_GAIN = 0.01  # a smaller gain in IoU over the baseline counts as noise
+MIN_TOTAL_GAIN = 2 * MIN_IOU_GAIN  # gain in IoU summed over the classes, so that a few learned classes of 150 count
 ONE_CLASS_LABEL = "no better than predicting one class everywhere"
 
 FallbackVerdict = Literal["underfitting", "memorizing", "undecided"]
@@ -27,14 +28,14 @@ FallbackVerdict = Literal["underfitting", "memorizing", "undecided"]
 def compute_class_prior_baseline(
     train_shares: Floats, shares: Floats, classes: tuple[SegmentationClass, ...]
 ) -> Scores:
-    """Compute the scores of predicting the class shares of training for every pixel.
+    """Compute the scores of predicting the training class shares for every pixel.
 
-    The loss is the cross-entropy between the shares of the set and those of training. The mask is the most frequent
-    class of training everywhere.
+    The loss is the cross-entropy between the class shares of the evaluated set and those of training. The predicted
+    mask has the most frequent training class everywhere.
 
     Args:
-        train_shares: C shares of the training pixels.
-        shares: C shares of the pixels of the evaluated set.
+        train_shares: C class shares of the training pixels, 0 to 1.
+        shares: C class shares of the pixels of the evaluated set, 0 to 1.
         classes: the C classes.
 
     Returns:
@@ -50,9 +51,9 @@ def compute_class_prior_baseline(
 def pair_with_baseline(
     mean_iou: float | None, foreground_iou: float | None, baseline: Scores, foreground: Sequence[str]
 ) -> list[tuple[str, float, float]]:
-    """List the name, the value and the baseline of each of two scores, where both are defined.
+    """List the name, the value and the baseline of mean IoU and of foreground IoU.
 
-    `foreground` are the names of the foreground classes.
+    A score whose value or baseline is undefined is left out. `foreground` has the names of the foreground classes.
     """
     pairs = (
         ("mean IoU", mean_iou, baseline.mean_iou),
@@ -63,9 +64,9 @@ def pair_with_baseline(
 
 @dataclass(frozen=True)
 class OneClassBaseline:
-    """The mask of the most frequent training class everywhere, on one set of images."""
+    """Baseline that predicts the most frequent training class for every pixel of a set of images."""
 
-    scores: Scores  # of that mask on the set
+    scores: Scores  # scores of this prediction on the set
     predicted_class: SegmentationClass  # the most frequent training class
     classes: tuple[SegmentationClass, ...]  # all classes of the data
 
@@ -73,15 +74,15 @@ class OneClassBaseline:
     def from_shares(
         cls, train_shares: Floats, shares: Floats, classes: tuple[SegmentationClass, ...]
     ) -> OneClassBaseline:
-        """Compute the baseline of a set; arguments as for `compute_class_prior_baseline`."""
+        """Create the baseline of a set of images; the arguments are those of `compute_class_prior_baseline`."""
         scores = compute_class_prior_baseline(train_shares, shares, classes)
         return cls(scores, classes[np.argmax(train_shares)], classes)
 
     def is_beaten_by(self, scores: Scores) -> bool | None:
         """Return whether the scores of a run on the same set are better; None if the set has fewer than two classes.
 
-        The sum of the classes' IoU must exceed the baseline's by more than `MIN_TOTAL_GAIN`. If the predicted class is
-        not foreground and the set has foreground, foreground IoU must also exceed `MIN_IOU_GAIN`.
+        The run's sum of class IoUs must exceed the baseline's by more than `MIN_TOTAL_GAIN`. If the baseline's class is
+        not foreground and the set has foreground, the run's foreground IoU must also exceed `MIN_IOU_GAIN`.
         """
         present = [item for item in self.classes if self.scores.iou[item.name] is not None]
         if len(present) < 2 or self.scores.mean_iou is None or scores.mean_iou is None:
@@ -93,7 +94,7 @@ class OneClassBaseline:
         return scores.foreground_iou is not None and scores.foreground_iou > MIN_IOU_GAIN
 
     def describe_scores(self, scores: Scores, where: str) -> str:
-        """Format the scores of a run, with those of the baseline in brackets."""
+        """Format a run's scores as in `on validation mean IoU 0.512 (0.333)`, with the baseline's in brackets."""
         foreground = [item.name for item in self.classes if item.foreground]
         pairs = pair_with_baseline(scores.mean_iou, scores.foreground_iou, self.scores, foreground)
         return f"{where} {', '.join(f'{name} {value:.3f} ({baseline:.3f})' for name, value, baseline in pairs)}"
@@ -101,15 +102,15 @@ class OneClassBaseline:
 
 @dataclass(frozen=True)
 class OneClassCheck:
-    """A run against the one-class baseline on validation and on the compared training images."""
+    """Comparison of a run with the one-class baseline on validation and on the compared training images."""
 
-    beats_on_validation: bool | None  # whether the run beats the baseline there; None if that cannot be checked
-    beats_on_train: bool | None  # the same for the compared training images
-    phrase: str  # the label with the numbers of both sides
+    beats_on_validation: bool | None  # None if the comparison is not possible
+    beats_on_train: bool | None  # on the compared training images; None if the comparison is not possible
+    phrase: str  # `ONE_CLASS_LABEL` with the scores on both sets
 
     @property
     def fallback_verdict(self) -> FallbackVerdict | None:
-        """The verdict of a run whose curves alone look like learning; None if it is learning."""
+        """Verdict on a run whose loss curves alone look like learning; None if the run beats the baseline."""
         if self.beats_on_validation is not False:
             return None
         if self.beats_on_train is None:
@@ -118,7 +119,7 @@ class OneClassCheck:
 
     @property
     def not_checked(self) -> str:
-        """Reason why the check was not possible, or its verdict is undecided; empty otherwise."""
+        """Reason why the check was not possible or the verdict is undecided; empty otherwise."""
         if self.beats_on_validation is None:
             return "One-class baseline: validation has pixels of fewer than two classes."
         if not self.beats_on_validation and self.beats_on_train is None:
@@ -129,7 +130,7 @@ class OneClassCheck:
 def check_one_class(
     val_scores: Scores, val_baseline: OneClassBaseline, train_scores: Scores, train_baseline: OneClassBaseline
 ) -> OneClassCheck:
-    """Compare the scores of a run on validation and on the compared training images with the baselines there."""
+    """Compare a run with the one-class baseline on validation and on the compared training images."""
     numbers = (
         val_baseline.describe_scores(val_scores, "on validation"),
         train_baseline.describe_scores(train_scores, "on the compared training images"),

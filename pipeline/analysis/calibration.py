@@ -1,7 +1,7 @@
 """Calibration: reliability curve and expected calibration error.
 
-The confidence of a pixel is the probability of the class that is predicted for it. Networks that memorize become
-overconfident on new images (Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, ICML 2017).
+The confidence of a pixel is the probability of its predicted class. Networks that memorize become overconfident on new
+images (Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, ICML 2017).
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ReliabilityBins:
-    """Pixels of a set by confidence: arrays of `NUM_BINS`, bin k from k / NUM_BINS to (k + 1) / NUM_BINS."""
+    """Pixels of a set of images, binned by confidence.
+
+    Each array has `NUM_BINS` elements. Bin k has the confidences from k / NUM_BINS to (k + 1) / NUM_BINS.
+    """
 
     pixels: Floats  # number of pixels in each bin
-    correct: Floats  # number of them that are predicted correctly
-    confidences: Floats  # sum of their confidences
+    correct: Floats  # number of correctly predicted pixels in each bin
+    confidences: Floats  # sum of the confidences in each bin
 
     @property
     def confidence(self) -> Floats:
@@ -41,7 +44,7 @@ class ReliabilityBins:
 
     @property
     def expected_calibration_error(self) -> float:
-        """Mean distance between accuracy and confidence of a bin, weighted by its pixels, 0 to 1.
+        """Mean absolute difference between accuracy and confidence over the bins, weighted by their pixels, 0 to 1.
 
         Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning, AAAI 2015.
         """

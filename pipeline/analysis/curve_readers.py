@@ -1,11 +1,12 @@
-"""Readers of loss curves that other tools write, and of tables of external results.
+"""Read loss curves that other tools wrote, and tables of external results.
 
 Supported formats:
 
-- Tables with one row per epoch: `epoch, train_loss, val_loss`, optionally `run`; Keras' `CSVLogger`; Lightning's
-  `metrics.csv`, whose rows have only one of the losses.
-- Tables with one row per value: `key, value, step`, optionally `run_id`, as in MLflow's metric histories.
-- DVCLive's folder with one table per metric.
+- Tables with one row per epoch and the columns `epoch`, `train_loss`, `val_loss` and optionally `run`; also the tables
+  of Keras' `CSVLogger`, and Lightning's `metrics.csv`, where each row has only one of the losses.
+- Tables with one row per value and the columns `key`, `value`, `step` and optionally `run_id`, as in MLflow's metric
+  histories.
+- DVCLive folders, which have one table per metric.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ EXPECTED = "expected the columns epoch, train_loss and val_loss, or those of Ker
 
 @dataclass
 class _LossesByEpoch:
-    """Values of one run, by epoch; an epoch may have several."""
+    """Losses of one run by epoch; an epoch may have several values."""
 
     train: dict[int, list[float]] = field(default_factory=dict)
     val: dict[int, list[float]] = field(default_factory=dict)
 
     def add(self, side: str, row: dict[str, str], epoch: str, column: str, location: str) -> None:
-        """Append the value in a column of a row to the curve of `side`, train or val."""
+        """Add the loss of a row to the curve of `side`, train or val; `epoch` and `column` are column names."""
         number = _parse_number(row[epoch], location, "the epoch")
         if not math.isfinite(number) or number != int(number):
             raise PipelineError(f"{location}: the epoch must be a whole number, but is '{row[epoch]}'.")
@@ -61,29 +62,31 @@ class _LossesByEpoch:
 
 @dataclass(frozen=True)
 class RunCurves:
-    """Curves of one run in a file."""
+    """Loss curves of one run, read from a file."""
 
-    name: str  # of the run; that of the file if its table has no runs
-    curves: LossCurves  # at the epochs that have both losses
-    notes: tuple[str, ...]  # what was left out or averaged
+    name: str  # the run's name, or the file's if the table has no column for runs
+    curves: LossCurves  # only epochs that have both losses
+    notes: tuple[str, ...]  # sentences about omitted epochs and averaged values
 
 
 @dataclass(frozen=True)
 class ExternalResult:
-    """A result that was not trained here."""
+    """A result from outside this project."""
 
-    name: str  # of a run or a row; empty if the file has one run without a name
-    curves: LossCurves | None  # None if only single numbers are known
-    # `train_loss` and `val_loss` (at the best epoch if there are curves), `mean_iou`, `foreground_iou`; only those that
-    # the file has
+    name: str  # name of the run or the row; empty if the file has one run without a name
+    curves: LossCurves | None  # None if the file has single numbers instead of curves
+    # `train_loss` and `val_loss` (at the best epoch if there are curves), `mean_iou` and `foreground_iou`; numbers that
+    # the file does not have are left out
     numbers: dict[str, float]
 
 
 def read_results(path: Path) -> list[ExternalResult]:
-    """Read the curves of a file, or a table with one row per result: `name` and any keys of `NUMBER_NAMES`.
+    """Read external results: loss curves, or a table with one row per result.
+
+    A table of results has the column `name` and any of the columns in `NUMBER_NAMES`.
 
     Raises:
-        PipelineError: The file cannot be read, or is of neither kind.
+        PipelineError: The file cannot be read, or has an unknown format.
     """
     rows = [] if path.is_dir() else list(_read_rows(path))
     if not rows or _find_column(rows[0][1], EPOCH_NAMES):
@@ -105,7 +108,7 @@ def read_results(path: Path) -> list[ExternalResult]:
 
 
 def _summarize_curves(run: RunCurves, path: Path) -> ExternalResult:
-    """Return the curves of a run with the losses at its best epoch; without these if it diverged."""
+    """Create a result from a run's curves and its losses at the best epoch; a diverged run has no such losses."""
     gaps, numbers = compute_gaps(run.curves), {}
     if gaps is not None:
         best = run.curves.epochs.index(gaps.best_epoch)
@@ -114,17 +117,18 @@ def _summarize_curves(run: RunCurves, path: Path) -> ExternalResult:
 
 
 def read_curves(path: Path) -> list[RunCurves]:
-    """Read the runs of a file or folder, in its order.
+    """Read the loss curves of all runs in a file or folder, in the order of the file.
 
     Raises:
-        PipelineError: It cannot be read, has an unknown format or an invalid number, or no epoch has both losses.
+        PipelineError: The file cannot be read, has an unknown format or an invalid number, or a run has no epoch with
+            both losses.
     """
     runs = {path.name: _read_dvclive_folder(path)} if path.is_dir() else _read_table(path)
     return [_create_curves(name, losses, path) for name, losses in runs.items()]
 
 
 def _read_dvclive_folder(path: Path) -> _LossesByEpoch:
-    """Read DVCLive's `plots/metrics`: one table per metric, with its name."""
+    """Read DVCLive's folder `plots/metrics`, which has one table per metric, named after the metric."""
     losses = _LossesByEpoch()
     files = {file.relative_to(path).with_suffix("").as_posix(): file for file in sorted(path.rglob("*.tsv"))}
     for side, names in (("train", TRAIN_NAMES), ("val", VAL_NAMES)):
@@ -132,13 +136,15 @@ def _read_dvclive_folder(path: Path) -> _LossesByEpoch:
         if file is None:
             content = ", ".join(files) or "no .tsv file"
             expected = ", ".join(f"{name}.tsv" for name in names)
-            raise PipelineError(f"{path} has {content}; expected is one of {expected}.")
+            raise PipelineError(f"{path} has {content}; expected one of {expected}.")
         for line, row in _read_rows(file):
             location = f"{file}, line {line}"
             epoch = _find_column(row, EPOCH_NAMES)
             value = next((name for name in reversed(row) if name not in (*EPOCH_NAMES, "timestamp")), None)
             if epoch is None or value is None:
-                raise PipelineError(f"{file} has the columns {', '.join(row)}; expected step and the metric.")
+                raise PipelineError(
+                    f"{file} has the columns {', '.join(row)}; expected the column step and one with the metric."
+                )
             losses.add(side, row, epoch, value, location)
     return losses
 
@@ -181,13 +187,13 @@ def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             if not any(names):
                 raise PipelineError(f"{path} is empty; {EXPECTED}.")
             if len(set(names)) < len(names):
-                raise PipelineError(f"{path} has two columns of one name: {', '.join(names)}; rename one.")
+                raise PipelineError(f"{path} has two columns with the same name: {', '.join(names)}. Rename one.")
             reader.fieldnames = names
             for row in reader:
                 if None in row or None in row.values():
                     raise PipelineError(
-                        f"{path}, line {reader.line_num}: the number of values differs from the {len(names)} names in "
-                        f"the first line."
+                        f"{path}, line {reader.line_num}: the number of values differs from the {len(names)} column "
+                        f"names in the first line."
                     )
                 yield reader.line_num, row
     except OSError as error:
@@ -220,6 +226,6 @@ def _create_curves(run: str, losses: _LossesByEpoch, path: Path) -> RunCurves:
         notes.append(f"Epochs with only one of the losses were left out: {join_names(sorted(incomplete), 5)}.")
     averaged = [epoch for epoch in epochs if len(losses.train[epoch]) > 1 or len(losses.val[epoch]) > 1]
     if averaged:
-        notes.append(f"Several values in an epoch were averaged: in {join_names(averaged, 5)}.")
+        notes.append(f"Epochs with several values were averaged: {join_names(averaged, 5)}.")
     train, val = ([float(np.mean(values[epoch])) for epoch in epochs] for values in (losses.train, losses.val))
     return RunCurves(run, LossCurves(tuple(epochs), np.array(train), np.array(val)), tuple(notes))

@@ -12,32 +12,34 @@ import numpy.typing as npt
 class LossCurves:
     """Training and validation loss by epoch; NaN or infinite if the run diverged."""
 
-    epochs: tuple[int, ...]  # their numbers, ascending
+    epochs: tuple[int, ...]  # E epoch numbers, ascending
     # E losses; nats per pixel for the project's own runs, any unit for curves of other tools
     train: npt.NDArray[np.float64]
     val: npt.NDArray[np.float64]  # E losses in the same unit
 
     @property
     def is_finite(self) -> bool:
-        """Whether no loss is NaN or infinite."""
+        """Whether all losses are finite."""
         return bool(np.isfinite(self.train).all() and np.isfinite(self.val).all())
 
 
 @dataclass(frozen=True)
 class Gaps:
-    """Distance between the two curves of a run."""
+    """Distance between the training and the validation curve of a run."""
 
     best_epoch: int  # number of the first epoch with the lowest validation loss
-    best: float  # validation minus training loss at that epoch
-    last: float  # the same at the last epoch
-    ratio: float | None  # validation by training loss at the last epoch; None if the training loss is not positive
-    # how much higher validation ends than at its best, as a share of it; None if the best is not positive
+    best: float  # validation minus training loss at the best epoch
+    last: float  # validation minus training loss at the last epoch
+    # validation loss divided by training loss at the last epoch; None if the training loss is not positive
+    ratio: float | None
+    # rise of the validation loss from its lowest value to the last epoch, as a share of the lowest value; None if that
+    # is not positive
     rise: float | None
     epochs_after_best: int  # number of epochs after the best one
 
 
 def compute_gaps(curves: LossCurves) -> Gaps | None:
-    """Compute the gaps of a run; None if it has no epoch, or a loss is NaN or infinite."""
+    """Compute the gaps of a run; None if the run has no epochs, or a loss is NaN or infinite."""
     if not len(curves.epochs) or not curves.is_finite:
         return None
     train, val = curves.train, curves.val

@@ -10,20 +10,20 @@ import pandas as pd
 
 from pipeline.artifacts.prepared_data import list_groups
 
-MAX_PARTS = 10  # groups of each kind, and images; the table of images of each run has the rest
+MAX_PARTS = 10  # limit for the groups of each kind and for images; each run's table of images has all of them
 
 
 @dataclass(frozen=True)
 class GapPart:
-    """A part of validation, and the training loss that it is compared with."""
+    """Gap of one class, one group of images or one image of validation."""
 
     part: str  # class, group or image
-    name: str  # of the class or the image; `kind=name` for a group
+    name: str  # name of the class, id of the image, or `kind=name` for a group
     images: int  # number of validation images in the part
-    train_loss: float  # of the same class; for a group or an image, of all compared training images
-    val_loss: float  # of the part
-    train_iou: float | None = None  # of the class; None for other parts
-    val_iou: float | None = None  # of the class; None for other parts
+    train_loss: float  # training loss of the same class; for a group or an image, of all compared training images
+    val_loss: float  # validation loss of the part
+    train_iou: float | None = None  # IoU of the class on training images; None for other parts
+    val_iou: float | None = None  # IoU of the class on validation; None for other parts
 
     @property
     def gap(self) -> float:
@@ -37,11 +37,11 @@ def break_down_by_class(
     train_iou: Mapping[str, float | None],
     val_iou: Mapping[str, float | None],
 ) -> list[GapPart]:
-    """Compute one part per class that both sides have, in the order of the classes.
+    """Compute the gap of each class that both training and validation images have, in the order of the classes.
 
     Args:
-        train: one row per image; for each class `loss_<class>`, the mean over the pixels of that true class, and
-            `pixels_<class>`, their number.
+        train: one row per image, with two columns per class: `loss_<class>` is the mean loss over the pixels whose
+            ground truth is the class, `pixels_<class>` the number of these pixels.
         validation: one row per image, with the same columns.
         train_iou: IoU by class; its keys are the classes.
         val_iou: IoU by class.
@@ -62,10 +62,10 @@ def break_down_by_class(
 
 
 def break_down_by_group(train: pd.DataFrame, validation: pd.DataFrame) -> list[GapPart]:
-    """Return the groups of each kind with the widest gaps, widest first.
+    """Compute the gaps of the groups of each kind, and return the widest ones, widest first.
 
     Args:
-        train: one row per image, with `loss` and its number of evaluated `pixels`.
+        train: one row per image, with its `loss` and its number of evaluated `pixels`.
         validation: one row per image, with the same columns and `groups`, as `kind=name;kind=name`.
     """
     train_loss = _average(train["loss"], train["pixels"])
@@ -83,7 +83,12 @@ def break_down_by_group(train: pd.DataFrame, validation: pd.DataFrame) -> list[G
 
 
 def break_down_by_image(train: pd.DataFrame, validation: pd.DataFrame) -> list[GapPart]:
-    """Return the validation images with the widest gaps, widest first; they have an `id` and a `loss`."""
+    """Compute the gaps of the validation images, and return the widest ones, widest first.
+
+    Args:
+        train: one row per image, with its `loss` and its number of evaluated `pixels`.
+        validation: one row per image, with its `id` and its `loss`.
+    """
     train_loss = _average(train["loss"], train["pixels"])
     rows = zip(validation["id"], validation["loss"], strict=True)
     return _select_widest([GapPart("image", str(sample), 1, train_loss, float(loss)) for sample, loss in rows])
@@ -94,6 +99,6 @@ def _select_widest(parts: Sequence[GapPart]) -> list[GapPart]:
 
 
 def _average(losses: pd.Series[float], pixels: pd.Series[int]) -> float:
-    """Average over pixels; images without pixels have no loss."""
+    """Average the losses of images, weighted by their pixels; images without pixels have no loss."""
     evaluated = pixels.to_numpy() > 0
     return float(np.average(losses.to_numpy(np.float64)[evaluated], weights=pixels.to_numpy()[evaluated]))

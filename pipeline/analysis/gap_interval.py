@@ -1,11 +1,12 @@
-"""Confidence interval of a run's gap by a bootstrap over groups that chooses the best epoch again in each resample.
+"""Confidence interval of a run's gap, from a bootstrap over groups of images.
 
-The interval is studentized and symmetric (Hall, On symmetric bootstrap confidence intervals, Journal of the Royal
-Statistical Society B 50, 1988): image losses are skewed, and an interval from the resampled values alone covers too
-seldom. Images of one animal, or with one background, resemble each other, so whole groups are resampled. If images have
-two kinds of groups, both are resampled and their counts multiplied (Owen, The pigeonhole bootstrap, Annals of Applied
-Statistics 1, 2007). Standard errors are clustered in one or two ways (Cameron, Gelbach and Miller, Robust inference
-with multiway clustering, Journal of Business & Economic Statistics 29, 2011).
+The best epoch is chosen again in each resample. The interval is studentized and symmetric (Hall, On symmetric bootstrap
+confidence intervals, Journal of the Royal Statistical Society B 50, 1988): image losses are skewed, and quantiles of
+the resampled gaps would cover the true gap too rarely. Images of one animal, or with one background, resemble each
+other, so whole groups are resampled. If images have two kinds of groups, both are resampled and their counts multiplied
+(Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007). Standard errors are clustered in one or two ways
+(Cameron, Gelbach and Miller, Robust inference with multiway clustering, Journal of Business & Economic Statistics 29,
+2011).
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ Integers = npt.NDArray[np.int64]
 
 CONFIDENCE_LEVEL = 0.95
 NUM_RESAMPLES = 10_000
-MIN_GROUPS = 10  # fewer are too few to estimate the variance between groups
+MIN_GROUPS = 10  # with fewer groups, estimates of the variance between groups are unreliable
 
-_MAX_ARRAY_SIZE = 2_000_000  # elements of the largest array, 16 MB: about a CPU cache
+_MAX_ARRAY_SIZE = 2_000_000  # elements of the largest array: 16 MB, about the size of a CPU cache
 
 
 @dataclass(frozen=True)
 class GroupedLosses:
-    """Losses of a set's images at every epoch, and the groups of the images."""
+    """Losses of N images at E epochs, and the groups of the images."""
 
     losses: Floats  # E x N, nats per pixel
     pixels: Integers  # N, number of evaluated pixels of each image
@@ -38,25 +39,23 @@ class GroupedLosses:
 
     @property
     def num_groups(self) -> int:
-        """The number of groups, of the kind with the fewest."""
+        """Number of groups of the kind that has the fewest."""
         return min(len(np.unique(labels)) for labels in self.groups)
 
     def compute_means(self) -> Floats:
-        """Compute the loss of the set at every epoch: E, nats per evaluated pixel."""
+        """Compute the loss over all images at every epoch: E values in nats per evaluated pixel."""
         return np.asarray(self.losses @ self.pixels / self.pixels.sum(), dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class GapInterval:
-    """Uncertainty of a gap as a statement about other images of the same kind."""
+    """Confidence interval of a gap at `CONFIDENCE_LEVEL`, centered on the gap corrected for selection bias."""
 
-    # lower end of the interval at `CONFIDENCE_LEVEL`, in nats per pixel, which is centered on the gap corrected for
-    # selection bias; None if `reason` is given
-    low: float | None = None
-    high: float | None = None  # its upper end
-    # how much too low the gap at the best epoch is because the same images chose that epoch, in nats per pixel, to be
-    # added to the gap. It is estimated on the groups that a resample leaves out (Efron and Tibshirani, Improvements on
-    # cross-validation, Journal of the American Statistical Association 92, 1997)
+    low: float | None = None  # lower end in nats per pixel; None if there is no interval
+    high: float | None = None  # upper end in nats per pixel; None if there is no interval
+    # Nats per pixel to add to the gap at the best epoch, which is too low because that epoch was chosen on the same
+    # images. Estimated on the groups that a resample leaves out (Efron and Tibshirani, Improvements on
+    # cross-validation, Journal of the American Statistical Association 92, 1997).
     selection_bias: float | None = None
     reason: str = ""  # why there is no interval; empty otherwise
 
@@ -77,9 +76,9 @@ def estimate_gap(
         train: losses of the compared training images.
         epoch: index of the epoch of the gap; None for the epoch with the lowest validation loss, which is chosen again
             in each resample.
-        num_train_images: images that the run was trained on. The compared ones are resampled as a sample of these; if
-            they are all of them, the training loss is taken as exact.
-        seed: of the resampling.
+        num_train_images: number of images that the run was trained on. The compared training images are a sample of
+            these; if they are all of them, the training loss has no sampling error.
+        seed: seed of the resampling.
         num_resamples: number of bootstrap resamples.
 
     Returns:
@@ -115,7 +114,7 @@ def estimate_gap(
     selection_bias = float(left_out[0] / left_out[1] - values[0]) if epoch is None and left_out[1] > 0 else 0.0
     deviation = np.concatenate(deviations)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # Centered, because selection_bias already corrects for the choice of the epoch. 0 / 0 is no deviation.
+        # Centered, because selection_bias already corrects for the choice of the epoch. 0 / 0 means no deviation.
         pivots = np.nan_to_num((deviation - deviation.mean()) / np.concatenate(errors))
     margin = float(np.quantile(np.abs(pivots), CONFIDENCE_LEVEL)) * error
     gap = float((validation.compute_means() - train.compute_means())[measured_epoch]) + selection_bias
@@ -126,17 +125,19 @@ def estimate_gap(
 class _Resamples:
     """R bootstrap resamples of a set of images."""
 
-    counts: list[Floats]  # per kind of group R x groups, how often each group was drawn
-    pixels: Floats  # R, evaluated pixels
-    losses: Floats  # R x E, mean losses
+    counts: list[Floats]  # one array per kind of group, R x groups: how often each group was drawn
+    pixels: Floats  # R, number of evaluated pixels
+    losses: Floats  # R x E, mean losses in nats per pixel
 
 
 class _ClusteredMean:
-    """Mean losses of a set of images with clustered errors; images with equal groups are summed up as one cell.
+    """Mean losses of a set of images, with clustered standard errors.
+
+    Images that belong to the same groups are summed into one cell.
 
     Args:
-        images: the set.
-        sign: of its loss in the gap, 1 or -1.
+        images: the set of images.
+        sign: sign of the set's loss in the gap, 1 or -1.
         variance_factor: share of the population that is not in the set, which scales the variance.
     """
 
@@ -145,13 +146,13 @@ class _ClusteredMean:
         self._variance_factor = variance_factor
         kinds = [np.unique(labels, return_inverse=True)[1].ravel() for labels in images.groups]
         cells, cell_index = np.unique(np.stack(kinds), axis=1, return_inverse=True)
-        self._cells = cells  # kinds x cells, the group of each kind
+        self._cells = cells  # kinds x cells: the group of each kind that a cell belongs to
         self._num_groups = [int(kind.max()) + 1 for kind in kinds]
         count = cells.shape[1]
         self._pixels = np.bincount(cell_index.ravel(), images.pixels, count)
         self._sums = np.stack([np.bincount(cell_index.ravel(), row * images.pixels, count) for row in images.losses])
         self._losses = self._sums.sum(axis=1) / self._pixels.sum()
-        # Per kind cells x groups, zeros and ones: a matrix product sums cells by group.
+        # One matrix of zeros and ones per kind, cells x groups: multiplying by it sums cells by group.
         self._membership = [
             (labels[:, None] == np.arange(groups)).astype(np.float64)
             for labels, groups in zip(cells, self._num_groups, strict=True)
@@ -165,7 +166,7 @@ class _ClusteredMean:
         return self._sign * float(self._losses[epoch]), float(self._compute_variance(original, np.array([epoch]))[0])
 
     def resample(self, count: int, generator: np.random.Generator) -> _Resamples:
-        """Draw `count` resamples: of each kind as many groups as there are, with replacement."""
+        """Draw `count` resamples: for each kind, as many groups as there are, with replacement."""
         counts = [
             generator.multinomial(groups, np.full(groups, 1 / groups), count).astype(np.float64)
             for groups in self._num_groups
@@ -173,18 +174,18 @@ class _ClusteredMean:
         weights = self._weight_cells(counts)
         pixels = weights @ self._pixels
         with np.errstate(divide="ignore", invalid="ignore"):
-            # Two kinds may leave no image in a resample; it then counts as no deviation.
+            # With two kinds of groups, a resample may have no images; its deviation is then 0.
             losses = np.where(pixels[:, None] > 0, weights @ self._sums.T / pixels[:, None], self._losses)
         return _Resamples(counts, pixels, losses)
 
     def compute_deviations(self, resamples: _Resamples, epochs: Integers) -> tuple[Floats, Floats]:
-        """Return the signed deviations of resamples from the set at their epochs, and the variances (R each)."""
+        """Compute the signed deviations of the resamples' losses from the set's, and their variances (R each)."""
         differences = resamples.losses[np.arange(len(epochs)), epochs] - self._losses[epochs]
         deviations = self._sign * np.sqrt(self._variance_factor) * differences
         return deviations, self._compute_variance(resamples, epochs)
 
     def sum_left_out(self, resamples: _Resamples, epochs: Integers) -> Floats:
-        """Sum loss and pixels of the images without any drawn group over all resamples, each at its epoch."""
+        """Sum losses and pixels of the images without any drawn group over all resamples, each at its own epoch."""
         weights = self._weight_cells([(count == 0).astype(np.float64) for count in resamples.counts])
         return np.array([(weights * self._sums[epochs]).sum(), (weights @ self._pixels).sum()])
 
@@ -195,7 +196,7 @@ class _ClusteredMean:
         return weights
 
     def _compute_variance(self, resamples: _Resamples, epochs: Integers) -> Floats:
-        """Compute the clustered variance of the mean; a group that was drawn twice is two clusters."""
+        """Compute the clustered variance of the mean; a group that was drawn twice counts as two clusters."""
         losses = resamples.losses[np.arange(len(epochs)), epochs]
         residuals = self._sums[epochs] - losses[:, None] * self._pixels  # R x cells
         total = np.zeros(len(epochs))

@@ -14,9 +14,9 @@ class SeedResult:
 
     author: str
     setting: str  # equal for runs that differ only in their seed
-    variant: str  # of the grid
-    learning_rate: float  # of the grid
-    seed: int  # of the grid
+    variant: str
+    learning_rate: float
+    seed: int
     val_loss: float | None  # nats per pixel; None if the run diverged
     gap: float | None  # validation minus training loss, nats per pixel; None if unknown
     val_mean_iou: float | None  # 0 to 1; None if unknown
@@ -46,19 +46,19 @@ class AuthorResults:
 
     @property
     def num_runs(self) -> int:
-        """The number of runs, finished or diverged."""
+        """Number of runs, finished or diverged."""
         return len(self.losses) + self.num_diverged
 
     @property
     def best(self) -> SettingResult | None:
-        """The setting with the lowest mean validation loss; None if every setting has a diverged seed."""
+        """Setting with the lowest mean validation loss; None if every setting has a diverged seed."""
         return self.settings[0] if self.settings else None
 
 
 def rank_authors(results: Iterable[SeedResult]) -> tuple[AuthorResults, ...]:
     """Group results by author and rank the authors by the mean validation loss of their best setting.
 
-    Authors without a ranked setting come last; ties are in the order of the names.
+    Authors without a ranked setting come last; ties are ordered by name.
     """
     runs_by_author: dict[str, dict[str, list[SeedResult]]] = {}
     for result in results:
@@ -73,7 +73,7 @@ def rank_authors(results: Iterable[SeedResult]) -> tuple[AuthorResults, ...]:
 
 
 def count_worse_settings(best: SettingResult, others: Iterable[AuthorResults]) -> tuple[int, int]:
-    """Count the settings of other authors with a higher validation loss than `best`, and all their settings."""
+    """Count the settings of other authors: those with a higher validation loss than `best`, and all of them."""
     losses = [setting.val_loss for other in others for setting in other.settings]
     return sum(loss > best.val_loss for loss in losses), len(losses)
 

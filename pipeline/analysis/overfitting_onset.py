@@ -1,14 +1,14 @@
 """Onset of overfitting: the epoch after which validation worsens while training still improves.
 
-The lowest point of a noisy curve can be almost anywhere on a plateau, and criteria of early stopping react to a single
-bad epoch. Therefore a curve is fitted: a level, a decay towards it, and a rise that begins at some epoch,
+The lowest point of a noisy curve can be almost anywhere on a plateau, and early-stopping criteria react to a single bad
+epoch. Therefore a curve is fitted: a level, a decay towards it, and a rise that begins at some epoch,
 
     loss(t) = level + height * exp(-t / time) + slope * max(0, t - knee),        height, slope >= 0,
 
 a broken stick (Hudson, Fitting segmented curves whose join points have to be estimated, Journal of the American
 Statistical Association 61, 1966) plus a decay. The onset is the lowest point of the fitted curve: the knee if the rise
-is steep, a later epoch if it is gentle. Its interval comes from all fits that the noise allows, weighted by their
-likelihood. The noise is assumed to have the same variance in every epoch; it may be correlated with that of the next.
+is steep, a later epoch if it is gentle. Its interval comes from all fits, weighted by their likelihood. The noise is
+assumed to have the same variance in every epoch; the noise of neighboring epochs may be correlated.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ Floats = npt.NDArray[np.float64]
 
 CONFIDENCE_LEVEL = 0.90
 MIN_EPOCHS = 8  # five parameters and the noise are fitted
-# Squared error that a rise must explain, in units of the noise's variance. Curves without a rise reach CERTAIN_EVIDENCE
-# in less than 1 % of cases (benchmarks/onsets.py). Above DOUBTFUL_EVIDENCE a rise is neither certain nor ruled out.
+# Squared error that a rise must explain, divided by the noise variance. Curves without a rise reach CERTAIN_EVIDENCE in
+# less than 1 % of cases (benchmarks/onsets.py). Above DOUBTFUL_EVIDENCE a rise is neither certain nor ruled out.
 CERTAIN_EVIDENCE, DOUBTFUL_EVIDENCE = 12.0, 6.0
 
 _NUM_DRAWS = 2000
 _MAX_POINTS = 120  # longer curves are averaged over windows of epochs
-_NUM_DECAY_TIMES = 32  # tried values, from less than an epoch to twice the length of the curve
-_SETTLED_FRACTION = 0.25  # height above the minimum, by that of the first loss, at which the fit begins
+_NUM_DECAY_TIMES = 32  # number of decay times tried, from less than an epoch to twice the length of the curve
+_SETTLED_FRACTION = 0.25  # the fit begins where the loss above the minimum has fallen to this fraction of its start
 
 
 @dataclass(frozen=True)
 class Onset:
-    """Epoch after which validation worsens."""
+    """Epoch after which the validation loss rises."""
 
-    index: int  # of that epoch in the curve
+    index: int  # index of the epoch in the curve
     low: int  # first index of the interval at `CONFIDENCE_LEVEL`
     high: int  # last index of the interval
-    rise: float  # of the fitted curve from its lowest point to its end, in the curve's unit
+    rise: float  # rise of the fitted curve from its lowest point to its end, in the curve's unit
 
 
 @dataclass(frozen=True)
 class OnsetSearch:
     """Result of the search for an onset in a curve."""
 
-    onset: Onset | None  # None if the curve has none, or is too short or too noisy
-    # squared error that the rise explains, by the noise's variance; None if the curve is too short
+    onset: Onset | None  # None if the curve has no onset, or is too short or too noisy
+    # squared error that the rise explains, divided by the noise variance; None if the curve is too short
     evidence: float | None
-    rise: float = 0.0  # of the best-fitting rising curve from its lowest point to its end, in the curve's unit
+    rise: float = 0.0  # rise of the best-fitting rising curve from its lowest point to its end, in the curve's unit
 
     @property
     def is_doubtful(self) -> bool:
@@ -60,7 +60,7 @@ class OnsetSearch:
 
 @dataclass(frozen=True)
 class _Fits:
-    """Least-squares fits of one curve of E values by F designs with K parameters."""
+    """Least-squares fits of F designs with K parameters each to one curve of E values."""
 
     errors: Floats  # F, sums of squared residuals
     parameters: Floats  # F x K
@@ -75,7 +75,7 @@ class _Fits:
 
 
 def find_onset(val: Floats) -> OnsetSearch:
-    """Search a validation curve, E finite losses, one per epoch, for an onset."""
+    """Search a validation curve (E finite losses, one per epoch) for an onset of overfitting."""
     start = _find_settled_index(val)
     if len(val) - start < MIN_EPOCHS:
         return OnsetSearch(None, None)
@@ -109,13 +109,13 @@ def find_onset(val: Floats) -> OnsetSearch:
 
 
 def _find_settled_index(val: Floats) -> int:
-    """Find the end of the first steep fall, whose noise is larger and says nothing about an onset."""
+    """Find the end of the steep initial fall, which is not fitted because of its larger noise."""
     limit = val.min() + _SETTLED_FRACTION * (val[0] - val.min())
     return min(int(np.argmax(val <= limit)), max(0, len(val) - MIN_EPOCHS))
 
 
 def _fit_candidates(losses: Floats) -> tuple[_Fits, _Fits]:
-    """Fit curves that only fall, and curves that also rise; fits with a wrong sign are left out."""
+    """Fit curves that only fall, and curves that also rise; fits whose height or slope is negative are left out."""
     index = np.arange(float(len(losses)))
     zero, level = np.zeros_like(index), np.ones_like(index)
     decays = [zero, *(np.exp(-index / time) for time in np.geomspace(0.7, 2.0 * len(losses), _NUM_DECAY_TIMES))]
@@ -141,7 +141,7 @@ def _fit(losses: Floats, designs: list[Floats]) -> _Fits:
 def _has_measured_rise(losses: Floats, index: int) -> bool:
     """Return whether the measured losses after an index are higher than those around it.
 
-    A fit alone may describe a decelerating fall as a decay and a rise.
+    A fit alone may describe a slowing fall as a decay plus a rise.
     """
     after = losses[index + 1 :]
     return bool(len(after)) and bool(after.mean() > losses[max(0, index - 1) : index + 2].mean())
@@ -150,8 +150,8 @@ def _has_measured_rise(losses: Floats, index: int) -> bool:
 def _estimate_variance(residuals: Floats, mean_square: float) -> float:
     """Estimate the variance of the noise from the residuals of the best fit.
 
-    Autocorrelation increases it, because each epoch then says less. A tiny fraction of the losses' mean square is the
-    lower limit for curves without noise.
+    Autocorrelation increases the estimate, because each epoch then carries less information. For curves without noise,
+    the estimate is at least a tiny fraction of the mean squared loss, `mean_square`.
     """
     autocorrelation = float((residuals[1:] * residuals[:-1]).sum() / max(np.square(residuals).sum(), 1e-300))
     rho = min(max(autocorrelation, 0.0), 0.9)
@@ -161,7 +161,7 @@ def _estimate_variance(residuals: Floats, mean_square: float) -> float:
 
 
 def _draw_lowest_indices(fits: _Fits, variance: float, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Draw curves from all fits, by likelihood and covariance, and return the index of each one's lowest point."""
+    """Draw curves from all fits by likelihood and covariance, and return the index of each curve's lowest point."""
     likelihood = np.exp((fits.errors.min() - fits.errors) / (2 * variance))
     counts = generator.multinomial(_NUM_DRAWS, likelihood / likelihood.sum())
     indices = []
@@ -170,6 +170,6 @@ def _draw_lowest_indices(fits: _Fits, variance: float, generator: np.random.Gene
         drawn = generator.multivariate_normal(fits.parameters[fit], covariance, counts[fit], method="eigh")
         drawn[:, 1:] = np.maximum(drawn[:, 1:], 0)
         curves = drawn @ fits.designs[fit].T
-        # The last of several: a level without a decay is lowest up to the knee.
+        # The last of several equal minima: without a decay, the curve is flat up to the knee.
         indices.append(curves.shape[1] - 1 - curves[:, ::-1].argmin(axis=1))
     return np.concatenate(indices)

@@ -17,7 +17,7 @@ Integers = npt.NDArray[np.int64]
 def compute_class_iou(confusion: Integers) -> Floats:
     """Compute the IoU of each class (... x C, 0 to 1); NaN for a class in neither ground truth nor prediction.
 
-    `confusion` has pixels by ground truth (rows) and prediction (columns), ... x C x C.
+    `confusion` (... x C x C) has the number of pixels by ground truth (rows) and prediction (columns).
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     return _divide(hits, confusion.sum(axis=-1) + confusion.sum(axis=-2) - hits)
@@ -33,12 +33,12 @@ def compute_foreground_iou(confusion: Integers, foreground: npt.NDArray[np.bool_
     """Compute the IoU of several classes taken as one.
 
     Args:
-        confusion: ... x C x C, pixels by ground truth (rows) and prediction (columns).
+        confusion: ... x C x C, number of pixels by ground truth (rows) and prediction (columns).
         foreground: C booleans, True for the classes taken as one.
 
     Returns:
-        ..., 0 to 1; 0 if only the prediction has these classes. NaN if neither ground truth nor prediction has them,
-        or if these are all classes, because any prediction would score 1.
+        IoU (...), 0 to 1; 0 if only the prediction has these classes. NaN if neither ground truth nor prediction has
+        them, or if these are all classes, because any prediction would score 1.
     """
     if foreground.all():
         return np.full(confusion.shape[:-2], np.nan)
@@ -58,7 +58,7 @@ def compute_scores(loss: float, confusion: Integers, classes: tuple[Segmentation
 
     Args:
         loss: nats per pixel; ignored if the set has no evaluated pixels, because then no score is defined.
-        confusion: C x C, summed over the images.
+        confusion: C x C, number of pixels of all images by ground truth (rows) and prediction (columns).
         classes: the C classes.
     """
     present = confusion.sum(axis=-1) > 0
@@ -80,18 +80,18 @@ def compute_scores(loss: float, confusion: Integers, classes: tuple[Segmentation
 
 
 def name_foreground_iou(foreground: Sequence[str]) -> str:
-    """Return the name of `Scores.foreground_iou` in a sentence, given the names of the foreground classes."""
+    """Return the display name of `Scores.foreground_iou`, given the names of the foreground classes."""
     return f"IoU of {foreground[0]}" if len(foreground) == 1 else "foreground IoU"
 
 
 def name_object_iou(foreground: Sequence[str], boundary: Sequence[str]) -> str:
-    """Return the name of `Scores.object_iou` in a sentence, given the names of the classes."""
+    """Return the display name of `Scores.object_iou`, given the names of the foreground and boundary classes."""
     objects = foreground[0] if len(foreground) == 1 else "the foreground"
     return f"IoU of {objects} with {' and '.join(boundary)}"
 
 
 def _divide(part: npt.NDArray[np.generic], whole: Integers) -> Floats:
-    """Divide; NaN where `whole` is 0."""
+    """Divide elementwise; NaN where `whole` is 0."""
     return np.asarray(part / np.where(whole == 0, np.nan, whole), dtype=np.float64)
 
 

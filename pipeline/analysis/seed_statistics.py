@@ -10,34 +10,34 @@ from scipy import stats
 
 
 def compute_mean_and_sd(values: Iterable[float | None]) -> tuple[float | None, float | None]:
-    """Compute mean and sample standard deviation of the values that are defined.
+    """Compute the mean and the sample standard deviation of the values that are not None.
 
-    The mean of no value is None, and so is the deviation of a single one.
+    The mean is None without values, and the deviation is None for fewer than two values.
     """
     defined = [value for value in values if value is not None]
     return fmean(defined) if defined else None, stdev(defined) if len(defined) > 1 else None
 
 
 def find_median_index(values: Sequence[float]) -> int:
-    """Return the index of the median; of an even number of values the lower one, so that it is one of them."""
+    """Return the index of the median; for an even number of values, of the lower of the two middle values."""
     order = sorted(range(len(values)), key=lambda index: (values[index], index))
     return order[(len(values) - 1) // 2]
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """`first` minus `second`, paired by seed, which removes the variation that both share."""
+    """Difference `first` minus `second`, paired by seed to remove the variation that both share."""
 
-    mean: float  # over the seeds
+    mean: float  # mean over the seeds
     num_lower: int  # number of seeds with first < second
-    num_seeds: int  # seeds that both have
-    # 95 % confidence interval of the mean by Student's t (Biometrika 6, 1908); None below two seeds
+    num_seeds: int  # number of seeds that both have
+    # 95 % confidence interval of the mean by Student's t (Biometrika 6, 1908); None for fewer than two seeds
     interval: tuple[float, float] | None
-    p_value: float | None  # of Student's two-sided test that the mean is 0; None below two seeds
+    p_value: float | None  # p-value of Student's two-sided test that the mean is 0; None for fewer than two seeds
 
 
 def compute_paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> PairedDifference | None:
-    """Compare two sets of values by seed, over the seeds that both have; None if they have none in common."""
+    """Compare two mappings from seed to value over their common seeds; None if there are none."""
     shared = sorted(set(first) & set(second))
     if not shared:
         return None
@@ -49,14 +49,14 @@ def compute_paired_difference(first: Mapping[int, float], second: Mapping[int, f
         error = sd / len(shared) ** 0.5
         margin = float(stats.t.ppf(0.975, len(shared) - 1)) * error
         interval = (mean - margin, mean + margin)
-        # Without any variation the seeds are either all equal or certainly different.
+        # Without variation between seeds, the two sides are either equal or certainly different.
         p_value = float(2 * stats.t.sf(abs(mean) / error, len(shared) - 1)) if error > 0 else float(mean == 0)
     num_lower = sum(difference < 0 for difference in differences)
     return PairedDifference(mean, num_lower, len(shared), interval, p_value)
 
 
 def adjust_p_values(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for multiple comparisons (Holm, Scandinavian Journal of Statistics 6, 1979), in their order."""
+    """Adjust p-values for multiple comparisons by Holm's method (Scandinavian Journal of Statistics 6, 1979)."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     adjusted, highest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):

@@ -15,15 +15,14 @@ from pipeline.wording import pluralize
 
 VerdictWord = Literal["learning", "memorizing", "overfitting", "underfitting", "diverged", "undecided"]
 
-MIN_PROGRESS = 0.05  # fall of the training loss, as a share of its first value; less is underfitting without a baseline
+MIN_PROGRESS = 0.05  # minimum fall of the training loss, as a share of its first value; used without a baseline
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Thresholds of the verdicts; `params.yaml` has them, with their sources, under `verdict`."""
+    """Thresholds of the verdicts; the section `verdict` of `params.yaml` sets them and states their sources."""
 
-    # limit of the final training loss, as a share of the class-prior baseline; above is underfitting
-    underfitting: float = 0.9
+    underfitting: float = 0.9  # highest final training loss, as a share of the class-prior baseline
     memorizing: float = 1.5  # minimum ratio of validation to training loss at the last epoch
     overfitting: float = 0.05  # minimum rise of the validation loss after the onset, as a share of its lowest value
 
@@ -33,12 +32,10 @@ class Verdict:
     """Verdict on a run."""
 
     word: VerdictWord
-    evidence: tuple[str, ...]  # phrases with the numbers that it is based on
+    evidence: tuple[str, ...]  # phrases with the numbers that the verdict is based on
     not_checked: tuple[str, ...]  # checks that were not possible, and why
     gaps: Gaps | None  # None if a loss is NaN or infinite
-    # numbers of epochs after which validation worsens: the most likely one, and first and last of the interval; None
-    # without an onset
-    onset: tuple[int, int, int] | None
+    onset: tuple[int, int, int] | None  # epoch, and first and last epoch of its interval; None without an onset
 
 
 def judge(
@@ -53,21 +50,23 @@ def judge(
 
     - `diverged`: a loss is NaN or infinite.
     - `underfitting`: the final training loss is above `thresholds.underfitting` times the baseline.
-    - `overfitting`: the validation loss has an onset of overfitting and rises by `thresholds.overfitting` after it,
-      while the training loss does not rise.
+    - `overfitting`: the validation loss has an onset of overfitting and rises by at least `thresholds.overfitting`
+      after it, while the training loss does not rise.
     - `memorizing`: the final validation loss is at least `thresholds.memorizing` times the training loss, but does not
       get worse.
-    - `undecided`: the curves are too short, or a rise is possible but not certain.
-    - `learning`, unless the run does no better than predicting one class everywhere. It is then `memorizing` if it does
-      better on the training images, `underfitting` if not, and `undecided` if these have fewer than two classes.
+    - `undecided`: there is only one epoch, such a rise is possible but not certain, or the validation loss was never
+      lower than after the first epoch.
+    - `learning`, unless the run does no better than predicting one class everywhere. The verdict is then `memorizing`
+      if the run does better on the training images, `underfitting` if not, and `undecided` if the training images have
+      fewer than two classes.
 
     Args:
-        curves: at least one epoch.
-        baseline: class-prior baseline (`baselines.compute_class_prior_baseline`) in the units of the curves; None if
-            unknown. Underfitting is then a training loss that falls by less than `MIN_PROGRESS`.
-        thresholds: None for the defaults.
+        curves: loss curves with at least one epoch.
+        baseline: class-prior baseline (`baselines.compute_class_prior_baseline`) in the unit of the curves; None if
+            unknown. Without it, a training loss that falls by less than `MIN_PROGRESS` is underfitting.
+        thresholds: thresholds of the verdicts; None for the defaults.
         one_class: comparison of the run's masks with the one-class baseline; None if only the curves are known. If the
-            run does not beat that baseline, the evidence of any verdict includes it.
+            run does not beat that baseline, the evidence of any verdict includes the comparison.
     """
     gaps = compute_gaps(curves)
     if gaps is None:
@@ -88,7 +87,7 @@ def judge(
     if reason:
         evidence.append(reason)
     if baseline is None:
-        not_checked.append("Underfitting by the classes' shares: their loss, the baseline, is not known.")
+        not_checked.append("Underfitting: the class-prior baseline is not known.")
     if gaps.ratio is None:
         not_checked.append("Memorizing: the training loss is not positive, so there is no ratio.")
     if one_class is not None:
@@ -101,7 +100,7 @@ def judge(
 
 @dataclass(frozen=True)
 class _Case:
-    """What the verdict depends on."""
+    """Inputs from which a verdict is chosen."""
 
     curves: LossCurves
     baseline: float | None
@@ -123,27 +122,27 @@ def _choose_verdict(case: _Case) -> tuple[VerdictWord, str]:
     last, first = float(curves.train[-1]), float(curves.train[0])
     if case.baseline is not None:
         if last > thresholds.underfitting * case.baseline:
-            known = f"{case.baseline:.3f}, the loss of knowing the classes' shares alone"
-            return "underfitting", f"training ends at {last / case.baseline:.2f} of {known}"
+            share = f"{last / case.baseline:.2f} of the class-prior baseline of {case.baseline:.3f}"
+            return "underfitting", f"training ends at {share}"
     elif len(curves.epochs) > 1 and last > (1 - MIN_PROGRESS) * first:
         return "underfitting", f"training ends at {last / first:.2f} of its first value"
     if case.onset is not None and case.compute_rise_share(case.onset.rise) >= thresholds.overfitting:
         return "overfitting", f"a rise of {thresholds.overfitting:.0%} counts as overfitting"
     if ratio is not None and ratio >= thresholds.memorizing:
-        return "memorizing", f"{thresholds.memorizing:g} times count as memorizing"
+        return "memorizing", f"a ratio of {thresholds.memorizing:g} counts as memorizing"
     if len(curves.epochs) == 1:
         return "undecided", "one epoch shows no direction"
     search = case.search
     if search is not None and search.is_doubtful and case.compute_rise_share(search.rise) >= thresholds.overfitting:
         return "undecided", (
-            f"validation may be rising by {case.compute_rise_share(search.rise):.1%}: that saves {search.evidence:.0f} "
-            f"times the noise's variance, and {CERTAIN_EVIDENCE:.0f} times would be certain"
+            f"validation may be rising by {case.compute_rise_share(search.rise):.1%}: the rise explains "
+            f"{search.evidence:.0f} times the noise variance, and {CERTAIN_EVIDENCE:.0f} times would be certain"
         )
     if case.gaps.best_epoch == curves.epochs[0]:
         return "undecided", "validation was never lower than after the first epoch"
     if case.one_class is not None and case.one_class.fallback_verdict is not None:
         return case.one_class.fallback_verdict, ""
-    return "learning", f"{thresholds.memorizing:g} times would count as memorizing" if ratio else ""
+    return "learning", f"a ratio of {thresholds.memorizing:g} would count as memorizing" if ratio else ""
 
 
 def _judge_diverged(curves: LossCurves) -> Verdict:
@@ -158,18 +157,21 @@ def _search_onset(curves: LossCurves, not_checked: list[str]) -> OnsetSearch | N
     step = min((after - before for before, after in pairs), default=1)
     missing = next((pair for pair in pairs if pair[1] - pair[0] != step), None)
     if missing:
-        not_checked.append(f"Onset: epochs are missing between {missing[0]} and {missing[1]}; it takes even steps.")
+        gap = f"epochs are missing between {missing[0]} and {missing[1]}"
+        not_checked.append(f"Onset: {gap}; the search requires evenly spaced epochs.")
         return None
     search = find_onset(curves.val)
     if search.evidence is None:
-        not_checked.append(f"Onset: {pluralize(len(curves.epochs), 'epoch')} in all; it takes {MIN_EPOCHS}.")
+        epochs = pluralize(len(curves.epochs), "epoch")
+        not_checked.append(f"Onset: the curves have {epochs}; the search requires at least {MIN_EPOCHS}.")
     return search
 
 
 def _training_improves(curves: LossCurves, onset: Onset) -> bool:
     """Return whether training falls or stays level after the onset; if both losses rise, it is not overfitting.
 
-    Uses the slope of a straight line, because single epochs are noisy. A tenth of validation's rise counts as level.
+    The slope is that of a fitted straight line, because single epochs are noisy. A rise of less than a tenth of
+    validation's counts as level.
     """
     after = curves.train[onset.index :]
     offset = np.arange(len(after)) - (len(after) - 1) / 2

@@ -1,1 +1,1 @@
-"""Stage: compare the runs of the grid, judge them, rank the settings over seeds, and state the findings."""
+"""The stage `compare`: judges the runs of the grid, ranks the settings over seeds, and states the findings."""

@@ -1,4 +1,4 @@
-"""Compare the runs of the current grid: `comparison/` and `metrics.json`."""
+"""Compare the runs of the grid, and write `comparison/` and `metrics.json`."""
 
 from __future__ import annotations
 
@@ -29,20 +29,21 @@ def compare(
     cells: Sequence[Cell] | None = None,
     lost: Sequence[StageStatus] = (),
 ) -> Summary:
-    """Compare the cells of the grid; a cell without a run has a row with the reason.
+    """Compare the runs of the grid, and write the results; a cell without a run gets a row with the reason.
 
     Args:
-        params: the whole of `params.yaml`; its grid says which run folders count.
-        project: its folder, or another one with the same artifacts; None for the current folder.
-        cells: to compare instead of the grid. Test scores are then left out: what chose the cells is unknown.
-        lost: runs whose training or evaluation has just failed; their folders are outdated. DVC's stage never passes
-            them: its outputs depend on files alone.
+        params: content of `params.yaml`; only the runs of its grid are compared.
+        project: the project, or a folder with the same artifacts; None for the current folder.
+        cells: cells to compare instead of the grid. The summary then has no test scores, because it is unknown how the
+            cells were chosen.
+        lost: status of runs whose training or evaluation has just failed, so that their folders are outdated. The DVC
+            stage passes none, because its outputs must depend only on files.
 
     Returns:
         The content of `summary.json`.
 
     Raises:
-        PipelineError: The prepared data is missing.
+        PipelineError: The prepared data is missing, or a file of a run cannot be read.
     """
     project = project or Project()
     is_grid = cells is None
@@ -67,7 +68,7 @@ def compare(
     selected = select_best_settings(settings)
     best = selected[0] if selected else None
     if best is not None and is_grid:
-        # Test scores of the one setting that validation chose; those of other settings are never read.
+        # Only the setting selected on validation gets test scores.
         seeds = [row.run for row in rows if (row.variant, row.learning_rate) == (best.variant, best.learning_rate)]
         tests = {run: folders[run][1].metrics.test for run in seeds}
         best = replace(best, test=tests[best.run], test_by_seed=tuple(test for test in tests.values() if test))
@@ -99,10 +100,10 @@ def _list_curve_rows(row: RunSummary, history: pd.DataFrame) -> Iterator[tuple[o
 
 
 def _list_dvc_metrics(summary: Summary) -> dict[str, object]:
-    """Collect numbers for `dvc metrics diff`: a few per setting and the test scores; undefined ones are left out.
+    """Collect numbers for `dvc metrics diff`: a few per setting, and the test scores; undefined ones are left out.
 
-    `beats_baseline` is the share of the seeds that do better than predicting one class everywhere, `missed_classes` the
-    mean number of classes whose IoU on validation is below `MIN_CLASS_IOU`.
+    `beats_baseline` is the share of the seeds that do better than predicting one class everywhere. `missed_classes` is
+    the mean number of classes whose IoU on validation is below `MIN_CLASS_IOU`.
     """
     metrics: dict[str, object] = {
         f"{row.variant}-{row.learning_rate}": _drop_undefined(

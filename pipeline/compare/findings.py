@@ -1,4 +1,4 @@
-"""Findings: sentences computed from the numbers of the grid; none without evidence."""
+"""Findings: sentences about the results of the grid, each stated only if the numbers support it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, Sett
 from pipeline.compare import run_findings
 from pipeline.wording import pluralize
 
-SIGNIFICANT = 0.05  # Fisher's convention
-MIN_IMAGES = 3  # of validation that have a class: the gap of a class in fewer says little
-MIN_GAP = 0.005  # nats per pixel: a smaller gap is not reported as one
-MIN_CALIBRATION_GAP = 0.005  # of the pixels: a smaller difference between confidence and accuracy is not reported
+SIGNIFICANT = 0.05  # significance level, Fisher's convention
+MIN_IMAGES = 3  # the gap of a class is not reported if fewer validation images have the class
+MIN_GAP = 0.005  # nats per pixel; a smaller gap is not reported
+MIN_CALIBRATION_GAP = 0.005  # a smaller difference between mean confidence and accuracy, 0 to 1, is not reported
 
 
 def list_findings(summary: Summary, parts: dict[str, list[GapPart]]) -> list[Finding]:
-    """Return what the grid shows, the most important first; `parts` are those of each finished run's gap."""
+    """List the findings of the grid, most important first; `parts` has the gap breakdown of each finished run."""
     best = summary.best
     if best is None:
         none = Finding("none_ranked", "No setting finished with all its seeds, so nothing can be ranked.", ())
@@ -26,21 +26,21 @@ def list_findings(summary: Summary, parts: dict[str, list[GapPart]]) -> list[Fin
     found = [
         run_findings.missed_classes(summary, best),
         run_findings.one_class_best_setting(summary),
-        _best(summary, best),
-        _best_rate(summary, best),
-        *_tenth(summary),
-        _gap(summary),
+        _report_best_setting(summary, best),
+        _compare_learning_rates(summary, best),
+        *_compare_with_tenth(summary),
+        _report_widest_gap(summary),
         run_findings.verdicts(summary, best),
         run_findings.one_class_other_runs(summary),
         run_findings.onsets(summary),
-        _widest_class(summary, best, parts),
-        _certainty(summary, best),
-        *_variants(summary, best),
+        _report_widest_class(summary, best, parts),
+        _report_calibration(summary, best),
+        *_compare_variants(summary, best),
     ]
     return [finding for finding in [*found, *run_findings.lost_runs(summary)] if finding]
 
 
-def _best(summary: Summary, best: BestSetting) -> Finding:
+def _report_best_setting(summary: Summary, best: BestSetting) -> Finding:
     row = summary.get_setting(best)
     share = 1 - _require(row.val_loss_mean) / summary.baseline_loss if summary.baseline_loss > 0 else 0.0
     prior = f"the class-prior baseline of {summary.baseline_loss:.3f}"
@@ -53,7 +53,7 @@ def _best(summary: Summary, best: BestSetting) -> Finding:
     )
 
 
-def _best_rate(summary: Summary, best: BestSetting) -> Finding | None:
+def _compare_learning_rates(summary: Summary, best: BestSetting) -> Finding | None:
     """Compare the best learning rate with the second best of the same variant."""
     rivals = sorted(
         (row for row in summary.settings if row.variant == best.variant and row.ranked),
@@ -62,7 +62,7 @@ def _best_rate(summary: Summary, best: BestSetting) -> Finding | None:
     if len(rivals) < 2:
         return None
     first, second = rivals[:2]
-    differences = [_difference(summary, first, rival) for rival in rivals[1:]]
+    differences = [_compute_difference(summary, first, rival) for rival in rivals[1:]]
     sentence = (
         f"Among the learning rates of {first.variant}, {first.learning_rate} is ahead of {second.learning_rate} by "
         f"{_describe_lead(differences[0])}. {_describe_significance(differences)[0]}"
@@ -70,8 +70,8 @@ def _best_rate(summary: Summary, best: BestSetting) -> Finding | None:
     return Finding("best_rate", sentence, _list_names(summary, first, second))
 
 
-def _tenth(summary: Summary) -> list[Finding]:
-    """Compare each variant's best learning rate with a tenth of it: the question of the original exercise."""
+def _compare_with_tenth(summary: Summary) -> list[Finding]:
+    """Compare each variant's best learning rate with a tenth of it."""
     found = []
     for best in summary.best_of_variant:
         here = summary.get_setting(best)
@@ -92,7 +92,7 @@ def _tenth(summary: Summary) -> list[Finding]:
     return found
 
 
-def _gap(summary: Summary) -> Finding | None:
+def _report_widest_gap(summary: Summary) -> Finding | None:
     ranked = [row for row in summary.settings if row.ranked and row.gap_mean is not None]
     if not ranked:
         return None
@@ -111,12 +111,12 @@ def _gap(summary: Summary) -> Finding | None:
     return Finding("widest_gap", sentence, _list_names(summary, widest))
 
 
-def _variants(summary: Summary, best: BestSetting) -> list[Finding]:
-    """Compare each other variant with the best one, each at its own best learning rate."""
+def _compare_variants(summary: Summary, best: BestSetting) -> list[Finding]:
+    """Compare the best variant with each of the others, each at its own best learning rate."""
     first = summary.get_setting(best)
     found = []
     others = [summary.get_setting(other) for other in summary.best_of_variant[1:]]
-    differences = [_difference(summary, first, other) for other in others]
+    differences = [_compute_difference(summary, first, other) for other in others]
     for second, difference, weight in zip(others, differences, _describe_significance(differences), strict=True):
         sentence = (
             f"{second.variant} at its best learning rate, {second.learning_rate}, has a validation loss of "
@@ -127,8 +127,8 @@ def _variants(summary: Summary, best: BestSetting) -> list[Finding]:
     return found
 
 
-def _widest_class(summary: Summary, best: BestSetting, parts: dict[str, list[GapPart]]) -> Finding | None:
-    """Name the class with the widest gap of the best setting if all its seeds agree."""
+def _report_widest_class(summary: Summary, best: BestSetting, parts: dict[str, list[GapPart]]) -> Finding | None:
+    """Report the class with the widest gap in the best setting if all its seeds agree."""
     rows = summary.list_runs(best)
     by_run = [
         [part for part in parts.get(row.run, ()) if part.part == "class" and part.images >= MIN_IMAGES] for row in rows
@@ -141,12 +141,13 @@ def _widest_class(summary: Summary, best: BestSetting, parts: dict[str, list[Gap
     train, val = (fmean(getattr(part, side) for part in widest) for side in ("train_loss", "val_loss"))
     sentence = (
         f"{best.variant} at {best.learning_rate} has the widest gap on {widest[0].name}: the loss "
-        f"of that class is {train:.3f} nats per pixel on training images and {val:.3f} on validation{_agreement(rows)}."
+        f"of that class is {train:.3f} nats per pixel on training images and {val:.3f} on validation"
+        f"{_describe_agreement(rows)}."
     )
     return Finding("widest_class", sentence, tuple(row.run for row in rows))
 
 
-def _certainty(summary: Summary, best: BestSetting) -> Finding | None:
+def _report_calibration(summary: Summary, best: BestSetting) -> Finding | None:
     """Report overconfidence or underconfidence of the best setting if all its seeds agree."""
     rows = summary.list_runs(best)
     sure, right = (
@@ -162,7 +163,7 @@ def _certainty(summary: Summary, best: BestSetting) -> Finding | None:
     word = "overconfident" if excess[0] > 0 else "underconfident"
     sentence = (
         f"On validation {best.variant} at {best.learning_rate} is {word}: its mean confidence is "
-        f"{fmean(sure):.1%}, and {fmean(right):.1%} of the pixels are correct{_agreement(rows)}; the expected "
+        f"{fmean(sure):.1%}, and {fmean(right):.1%} of the pixels are correct{_describe_agreement(rows)}; the expected "
         f"calibration error is {errors[1]:.3f}, on training {errors[0]:.3f}."
     )
     return Finding("certainty", sentence, tuple(row.run for row in rows))
@@ -172,11 +173,11 @@ def _list_names(summary: Summary, *settings: SettingSummary) -> tuple[str, ...]:
     return tuple(row.run for setting in settings for row in summary.list_runs(setting))
 
 
-def _agreement(rows: list[RunSummary]) -> str:
+def _describe_agreement(rows: list[RunSummary]) -> str:
     return f" (all {len(rows)} seeds agree)" if len(rows) > 1 else ""
 
 
-def _difference(summary: Summary, first: SettingSummary, second: SettingSummary) -> PairedDifference:
+def _compute_difference(summary: Summary, first: SettingSummary, second: SettingSummary) -> PairedDifference:
     by_seed = (
         {row.seed: row.val_loss for row in summary.list_runs(setting) if row.val_loss is not None}
         for setting in (first, second)
@@ -200,7 +201,7 @@ def _describe_lead(difference: PairedDifference) -> str:
 
 
 def _describe_significance(differences: list[PairedDifference]) -> list[str]:
-    """Describe the significance of each difference, with Holm's correction for several."""
+    """Describe the significance of each difference, with Holm's correction if there are several."""
     tested = [difference.p_value for difference in differences if difference.p_value is not None]
     several = f", corrected for {len(tested)} comparisons" if len(tested) > 1 else ""
     corrected = iter(adjust_p_values(tested))
@@ -219,7 +220,7 @@ def _describe_p_value(p: float, several: str) -> str:
 
 
 def _require(value: float | None) -> float:
-    """Return a number that every ranked setting has."""
+    """Return a value that is never None for a ranked setting."""
     assert value is not None, "ranked settings have all their numbers"
     return value
 

@@ -1,4 +1,4 @@
-"""Break each run's gap down by class, group and image."""
+"""Break down each run's gap by class, group and image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pipeline.errors import PipelineError
 
 
 def break_down_gap(trained: RunFolder, evaluated: EvaluationFolder, samples: pd.DataFrame) -> list[GapPart]:
-    """Return the parts of a finished run's gap: classes first, then groups, then images.
+    """Break down a finished run's gap: by class first, then by group, then by image.
 
     Raises:
-        PipelineError: A file of the run is missing, broken, or of other data.
+        PipelineError: A file of the run is missing or broken, or its images are not those of the prepared data.
     """
     evaluation = evaluated.metrics
     if evaluation.train is None or evaluation.validation is None:
@@ -32,7 +32,11 @@ def break_down_gap(trained: RunFolder, evaluated: EvaluationFolder, samples: pd.
 def _join_pixels(
     trained: RunFolder, evaluated: EvaluationFolder, samples: pd.DataFrame, classes: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return one row per compared training image and per validation image; columns as in `analysis.gap_breakdown`."""
+    """Join the losses of the images with their groups and pixels, as `analysis.gap_breakdown` expects them.
+
+    Returns:
+        A table of the compared training images and one of the validation images, with one row per image.
+    """
     images = evaluated.read_per_image()
     if missing := [name for name in classes if f"loss_{name}" not in images]:
         raise evaluated.unreadable(evaluated.PER_IMAGE, f"it has no column loss_{missing[0]}")
@@ -40,12 +44,12 @@ def _join_pixels(
     table = images.merge(counted, on=["id", "split"])
     if len(table) != len(counted):
         raise PipelineError(
-            f"{evaluated.display(evaluated.PER_IMAGE)} has other images than the prepared data. Run "
+            f"The images in {evaluated.display(evaluated.PER_IMAGE)} are not those of the prepared data. Run "
             f"`{evaluated.redo_command}` again."
         )
     # Shares are written with all their digits, so the number of pixels is exact.
     counts = {f"pixels_{name}": (table[f"share_{name}"] * table["pixels"]).round().astype(int) for name in classes}
-    table = pd.concat([table, pd.DataFrame(counts)], axis=1)  # one by one, 150 classes would fragment the table
+    table = pd.concat([table, pd.DataFrame(counts)], axis=1)  # columns added one by one would fragment the table
     compared = trained.read_image_losses("train").index
     ids = samples.loc[samples["split"] == "train", "id"].iloc[compared]
     return table[(table["split"] == "train") & table["id"].isin(ids)], table[table["split"] == "validation"]

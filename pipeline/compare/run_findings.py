@@ -1,4 +1,4 @@
-"""Findings on single runs: verdicts, onsets, missed classes, runs without results and runs that learned nothing."""
+"""Findings on runs: verdicts, onsets, missed classes, runs without results, and runs that predict only one class."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, Summ
 from pipeline.artifacts.scores import MIN_CLASS_IOU, MissedClass
 from pipeline.wording import pluralize
 
-MAX_CLASSES = 12  # missed classes that are named; more are counted
-MAX_REASONS = 3  # runs without results whose reason is given; the table of all runs has the others
+MAX_CLASSES = 12  # number of missed classes that are named; further ones are only counted
+MAX_REASONS = 3  # number of runs without results whose reasons are given; the table of all runs has the others
 ENDS = {
     "diverged": ("run diverged", "runs diverged"),
     "failed": ("run failed", "runs failed"),
@@ -23,7 +23,7 @@ ENDS = {
 
 
 def verdicts(summary: Summary, best: BestSetting) -> Finding | None:
-    """Count the verdicts of the runs with the lowest validation loss, and those of the others."""
+    """Count the verdicts on the runs of the best setting, and those on all other runs."""
     judged = [(row.run, row.judgment) for row in summary.runs if row.judgment]
     here = {row.run for row in summary.list_runs(best)}
     at_best = Counter(judgment.verdict for run, judgment in judged if run in here)
@@ -41,7 +41,7 @@ def _tally(words: Counter[str]) -> str:
 
 
 def onsets(summary: Summary) -> Finding | None:
-    """Report the settings at which validation begins to worsen for most of the seeds."""
+    """Report the settings at which the validation loss begins to rise for most seeds."""
     judgments = [row.judgment for row in summary.runs if row.judgment]
     if any(reason.startswith("Onset") for judgment in judgments for reason in judgment.not_checked):
         return None
@@ -59,12 +59,13 @@ def onsets(summary: Summary) -> Finding | None:
     if not places:
         return Finding("onsets", "At no learning rate does validation begin to worsen for most of the seeds.", ())
     sentence = f"Validation begins to worsen while training still improves with {'; with '.join(places)}."
-    others = "" if len(places) == len(summary.settings) else " At the other learning rates it does not for most seeds."
+    is_everywhere = len(places) == len(summary.settings)
+    others = "" if is_everywhere else " At the other learning rates it does not worsen for most seeds."
     return Finding("onsets", sentence + others, tuple(named))
 
 
 def lost_runs(summary: Summary) -> list[Finding]:
-    """List the runs without results, with the reasons."""
+    """Report the runs without results and the reasons, with one finding per status."""
     found = []
     for status, (one, several) in ENDS.items():
         rows = [row for row in summary.runs if row.status == status]
@@ -81,7 +82,7 @@ def _first_sentence(reason: str) -> str:
 
 
 def missed_classes(summary: Summary, best: BestSetting) -> Finding | None:
-    """Name the classes that at least one run of the best setting misses; None if every run segments all."""
+    """Name the classes that at least one run of the best setting misses; None if no run misses any."""
     rows = [row for row in summary.list_runs(best) if row.is_complete]
     by_class: dict[str, list[MissedClass]] = {}
     for row in rows:
@@ -102,7 +103,7 @@ def missed_classes(summary: Summary, best: BestSetting) -> Finding | None:
     sentence = (
         f"Missed classes: {who}, the setting with the lowest validation loss, misses {len(by_class)} of the {present} "
         f"classes of the validation images{over}: {'; '.join(names)}. A class counts as missed if its IoU is below "
-        f"{MIN_CLASS_IOU}.{_fewer_elsewhere(summary, best)}"
+        f"{MIN_CLASS_IOU}.{_describe_fewest_missed(summary, best)}"
     )
     return Finding("missed_classes", sentence, tuple(row.run for row in rows if row.missed_classes))
 
@@ -112,14 +113,14 @@ def _rank(found: list[MissedClass]) -> tuple[bool, float]:
 
 
 def _describe_miss(found: list[MissedClass], runs: int) -> str:
-    """Describe how badly some of the runs segment a class, and how many if not all."""
+    """Describe how a class is missed, and by how many of the runs unless all of them miss it."""
     is_predicted, iou = _rank(found)
     how = f"IoU {iou:.3f}" if is_predicted else "never predicted"
     return how if len(found) == runs else f"{how}, {len(found)} of {runs} runs"
 
 
-def _fewer_elsewhere(summary: Summary, best: BestSetting) -> str:
-    """Name the setting that misses the fewest classes, if it is another one."""
+def _describe_fewest_missed(summary: Summary, best: BestSetting) -> str:
+    """Name the setting that misses the fewest classes; empty if that is the best setting."""
     here = summary.get_setting(best).missed_classes
     others = [(row.missed_classes, row) for row in summary.settings if row.ranked and row.missed_classes is not None]
     fewest, row = min(others, key=lambda pair: pair[0])
@@ -130,7 +131,11 @@ def _fewer_elsewhere(summary: Summary, best: BestSetting) -> str:
 
 
 def one_class_best_setting(summary: Summary) -> Finding | None:
-    """Name the runs of the best setting that do no better; None if all do better or none can be checked."""
+    """Count the runs of the best setting that do no better than predicting one class everywhere.
+
+    Returns:
+        The finding; None if there are no such runs.
+    """
     if summary.best is None:
         return None
     rows = summary.list_runs(summary.best)
@@ -147,25 +152,32 @@ def one_class_best_setting(summary: Summary) -> Finding | None:
 
 
 def one_class_other_runs(summary: Summary) -> Finding | None:
-    """Count the runs at other settings that do no better; None if all do better, those of the best setting too."""
+    """Count the runs of other settings that do no better than predicting one class everywhere.
+
+    Returns:
+        The finding; None if no run can be checked, or if all runs do better, those of the best setting included.
+    """
     best = {row.run for row in summary.list_runs(summary.best)} if summary.best else set()
     checked = [row for row in summary.runs if row.run not in best and _beats_baseline(row) is not None]
     failing = _select_failing(checked)
     if not checked or not (failing or one_class_best_setting(summary)):
         return None
-    count = "None" if not failing else f"{len(failing)}"
     runs = pluralize(len(checked), "other run" if best else "run")
-    verb = "does" if len(failing) == 1 else "do"
-    sentence = f"{count} of the {runs} {verb} {ONE_CLASS_LABEL}, by IoU."
+    verb = "does" if len(failing or checked) == 1 else "do"
+    sentence = (
+        f"{len(failing)} of the {runs} {verb} {ONE_CLASS_LABEL}, by IoU."
+        if failing
+        else f"The {runs} {verb} {ONE_CLASS_LABEL.removeprefix('no ')}, by IoU."
+    )
     return Finding("one_class_others", sentence, tuple(row.run for row in failing or checked))
 
 
 def _compare_with_baseline(failing: list[RunSummary], summary: Summary) -> str:
-    """Compare the mean scores of these runs with those of the baseline."""
+    """Compare the mean scores of the failing runs with those of the one-class baseline."""
     mean_iou, _ = compute_mean_and_sd(row.val_mean_iou for row in failing)
     foreground_iou, _ = compute_mean_and_sd(row.val_foreground_iou for row in failing)
     pairs = pair_with_baseline(mean_iou, foreground_iou, summary.baseline, summary.foreground)
-    known = [f"{name} is {value:.3f}, that of the one class {base:.3f}" for name, value, base in pairs]
+    known = [f"{name} is {value:.3f}, that of one class everywhere {base:.3f}" for name, value, base in pairs]
     return f"On validation {'; '.join(known)}."
 
 

@@ -16,9 +16,9 @@ from pipeline.runtime.stage_status import StageStatus
 def summarize_run(
     cell: Cell, trained: RunFolder, evaluated: EvaluationFolder, project: Project, failure: StageStatus | None = None
 ) -> RunSummary:
-    """Summarize a cell's run; a run that is missing or diverged has a reason instead of numbers.
+    """Summarize a cell's run; the row of a run that is missing, failed or diverged has the reason.
 
-    If training or evaluation failed most recently (`failure`), the folders are outdated.
+    `failure` is the status of the run if its training or evaluation has just failed, so that its folders are outdated.
     """
     if failure is not None and failure.state != "running":
         return _create_row(cell, failure.state, failure.reason)
@@ -28,9 +28,9 @@ def summarize_run(
     except PipelineError as error:
         return _create_row(cell, "missing", str(error))
     if record.cell != cell.model_dump(mode="json"):
-        return _create_row(cell, "missing", f"It was trained with other parameters; `{command}` retrains it.")
+        return _create_row(cell, "missing", f"The run was trained with other parameters; `{command}` retrains it.")
     if evaluation.key != record.key:
-        return _create_row(cell, "missing", f"Its evaluation belongs to an earlier training; `{command}` repeats it.")
+        return _create_row(cell, "missing", f"The evaluation belongs to an earlier training; `{command}` repeats it.")
     if record.status == "diverged":
         reason = f"The loss was NaN or infinite in epoch {record.diverged_epoch} of {cell.train.epochs}."
         return _create_row(cell, "diverged", reason, record, evaluation)

@@ -1,10 +1,9 @@
 """Judge whether each run learned or memorized, by its curves, the interval of its gap, and its classes.
 
 Runs are also compared with predicting one class everywhere. A gap may come from the classes of the compared images
-rather than from what a run memorized: the compared training images and the validation images may hold different
-classes in different shares, mostly if there are many classes and few images. Direct standardization removes that
-difference: the loss of each class on both sides is weighted by the class's share of the validation pixels, over the
-classes that both sides have.
+instead of memorizing: the class shares of the compared training images and of the validation images may differ,
+especially with many classes and few images. Direct standardization removes this difference: the loss of each class is
+weighted on both sides by the class's share of the validation pixels, over the classes that both sides have.
 """
 
 from __future__ import annotations
@@ -29,20 +28,24 @@ from pipeline.artifacts.run_folder import RunFolder, Side
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
 
-MIN_CHANGE = 1.1  # factor between the ratios of the losses with and without standardization that is reported
+MIN_CHANGE = 1.1  # minimum factor by which standardization must change the ratio of the losses to be reported
 
 
 @dataclass(frozen=True)
 class RunJudge:
-    """Judges the runs of a grid by the same standards."""
+    """Judge of a grid's runs, which applies the same baseline and thresholds to all of them."""
 
-    samples: pd.DataFrame  # of the prepared data
+    samples: pd.DataFrame  # table of the prepared images
     baseline: float  # class-prior loss on validation, nats per pixel
     thresholds: Thresholds
     classes: tuple[SegmentationClass, ...]
 
     def add_judgment(self, row: RunSummary, cell: Cell, trained: RunFolder, evaluated: EvaluationFolder) -> RunSummary:
-        """Return the row with its judgment; raise `PipelineError` if a file of the run cannot be read."""
+        """Add the judgment to the row of a run.
+
+        Raises:
+            PipelineError: A file of the run cannot be read.
+        """
         if not row.trained:
             return row
         if row.status == "diverged":
@@ -55,10 +58,10 @@ class RunJudge:
         compared = trained.read_image_losses("train")
         train, validation = self._group_losses(trained, "train"), self._group_losses(trained, "validation")
         one_class = self._check_one_class(scored, compared.index)
-        baseline = self.baseline if self.baseline > 0 else None  # 0 where all pixels are of one class
+        baseline = self.baseline if self.baseline > 0 else None  # 0 if all pixels have one class
         found = judge(LossCurves(tuple(history["epoch"]), *columns), baseline, self.thresholds, one_class)
         total = int((self.samples["split"] == "train").sum())
-        # Images without evaluated pixels are on neither side; the sample is as large a share of the rest.
+        # Images without evaluated pixels do not count. Their share is estimated from the compared training images.
         evaluated = len(train.pixels) / len(compared.pixels)
         num_train_images = round(min(cell.max_train_images or total, total) * evaluated)
         gap = estimate_gap(validation, train, None, num_train_images=num_train_images)
@@ -134,10 +137,15 @@ def _compute_iou_gaps(history: pd.DataFrame, scored: RunEvaluation) -> tuple[flo
 def check_class_mix(
     row: RunSummary, parts: Sequence[GapPart], shares: Mapping[str, float], memorizing: float
 ) -> RunSummary:
-    """Add the standardized losses to a run's evidence if they change the ratio of its losses.
+    """Add the standardized losses to a run's evidence if their ratio differs from that of the run's losses.
 
-    A verdict of memorizing becomes undecided if the standardized ratio is below the threshold. `parts` are those of the
-    run's gap, `shares` those of the classes in the validation pixels.
+    A verdict of memorizing becomes undecided if the standardized ratio is below the threshold.
+
+    Args:
+        row: summary of the run.
+        parts: parts of the run's gap.
+        shares: share of each class in the validation pixels, 0 to 1.
+        memorizing: threshold of the ratio for a verdict of memorizing.
     """
     classes = [part for part in parts if part.part == "class"]
     total = sum(shares[part.name] for part in classes)
@@ -154,13 +162,13 @@ def check_class_mix(
         return row
     over = "the only class" if len(classes) == 1 else f"the {len(classes)} classes"
     phrase = (
-        f"at the best epoch, over {over} of both sides and with the class shares of validation, "
+        f"at the best epoch, over {over} that both sides have and with the class shares of validation, "
         f"training is at {train:.3f} and validation at {validation:.3f}"
     )
     judgment = replace(row.judgment, evidence=(*row.judgment.evidence, phrase))
     if judgment.verdict == "memorizing" and validation / train < memorizing:
         reason = (
-            "Memorizing: the compared training images have other classes than validation, in other shares, which "
+            "Memorizing: the class shares of the compared training images differ from those of validation, which "
             "explains the gap."
         )
         judgment = replace(judgment, verdict="undecided", not_checked=(*judgment.not_checked, reason))
@@ -168,9 +176,12 @@ def check_class_mix(
 
 
 def create_labels(groups: pd.Series[str]) -> tuple[npt.NDArray[np.int64], ...]:
-    """Turn the groups of images, `kind=name;kind=name` each, into one label array per kind: the two coarsest kinds.
+    """Create one array of N group labels for each of the two kinds of groups with the fewest groups.
 
-    An image without a group of a kind is a group of its own; without any kind, every image is.
+    An image without a group of a kind gets a label of its own. Without any kind, every image gets one.
+
+    Args:
+        groups: N strings such as `kind=name;kind=name`, one per image.
     """
     alone = pd.Series([f"\0{place}" for place in range(len(groups))], index=groups.index)
     kinds = [

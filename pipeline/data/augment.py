@@ -1,7 +1,7 @@
-"""Augment a batch, images, masks and boundary weights together: each sample is changed by its own random draws.
+"""Augment batches: the images together with their masks and boundary weights, and each sample at random.
 
-One grid_sample call per batch does all geometry: on a CPU about four times as fast as a transform per sample, and
-without importing torchvision.
+All geometric changes of a batch are one call of grid_sample. On a CPU, this is about four times as fast as a transform
+per sample, and torchvision is not needed.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ def augment(
     """Flip, scale, rotate, shift and deform each sample, and change its light and colors.
 
     Args:
-        batch: The samples; images of H x W.
-        ranges: Of the changes.
+        batch: The samples; images of H x W px.
+        ranges: Ranges of the changes.
         generator: The only source of randomness; on the CPU, so that a GPU makes the same changes.
-        size: Height and width of the result, h x w: the middle of images with a margin around it; None: all of them.
+        size: Height and width of the result in px, h x w, if the images have a margin around it; None for the size of
+            the images.
 
     Returns:
         Samples of h x w; uncovered pixels are filled by reflection. Masks and boundary weights are resampled by nearest
@@ -53,18 +54,19 @@ def augment(
 
 
 def _draw_inverse_maps(count: int, size: tuple[int, int], ranges: Augmentation, generator: torch.Generator) -> Tensor:
-    """Draw affine maps (N x 2 x 3) from output to input coordinates, -1..1 as in grid_sample, of images of one size."""
+    """Draw affine maps, N x 2 x 3, from output to input coordinates, which are in -1..1 as in grid_sample."""
     height, width = size
 
     def draw(span: float) -> Tensor:
         return (torch.rand(count, generator=generator) * 2 - 1) * span
 
     angle = draw(math.radians(ranges.rotation))
-    zoom = torch.exp(draw(math.log1p(ranges.scale)))  # as likely to halve as to double
+    zoom = torch.exp(draw(math.log1p(ranges.scale)))  # logarithmic: halving is as likely as doubling
     flip = torch.where(torch.rand(count, generator=generator) < ranges.hflip_prob, -1.0, 1.0)
-    shift_x, shift_y = draw(2 * ranges.translate), draw(2 * ranges.translate)  # the side is 2 long in these coordinates
+    # A side has length 2 in these coordinates.
+    shift_x, shift_y = draw(2 * ranges.translate), draw(2 * ranges.translate)
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-    aspect = width / height  # without it a rotation would shear images that are not square
+    aspect = width / height  # without it, a rotation would shear images that are not square
     rows = (
         torch.stack([flip * cos, -flip * sin / aspect, shift_x], dim=1),
         torch.stack([sin * aspect, cos, shift_y], dim=1),
@@ -75,22 +77,22 @@ def _draw_inverse_maps(count: int, size: tuple[int, int], ranges: Augmentation, 
 def _draw_displacements(count: int, size: tuple[int, int], strength: float, generator: torch.Generator) -> Tensor:
     """Draw elastic deformations: random vectors on a coarse grid, interpolated smoothly (Ronneberger et al. 2015).
 
-    The paper has a grid of 3 x 3 and a standard deviation of 10 px in images of 512 px.
+    The paper uses a grid of 3 x 3 and a standard deviation of 10 px for images of 512 px.
 
     Returns:
         Displacements to the right and downwards in px, N x h x w x 2.
     """
     coarse = torch.randn(count, 2, ELASTIC_GRID, ELASTIC_GRID, generator=generator) * strength * min(size)
-    # Bicubic interpolation is linear, so it is a matrix for each axis: about twice as fast as F.interpolate.
+    # Bicubic interpolation is linear in the values. One matrix per axis is about twice as fast as F.interpolate.
     points = torch.eye(ELASTIC_GRID)[None, None]
     down, right = (F.interpolate(points, (n, ELASTIC_GRID), mode="bicubic", align_corners=True)[0, 0] for n in size)
     return torch.stack([down @ vectors @ right.T for vectors in coarse.unbind(1)], dim=-1)
 
 
 def _change_photometry(images: Tensor, ranges: Augmentation, generator: torch.Generator) -> Tensor:
-    """Change brightness, contrast and colors, blur, and erase a part of each sample; masks stay the same.
+    """Change brightness, contrast and colors of each sample, blur it, and erase a part; masks stay the same.
 
-    A range of 0 draws nothing, so that the other changes' draws stay the same.
+    Changes of color, blur and erasing draw no random numbers if they are off, so that they do not affect other draws.
     """
     images = _change_light(images, ranges.brightness_contrast, generator)
     if ranges.color_jitter:
@@ -137,15 +139,15 @@ def _erase(images: Tensor, probability: float, generator: torch.Generator) -> Te
 
 
 def _draw_signed(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw from -1 to 1 for each sample, N x 1 x 1 x 1."""
+    """Draw a number from -1 to 1 for each sample, N x 1 x 1 x 1."""
     return _draw(images, generator) * 2 - 1
 
 
 def _draw_events(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Draw whether each sample is changed, N x 1 x 1 x 1."""
+    """Draw for each sample whether it is changed, N x 1 x 1 x 1 booleans."""
     return _draw(images, generator) < probability
 
 
 def _draw(images: Tensor, generator: torch.Generator, channels: int = 1) -> Tensor:
-    """Draw from 0 to 1 for each sample, N x channels x 1 x 1, on the images' device."""
+    """Draw numbers from 0 to 1 for each sample, N x channels x 1 x 1, on the device of the images."""
     return torch.rand((len(images), channels, 1, 1), generator=generator).to(images.device)

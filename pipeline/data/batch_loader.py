@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline.artifacts.prepared_data import Split
 from pipeline.data.boundary_weights import BoundaryWeights
 
-GPU_MEMORY_FRACTION = 0.5  # of a GPU's free memory that a split may fill; the rest is for the network
+GPU_MEMORY_FRACTION = 0.5  # fraction of a GPU's free memory that a split may fill; the network uses the rest
 
 
 class Batch(NamedTuple):
@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
     images: Tensor  # N x C x H x W in 0..1, channels last
     masks: Tensor  # N x H x W, int64, class index or `IGNORE`
-    boundary: Tensor | None = None  # N x H x W, boundary weights in float32; None: not used
+    boundary: Tensor | None = None  # N x H x W, boundary weights in float32; None if they are not used
 
 
 def to_network_input(images: Tensor) -> Tensor:
@@ -31,10 +31,10 @@ def to_network_input(images: Tensor) -> Tensor:
 
 
 class BatchLoader:
-    """Loads whole images, all of one size, by their indices.
+    """A loader of whole images, which all have one size.
 
-    On a CPU they are read from the memory-mapped file. A GPU keeps the whole split in its stored type if it has enough
-    memory: then each step transfers only indices.
+    For a CPU, images are read from the memory-mapped file. A GPU with enough memory keeps the whole split in its stored
+    type, so that each step transfers only indices.
     """
 
     def __init__(self, split: Split, device: torch.device, boundary: BoundaryWeights | None = None) -> None:
@@ -50,11 +50,11 @@ class BatchLoader:
         return len(self._split)
 
     def draw_epoch(self, rng: torch.Generator) -> npt.NDArray[np.int64]:
-        """Draw the order of the images in an epoch."""
+        """Draw the order of the images in an epoch, as N indices."""
         return torch.randperm(len(self._split), generator=rng).numpy()
 
     def draw(self, count: int, rng: torch.Generator) -> npt.NDArray[np.int64]:
-        """Draw images with replacement, in the order of the file."""
+        """Draw indices of images with replacement, sorted in the order of the file."""
         return torch.randint(len(self), (count,), generator=rng).sort().values.numpy()
 
     def count_pixels(self, num_classes: int) -> npt.NDArray[np.float64]:

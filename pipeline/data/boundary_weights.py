@@ -1,4 +1,4 @@
-"""Weights of pixels between near objects, as in the U-Net paper."""
+"""Weights of the pixels between neighboring objects, as in the U-Net paper."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.artifacts.image_stack import ImageStack
 from pipeline.errors import PipelineError
 from pipeline.params.train import BoundaryWeight
 
-REACH = 6  # sigmas, beyond which a weight is below 2e-8 of w0
+REACH = 6  # distance in sigmas beyond which weights are smaller than 2e-8 of w0
 
 Weights = npt.NDArray[np.float16]
 
@@ -36,7 +36,7 @@ def compute_boundary_weights(
     Returns:
         H x W, 0 to w0.
     """
-    from scipy import ndimage  # takes 0.2 s, and most runs have no such weights
+    from scipy import ndimage  # imported here, because it takes 0.2 s and most runs have no boundary weights
 
     reach = math.ceil(REACH * settings.sigma)
     first, second = (np.full(mask.shape, np.inf, np.float32) for _ in range(2))
@@ -54,7 +54,8 @@ def compute_boundary_weights(
 class BoundaryWeights:
     """Boundary weights of masks, computed at their first use and kept in a temporary file.
 
-    The file has 2 bytes per pixel, and is removed with the object or the process. Memory holds only the parts in use.
+    The file has 2 bytes per pixel, and is removed when the object or the process ends. Only the parts in use are in
+    memory.
     """
 
     def __init__(self, masks: ImageStack[np.uint8], foreground: Sequence[int], settings: BoundaryWeight) -> None:

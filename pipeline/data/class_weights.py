@@ -1,4 +1,4 @@
-"""Weights of classes in the training loss: given by name, or computed from the pixels that training sees."""
+"""Class weights of the training loss: given by name, or computed from the pixels of the training images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("pipeline.train")
 
 
 def compute_class_weights(settings: Train, training: Split, classes: Sequence[SegmentationClass]) -> list[float] | None:
-    """Compute the weight of each class, in their order; None if the settings have none.
+    """Compute the weights of the classes, in the order of the classes; None if the settings have no class weights.
 
     Classes that do not occur in the training images have the weight 0, and a warning names them.
 
@@ -40,7 +40,7 @@ def compute_class_weights(settings: Train, training: Split, classes: Sequence[Se
     weights = balance_classes(pixels, chosen).tolist()
     if absent := [name for name, weight in zip(names, weights, strict=True) if not weight]:
         logger.warning(
-            "train.class_weights: no pixel of the training images has the class %s, so it has no weight.",
+            "train.class_weights: the training images have no pixels of some classes, whose weight is 0: %s.",
             join_names(absent),
         )
     return list(weights)
@@ -49,12 +49,12 @@ def compute_class_weights(settings: Train, training: Split, classes: Sequence[Se
 def balance_classes(pixels: Floats, method: ClassBalance) -> Floats:
     """Compute weights that are higher for rarer classes.
 
-    `inverse` divides 1 by the share of a class times the number of classes: all classes have the same total weight, and
-    the mean weight of a pixel is 1. `median_frequency` divides the median of the classes' frequencies by the class's
-    frequency, its share of the pixels of those images in which it occurs (Eigen and Fergus 2015).
+    `inverse` divides 1 by the product of a class's share and the number of classes, so that all classes have the same
+    total weight and the mean weight of a pixel is 1. `median_frequency` divides the median of the class frequencies by
+    the frequency of a class, which is its share of the pixels of the images in which it occurs (Eigen and Fergus 2015).
 
     Args:
-        pixels: Images x classes, evaluated pixels of each class in each image.
+        pixels: Images x classes, number of evaluated pixels of each class in each image.
         method: The formula.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Draw patches of native images, and load them in batches, onto the device of the network."""
+"""Draw patches from images of native size, and load them in batches onto the device of the network."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from pipeline.imaging import IGNORE
 from pipeline.imaging.windows import cut_window
 from pipeline.params.train import Augmentation, Train
 
-# An image's index, and the first row and column of a patch in it; they are negative in an image smaller than a patch.
+# Index of an image, and the first row and column of a patch in it, which are negative if the image is smaller.
 PATCH = np.dtype([("image", np.int64), ("top", np.int64), ("left", np.int64)])
-COUNTED_PATCHES = 1000  # that estimate the pixels around the foreground
-MAX_COUNTED_SHARE = 0.999  # of these patches, so that a class that none of them shows still occurs
+COUNTED_PATCHES = 1000  # number of patches drawn to estimate the pixels around the foreground
+MAX_COUNTED_SHARE = 0.999  # maximum share of these patches, so that classes that none of them shows still count
 
 
 def create_loader(
     split: Split, device: torch.device, settings: Train, foreground: Sequence[int]
 ) -> BatchLoader | PatchLoader:
-    """Create a loader of whole images, or of patches if the settings have their size."""
+    """Create a loader of whole images, or of patches if the settings have a patch size."""
     boundary = None
     if settings.boundary_weight is not None:
         boundary = BoundaryWeights(split.masks, foreground, settings.boundary_weight)
@@ -39,7 +39,7 @@ def create_loader(
 
 
 def count_samples(split: Split, settings: Train) -> int:
-    """Count the images of an epoch, or its patches: by default those side by side that cover the images."""
+    """Count the images or patches of an epoch; by default, as many patches as cover the images side by side."""
     if settings.patch is None:
         return len(split)
     cover = np.ceil(split.images.sizes / np.array(settings.patch)).prod(axis=1).sum()
@@ -47,10 +47,10 @@ def count_samples(split: Split, settings: Train) -> int:
 
 
 class PatchLoader:
-    """Loads patches of images of any sizes.
+    """A loader of patches of images of any size.
 
-    A pixel of a large image is as likely to be seen as one of a small image. A share of the patches is centered on a
-    foreground pixel; the class of that pixel is drawn first, so that rare classes are seen as often as frequent ones.
+    Pixels of large and small images are equally likely to be in a patch. A share of the patches is centered on a
+    foreground pixel. The class of this pixel is drawn first, so that rare classes occur as often as frequent ones.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class PatchLoader:
         foreground: Sequence[int],
         boundary: BoundaryWeights | None = None,
     ) -> None:
-        """Prepare the draws.
+        """Create a loader of patches.
 
         Args:
             split: The training images.
-            device: Of the batches.
-            settings: Size, number and choice of the patches.
+            device: Device of the batches.
+            settings: Section `train` of the parameters, with the size, the number and the choice of the patches.
             foreground: Indices of the foreground classes.
-            boundary: Boundary weights of the training images; None: not used.
+            boundary: Boundary weights of the training images; None if they are not used.
 
         Raises:
             PipelineError: Every image is smaller than a patch.
@@ -79,13 +79,13 @@ class PatchLoader:
             height, width = split.images.sizes.max(axis=0)
             raise PipelineError(
                 f"train.patch_size: {settings.patch_size} px is larger than all training images, which have at most "
-                f"{width} × {height} px. Set at most {max(height, width)}."
+                f"{width} × {height} px. Set it to at most {max(height, width)}."
             )
         self._split, self._device, self._boundary = split, device, boundary
         self._margin = compute_margin(settings.patch, settings.augmentation)
         self._sizes = split.images.sizes
         self._count = count_samples(split, settings)
-        self._pixels = self._sizes.prod(axis=1).cumsum()  # of an image and those before it
+        self._pixels = self._sizes.prod(axis=1).cumsum()  # number of pixels of each image and those before it
         self._foreground_share = settings.foreground_patches
         self._rows = _count_rows(split, foreground) if settings.foreground_patches else {}
 
@@ -94,11 +94,11 @@ class PatchLoader:
         return self._count
 
     def draw_epoch(self, rng: torch.Generator) -> npt.NDArray[Any]:
-        """Draw the patches of an epoch, in their order: N of the type `PATCH`."""
+        """Draw the patches of an epoch in the order of training: N elements of type `PATCH`."""
         return self.draw(self._count, rng)
 
     def draw(self, count: int, rng: torch.Generator) -> npt.NDArray[Any]:
-        """Draw patches: N of the type `PATCH`."""
+        """Draw `count` patches: N elements of type `PATCH`."""
         return self._draw(count, rng, self._foreground_share)
 
     def _draw(self, count: int, rng: torch.Generator, foreground_share: float) -> npt.NDArray[Any]:
@@ -112,7 +112,7 @@ class PatchLoader:
             starts = []
             for axis, side in enumerate(self.size):
                 room = int(self._sizes[image][axis]) - side
-                if room < 0:  # a smaller image is in the middle of the patch
+                if room < 0:  # an image smaller than the patch is centered in it
                     start = room // 2
                 elif center is None:
                     start = int(draw[1 + axis] * (room + 1))
@@ -123,10 +123,13 @@ class PatchLoader:
         return patches
 
     def count_pixels(self, num_classes: int) -> npt.NDArray[np.float64]:
-        """Estimate the evaluated pixels of each class that patches show, images and patches x classes.
+        """Estimate the evaluated pixels of each class in the patches.
 
-        The images are counted as a whole, and patches centered on the foreground are drawn; the rows are scaled to the
-        shares of both kinds of patches.
+        Patches at random positions are represented by the whole images. Patches centered on the foreground are drawn.
+
+        Returns:
+            Number of pixels, (images + drawn patches) x classes. The rows are scaled to the shares of the two kinds of
+            patches.
         """
         images = count_pixels(self._split.masks, num_classes)
         if not self._rows:
@@ -156,7 +159,7 @@ class PatchLoader:
         return cut_window(stack[int(patch["image"])], window, outside)
 
     def _draw_foreground(self, class_draw: float, row_draw: float, column_draw: float) -> tuple[int, int, int]:
-        """Draw a foreground pixel: its image, row and column; each class is as likely as the others."""
+        """Draw a foreground pixel, and return its image, row and column; all classes are equally likely."""
         index = list(self._rows)[int(class_draw * len(self._rows))]
         images, rows, cumulative = self._rows[index]
         place = int(np.searchsorted(cumulative, row_draw * cumulative[-1], side="right"))
@@ -166,16 +169,24 @@ class PatchLoader:
 
 
 def compute_margin(size: tuple[int, int], ranges: Augmentation | None) -> tuple[int, int]:
-    """Compute the pixels around a patch, of a height and width, that rotation, scaling and shifts can bring into it.
+    """Compute the margin around a patch, in px, from which rotation, scaling and shifts can bring pixels into it.
 
-    Elastic displacements, which have no limit, count with two standard deviations.
+    Elastic displacements have no limit; two of their standard deviations are included.
+
+    Args:
+        size: Height and width of the patch, px.
+        ranges: Ranges of the changes; None without augmentation.
+
+    Returns:
+        Margin above and below, and margin on the left and right.
     """
     if ranges is None:
         return 0, 0
     height, width = size
     reach = []
     for side, other in ((height, width), (width, height)):
-        angle = min(math.radians(ranges.rotation), math.atan2(other, side))  # at the latter a diagonal is upright
+        # At the second angle, the diagonal of the patch is parallel to the side.
+        angle = min(math.radians(ranges.rotation), math.atan2(other, side))
         rotated = (side * math.cos(angle) + other * math.sin(angle)) / 2 * (1 + ranges.scale)
         shifted = ranges.translate * side + 2 * ranges.elastic * min(size)
         reach.append(max(0, math.ceil(rotated + shifted - side / 2)))
@@ -185,7 +196,12 @@ def compute_margin(size: tuple[int, int], ranges: Augmentation | None) -> tuple[
 def _count_rows(
     split: Split, classes: Sequence[int]
 ) -> dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Find, for each class that occurs, the image and row of the rows with its pixels, and their cumulative number."""
+    """Count the pixels of each class by row.
+
+    Returns:
+        For each class that occurs, the rows with its pixels: index of the image, number of the row, and cumulative
+        number of pixels.
+    """
     found: dict[int, list[npt.NDArray[np.int64]]] = {index: [] for index in classes}
     for image, mask in enumerate(split.masks):
         for index, parts in found.items():

@@ -1,4 +1,4 @@
-"""Which of the training images a run sees, and which of them are compared with validation."""
+"""Select the training images of a run, and those of them that are compared with validation."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy.typing as npt
 def select_training_subset(total: int, count: int | None) -> npt.NDArray[np.int64]:
     """Select the indices of the training images of a run: the first `count` of a fixed order, or all.
 
-    A subset contains all smaller ones. It does not depend on a run's seed, which varies training, never the data.
+    A subset contains all smaller ones. It does not depend on the run's seed, which varies the training, not the data.
     """
     order = np.random.default_rng(0).permutation(total)
     return np.sort(order[:count])
 
 
 def select_gap_subset(training: npt.NDArray[np.int64], num_validation: int) -> npt.NDArray[np.int64]:
-    """Select the training images whose loss is compared with validation's: as many as validation has, or all.
+    """Select the training images to compare with validation: as many as validation has, or all if there are fewer.
 
-    Fixed like `select_training_subset`.
+    As in `select_training_subset`, the selection does not depend on the run's seed.
     """
     order = np.random.default_rng(1).permutation(len(training))
     return np.sort(training[order[:num_validation]])

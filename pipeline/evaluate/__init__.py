@@ -1,1 +1,1 @@
-"""The stage that scores a run's best weights on every split."""
+"""The stage `evaluate`: scores a run's best weights on every split."""

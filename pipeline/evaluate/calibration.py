@@ -1,4 +1,4 @@
-"""Collect confidences and losses of pixels while a split is predicted: by bin of confidence, and by class."""
+"""Collect the confidences of a split's pixels by confidence bin, and their losses by class."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Floats = npt.NDArray[np.float64]
 class ConfidenceStats:
     """Sums over the evaluated pixels of N images with C classes."""
 
-    bins: Floats  # N x 3 x BINS: number of pixels, number of correct pixels and sum of confidences, by confidence
-    class_pixels: Floats  # N x C, number of pixels by ground truth
-    class_losses: Floats  # N x C, sum of the pixels' cross-entropy in nats, by ground truth
+    bins: Floats  # N x 3 x NUM_BINS: number of pixels, number of correct pixels and sum of confidences in each bin
+    class_pixels: Floats  # N x C, number of pixels of each class in the ground truth
+    class_losses: Floats  # N x C, sum of these pixels' cross-entropy in nats
 
     def sum_bins(self, index: npt.NDArray[np.int64] | None = None) -> ReliabilityBins:
         """Sum the bins of all images, or of those in `index`."""
@@ -30,15 +30,15 @@ class ConfidenceStats:
 
 
 class ConfidenceCollector:
-    """Collects `ConfidenceStats` from the batches of a split."""
+    """Collector of `ConfidenceStats` from the predicted batches of a split."""
 
     def __init__(self, num_classes: int) -> None:
         self._num_classes = num_classes
-        self._bins: dict[int, Tensor] = {}  # by index of the first image of a batch
+        self._bins: dict[int, Tensor] = {}  # keys: index of the first image of a batch
         self._classes: dict[int, Tensor] = {}
 
     def __call__(self, pixels: PixelPredictions) -> None:
-        """Add a batch, or rows of an image."""
+        """Add the pixels of a batch of images, or of some rows of one image."""
         evaluated = pixels.truth != IGNORE
         bins = (pixels.confidence * NUM_BINS).long().clamp(max=NUM_BINS - 1)
         correct = (pixels.predicted == pixels.truth).float()
@@ -48,7 +48,7 @@ class ConfidenceCollector:
             sums[pixels.first] = sums[pixels.first] + added if pixels.first in sums else added
 
     def stats(self) -> ConfidenceStats:
-        """Return the sums of all images, in their order."""
+        """Return the sums of all images, in the order of the split."""
         bins, classes = (torch.cat(list(sums.values())).cpu().numpy() for sums in (self._bins, self._classes))
         return ConfidenceStats(bins, classes[:, 0], classes[:, 1])
 
@@ -61,7 +61,7 @@ def _sum_by_label(labels: Tensor, evaluated: Tensor, num_labels: int, *values: T
     """
     size = len(labels) * num_labels
     first = torch.arange(0, size, num_labels, device=labels.device).view(-1, 1, 1)
-    # Other pixels get an index behind all others: cheaper than selecting the evaluated ones.
+    # Ignored pixels get an extra index after all others, which is cheaper than selecting the evaluated pixels.
     index = (first + labels).where(evaluated, size).flatten()
     weights = (None, *(value.flatten().double() for value in values))
     sums = [torch.bincount(index, weights=weight, minlength=size + 1)[:-1].double() for weight in weights]

@@ -1,4 +1,4 @@
-"""Score every split with the best weights of a run, into `evaluation/<run>/`, completely or not at all."""
+"""Score a run's best weights on every split, and write `evaluation/<run>/` atomically."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
         The content of `metrics.json`; without scores if the run diverged in its first epoch.
 
     Raises:
-        PipelineError: The run's folder or the prepared data is missing or broken, or they do not belong together.
+        PipelineError: The run or the prepared data is missing or broken, or the run was trained on other data.
     """
     project = project or Project()
     trained = project.run(run)

@@ -1,4 +1,4 @@
-"""Extract feature maps of a U-Net, which the report's explanation shows."""
+"""Extract feature maps of a U-Net, which the report shows to explain the network."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from pipeline.models.unet import UNet
 
 FeatureMaps = npt.NDArray[np.uint8]
 
-NUM_MAPS = 4  # those with the largest variance, because a flat map shows nothing
+NUM_MAPS = 4  # number of maps with the largest variance that are kept; a flat map shows nothing
 
 
 def extract_feature_maps(
     network: nn.Module, showcase: Split, patch: tuple[int, int] | None = None
 ) -> dict[str, FeatureMaps]:
-    """Extract maps of the first showcase image, or of a patch in its middle.
+    """Extract feature maps of the first showcase image, or of the patch of size `patch` (px) in its center.
 
-    Each map is stretched from its lowest (0) to its highest value (255).
+    Each map is scaled so that its lowest value is 0 and its highest value 255.
 
     Returns:
-        Empty for networks other than this project's U-Net, or without a showcase. Else `skip`, the encoder's maps at
-        the uppermost level, which the skip connection passes to the decoder; `below`, the decoder's maps of that size,
-        K x H x W each; `before` and `after`, one map on either side of the deepest upsampling, h x w and 2h x 2w.
+        Feature maps by name; empty if the network is not this project's U-Net, or there is no showcase image. `skip`
+        (K x H x W) are the encoder's maps at the uppermost level, which the skip connection passes to the decoder.
+        `below` (K x H x W) are the maps that the decoder upsampled to the same size. `before` (h x w) and `after`
+        (2h x 2w) are one map each before and after the deepest upsampling.
     """
     unet = next((module for module in network.modules() if isinstance(module, UNet)), None)
     if unet is None or not len(showcase):
@@ -36,7 +37,7 @@ def extract_feature_maps(
     recorded: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        recorded[module] = inputs[0][0].clone(), output[0].clone()  # a ReLU behind it may work in place
+        recorded[module] = inputs[0][0].clone(), output[0].clone()  # cloned, because a following ReLU may be in place
 
     top, last, deepest = unet.encoder[0], unet.upsampling[-1], unet.upsampling[0]
     hooks = [module.register_forward_hook(record) for module in {top, last, deepest}]

@@ -1,4 +1,4 @@
-"""Write the folder of an evaluation: scores, one row per image and per confidence bin, example masks, an overview."""
+"""Write the folder of an evaluation: scores, tables of images and of confidence bins, example masks, an overview."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pipeline.imaging import IGNORE
 from pipeline.imaging.to_rgb import to_rgb
 from pipeline.inference.prediction import Prediction
 
-MAX_WORST = 3  # of the images with the highest loss
+MAX_WORST = 3  # number of images with the highest loss that are kept as examples
 IGNORED_COLOR = (128, 128, 128)
-MAX_SIDE = 2048  # px, of an image in the overview
+MAX_SIDE = 2048  # px, largest side of an image in the overview
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ def write_evaluation(
     classes: tuple[SegmentationClass, ...],
     examples: int,
 ) -> None:
-    """Write the files of an evaluation into an empty folder; those of a run without a model have no rows.
+    """Write the files of an evaluation into an empty folder; the tables of a run without weights have no rows.
 
-    `bins` are those of training and validation, `examples` is how many validation masks to keep.
+    `bins` has the confidence bins of training and validation. `examples` is the number of evenly spaced validation
+    images whose predicted masks are kept.
     """
     folder.write_json(folder.METRICS, evaluation)
     folder.write_per_image(
@@ -61,7 +62,7 @@ def write_evaluation(
 
 
 def _select_examples(prediction: Prediction, examples: int) -> npt.NDArray[np.int64]:
-    """Select images spread over validation, the same for every run, and this run's best, median and worst by loss.
+    """Select evenly spaced images, the same for every run, and this run's best, median and worst images by loss.
 
     Images without evaluated pixels have no loss and are not selected.
     """
@@ -100,7 +101,7 @@ def _take_masks(split: SplitPrediction, indices: npt.NDArray[np.int64]) -> dict[
 
 
 def _draw_overview(splits: Mapping[str, SplitPrediction], classes: tuple[SegmentationClass, ...]) -> Image.Image:
-    """Draw image, ground truth and prediction side by side: of the showcase, and of the first validation image."""
+    """Draw image, ground truth and prediction side by side, for the first showcase and the first validation image."""
     palette = np.full((256, 3), IGNORED_COLOR, dtype=np.uint8)
     for index, item in enumerate(classes):
         palette[index] = ImageColor.getrgb(item.color)
@@ -112,7 +113,7 @@ def _draw_overview(splits: Mapping[str, SplitPrediction], classes: tuple[Segment
             predicted = np.where(truth == IGNORE, np.uint8(IGNORE), splits[name].prediction.masks[0])
             drawn = np.concatenate([to_rgb(split.images[0]), palette[truth], palette[predicted]], axis=1)
             rows.append(Image.fromarray(drawn))
-            rows[-1].thumbnail((3 * MAX_SIDE, MAX_SIDE))  # of a larger image only
+            rows[-1].thumbnail((3 * MAX_SIDE, MAX_SIDE))  # shrinks larger images only
     overview = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), IGNORED_COLOR)
     top = 0
     for row in rows:

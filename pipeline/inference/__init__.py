@@ -1,4 +1,5 @@
-"""Library: from an image file to a network's input, through the network in batches, and back to the image's size.
+"""Library: prepare image files for a network, predict them in batches, and restore the size of the images.
 
-A served model contains a copy of `preprocessing`, which therefore imports `imaging` relatively and nothing else.
+A served model contains copies of `preprocessing` and `tiles`, so these import nothing of this project except `imaging`,
+and that only relatively.
 """

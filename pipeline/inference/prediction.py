@@ -1,4 +1,4 @@
-"""Run a network over images in batches: the only way that training, evaluation, showcase and prediction do it."""
+"""Run a network over images in batches. Training, evaluation, showcase and prediction all use this code."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from pipeline.models.precision import autocast_context, get_device
 from pipeline.params import Cell
 from pipeline.runtime.shutdown import check_signals
 
-# Images per batch; independent of the training's batch size, so that equal weights give equal last bits.
+# Images per batch; independent of the batch size in training, so that equal weights give bit-identical results.
 MAX_BATCH_SIZE = 32
-# Fewer images per batch if they are larger than 256 x 256: activations need at most the memory of this many pixels, or
-# of a single image if that is larger.
+# Pixels per batch, which limits the memory of the activations: batches have fewer images if these are larger than
+# 256 x 256 px, but at least one.
 MAX_BATCH_PIXELS = MAX_BATCH_SIZE * 256**2
 
 
@@ -34,14 +34,14 @@ MAX_BATCH_PIXELS = MAX_BATCH_SIZE * 256**2
 class Prediction:
     """A network's prediction for N images and C classes."""
 
-    losses: npt.NDArray[np.float64]  # N, nats per pixel, mean over an image's evaluated pixels; NaN without any
-    pixels: npt.NDArray[np.int64]  # N, evaluated pixels: those that are not ignored
-    confusion: npt.NDArray[np.int64]  # N x C x C, pixels by ground truth (rows) and prediction (columns)
-    masks: ImageStack[np.uint8]  # N, class indices
+    losses: npt.NDArray[np.float64]  # N, mean cross-entropy of an image's evaluated pixels in nats; NaN without any
+    pixels: npt.NDArray[np.int64]  # N, number of evaluated pixels, which are those that are not ignored
+    confusion: npt.NDArray[np.int64]  # N x C x C, number of pixels by ground truth (rows) and prediction (columns)
+    masks: ImageStack[np.uint8]  # N masks of class indices
 
     @property
     def loss(self) -> float:
-        """Cross-entropy of all images: nats per pixel, over all evaluated pixels; NaN without any."""
+        """Mean cross-entropy over the evaluated pixels of all images, in nats; NaN without any."""
         total = int(self.pixels.sum())
         return float(np.where(self.pixels > 0, self.losses * self.pixels, 0).sum() / total) if total else math.nan
 
@@ -52,13 +52,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class PixelPredictions:
-    """The pixels of a predicted batch, N x H x W each: of whole images, or of some rows of a single one."""
+    """Ground truth and predictions of a batch of images or of some rows of one image, N x H x W each."""
 
-    first: int  # index of the first image
+    first: int  # index of the first image in the split
     truth: Tensor  # int64, class index or `IGNORE`
     predicted: Tensor  # int64, index of the most probable class
-    confidence: Tensor  # float32, that class's probability
-    losses: Tensor  # float32, cross-entropy in nats; 0 where ignored
+    confidence: Tensor  # float32, probability of the most probable class
+    losses: Tensor  # float32, cross-entropy in nats; 0 for ignored pixels
 
 
 def predict_logits(network: nn.Module, images: Tensor, precision: Precision) -> Tensor:
@@ -75,13 +75,13 @@ def predict_logits(network: nn.Module, images: Tensor, precision: Precision) -> 
 
 
 def predict_log_probs(network: nn.Module, images: Tensor, precision: Precision) -> Tensor:
-    """Predict the logarithms of the class probabilities as `predict_logits` does; the softmax is in float32."""
+    """Predict the logarithms of the class probabilities, N x classes x H x W, float32; see `predict_logits`."""
     with torch.inference_mode():
         return predict_logits(network, images, precision).log_softmax(dim=1)
 
 
 def predict_batches(network: nn.Module, split: Split, precision: Precision) -> Iterator[tuple[Tensor, Tensor]]:
-    """Predict a split of images of one size without augmentation, batch by batch in its order.
+    """Predict the images of a split, which have one size, in batches and without augmentation.
 
     Yields:
         Log-probabilities N x classes x H x W, and the ground truth N x H x W.
@@ -124,10 +124,10 @@ def predict_split(
     observe: Callable[[PixelPredictions], None] | None = None,
     tiles: Tiles | None = None,
 ) -> Prediction:
-    """Predict a split and compare it with its ground truth; without any, its masks are `IGNORE`.
+    """Predict a split and compare it with its ground truth; masks of images without ground truth are all `IGNORE`.
 
-    `observe` is called with the pixels of each batch, in the split's order. Without `tiles`, the network sees whole
-    images, which have one size.
+    `observe` is called with the pixels of each batch, in the order of the split. Without `tiles`, the network sees
+    whole images, which must have one size.
     """
     losses = np.zeros(len(split))
     masks = ImageStack.empty(split.masks.sizes, np.uint8)
@@ -151,7 +151,7 @@ def predict_split(
 def _compare_split(
     network: nn.Module, split: Split, num_classes: int, precision: Precision, tiles: Tiles | None
 ) -> Iterator[tuple[slice, PixelPredictions]]:
-    """Yield rows, and their pixels in a batch of whole images, or in one image."""
+    """Yield a slice of rows and their pixels: all rows of a batch of images, or some rows of one image."""
     if tiles is None:
         first = 0
         for log_probs, truth in predict_batches(network, split, precision):
@@ -165,7 +165,7 @@ def _compare_split(
 
 
 def create_tiles(cell: Cell, overlap: float) -> Tiles | None:
-    """Create the tiles in which a cell's network predicts native images; None if it sees whole images."""
+    """Create the tiles in which a cell's network predicts images of native size; None if it sees whole images."""
     if cell.train.patch is None:
         return None
     multiple = cell.model.size_multiple
@@ -174,12 +174,12 @@ def create_tiles(cell: Cell, overlap: float) -> Tiles | None:
 
 
 def compute_batch_size(height: int, width: int) -> int:
-    """Compute the images per batch: `MAX_BATCH_SIZE`, or fewer for at most `MAX_BATCH_PIXELS` pixels; at least one."""
+    """Compute how many images of a height and width in px form a batch: at least one, at most `MAX_BATCH_SIZE`."""
     return max(1, min(MAX_BATCH_SIZE, MAX_BATCH_PIXELS // (height * width)))
 
 
 def _compare_pixels(first: int, log_probs: Tensor, truth: Tensor) -> PixelPredictions:
-    # `max`, because `argmax` takes ten times as long in float32.
+    # `max` instead of `argmax`, which takes ten times as long in float32.
     highest, predicted = log_probs.max(dim=1)
     losses = F.nll_loss(log_probs, truth, ignore_index=IGNORE, reduction="none")
     return PixelPredictions(first, truth, predicted, highest.exp(), losses)

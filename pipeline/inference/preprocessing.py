@@ -1,4 +1,4 @@
-"""From an image file to a network's input, and from the network's output back to the image's size."""
+"""Convert image files to network inputs, and network outputs back to the size of the image."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..imaging.resize import FixedSize, NativeSize, Resizing
 from ..imaging.tiff_image import TiffImage
 from ..imaging.windows import Window, WindowedImage
 
-MAX_WHOLE_BYTES = 1_000_000_000  # of a TIFF that is read as a whole
-STRIP_ROWS = 256  # enlarged at once: at full size, the probabilities of a hundred classes could fill the memory
+MAX_WHOLE_BYTES = 1_000_000_000  # largest TIFF file that is read as a whole
+STRIP_ROWS = 256  # number of rows enlarged at once; the probabilities of a whole image could exceed the memory
 
 Probs = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images were prepared for a network."""
+    """Resizing, number of channels and bit depth of the images that a network was trained on."""
 
     resizing: Resizing
     channels: int
@@ -32,14 +32,14 @@ class Preprocessing:
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> Preprocessing:
-        """Create the preprocessing from what `dataclasses.asdict` returned, also after it was stored as JSON."""
+        """Create the preprocessing from the result of `dataclasses.asdict`, which may have been stored as JSON."""
         resizing = description["resizing"]
         if "size" in resizing:
             return cls(**{**description, "resizing": FixedSize(tuple(resizing["size"]), resizing["mode"])})
         return cls(**{**description, "resizing": NativeSize(resizing["downscale"])})
 
     def read_image(self, content: bytes) -> NDArray[Any]:
-        """Decode a file to H x W x C: gray or RGB if the network knows one of them, else all channels.
+        """Decode a file to H x W x C: as gray or RGB if the network was trained on one of them, else with all channels.
 
         Raises:
             ImageError: The file is not an image, or not one that the network can segment.
@@ -47,7 +47,7 @@ class Preprocessing:
         return read_for_network(content, self.channels, self.bits)
 
     def open_image(self, path: Path) -> NDArray[Any] | TiffImage:
-        """Open a file as H x W x C; of a TIFF only the windows are decoded that are requested, if that is possible.
+        """Open a file as an image, H x W x C; if possible, only the requested windows of a TIFF are decoded.
 
         Raises:
             ImageError: See `read_image`.
@@ -55,16 +55,16 @@ class Preprocessing:
         if isinstance(self.resizing, NativeSize) and is_tiff(path):
             try:
                 image = TiffImage(path)
-                if self._reads_as_it_is(image):
+                if self._can_read_unconverted(image):
                     return image
                 image.close()
-            except ImageError:  # `read_image` explains it better, or reads what has no windows
+            except ImageError:  # `read_image` can read TIFFs without windows, and explains errors better
                 if path.stat().st_size > MAX_WHOLE_BYTES:
                     raise
         return self.read_image(path.read_bytes())
 
-    def _reads_as_it_is(self, image: TiffImage) -> bool:
-        """Return whether `read_image` would return the channels as they are in a file, without a conversion."""
+    def _can_read_unconverted(self, image: TiffImage) -> bool:
+        """Return whether `read_image` would return the channels of the file without converting them."""
         channels = image.shape[2]
         if (self.channels, self.bits) in ((1, 8), (1, 16), (3, 8)):
             return channels == 1 or (image.is_rgb and image.dtype == np.uint8)
@@ -77,7 +77,7 @@ class Preprocessing:
     def convert_values(self, image: NDArray[Any]) -> NDArray[Any]:
         """Convert an image, H x W x C, to the channels and bits of the network, H x W x channels.
 
-        16-bit gray and 8-bit colors are converted into each other by their full ranges: 65535 is 255.
+        16-bit and 8-bit values are converted into each other by their full ranges: 65535 corresponds to 255.
         """
         if image.dtype == np.uint16 and self.bits == 8:
             image = np.rint(image / 257).astype(np.uint8)
@@ -88,14 +88,14 @@ class Preprocessing:
         return image
 
     def restore_probs(self, strips: Iterable[Probs], shape: tuple[int, ...]) -> Iterator[Probs]:
-        """Interpolate the probabilities of an input to the size of its image, in the memory of some strips.
+        """Interpolate the probabilities of a network input to the size of its image, strip by strip to save memory.
 
         Args:
-            strips: The probabilities from the top to the bottom of the input, classes x rows x W each.
-            shape: Of the image, H x W, ...
+            strips: The probabilities of the input from top to bottom, classes x rows x W each.
+            shape: Shape of the image; height and width in px come first.
 
         Yields:
-            The probabilities from the top to the bottom of the image, classes x rows x W each.
+            The probabilities of the image from top to bottom, classes x rows x W each.
         """
         height, width = shape[:2]
         rows, columns = self.resizing.locate_inner(shape)
@@ -103,8 +103,8 @@ class Preprocessing:
         below, weights = _locate_neighbors(inner_height, height)
         above = np.minimum(below + 1, inner_height - 1)
         column_neighbors = _locate_neighbors(inner_width, width)
-        known: Probs | None = None  # rows of the input that were not all used yet, at the image's width
-        first, done, top = 0, 0, 0  # first known row, rows of the image that were yielded, first row of the next strip
+        known: Probs | None = None  # rows of the input that are still needed, enlarged to the image's width
+        first, done, top = 0, 0, 0  # first known row, number of yielded rows of the image, first row of the next strip
         for strip in strips:
             inner = strip[:, max(0, rows.start - top) : max(0, rows.stop - top), columns]
             top += strip.shape[1]
@@ -129,7 +129,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """The network input of an image of any size, H x W x channels; windows are converted when they are requested."""
+    """Network input of an image of any size, H x W x channels; windows are converted when they are requested."""
 
     image: WindowedImage
     preprocessing: Preprocessing
@@ -137,23 +137,24 @@ class NetworkInput:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Height, width, channels."""
+        """Height and width in px, and number of channels."""
         return *self.resizing.compute_inner_size(self.image.shape), self.preprocessing.channels
 
     def __getitem__(self, window: Window) -> NDArray[Any]:
-        """Convert a window inside the input."""
+        """Return a window of the input, h x w x channels."""
         return self.preprocessing.convert_values(self.resizing.fit_window(self.image, window))
 
 
 def measure_class_shares(labels: NDArray[np.uint8], num_classes: int) -> NDArray[np.float64]:
-    """Measure the share of the pixels that each class has, 0 to 1."""
+    """Measure the share of each class in the pixels of a mask, 0 to 1."""
     return np.bincount(labels.ravel(), minlength=num_classes) / labels.size
 
 
 def _locate_neighbors(length: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Locate the pixels of an axis enlarged from `length` to `size`: the neighbor below, and the next one's weight.
+    """Locate each pixel of an axis resized from `length` to `size`, with pixel centers aligned.
 
-    Pixel centers are aligned.
+    Returns:
+        The indices of the lower neighbors on the original axis, and the weights of the upper neighbors, 0 to 1.
     """
     position = ((np.arange(size) + 0.5) * length / size - 0.5).clip(0, length - 1)
     below = position.astype(np.int64)
@@ -161,7 +162,7 @@ def _locate_neighbors(length: int, size: int) -> tuple[NDArray[np.int64], NDArra
 
 
 def _interpolate(values: Probs, below: NDArray[np.int64], weights: NDArray[np.float32], axis: int) -> Probs:
-    """Interpolate linearly along an axis, between its elements `below` and the next ones."""
+    """Interpolate linearly along an axis, between the elements at the indices `below` and the next ones."""
     shape = [1, 1, 1]
     shape[axis] = len(below)
     first, second = values.take(below, axis), values.take(np.minimum(below + 1, values.shape[axis] - 1), axis)

@@ -1,7 +1,7 @@
-"""Cover an image of any size with overlapping tiles, and blend what a network predicts for them.
+"""Cover an image of any size with overlapping tiles, and blend the predictions for them.
 
-The U-Net's own paper calls this the overlap-tile strategy (Ronneberger et al. 2015, figure 2). The Gaussian weights are
-those of nnU-Net (Isensee et al. 2021, https://doi.org/10.1038/s41592-020-01008-z).
+The U-Net paper calls this the overlap-tile strategy (Ronneberger et al. 2015, figure 2). The Gaussian weights are those
+of nnU-Net (Isensee et al. 2021, https://doi.org/10.1038/s41592-020-01008-z).
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from ..imaging.windows import Window
 
 Blend = Literal["gaussian", "crop"]
 
-SIGMA = 1 / 8  # of the Gaussian, relative to the side of a tile
+SIGMA = 1 / 8  # standard deviation of the Gaussian, as a fraction of a tile's side
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """How images are covered with tiles."""
+    """Size, overlap and blending of the tiles that cover an image."""
 
     size: tuple[int, int]  # px, height and width of a tile; multiples of `multiple`
-    multiple: int  # px, of the places of tiles, so that poolings and strides divide each of them in the same way
-    overlap: float  # least part of a tile's side that its neighbor covers too, 0 to below 1
+    multiple: int  # px; tiles start at multiples of it, so that poolings and strides divide all tiles in the same way
+    overlap: float  # minimum fraction of a tile's side that overlaps with the next tile, 0 to below 1
     blend: Blend = "gaussian"
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> Tiles:
-        """Create the tiles from what `dataclasses.asdict` returned, also after it was stored as JSON."""
+        """Create the tiles from the result of `dataclasses.asdict`, which may have been stored as JSON."""
         return cls(**{**description, "size": tuple(description["size"])})
 
     def cover(self, shape: tuple[int, ...]) -> Tiling:
-        """Cover an image of `shape`, H x W, ...."""
+        """Cover an image with tiles; `shape` begins with its height and width in px."""
         rows, columns = (
             Axis(length, side, self.overlap, self.multiple, self.blend)
             for length, side in zip(shape[:2], self.size, strict=True)
@@ -47,17 +47,17 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Axis:
-    """The tiles along one side of an image."""
+    """Tiles along one side of an image."""
 
-    length: int  # px, of the image
-    size: int  # px, of a tile
-    overlap: float
-    multiple: int  # px
+    length: int  # px, side of the image
+    size: int  # px, side of a tile
+    overlap: float  # see `Tiles`
+    multiple: int  # px, see `Tiles`
     blend: Blend
 
     @cached_property
     def padded(self) -> int:
-        """Length with the padding behind it, px: at least one tile."""
+        """Side of the image with the padding at its end, in px; at least one tile."""
         return max(self.size, math.ceil(self.length / self.multiple) * self.multiple)
 
     @cached_property
@@ -70,13 +70,13 @@ class Axis:
 
     @cached_property
     def weights(self) -> NDArray[np.float32]:
-        """Weight of each pixel of each tile, tiles x size; over the tiles of a pixel of the image, the sum is 1."""
+        """Weight of each pixel of each tile, tiles x size; the weights of all tiles at an image pixel sum to 1."""
         center = (self.size - 1) / 2
         distances = np.abs(np.arange(self.size) - center)
         places = np.arange(self.size) + np.array(self.starts)[:, None]
         if self.blend == "gaussian":
             weights = np.broadcast_to(np.exp(-0.5 * (distances / (SIGMA * self.size)) ** 2), places.shape)
-        else:  # each pixel belongs to the tile with the nearest center, to the first of two
+        else:  # each pixel belongs to the tile with the nearest center; of two, to the first
             nearest = np.abs(np.arange(self.padded) - (np.array(self.starts)[:, None] + center)).argmin(axis=0)
             weights = nearest[places] == np.arange(len(self.starts))[:, None]
         totals = np.bincount(places.ravel(), weights=weights.ravel(), minlength=self.padded)
@@ -86,7 +86,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Tiling:
-    """The tiles of an image."""
+    """Tiles of an image."""
 
     rows: Axis
     columns: Axis
@@ -98,15 +98,15 @@ class Tiling:
     def predict_strips(
         self, predict: Callable[[Sequence[Window]], Iterator[Any]], num_values: int, array: Callable[[Any], Any]
     ) -> Iterator[tuple[slice, Any]]:
-        """Predict the tiles from the top and blend them, in the memory of one row of tiles.
+        """Predict the tiles from top to bottom and blend them; only one row of tiles is in memory at once.
 
         Args:
-            predict: Yields the values of windows, num_values x h x w each, float32, in the order of the windows.
-            num_values: Number of values of a pixel: of the logits of a network, the number of classes.
-            array: Converts an array of numpy to the type of the values: a torch tensor on a device, or numpy's own.
+            predict: Function that yields the values of windows, num_values x h x w each, float32, in their order.
+            num_values: Number of values per pixel, such as the number of classes for logits.
+            array: Function that converts a numpy array to the type of the values, such as a torch tensor on a device.
 
         Yields:
-            Rows of the image, and num_values x rows x W.
+            A slice of rows of the image, and the values of these rows, num_values x rows x W.
         """
         height, width = self.rows.size, self.columns.size
         band = array(np.zeros((num_values, height, self.columns.padded), np.float32))
@@ -118,7 +118,7 @@ class Tiling:
                 band[:, :, columns] += values * (row_weight[:, None] * column_weight)
             done = end - top
             blended = band[:, :done, : self.columns.length]
-            yield slice(top, end), blended + 0  # a copy of numpy or torch
+            yield slice(top, end), blended + 0  # copies both numpy arrays and torch tensors
             if end < self.rows.length:
                 band[:, : height - done] = band[:, done:] + 0
                 band[:, height - done :] = 0

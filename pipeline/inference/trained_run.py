@@ -38,19 +38,19 @@ from pipeline.params.run_config import read_run_config
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run's network and what is needed to use it."""
+    """A run's network, with the preprocessing, tiles and mask encoding for predictions."""
 
     record: RunRecord
     data: Dataset
     network: nn.Module
     preprocessing: Preprocessing
-    tiles: Tiles | None  # in which native images are predicted
-    encoding: MaskEncoding  # of the user's masks, and of predicted ones
-    num_train_images: int  # in the training split; the run may use fewer
+    tiles: Tiles | None  # tiles for images of native size; None if the network sees whole images
+    encoding: MaskEncoding  # mask values of the classes, in the user's masks and in predicted ones
+    num_train_images: int  # number of images in the training split; the run may use fewer
 
     @classmethod
     def load(cls, params: Params, run: str, project: Project) -> TrainedRun:
-        """Load a run of a project by its name, or the `best` one by validation.
+        """Load a run of a project by its name; `best` is the best run by validation loss.
 
         The section `data` of the parameters defines the resizing of images and the values of masks.
 
@@ -77,7 +77,7 @@ class TrainedRun:
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """Height and width of what the network sees at once: a whole image or a tile, px."""
+        """Height and width in px of the network's input, which is a whole image or a tile."""
         if self.tiles is not None:
             return self.tiles.size
         assert isinstance(self.preprocessing.resizing, FixedSize)
@@ -89,7 +89,7 @@ class TrainedRun:
             yield from log_probs.exp().cpu().numpy()
 
     def predict_strips(self, image: WindowedImage, tiles: Tiles) -> Iterator[Probs]:
-        """Predict class probabilities of a network input of any size in tiles, from the top: classes x rows x W."""
+        """Predict the class probabilities of a network input of any size from top to bottom, classes x rows x W."""
         strips = predict_strips(self.network, image, tiles, len(self.data.classes), self.record.precision)
         return (log_probs.exp().cpu().numpy() for _, log_probs in strips)
 
@@ -98,12 +98,16 @@ class TrainedRun:
         return predict_split(self.network, split, len(self.data.classes), self.record.precision, tiles=self.tiles)
 
     def predict_image(self, network_input: NDArray[Any], truth: NDArray[np.uint8] | None) -> Prediction:
-        """Predict a network input and compare it with its ground truth, H x W, if there is any."""
+        """Predict a network input, H x W x channels, and compare it with its ground truth, H x W, if there is any."""
         return self.predict_split(_create_split([network_input], truth))
 
 
 def find_best_run(project: Project) -> str:
-    """Return the best run by validation; raises `PipelineError` if there is none."""
+    """Find the run with the median validation loss in the setting with the lowest mean validation loss.
+
+    Raises:
+        PipelineError: No setting has finished all its seeds.
+    """
     best = project.comparison.summary.best
     if best is None:
         raise PipelineError(
@@ -123,14 +127,14 @@ def load_record(run: str, project: Project) -> tuple[RunRecord, Dataset]:
     record, data = folder.record, project.prepared.dataset
     if record.data_fingerprint != data.fingerprint:
         raise PipelineError(
-            f"{folder.path} was trained on other data than {project.prepared.path} holds now. Train it again: "
+            f"The data in {project.prepared.path} has changed since {folder.path} was trained. Train the run again: "
             f"{project.make_command('report')}"
         )
     return record, data
 
 
 def _create_mask_encoding(data: Data, class_names: Sequence[str]) -> MaskEncoding:
-    """Create the encoding of the user's masks; class indices if the source has no masks with values of classes."""
+    """Create the encoding of the user's masks; if the data source defines no mask values, these are class indices."""
     folder = data.external_test if isinstance(data, CompositesData) else data
     if isinstance(folder, ExternalTestFolder) or (isinstance(folder, FolderData) and not folder.instances):
         by_name = {item.name: list_values(item.mask_value) for item in folder.classes}

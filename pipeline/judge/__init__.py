@@ -1,1 +1,1 @@
-"""`pipeline judge`: a verdict on the loss curves of any training, from any tool; imports no torch, MLflow or pandas."""
+"""The command `pipeline judge`: judge loss curves of any training tool. It imports no torch, MLflow or pandas."""

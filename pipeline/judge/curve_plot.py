@@ -27,7 +27,7 @@ def draw_curves(judged: list[JudgedRun], baseline: float | None, path: Path) -> 
         PipelineError: There are too many runs.
     """
     if len(judged) > MAX_PANELS:
-        raise PipelineError(f"--plot: {len(judged)} runs are too many; a figure has {MAX_PANELS} panels at most.")
+        raise PipelineError(f"--plot: the file has {len(judged)} runs, but a figure has at most {MAX_PANELS} panels.")
     columns = min(len(judged), 3)
     rows = math.ceil(len(judged) / columns)
     figure = Figure(figsize=(5.2 * columns, 3.4 * rows), layout="constrained")
@@ -57,6 +57,6 @@ def _draw_panel(run: RunCurves, verdict: Verdict, baseline: float | None, axes: 
     losses = np.concatenate([curves.train, curves.val])
     losses = losses[np.isfinite(losses)]
     if len(losses):
-        # Keeps high losses of the first epochs from compressing the rest.
+        # High losses of the first epochs would compress the later part of the curves.
         axes.set_ylim(min(0, losses.min()), min(losses.max(), 3 * np.median(losses)) * 1.05)
     axes.legend(frameon=False, fontsize=8)

@@ -12,10 +12,12 @@ JudgedRun = tuple[RunCurves, Verdict]
 
 
 def judge_file(path: Path, baseline: float | None) -> list[JudgedRun]:
-    """Judge every run of a table of curves; the class-prior baseline is in the units of the curves, if it is known.
+    """Judge every run in a file or folder of loss curves.
+
+    `baseline` is the class-prior baseline in the unit of the curves; None if it is unknown.
 
     Raises:
-        PipelineError: The file has no curves.
+        PipelineError: The file cannot be read or has no loss curves.
     """
     return [(run, judge(run.curves, baseline)) for run in read_curves(path)]
 
@@ -31,7 +33,7 @@ def format_text(judged: list[JudgedRun]) -> str:
 
 
 def format_json(judged: list[JudgedRun]) -> str:
-    """Format a list with one object per run; values that do not apply are null."""
+    """Format a JSON list with one object per run; values that do not apply are null."""
     return json.dumps([_describe_run(run, verdict) for run, verdict in judged], indent=2, ensure_ascii=False)
 
 

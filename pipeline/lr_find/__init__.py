@@ -1,4 +1,5 @@
-"""`pipeline lr-find`: a learning-rate range test, and the grid that it suggests; writes no run."""
+"""The command `pipeline lr-find`: suggest learning rates from a range test, which writes no run."""
 
-LOWEST, HIGHEST = 1e-6, 1.0  # learning rates of the test; here, because the help text quotes them without other imports
-STEPS = 240  # batches: 40 for each power of ten
+# Defined here so that the help text can show the values without importing torch.
+LOWEST, HIGHEST = 1e-6, 1.0  # range of the learning rate
+STEPS = 240  # optimizer steps, 40 for each power of ten

@@ -1,4 +1,4 @@
-"""Run a range test with progress, a suggestion in words, and a plot."""
+"""Run a learning-rate range test: show its progress, suggest a grid, and plot the losses."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from pipeline.variants.model_checks import check_batch, check_models
 
 
 def find_learning_rates(params: Params, variant: str, plot: Path | None) -> str:
-    """Suggest learning rates for a variant, and plot the curve.
+    """Suggest learning rates for a variant, and write a plot of the losses to the file `plot`.
 
     Returns:
         A sentence with the suggestion, or with the reason why there is none.
 
     Raises:
-        PipelineError: The variant is unknown, its network cannot be built, or the data are not prepared.
+        PipelineError: The variant is unknown, its network cannot be built, or the prepared data is missing.
     """
     cell = params.cell(variant, params.grid.learning_rate[0], params.grid.seed[0])
     check_models(params, [variant])
@@ -69,11 +69,11 @@ def find_learning_rates(params: Params, variant: str, plot: Path | None) -> str:
 def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) -> RangeTest:
     """Train a cell's network on the prepared training images with an increasing learning rate; nothing is written.
 
-    The cell's own learning rate and scheduler are not used. `on_step` is called with the step, from 1 on, its learning
-    rate and its loss.
+    The cell's own learning rate and scheduler are not used. `on_step` is called after each step with the number of the
+    step, counted from 1, the learning rate and the loss.
 
     Raises:
-        PipelineError: The prepared data are missing, or the network or optimizer cannot be built.
+        PipelineError: The prepared data is missing, or the network or optimizer cannot be built.
     """
     settings = cell.train
     torch.set_num_threads(settings.num_threads)
@@ -82,7 +82,7 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
     dataset, classes = prepared.open_split("train"), prepared.dataset.classes
     training = dataset.take(select_training_subset(len(dataset), cell.max_train_images))
     num_channels = training.num_channels
-    # Images are drawn with replacement.
+    # Images are drawn with replacement, so every batch is full.
     check_batch(cell, settings.batch_size, choose_input_size(cell, training.images.size), num_channels, len(classes))
     torch.manual_seed(cell.seed)
     precision = resolve_precision(settings.precision)
@@ -123,7 +123,7 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
 
 
 def _draw_loss(test: RangeTest, found: Suggestion | None, variant: str, path: Path) -> None:
-    """Draw the losses over the learning rates, with the suggested grid."""
+    """Plot the losses against the learning rates, and mark the suggested grid."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4), layout="constrained")

@@ -10,16 +10,16 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-DECAY = 0.9  # of the running mean of batch losses
-MAX_RISE = 1.5  # times the lowest loss so far; from there on, the learning rate is too high
+DECAY = 0.9  # decay of the running mean of batch losses
+MAX_RISE = 1.5  # the learning rate is too high once the loss exceeds this multiple of the lowest loss so far
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """Losses of a run with an increasing learning rate."""
+    """Losses of a training with an increasing learning rate."""
 
-    learning_rates: Floats  # of each step, ascending
-    losses: Floats  # training loss of each step's batch; the last may be NaN or infinite
+    learning_rates: Floats  # learning rate of each step, ascending
+    losses: Floats  # training loss of each step; the last may be NaN or infinite
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,14 @@ class Suggestion:
 
 
 def suggest_grid(test: RangeTest) -> Suggestion | None:
-    """Suggest the power of ten nearest to half of the decrease in loss, and its neighbors; None without a decrease.
+    """Suggest the power of ten nearest to the middle of the decrease in loss, and the powers above and below.
 
-    The learning rate of the lowest loss, a common choice, is not robust: batch normalization keeps the loss low at any
-    higher learning rate in a short test, so the lowest varies with the seed (from 1e-2 to 1, where the middle of the
-    decrease varied by less than a factor of three).
+    The learning rate of the lowest loss, a common choice, is not robust: in a short test, batch normalization keeps the
+    loss low at higher learning rates, too. With the seed, it varied from 1e-2 to 1, whereas the middle of the decrease
+    varied by less than a factor of three.
+
+    Returns:
+        The suggestion; None if the loss does not decrease.
     """
     smoothed = smooth(test.losses)
     best = np.minimum.accumulate(smoothed)
@@ -56,7 +59,7 @@ def suggest_grid(test: RangeTest) -> Suggestion | None:
 
 
 def smooth(losses: Floats) -> Floats:
-    """Compute a bias-corrected running mean up to the first loss that is not finite."""
+    """Compute the bias-corrected running mean of the losses up to the first one that is not finite."""
     invalid = np.flatnonzero(~np.isfinite(losses))
     kept = losses[: invalid[0]] if len(invalid) else losses
     means, mean = np.empty(len(kept)), 0.0

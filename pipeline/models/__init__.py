@@ -1,1 +1,1 @@
-"""Library: the U-Net of this project, the other families (a file each), pretrained weights, losses, inference."""
+"""Library: the U-Net of this project, the other families of networks, pretrained weights, and losses."""

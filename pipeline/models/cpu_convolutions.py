@@ -1,8 +1,8 @@
 """Convolutions with a custom backward pass built from fast CPU kernels.
 
 oneDNN (3.12, in torch 2.14) has no fast kernel for the backward pass of some depthwise convolutions and the gradient of
-a transposed convolution's bias: these take up to a hundred times as long as the forward pass. Forward pass, weights
-and their names are exactly torch's. `benchmarks/convolutions.py` measures the times.
+a transposed convolution's bias: these take up to a hundred times as long as the forward pass. The forward pass, the
+weights and their names are exactly those of torch. `benchmarks/convolutions.py` measures the times.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Pair = tuple[int, int]
 
 
 class DepthwiseConvolution(nn.Conv2d):
-    """A depthwise convolution with a stride or a kernel above 3 x 3; torch is fast in others."""
+    """A depthwise convolution with a stride or a kernel above 3 x 3, and with a fast backward pass."""
 
     def _conv_forward(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         output: Tensor
@@ -34,7 +34,7 @@ class DepthwiseConvolution(nn.Conv2d):
 
 
 class TransposedConvolution(nn.ConvTranspose2d):
-    """A transposed convolution with a fast gradient of its bias; without groups, dilation and output padding."""
+    """A transposed convolution with a fast gradient of its bias, and without groups, dilation and output padding."""
 
     def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map N x C_in x H x W to N x C_out x H_out x W_out, H_out = (H - 1) stride - 2 padding + kernel size."""
@@ -48,16 +48,16 @@ class TransposedConvolution(nn.ConvTranspose2d):
 def replace_slow_depthwise(network: nn.Module, by: Mapping[type[nn.Module], type[DepthwiseConvolution]]) -> None:
     """Replace a network's slow depthwise convolutions in place; weights and their names stay the same.
 
-    `by` is the new class for each class of layers; others are not replaced.
+    `by` maps the classes of layers to the classes that replace them. Layers of other classes are not replaced.
     """
     for layer in network.modules():
         if type(layer) in by and isinstance(layer, nn.Conv2d) and is_slow_depthwise(layer):
-            # The new classes differ in their methods only; torch's lazy layers change their class in this way, too.
+            # The new classes differ only in their methods. torch's lazy layers change their class in the same way.
             layer.__class__ = by[type(layer)]
 
 
 def is_slow_depthwise(layer: nn.Conv2d) -> bool:
-    """Return whether a layer is a depthwise convolution that torch is slow in."""
+    """Return whether a layer is a depthwise convolution whose backward pass is slow in torch."""
     depthwise = layer.groups == layer.in_channels == layer.out_channels > 1
     plain = layer.dilation == (1, 1) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     smallest, largest = min(layer.kernel_size), max(layer.kernel_size)
@@ -88,7 +88,7 @@ class _Depthwise(Function):
         images, weight = ctx.saved_tensors
         images_grad = weight_grad = bias_grad = None
         if ctx.needs_input_grad[0]:
-            # Only float32 has a fast kernel for strides. Of the images, it uses the size only.
+            # Only float32 has a fast kernel for strides. The kernel uses only the size of the images.
             wide = torch.float32 if max(ctx.stride) > 1 and images.dtype == torch.bfloat16 else images.dtype
             sizes = torch.empty_like(images, dtype=wide)
             images_grad, _ = _depthwise_backward(
@@ -96,36 +96,36 @@ class _Depthwise(Function):
             )
             images_grad = images_grad.to(images.dtype)
         if ctx.needs_input_grad[1]:
-            weight_grad = _weight_gradient(grad, images, weight, ctx.stride, ctx.padding)
+            weight_grad = _compute_weight_grad(grad, images, weight, ctx.stride, ctx.padding)
         if ctx.needs_input_grad[2]:
             bias_grad = grad.sum((0, 2, 3))
         return images_grad, weight_grad, bias_grad, None, None
 
 
-def _weight_gradient(grad: Tensor, images: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
-    """Compute the weight's gradient in blocks of 3 x 3: each is that of a smaller kernel on a crop of the images."""
+def _compute_weight_grad(grad: Tensor, images: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    """Compute the gradient of the weight in blocks of 3 x 3, each with a small kernel on a crop of the images."""
     if max(weight.shape[2:]) <= BLOCK:
         _, whole = _depthwise_backward(grad, images, weight, stride, padding, (False, True))
         return whole
     high, wide = ((count - 1) * step + BLOCK for count, step in zip(grad.shape[2:], stride, strict=True))
     padded = F.pad(images, (padding[1], padding[1], padding[0], padding[0]))
     gradient, small = torch.empty_like(weight), weight[:, :, :BLOCK, :BLOCK]
-    for top, left in product(_starts(weight.shape[2]), _starts(weight.shape[3])):
+    for top, left in product(_list_block_starts(weight.shape[2]), _list_block_starts(weight.shape[3])):
         part = padded[:, :, top : top + high, left : left + wide].contiguous(memory_format=torch.channels_last)
         _, block = _depthwise_backward(grad, part, small, stride, (0, 0), (False, True))
         gradient[:, :, top : top + BLOCK, left : left + BLOCK] = block
     return gradient
 
 
-def _starts(size: int) -> list[int]:
-    """List the starts of blocks that cover `size` taps; the last block may overlap the one before it."""
+def _list_block_starts(size: int) -> list[int]:
+    """List the first taps of blocks that cover `size` taps; the last block may overlap the one before it."""
     return [*range(0, size - BLOCK, BLOCK), size - BLOCK]
 
 
 def _depthwise_backward(
     grad: Tensor, images: Tensor, weight: Tensor, stride: Pair, padding: Pair, needed: tuple[bool, bool]
 ) -> tuple[Tensor, Tensor]:
-    """Compute the gradients of images and weight with torch's kernel; None for one that is not needed."""
+    """Compute the gradients of images and weight with torch's kernel; a gradient that is not needed is None."""
     found: tuple[Tensor, Tensor, None] = torch.ops.aten.convolution_backward(
         grad, images, weight, None, stride, padding, (1, 1), False, (0, 0), len(weight), [*needed, False]
     )
@@ -142,7 +142,7 @@ class _Transposed(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         images, weight = ctx.saved_tensors
-        needed = [*ctx.needs_input_grad[:2], False]  # the bias' gradient is a plain sum
+        needed = [*ctx.needs_input_grad[:2], False]  # the gradient of the bias is a plain sum
         images_grad, weight_grad, _ = torch.ops.aten.convolution_backward(
             grad, images, weight, None, ctx.stride, ctx.padding, (1, 1), True, (0, 0), 1, needed
         )

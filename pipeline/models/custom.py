@@ -1,4 +1,4 @@
-"""Build a user's own network, which `model.import_path` names, and check it on two blank images."""
+"""Build the custom network that `model.import_path` names, and check it on two blank images."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pipeline.params.custom_code import custom_imports, describe_error, describe
 from pipeline.params.model import CustomModel
 
 KEY = "model.import_path"
-PROBE = 64  # px; five halvings leave 2 x 2 pixels: instance normalization needs more than one
+PROBE = 64  # px, smallest side of the blank images; five halvings leave 2 x 2 pixels for instance normalization
 
 
 def build_custom_network(model: CustomModel, channels: int, classes: int) -> nn.Module:
     """Import the callable, call it as `build(channels=..., classes=...)`, and check the network on two blank images.
 
-    The network must map images, N x C x H x W in -1..1, to logits, N x classes x H x W. The blank images have the
-    smallest multiple of `model.size_multiple` from `PROBE` on as height and width.
+    The network must map images, N x C x H x W in -1..1, to logits, N x classes x H x W. Height and width of the blank
+    images are the smallest multiple of `model.size_multiple` that is at least `PROBE`.
 
     Raises:
         PipelineError: The callable cannot be imported or called, or its network cannot be trained, saved or used.
@@ -44,18 +44,18 @@ def _build(import_path: str, channels: int, classes: int) -> nn.Module:
 
 
 def _check_output(network: nn.Module, model: CustomModel, channels: int, classes: int) -> None:
-    """Check the shape and type of the output; network and random state stay as they were."""
+    """Check the shape and type of the output, without changing the network or the random state."""
     side = -(-PROBE // model.size_multiple) * model.size_multiple
     images = torch.zeros(2, channels, side, side)
     was_training = network.training
-    network.eval()  # keeps running statistics
+    network.eval()  # does not update running statistics
     try:
-        # Not inference_mode: lazy layers create their weights now, and must be trainable.
+        # Not inference_mode: lazy layers create their weights here, and these must be trainable.
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             output = network(images)
     except (Exception, SystemExit) as error:
         raise PipelineError(
-            f"{KEY}: the network of {model.import_path} raised {describe_error(error)}, when given images of shape "
+            f"{KEY}: the network of {model.import_path} raised {describe_error(error)}, for images of shape "
             f"{tuple(images.shape)}."
         ) from error
     network.train(was_training)
@@ -77,7 +77,7 @@ def _check_parameters(network: nn.Module, import_path: str) -> None:
             if first != name:  # saving the weights would fail after hours of training
                 raise PipelineError(
                     f"{KEY}: {first} and {name} of {import_path} are the same tensor, which safetensors cannot "
-                    "save under two names; register it once, and use it twice in forward()."
+                    "save under two names. Register it once, and use it twice in forward()."
                 )
 
 

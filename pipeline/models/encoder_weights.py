@@ -27,23 +27,24 @@ from pipeline.models.weight_files import (
 from pipeline.params.model import SmpModel
 from pipeline.wording import join_names, pluralize
 
-TIMM_LOADER = logging.getLogger("timm.models._builder")  # reports tensors that it could not load only by logging
+TIMM_LOADER = logging.getLogger("timm.models._builder")  # timm reports tensors that it cannot load only in its log
 _KEYS = re.compile(r"(Missing|Unexpected) keys \((.*?)\)")
 
 
 def load_encoder(
     encoder: nn.Module, model: SmpModel, tensors: dict[str, Tensor], channels: int, *, is_published: bool
 ) -> list[str]:
-    """Load an encoder's weights, in place: under the names of smp's encoder, or of the library that published it.
+    """Load weights into an encoder in place.
 
-    Tensors of a classifier are left out; of published weights, others that the encoder does not have, too.
+    The tensors have the names of smp's encoder, or those of the library that published the weights. Tensors of a
+    classifier are left out. Of weights that timm published, so are other tensors that the encoder does not have.
 
     Returns:
         Notes on adapted and omitted tensors.
 
     Raises:
-        PipelineError: The tensors are those of another encoder, or its first convolution cannot be adapted to the
-            number of channels.
+        PipelineError: The tensors belong to another encoder, or the first convolution cannot be adapted to the number
+            of channels.
     """
     expected = encoder.state_dict()
     named, left_out = drop_classifier(strip_prefix(tensors, expected), expected)
@@ -89,7 +90,7 @@ def _load_with_timm(
     """Load tensors into a copy of an encoder of timm.
 
     Returns:
-        The copy, the names of tensors left out, and whether the first convolution was adapted.
+        The copy, the names of the omitted tensors, and whether the first convolution was adapted.
     """
     options = VISION_TRANSFORMER if model.architecture == "DPT" else {"num_classes": 0}
     classifier = timm.create_model(name.removeprefix(TIMM), in_chans=channels, **options).state_dict()
@@ -103,7 +104,7 @@ def _load_with_timm(
     known = {one.removeprefix("model.").removeprefix("model.").replace(".", "_") for one in expected}
     lost = [key for key in missing if key.replace(".", "_") in known]
     unknown = [key for key in unexpected if key not in classifier and key.split(".")[0] not in CLASSIFIERS]
-    if unadapted := [key for key in lost if key in named]:  # timm leaves a first layer out that it cannot adapt
+    if unadapted := [key for key in lost if key in named]:  # timm leaves out a first layer that it cannot adapt
         raise PipelineError(
             f"model.pretrained: timm cannot adapt the weights of {model.encoder} from {RGB} to {channels} channels "
             f"({join_names(unadapted)}). Set pretrained: false, or choose another encoder."
@@ -123,7 +124,7 @@ def _create_error(model: SmpModel, tensors: dict[str, Tensor], expected: dict[st
 
 @contextlib.contextmanager
 def _collect_keys() -> Iterator[tuple[list[str], list[str]]]:
-    """Collect the missing and the unexpected tensors that timm logs during a block."""
+    """Collect the names of missing and unexpected tensors that timm logs inside the context."""
     found: dict[str, list[str]] = {"Missing": [], "Unexpected": []}
 
     class Collector(logging.Handler):

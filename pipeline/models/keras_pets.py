@@ -1,9 +1,9 @@
-"""The network of Keras' example "Image segmentation with a U-Net-like architecture", number for number.
+"""The network of Keras' example "Image segmentation with a U-Net-like architecture".
 
-By F. Chollet, https://keras.io/examples/vision/oxford_pets_image_segmentation/. U-Net-like: it contracts and expands,
-but without skip connections between encoder and decoder; each block has a residual shortcut, as in Xception (Chollet
-2017, https://arxiv.org/abs/1610.02357). Initialization, padding and normalization are those of Keras, to reproduce its
-results.
+By F. Chollet, https://keras.io/examples/vision/oxford_pets_image_segmentation/. The network contracts and expands like
+a U-Net, but has no skip connections between encoder and decoder. Each block has a residual shortcut, as in Xception
+(Chollet 2017, https://arxiv.org/abs/1610.02357). Initialization, padding and normalization are those of Keras, to
+reproduce its results.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DOWN = (64, 128, 256)
 UP = (256, 128, 64, 32)
 SIZE_DIVISOR = 2 << len(DOWN)  # the first convolution and each block of the encoder halve height and width
 
-Convolution = Callable[[int, int], nn.Module]  # from the numbers of input and output channels
+Convolution = Callable[[int, int], nn.Module]  # creates a layer from its numbers of input and output channels
 
 
 class SeparableConvolution(nn.Sequential):
@@ -36,7 +36,7 @@ class SeparableConvolution(nn.Sequential):
 
 
 class Body(nn.Sequential):
-    """Two times ReLU, convolution, batch normalization; height and width stay the same."""
+    """ReLU, convolution and batch normalization, twice; height and width stay the same."""
 
     def __init__(self, in_channels: int, out_channels: int, convolution: Convolution) -> None:
         super().__init__(
@@ -83,7 +83,7 @@ class Up(nn.Module):
 class KerasPets(nn.Module):
     """An encoder and a decoder of four levels with residual blocks.
 
-    The output has logits, where Keras' example has probabilities.
+    The network returns logits, whereas that of Keras' example returns probabilities.
     """
 
     def __init__(self, channels: int, classes: int) -> None:

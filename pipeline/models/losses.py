@@ -1,4 +1,4 @@
-"""Losses over pixels, without the ignored ones: the evaluation loss, and what training may minimize instead."""
+"""Losses over the pixels that are not ignored: the evaluation loss, and other losses that training may minimize."""
 
 from __future__ import annotations
 
@@ -30,19 +30,21 @@ def cross_entropy(
     class_weights: Tensor | None = None,
     smoothing: float = 0.0,
 ) -> Tensor:
-    """Compute the mean negative log-likelihood of the true class; of logits and masks alone, it is the evaluation loss.
+    """Compute the mean negative log-likelihood of the true class.
+
+    With logits and masks as the only arguments, this is the evaluation loss.
 
     Args:
         logits: N x classes x H x W, of any float type; the log-softmax is computed in float32.
         masks: N x H x W, int64, class index or `IGNORE`.
-        boundary: N x H x W, added to the pixels' weights.
-        class_weights: Weight of the pixels of each class; None: 1. The target that smoothing spreads over the classes
-            has their weights, as in torch.
+        boundary: N x H x W, boundary weights that are added to the weights of the pixels.
+        class_weights: Weight of the pixels of each class; None for 1. As in torch, the part of the target that
+            smoothing spreads over the classes has their weights, too.
         smoothing: Share of each pixel's target that is spread evenly over all classes (Szegedy et al. 2016), so that
             confidence beyond 1 - smoothing is not rewarded.
 
     Returns:
-        Nats per evaluated pixel, a mean with the pixels' weights; 0 without evaluated pixels.
+        Weighted mean over the evaluated pixels, in nats per pixel; 0 without evaluated pixels.
     """
     class_weights = None if class_weights is None else class_weights.to(logits.device)
     compute = partial(F.cross_entropy, logits.float(), masks, ignore_index=IGNORE, label_smoothing=smoothing)
@@ -55,8 +57,8 @@ def cross_entropy(
 def focal(logits: Tensor, masks: Tensor, boundary: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
     """Compute the focal loss with gamma 2: cross-entropy weighted by (1 - p of the true class)² (Lin et al. 2017).
 
-    Probabilities are the softmax's, as in the evaluation loss. Class weights are the paper's alpha. Arguments as in
-    `cross_entropy`; the sum is divided by that of the pixels' weights.
+    The probabilities are those of a softmax, as in the evaluation loss. Class weights are the alpha of the paper. The
+    arguments are those of `cross_entropy`; the weighted sum is divided by the sum of the pixels' weights.
     """
     losses = F.cross_entropy(logits.float(), masks, ignore_index=IGNORE, reduction="none")
     focused = (1 - torch.exp(-losses)).square() * losses  # 0 for ignored pixels, whose loss is 0
@@ -74,12 +76,12 @@ def _weigh_pixels(masks: Tensor, boundary: Tensor | None, class_weights: Tensor 
 
 
 def _divide(total: Tensor, weight: Tensor) -> Tensor:
-    """Divide by a sum of weights; without evaluated pixels both are 0, and so is the result."""
+    """Divide a weighted sum of losses by the sum of the weights; 0 without evaluated pixels."""
     return total / weight.masked_fill(weight == 0, 1)
 
 
 def create_loss(name: LossName, smoothing: float = 0.0, class_weights: Sequence[float] | None = None) -> Loss:
-    """Create the loss that training minimizes; runs are compared by the evaluation loss, whatever it is."""
+    """Create the loss that training minimizes; runs are always compared by the evaluation loss."""
     weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
     mean = partial(focal if name == "focal" else partial(cross_entropy, smoothing=smoothing), class_weights=weights)
     if name in ("cross_entropy", "focal"):
@@ -91,17 +93,17 @@ def create_loss(name: LossName, smoothing: float = 0.0, class_weights: Sequence[
 
 
 def _create_region_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """Create a loss that compares regions of the classes; weights of pixels do not apply.
+    """Create a loss that measures the overlap of class regions, without pixel weights.
 
-    The losses are segmentation-models-pytorch's, imported here because that takes seconds. Its focal loss is not used:
-    it applies a sigmoid to each class, where prediction and evaluation use the softmax.
+    The losses come from segmentation-models-pytorch, which takes seconds to import. Its focal loss is not used: it
+    applies a sigmoid to each class, whereas prediction and evaluation use the softmax.
     """
     from segmentation_models_pytorch.losses import MULTICLASS_MODE, DiceLoss, LovaszLoss, TverskyLoss
 
     compute: torch.nn.Module
     if name == "lovasz":
-        # Mean over the classes in the batch of the Lovász extension of 1 - IoU, which equals 1 - IoU for certain
-        # predictions; the batch is taken as one image (Berman et al. 2018).
+        # Mean over the classes in the batch of the Lovász extension of 1 - IoU, which equals 1 - IoU if all
+        # probabilities are 0 or 1; the batch is taken as one image (Berman et al. 2018).
         compute = LovaszLoss(MULTICLASS_MODE, ignore_index=IGNORE)
     elif name == "tversky":
         # 1 - mean over classes of TP / (TP + alpha FP + beta FN) (Salehi et al. 2017), the batch taken as one image.

@@ -1,4 +1,4 @@
-"""Normalization of images, a part of the network, so that the weights alone define its preprocessing."""
+"""Normalization of images as a part of the network, so that a file of weights includes its statistics."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ RGB = 3
 
 
 class Normalize(nn.Module):
-    """Maps pixels from 0..1 to -1..1, the range of lite0's ImageNet weights (mean = standard deviation = 0.5).
+    """Normalization of pixels from 0..1 to -1..1, the range of lite0's ImageNet weights.
 
-    Networks that start from weights with other statistics are normalized by them. These are buffers, so they are
-    saved with the weights.
+    A network that starts from weights with another mean and standard deviation than 0.5 uses these instead. They are
+    buffers, so they are saved with the weights.
     """
 
     mean: Tensor | None
@@ -32,24 +32,24 @@ class Normalize(nn.Module):
         self.register_buffer("std", None)
 
     def set_statistics(self, mean: Sequence[float], std: Sequence[float], channels: int) -> None:
-        """Normalize by statistics of red, green and blue; images with other channels by their average.
+        """Set the mean and standard deviation of red, green and blue; images with other channels use their averages.
 
-        timm averages them in the same way (`adapt_to_chs`).
+        timm averages the statistics in the same way (`adapt_to_chs`).
         """
         if channels != RGB:
             mean, std = [fmean(mean)] * channels, [fmean(std)] * channels
         self.mean, self.std = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (mean, std))
 
     def copy_statistics(self, mean: Tensor, std: Tensor, channels: int) -> None:
-        """Normalize by the saved statistics of a run, channels x 1 x 1.
+        """Copy the saved mean and standard deviation of a run, channels x 1 x 1 each.
 
         Raises:
-            PipelineError: The run has images with another number of channels.
+            PipelineError: The run was trained on images with another number of channels.
         """
         if tuple(mean.shape) != (channels, 1, 1) or mean.shape != std.shape:
             raise PipelineError(
-                f"The weights normalize images of {len(mean)} channels, but these have {channels}. Use weights of a "
-                "run on such images."
+                f"The weights were trained on images with {len(mean)} channels, but the images of this project have "
+                f"{channels}. Use the weights of a run on images with {channels} channels."
             )
         self.mean, self.std = mean.clone(), std.clone()
 

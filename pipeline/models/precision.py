@@ -1,4 +1,4 @@
-"""The device that networks run on, and the floating-point precision that is fast there."""
+"""Device and floating-point precision of networks."""
 
 from __future__ import annotations
 

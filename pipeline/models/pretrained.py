@@ -17,7 +17,7 @@ from pipeline.models.weight_files import find_mismatches, read_tensors, replace_
 from pipeline.params.model import Model, SmpModel, is_packaged
 
 ENCODER = "encoder."
-IN_RUN = "1."  # the network in `model.safetensors` of a run, after the normalization
+IN_RUN = "1."  # prefix of the network, which comes after the normalization, in the weights of a run
 
 
 def load_initial_weights(
@@ -26,17 +26,17 @@ def load_initial_weights(
     """Load the weights that `model.pretrained` names, and set the normalization that they expect.
 
     Args:
-        normalize: of the images, in front of the network.
-        network: of the family, with random weights.
-        model: the section of the parameters; `pretrained` is not false.
-        channels: of the images.
-        classes: of the masks.
+        normalize: normalization of the images before the network.
+        network: network with random weights.
+        model: section `model` of the parameters, in which `pretrained` is not false.
+        channels: number of channels of the images.
+        classes: number of classes of the masks.
 
     Returns:
         The record of the weights, with notes on adapted, initialized and omitted tensors.
 
     Raises:
-        PipelineError: The weights are missing, damaged or of another network.
+        PipelineError: The weights are missing or damaged, or belong to another network.
     """
     record = describe_weights(model)
     assert record is not None
@@ -50,7 +50,7 @@ def load_initial_weights(
 
 def _load_published(normalize: Normalize, network: nn.Module, model: SmpModel, channels: int) -> list[str]:
     encoder = network.get_submodule("encoder")
-    if is_packaged(model.encoder):  # normalized as by default
+    if is_packaged(model.encoder):  # these weights expect the default normalization
         from pipeline.models.smp import load_packaged_encoder
 
         load_packaged_encoder(encoder, model.encoder, channels)
@@ -67,8 +67,8 @@ def _load_published(normalize: Normalize, network: nn.Module, model: SmpModel, c
 def _verify(path: Path, expected: HubFile, encoder: str) -> None:
     if (found := hash_weights(path)) != expected.sha256:
         raise PipelineError(
-            f"{path} has the SHA-256 {found}, but weights/hub.json records {expected.sha256}: it is damaged or another "
-            f"file. Run `pipeline weights fetch {encoder}` to replace it."
+            f"{path} has the SHA-256 {found}, but weights/hub.json records {expected.sha256}. The file is damaged or "
+            f"was replaced. Run `pipeline weights fetch {encoder}` to fetch it again."
         )
 
 
@@ -101,7 +101,7 @@ def _has_decoder(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> boo
 
 
 def _find_statistics(model: SmpModel) -> tuple[Sequence[float], Sequence[float]]:
-    """Find the statistics that weights of other tools most likely expect: those of the encoder's published weights."""
+    """Find the mean and standard deviation for weights of other tools: those of the encoder's published weights."""
     import timm
 
     from pipeline.models.smp import resolve_encoder_name

@@ -21,7 +21,7 @@ from pipeline.params.custom_code import describe_error
 from pipeline.params.model import SmpModel
 from pipeline.wording import suggest_closest
 
-# For DPT: timm's vision transformers accept images of one size by default, and contain a classifier.
+# For DPT: by default, timm's vision transformers accept images of only one size, and contain a classifier.
 VISION_TRANSFORMER: dict[str, Any] = {"dynamic_img_size": True, "num_classes": 0}
 # Layers of the classifier that a segmentation encoder does not have: the last 1 x 1 convolution with its
 # normalization, and the fully connected layer.
@@ -29,7 +29,7 @@ CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")
 
 
 def build_smp_network(model: SmpModel, channels: int, classes: int) -> nn.Module:
-    """Build a network, initialized from torch's global generator.
+    """Build a network of smp, initialized from torch's global generator.
 
     Raises:
         PipelineError: The encoder is unknown, or does not fit the architecture.
@@ -45,7 +45,7 @@ def build_smp_network(model: SmpModel, channels: int, classes: int) -> nn.Module
 def create_smp_network(
     model: SmpModel, channels: int, classes: int, timm_weights: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
-    """Create a network as smp does; timm loads `timm_weights`, a classifier's, into its encoder.
+    """Create a network with smp; timm loads `timm_weights`, the weights of a classifier, into the encoder.
 
     Raises:
         PipelineError: The encoder is unknown, or does not fit the architecture.
@@ -54,7 +54,7 @@ def create_smp_network(
     name = resolve_encoder_name(encoder, architecture)
     options = dict(VISION_TRANSFORMER) if architecture == "DPT" else {}
     if timm_weights is not None:
-        # Tensors have precedence over all places that timm would download from.
+        # timm loads a given state dict instead of downloading weights.
         options |= {"num_classes": 0, "pretrained_cfg_overlay": {"state_dict": dict(timm_weights)}}
     if drop_path:  # stochastic depth (Huang et al. 2016)
         if not name.startswith("tu-"):  # smp would ignore it
@@ -73,9 +73,10 @@ def create_smp_network(
             **options,
         )
     except Exception as error:  # encoders raise exceptions of many types
-        hint = "a vision transformer such as vit_tiny_patch16_224" if architecture == "DPT" else "resnet34, for example"
+        other = "a vision transformer such as vit_tiny_patch16_224" if architecture == "DPT" else "resnet34"
         raise PipelineError(
-            f"model.encoder: {architecture} cannot use {encoder}: {describe_error(error)}. Choose another, {hint}."
+            f"model.encoder: {architecture} cannot use {encoder}: {describe_error(error)}. Choose another encoder, for "
+            f"example {other}."
         ) from error
     return network
 
@@ -95,7 +96,7 @@ def resolve_encoder_name(encoder: str, architecture: str) -> str:
     uses timm's encoders only.
 
     Raises:
-        PipelineError: Neither has it; the message gives the closest name.
+        PipelineError: Neither smp nor timm has the encoder. The message suggests the closest name.
     """
     own = () if architecture == "DPT" else tuple(get_encoder_names())
     if encoder in own:
@@ -110,7 +111,7 @@ def resolve_encoder_name(encoder: str, architecture: str) -> str:
 
 
 def load_packaged_weights(encoder: str) -> dict[str, Tensor]:
-    """Load a classifier's tensors in the order of its pip package; the encoder is a key of `PACKAGES`."""
+    """Load the tensors of a classifier from the pip package of an encoder, in the order of the file."""
     stored: dict[str, Tensor] = torch.load(locate_packaged(encoder), map_location="cpu", weights_only=True)
     return stored
 
@@ -118,8 +119,8 @@ def load_packaged_weights(encoder: str) -> dict[str, Tensor]:
 def load_packaged_encoder(encoder: nn.Module, name: str, channels: int) -> None:
     """Load ImageNet weights of a pip package into an smp encoder, in place.
 
-    The packages use other tensor names than timm, but the same order. Tensors are matched by order and must agree in
-    shape.
+    The packages use other tensor names than timm, but the same order. Tensors are matched by their order, and their
+    shapes must be equal.
 
     Raises:
         PipelineError: Images do not have three channels, or the tensors do not match.
@@ -133,13 +134,13 @@ def load_packaged_encoder(encoder: nn.Module, name: str, channels: int) -> None:
     target = encoder.state_dict()
     pairs = list(zip(target.items(), source, strict=False))
     wrong = [
-        f"{ours} {tuple(a.shape)} against {theirs} {tuple(b.shape)}"
+        f"{theirs} has the shape {tuple(b.shape)}, but {ours} {tuple(a.shape)}"
         for (ours, a), (theirs, b) in pairs
         if a.shape != b.shape
     ]
     if wrong or len(target) != len(source):
         raise PipelineError(
-            f"The weights of {name} do not fit its encoder: {len(source)} tensors for {len(target)} places"
+            f"The weights of {name} do not fit its encoder: found {len(source)} tensors, expected {len(target)}"
             f"{'; ' + wrong[0] if wrong else ''}. Install the locked versions: make install"
         )
     encoder.load_state_dict({ours: value for (ours, _), (_, value) in pairs})

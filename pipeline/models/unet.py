@@ -1,8 +1,8 @@
-"""The U-Net of Ronneberger, Fischer and Brox (2015), https://arxiv.org/abs/1505.04597, with its choices as options.
+"""The U-Net of Ronneberger, Fischer and Brox (2015), https://arxiv.org/abs/1505.04597, with common variations.
 
-It differs from the paper in two usual ways: padded convolutions keep the size, and a normalization (batch: Ioffe and
-Szegedy 2015, group: Wu and He 2018) makes it learn within a few epochs. Both the paper's choices, no normalization and
-dropout at the end of the contracting path, are options.
+It differs from the paper in two common ways: padded convolutions keep the size, and by default a normalization (batch:
+Ioffe and Szegedy 2015, group: Wu and He 2018) makes the network learn within a few epochs. The paper's choices, no
+normalization and dropout at the end of the contracting path, are available as options.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from pipeline.models.cpu_convolutions import TransposedConvolution
 from pipeline.params.model import Norm, UNetModel, Upsampling
 
-MAX_GROUPS = 8  # in group normalization
+MAX_GROUPS = 8  # maximum number of groups in group normalization
 
 
 class DoubleConvolution(nn.Sequential):
-    """Two times 3 x 3 convolution, normalization (optional), ReLU; height and width stay the same."""
+    """3 x 3 convolution, optional normalization and ReLU, twice; height and width stay the same."""
 
     def __init__(self, in_channels: int, out_channels: int, norm: Norm) -> None:
         layers: list[nn.Module] = []
         for before in (in_channels, out_channels):
             layers += [
-                # A normalization subtracts the mean and adds its own offset: no bias before it.
+                # A normalization subtracts the mean and adds its own offset, so a bias before it has no effect.
                 nn.Conv2d(before, out_channels, kernel_size=3, padding=1, bias=norm == "none"),
                 *_create_norm(out_channels, norm),
                 nn.ReLU(inplace=True),
@@ -48,7 +48,7 @@ def _create_norm(channels: int, norm: Norm) -> list[nn.Module]:
 
 
 class UpsamplingBlock(nn.Module):
-    """Doubles height and width, and maps the channels of a level to those of the level above."""
+    """A block that doubles height and width, and maps the channels of a level to those of the level above."""
 
     def __init__(self, in_channels: int, out_channels: int, upsampling: Upsampling) -> None:
         super().__init__()
@@ -68,7 +68,10 @@ class UpsamplingBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """A U-Net for numbers of image channels and classes; `model` is its section of the parameters."""
+    """A U-Net for images with `channels` channels and masks with `classes` classes.
+
+    `model` is the section `model` of the parameters.
+    """
 
     def __init__(self, channels: int, classes: int, model: UNetModel) -> None:
         super().__init__()
@@ -79,7 +82,7 @@ class UNet(nn.Module):
             for before, after in zip([channels, *widths[:-2]], widths[:-1], strict=True)
         )
         self.bottleneck = DoubleConvolution(widths[-2], widths[-1], model.norm)
-        # Whole feature maps: neighboring pixels are too similar for dropout of single ones to have an effect.
+        # Drops whole feature maps: neighboring pixels are too similar for dropout of single pixels to have an effect.
         self.dropout = nn.Dropout2d(model.dropout) if model.dropout else None
         upwards = list(zip(reversed(widths[1:]), reversed(widths[:-1]), strict=True))
         self.upsampling = nn.ModuleList(UpsamplingBlock(below, here, model.upsampling) for below, here in upwards)

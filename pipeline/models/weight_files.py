@@ -14,16 +14,16 @@ from torch import Tensor
 from pipeline.errors import PipelineError
 from pipeline.wording import join_names, pluralize
 
-NESTED = ("state_dict", "model")  # where training tools keep the tensors in their checkpoints
+NESTED = ("state_dict", "model")  # keys under which training tools keep the tensors in their checkpoints
 # Layers of the classifiers of timm, torchvision and smp, which segmentation networks do not have.
 CLASSIFIERS = ("classifier", "conv_head", "bn2", "fc", "fc_norm", "head", "head_dist", "last_linear", "_fc", "linear")
-COUNT = "num_batches_tracked"  # of batch normalization; old files are without it, and nothing here reads it
-MAX_PREFIX = 3  # parts of a name, as in `model.module.encoder.`
-MAX_SHOWN = 4  # names in a sentence
+COUNT = "num_batches_tracked"  # buffer of batch normalization, which old files do not have and no network here reads
+MAX_PREFIX = 3  # maximum number of parts of a prefix, as in `model.module.encoder.`
+MAX_SHOWN = 4  # maximum number of names in a message
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a .safetensors file, or of a file of torch without running code from it.
+    """Read the tensors of a .safetensors file, or of a file saved by torch, without running code from it.
 
     Raises:
         PipelineError: The file cannot be read, or has no tensors.
@@ -35,8 +35,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise errors of many types
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-        if isinstance(error, pickle.UnpicklingError):  # torch's own message advises to run the file's code
-            reason = "it contains other objects than tensors, or is damaged"
+        if isinstance(error, pickle.UnpicklingError):  # torch's own message advises running the file's code
+            reason = "it contains objects other than tensors, or is damaged"
         raise PipelineError(
             f"model.pretrained: {path} cannot be read ({reason}). It must be a safetensors file, or a file with only "
             "tensors, as written by torch.save(network.state_dict(), path)."
@@ -51,14 +51,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     }
     if not tensors:
         raise PipelineError(
-            f"model.pretrained: {path} has no tensors; expected a mapping from names to tensors, at the top or under "
-            f"{' or '.join(NESTED)}."
+            f"model.pretrained: {path} has no tensors; expected a mapping from names to tensors, at the top level or "
+            f"under the key {' or '.join(NESTED)}."
         )
     return tensors
 
 
 def strip_prefix(tensors: Mapping[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
-    """Remove the prefix, such as `module.`, without which most names are expected ones; other names are kept."""
+    """Remove the prefix, such as `module.`, without which most names are expected; names without it are kept."""
     prefixes = {""}
     for name in tensors:
         parts = name.split(".")
@@ -72,7 +72,11 @@ def strip_prefix(tensors: Mapping[str, Tensor], expected: Collection[str]) -> di
 
 
 def drop_classifier(tensors: Mapping[str, Tensor], expected: Collection[str]) -> tuple[dict[str, Tensor], list[str]]:
-    """Leave out the layers of a classifier that are not expected; returns the rest, and the names left out."""
+    """Leave out the layers of a classifier, unless they are expected.
+
+    Returns:
+        The other tensors, and the names of the tensors that were left out.
+    """
     left_out = [name for name in tensors if name not in expected and name.split(".")[0] in CLASSIFIERS]
     return {name: tensor for name, tensor in tensors.items() if name not in left_out}, left_out
 
@@ -99,10 +103,10 @@ def find_other_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tens
 def replace_last_layer(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], classes: int
 ) -> tuple[dict[str, Tensor], str]:
-    """Replace the layer that is of another number of classes by the expected one, if no other shape differs.
+    """Replace the layer with another number of classes by the expected layer, if no other shape differs.
 
     Returns:
-        All tensors, and a note on the layer; empty if nothing was replaced.
+        All tensors, and a note on the replaced layer; the note is empty if no layer was replaced.
     """
     different = find_other_shapes(tensors, expected)
     layers = {name.rpartition(".")[0] for name in different}

@@ -1,1 +1,1 @@
-"""Stage: trains one cell of the grid and writes its run folder."""
+"""The stage `train`: trains one cell of the grid and writes its run folder."""

@@ -1,7 +1,7 @@
-"""The state of a run, and its checkpoints of the last epochs, from which a stopped run resumes bit for bit.
+"""Training state of a run, and its checkpoints, from which a stopped run resumes bit for bit.
 
-A file is a SHA-256 checksum in 64 hexadecimal digits, then the state as `torch.save` writes it. torch itself does not
-notice a flipped bit. Checkpoints are loaded with `weights_only`, so they cannot run code.
+A checkpoint file has a SHA-256 checksum in 64 hexadecimal digits, followed by the output of `torch.save`, which does
+not detect flipped bits. Checkpoints are loaded with `weights_only`, so they cannot run code.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from pipeline.runtime.work_lock import EXTENDABLE, UNFINISHED
 logger = logging.getLogger("pipeline.train")
 
 FILE_NAME = "epoch-{:06d}.checkpoint"
-DIGEST_LENGTH = 64  # characters
-MAX_KEPT = 2  # the newest, and the one before it in case that is broken
+DIGEST_LENGTH = 64  # hexadecimal digits
+MAX_KEPT = 2  # the newest checkpoint, and the previous one in case the newest is broken
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """The parts of a run that have a state, with the interface of torch's modules."""
+    """State needed to resume training bit for bit, with the interface of torch's modules."""
 
     network: nn.Module
     optimizer: Optimizer
     scheduler: LRScheduler
     ema: AveragedModel | None
-    rng: torch.Generator  # of the samples' order and of augmentation
+    rng: torch.Generator  # draws the order of the samples, and the augmentation
 
     def state_dict(self, key: str) -> dict[str, Any]:
-        """Return the state of the run with this key; it shares memory with the training, so save it before a step."""
+        """Return the state, with the key of the run; it shares memory with the training, so save it before a step."""
         return {
             "key": key,
             "network": self.network.state_dict(),
@@ -61,10 +61,10 @@ class TrainState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load a state into parts that were created with the same parameters.
+        """Load the saved state of a run with the same parameters.
 
         Raises:
-            PipelineError: A part, such as a custom optimizer, cannot load it.
+            PipelineError: The network, the optimizer or another part cannot load its state.
         """
         try:
             self.network.load_state_dict(state["network"])
@@ -82,7 +82,10 @@ class TrainState:
             ) from error
 
     def _check_layouts(self) -> None:
-        """Assert equal memory layouts: a fused step over different ones is silently wrong (torch 2.14 on a CPU)."""
+        """Assert that weights and optimizer state have equal memory layouts.
+
+        With different layouts, the result of a fused step is silently wrong (torch 2.14 on a CPU).
+        """
         for group in self.optimizer.param_groups:
             for weight in group["params"] if group.get("fused") else ():
                 for name, moment in self.optimizer.state[weight].items():
@@ -91,7 +94,7 @@ class TrainState:
 
 
 class CheckpointManager:
-    """Saves and loads the checkpoints of one run in its own folder. Disk errors are only logged."""
+    """Checkpoints of one run in a folder of its own; disk errors are only logged."""
 
     def __init__(self, folder: Path, run: str) -> None:
         self._folder = folder
@@ -101,8 +104,8 @@ class CheckpointManager:
     def save(self, epoch: int, state: dict[str, Any]) -> None:
         """Write the state after an epoch, and remove all but the last two checkpoints.
 
-        A full disk, or a custom optimizer that cannot be serialized, costs the checkpoint and not the training: it is
-        reported once.
+        If the disk is full or the state of a custom optimizer cannot be serialized, one warning is logged, and training
+        continues without a checkpoint.
         """
         try:
             buffer = io.BytesIO()
@@ -112,7 +115,7 @@ class CheckpointManager:
                 torch.load(io.BytesIO(payload), weights_only=True)
                 self._is_verified = True
             write_bytes(self._folder / FILE_NAME.format(epoch), hashlib.sha256(payload).hexdigest().encode(), payload)
-            for old in self._files()[:-MAX_KEPT]:
+            for old in self._list_files()[:-MAX_KEPT]:
                 old.unlink(missing_ok=True)
         except (OSError, pickle.PickleError, AttributeError, TypeError) as error:
             if not self._failed:
@@ -123,19 +126,19 @@ class CheckpointManager:
             self._failed = True
 
     def load_newest(self, is_usable: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any] | None:
-        """Load the state of the last epoch with an intact checkpoint that is usable; None without one."""
-        states = (self._read(path) for path in reversed(self._files()))
+        """Load the newest intact checkpoint for which `is_usable` returns True; None without one."""
+        states = (self._read(path) for path in reversed(self._list_files()))
         return next((state for state in states if state is not None and is_usable(state)), None)
 
     def keep_newest(self, folder: Path) -> None:
-        """Keep only the newest checkpoint in another folder, too; a disk error costs only that."""
-        for path in self._files()[-1:]:
+        """Replace the content of another folder with a copy of the newest checkpoint; disk errors are ignored."""
+        for path in self._list_files()[-1:]:
             with contextlib.suppress(OSError):
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir(parents=True)
                 try:
-                    os.link(path, folder / path.name)  # no second copy on the disk
-                except OSError:  # not every file system has links
+                    os.link(path, folder / path.name)  # takes no additional disk space
+                except OSError:  # not every file system supports hard links
                     write_bytes(folder / path.name, path.read_bytes())
 
     def _read(self, path: Path) -> dict[str, Any] | None:
@@ -146,20 +149,20 @@ class CheckpointManager:
             found = torch.load(io.BytesIO(memoryview(content)[DIGEST_LENGTH:]), map_location="cpu", weights_only=True)
         except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
             why = error if isinstance(error, (OSError, ValueError)) else "it cannot be read"
-            logger.warning("Run %s: %s is not used (%s).", self._run, path.name, why)
+            logger.warning("Run %s: the checkpoint %s is not used (%s).", self._run, path.name, why)
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
             return None
         return dict(found)
 
-    def _files(self) -> list[Path]:
+    def _list_files(self) -> list[Path]:
         return sorted(self._folder.glob("epoch-*.checkpoint"))
 
 
 def _get_global_rng() -> dict[str, Any]:
     numpy = np.random.get_state(legacy=False)
     assert isinstance(numpy, dict)
-    words = {**numpy["state"], "key": numpy["state"]["key"].tolist()}  # checkpoints cannot hold arrays of numpy
+    words = {**numpy["state"], "key": numpy["state"]["key"].tolist()}  # weights_only does not load numpy arrays
     gpu = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
     return {"torch": torch.get_rng_state(), "gpu": gpu, "python": random.getstate(), "numpy": {**numpy, "state": words}}
 

@@ -1,4 +1,4 @@
-"""When a run ends before its last epoch."""
+"""Early stopping of runs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pipeline.params.train import EarlyStopping
 
 
 def find_early_stop(val_losses: Sequence[float], settings: EarlyStopping | None) -> int | None:
-    """Find the epoch, from 1 on, after which a run ends early: too many epochs without an improvement.
+    """Find the epoch after which a run ends early, because validation has not improved for too many epochs.
 
-    It depends on the losses only, so a resumed run ends like one that was never interrupted.
+    The result depends only on the losses, so a resumed run ends like one that was never interrupted.
 
     Args:
         val_losses: Validation loss of each epoch so far, nats per pixel.
-        settings: None if a run never ends early.
+        settings: Settings of early stopping; None if the run never ends early.
 
     Returns:
-        The epoch; None if the run continues.
+        The epoch, counted from 1; None if the run continues.
     """
     if settings is None:
         return None

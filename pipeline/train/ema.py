@@ -13,20 +13,20 @@ from pipeline.params.custom_code import describe_error
 
 
 def create_ema(network: nn.Module, decay: float) -> AveragedModel:
-    """Create a copy of the network that `update_parameters(network)` moves toward it after each step.
+    """Create a moving average of a network, to be updated by `update_parameters(network)` after each step.
 
-    Exponential averaging as in Tarvainen and Valpola (2017), after Polyak and Juditsky (1992). Running statistics of
-    normalization layers are averaged too.
+    The averaging follows Tarvainen and Valpola (2017), after Polyak and Juditsky (1992). Running statistics of
+    normalization layers are averaged, too.
 
-    `decay` is the weight of the old average in a step. After n steps it is at most (1 + n) / (10 + n), so the
-    initial weights lose their influence soon (`num_updates` of TensorFlow's `ExponentialMovingAverage`).
+    `decay` is the weight of the old average in a step. After n steps it is at most (1 + n) / (10 + n), so that the
+    initial weights soon lose their influence (`num_updates` of TensorFlow's `ExponentialMovingAverage`).
 
     Raises:
         PipelineError: A custom network cannot be copied.
     """
 
     def update(mean: Sequence[Tensor], now: Sequence[Tensor], count: Tensor | int) -> None:
-        if not mean[0].is_floating_point():  # counts of batches
+        if not mean[0].is_floating_point():  # numbers of batches in normalization layers
             for old, new in zip(mean, now, strict=True):
                 old.copy_(new)
             return

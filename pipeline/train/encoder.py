@@ -1,6 +1,6 @@
-"""The encoder of a network: its weights, its layers, and freezing it.
+"""Find the weights and layers of a network's encoder, and freeze it.
 
-The encoder is what a network names `encoder`, at any level, as segmentation-models-pytorch and the U-Net here do.
+The encoder is the submodule named `encoder`, at any level, as in segmentation-models-pytorch and this project's U-Net.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeline.params.train import Train
 
 NAME = "encoder"
 DEFAULTS = {"encoder_lr_factor": 1.0, "encoder_layer_decay": 1.0, "freeze_encoder_epochs": 0}
-# Layers of encoders that do not describe them themselves, from the first to the last, in timm's notation: smp's mix
+# Layers of encoders that do not describe their own layers, from first to last, in timm's notation: smp's mix
 # transformers, and the stages that timm's hierarchical encoders (Swin, ConvNeXt, MaxViT, ...) have in common.
 LAYERS: tuple[dict[str, Any], ...] = (
     {
@@ -23,7 +23,7 @@ LAYERS: tuple[dict[str, Any], ...] = (
         "blocks": [
             (r"^block(\d+)\.(\d+)", None),
             (r"^patch_embed(\d+)", (-1,)),  # before the blocks of its stage
-            (r"^norm(\d+)", (99_999,)),  # with the last of them
+            (r"^norm(\d+)", (99_999,)),  # with the last block of its stage
         ],
     },
     {
@@ -38,15 +38,15 @@ MIN_LAYERS = 4
 
 
 def is_encoder_weight(name: str) -> bool:
-    """Return whether a weight, or a module, belongs to the encoder."""
+    """Return whether the weight or module of this name belongs to the encoder."""
     return NAME in name.split(".")
 
 
 def check_encoder(network: nn.Module, settings: Train) -> None:
-    """Check that a network has an encoder if a setting is about it.
+    """Check that a network has a trainable encoder if a setting applies to the encoder.
 
     Raises:
-        PipelineError: It has none that can be trained.
+        PipelineError: A setting applies to the encoder, but the network has no trainable encoder.
     """
     if any(is_encoder_weight(name) for name, weight in network.named_parameters() if weight.requires_grad):
         return
@@ -59,10 +59,10 @@ def check_encoder(network: nn.Module, settings: Train) -> None:
 
 
 def freeze_encoder(network: nn.Module, optimizer: Optimizer, *, is_frozen: bool) -> None:
-    """Exclude the encoder from training, or include it again; call it after `network.train()`.
+    """Exclude the encoder from training, or include it again; to be called after `network.train()`.
 
-    A frozen encoder is in evaluation mode, so that its normalization statistics stay as they are too. Weights that the
-    optimizer does not have are never trained.
+    A frozen encoder is in evaluation mode, so that its normalization statistics do not change, either. Weights that the
+    optimizer does not have stay frozen.
     """
     trained = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
     for name, weight in network.named_parameters():
@@ -75,10 +75,10 @@ def freeze_encoder(network: nn.Module, optimizer: Optimizer, *, is_frozen: bool)
 
 
 def find_encoder_layers(network: nn.Module) -> dict[str, int]:
-    """Find the layers of an encoder.
+    """Find the layer of each weight of the encoder.
 
     Returns:
-        The encoder's weights by their name in the network, with the number of layers above them; 0 for the last.
+        The number of layers above each weight, by the weight's name in the network; 0 for the last layer.
 
     Raises:
         PipelineError: The layers of this encoder are unknown.
@@ -96,7 +96,7 @@ def find_encoder_layers(network: nn.Module) -> dict[str, int]:
     count = max(found.values()) + 1
     if count < MIN_LAYERS:
         raise PipelineError(
-            "train.encoder_layer_decay: must be 1.0, because the layers of this encoder are unknown; they are known of "
+            "train.encoder_layer_decay: must be 1.0, because the layers of this encoder are unknown. Supported are "
             "vision transformers, mix transformers (mit_b0, ...) and hierarchical encoders of timm such as "
             "tu-convnext_atto and tu-swinv2_tiny_window8_256."
         )

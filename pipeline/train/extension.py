@@ -1,7 +1,7 @@
 """Checkpoints of finished runs, from which a longer run with otherwise equal settings continues.
 
-The longer run gets the bits of one that was as long from the start. That requires a learning rate that does not depend
-on the number of epochs.
+The weights are bit-identical to those of a run that had all epochs from the start. This requires a learning rate that
+does not depend on the number of epochs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipeline.train.run_key import compute_extension_key
 
 
 class ExtendableRun:
-    """A run that may be longer later; the folder with its checkpoints is in the project's cache folder."""
+    """A run that may get more epochs later; its last checkpoint is in the project's cache folder."""
 
     def __init__(self, cell: Cell, data_fingerprint: str, precision: Precision, root: Path) -> None:
         self._cell = cell
@@ -36,7 +36,7 @@ class ExtendableRun:
         return CheckpointManager(self._parent / self._key, self._cell.name).load_newest(self._is_beginning)
 
     def keep(self, checkpoints: CheckpointManager) -> None:
-        """Keep the last checkpoint of a finished run, and remove those that were not used for long."""
+        """Keep the last checkpoint of a finished run, and remove checkpoints older than `EXPIRY_SECONDS`."""
         if self._key is None:
             return
         folder = self._parent / self._key
@@ -47,7 +47,7 @@ class ExtendableRun:
                     shutil.rmtree(other, ignore_errors=True)
 
     def _is_beginning(self, state: dict[str, Any]) -> bool:
-        """Return whether the run has these epochs and more: it is longer, and would not have stopped before."""
+        """Return whether a checkpoint is the beginning of this run, which is longer and does not stop there."""
         losses = [row["val_loss"] for row in state["results"]["history"]]
         train = self._cell.train
         return len(losses) < train.epochs and find_early_stop(losses, train.early_stopping) is None

@@ -42,9 +42,9 @@ class DivergedError(Exception):
 
 @dataclass(frozen=True)
 class EvalSplits:
-    """The sets that are evaluated, without augmentation, at the end of each epoch."""
+    """Splits that are evaluated, without augmentation, at the end of each epoch."""
 
-    train: Split  # the fixed subset of the training images, as large as validation
+    train: Split  # fixed subset of the training images, as large as validation if possible
     validation: Split
     showcase: Split
 
@@ -53,17 +53,18 @@ class EvalSplits:
 class Epoch:
     """Results of one pass over the training images."""
 
-    number: int  # from 1
-    learning_rate: float  # of the last step
-    objective: float  # mean over the batches with evaluated pixels, in training mode, augmented; NaN without any
+    number: int  # counted from 1
+    learning_rate: float  # learning rate of the last step
+    # mean of the minimized loss over the augmented batches with evaluated pixels, in training mode; NaN without any
+    objective: float
     train: Prediction
     validation: Prediction
     showcase: Prediction
-    network: nn.Module  # that was evaluated: the network or its moving average
-    state: TrainState  # from which the next epoch continues
-    images: int  # or patches, trained on; those of an incomplete last batch are left out
+    network: nn.Module  # evaluated network: the trained one, or its moving average
+    state: TrainState  # state from which the next epoch continues
+    images: int  # number of images or patches trained on, without those of an incomplete last step
     training_seconds: float
-    eval_seconds: float  # for the three predictions
+    eval_seconds: float  # time for the three predictions
 
 
 def train(
@@ -81,17 +82,18 @@ def train(
     tiles: Tiles | None = None,
     class_weights: Sequence[float] | None = None,
 ) -> Iterator[Epoch]:
-    """Train the network in place and yield each epoch as it ends; the caller keeps the weights that it needs.
+    """Train a network in place and yield each epoch as it ends; the caller copies the weights that it needs.
 
-    With `state`, saved after epoch `done`, the training resumes from there: the remaining epochs are bit-identical to
-    those of an uninterrupted run. Native images are seen in patches, some of them centered on `foreground` classes, and
-    evaluated in `tiles`. `class_weights` are those of the loss, one per class.
+    With a `state` that was saved after epoch `done`, training resumes there, and the remaining epochs are bit-identical
+    to those of an uninterrupted run. Patches are drawn from images of native size, some of them centered on pixels of
+    the `foreground` classes, and such images are evaluated in `tiles`. `class_weights` has one weight per class for the
+    loss.
 
     Raises:
         DivergedError: A loss is NaN or infinite; earlier epochs remain valid.
     """
-    # Before the optimizer is created: its state takes the layout of the weights. The fast convolutions of a CPU read
-    # channels_last.
+    # Before the optimizer is created, because its state takes the memory layout of the weights. Fast CPU convolutions
+    # need channels_last.
     network.to(memory_format=torch.channels_last)
     device = get_device(network)
     batches = create_loader(training, device, settings, foreground)
@@ -121,7 +123,7 @@ def train(
             check_signals()
             optimizer.zero_grad(set_to_none=True)
             for first in range(step * step_size, (step + 1) * step_size, batch_size):
-                chosen = np.sort(order[first : first + batch_size])  # in the file's order, which disks read faster
+                chosen = np.sort(order[first : first + batch_size])  # disks are faster in the order of the file
                 batch = batches.take(chosen)
                 if settings.augmentation is not None:
                     batch = augment(batch, settings.augmentation, rng, batches.size)

@@ -15,13 +15,14 @@ def create_lr_scheduler(optimizer: Optimizer, settings: LrSchedulerSettings, ste
     """Create the learning-rate scheduler of a run.
 
     Args:
-        optimizer: each of its parameter groups keeps its own peak learning rate.
-        settings: `train.lr_scheduler`.
-        steps: of the whole training. A one-cycle schedule of fewer than three cannot rise and fall, so the learning
-            rate stays constant.
+        optimizer: optimizer whose parameter groups have their peak learning rates.
+        settings: section `train.lr_scheduler` of the parameters.
+        steps: number of optimizer steps in the whole training. A one-cycle schedule of fewer than three steps cannot
+            rise and fall, so the learning rate stays constant.
 
     Returns:
-        A scheduler to be stepped after every step; a `ReduceLROnPlateau` after every epoch, with the validation loss.
+        The scheduler. Call its `step` after every optimizer step; call that of a `ReduceLROnPlateau` after every epoch,
+        with the validation loss.
     """
     if isinstance(settings, Constant) or (isinstance(settings, OneCycle) and steps < 3):
         return LambdaLR(optimizer, lambda _: 1.0)
@@ -34,7 +35,7 @@ def create_lr_scheduler(optimizer: Optimizer, settings: LrSchedulerSettings, ste
             optimizer,
             max_lr=[group["lr"] for group in optimizer.param_groups],
             total_steps=steps,
-            # torch divides by the length of the rise, `pct_start * steps - 1`.
+            # torch divides by the length of the rise, `pct_start * steps - 1`, which must not be 0.
             pct_start=max(settings.warmup_fraction, 2 / steps),
             # Momentum or Adam's first beta moves in the opposite direction, from 0.95 to 0.85 and back.
             cycle_momentum="betas" in optimizer.defaults or bool(optimizer.defaults.get("momentum")),
@@ -44,7 +45,7 @@ def create_lr_scheduler(optimizer: Optimizer, settings: LrSchedulerSettings, ste
 
 
 def compute_cosine_factor(step: int, steps: int, warmup_steps: int) -> float:
-    """Return the factor at a step, counted from 0: linear up to 1 in `warmup_steps` steps, then half a cosine to 0."""
+    """Compute the learning-rate factor at a step, counted from 0: a linear rise to 1, then half a cosine to 0."""
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     return (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps))) / 2

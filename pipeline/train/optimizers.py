@@ -1,9 +1,10 @@
 """Optimizers: parameter groups, their learning rates and their weight decay.
 
-The cell's learning rate is that of decoder and head. The encoder's is `train.encoder_lr_factor` times as large, and
-decreases from its last layer to its first by `train.encoder_layer_decay`: pretrained features need smaller steps than
-new weights, and the more so the more general they are. One-dimensional weights, those of normalization layers and
-biases, never decay: they set the scale of the next layer, so pulling them toward zero does not simplify the function.
+The cell's learning rate is that of the decoder and the head. The encoder's is `train.encoder_lr_factor` times as large,
+and is multiplied by `train.encoder_layer_decay` for each layer from the last to the first: pretrained features need
+smaller steps than new weights, and more general features need the smallest. One-dimensional weights, which are biases
+and those of normalization layers, have no weight decay: they set the scale of the next layer, so pulling them toward
+zero does not simplify the function.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pipeline.params.custom_code import custom_imports, describe_error, describe
 from pipeline.params.train import SGD, Adam, AdamW, CustomOptimizer, RMSprop, Train
 from pipeline.train.encoder import check_encoder, find_encoder_layers, is_encoder_weight
 
-# RMSprop's epsilon in Keras; torch's default is 1e-8. Keras adds it under the square root, so there a weight whose
-# gradients are smaller than 3e-4, the root of epsilon, takes smaller steps than here.
+# RMSprop's epsilon in Keras; torch's default is 1e-8. Keras adds epsilon under the square root, so weights whose
+# gradients are smaller than 3e-4, the root of epsilon, take smaller steps in Keras than here.
 KERAS_EPSILON = 1e-7
 IMPORT_PATH_KEY = "train.optimizer.import_path"
 
@@ -31,8 +32,8 @@ def create_optimizer(network: nn.Module, settings: Train, learning_rate: float) 
     """Create the optimizer of a cell; the network must have its final memory layout (channels_last).
 
     Raises:
-        PipelineError: The settings are about an encoder, and the network has none, or none with known layers; or a
-            custom optimizer cannot be created or cannot step.
+        PipelineError: The settings apply to an encoder, but the network has none or its layers are unknown; or a custom
+            optimizer cannot be created or cannot take a step.
     """
     chosen = settings.optimizer
     decay = chosen.arguments.get("weight_decay") if isinstance(chosen, CustomOptimizer) else chosen.weight_decay
@@ -56,11 +57,15 @@ def group_parameters(
 ) -> list[dict[str, Any]]:
     """Group the trainable weights by learning rate and weight decay, decoder before encoder.
 
-    `learning_rate` is that of the decoder; `settings` have the encoder's factors. `weight_decay` is of weights with two
-    or more dimensions, and None for the optimizer's default; others have 0.
+    Args:
+        network: network in its final memory layout.
+        learning_rate: learning rate of the decoder and the head.
+        settings: section `train` of the parameters, with the encoder's factors.
+        weight_decay: weight decay of weights with two or more dimensions; None for the optimizer's default. Other
+            weights have a weight decay of 0.
 
     Raises:
-        PipelineError: See `create_optimizer`.
+        PipelineError: The settings apply to an encoder, but the network has none or its layers are unknown.
     """
     check_encoder(network, settings)
     layers = find_encoder_layers(network) if settings.encoder_layer_decay != 1 else {}
@@ -82,10 +87,10 @@ def group_parameters(
 def _create_custom(chosen: CustomOptimizer, groups: list[dict[str, Any]], learning_rate: float) -> Optimizer:
     with custom_imports(IMPORT_PATH_KEY):
         factory = import_factory(IMPORT_PATH_KEY, chosen.import_path)
-        if isinstance(factory, type):  # before its constructor reports another error
+        if isinstance(factory, type):  # checked before a constructor can raise a less helpful error
             _refuse_closure(factory, chosen.import_path)
         with torch.random.fork_rng(devices=[]):  # the trial must not change the random state
-            trial = _call_factory(factory, chosen, _copies(groups), learning_rate)
+            trial = _call_factory(factory, chosen, _copy_groups(groups), learning_rate)
             try:
                 trial.step()
             except (Exception, SystemExit) as error:
@@ -126,8 +131,8 @@ def _refuse_closure(optimizer: type, import_path: str) -> None:
         )
 
 
-def _copies(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Copy the groups with their weights, with gradients of 0."""
+def _copy_groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Copy parameter groups and their weights; the copies have gradients of 0."""
 
     def copy(weight: nn.Parameter) -> nn.Parameter:
         copied = nn.Parameter(weight.detach().clone())

@@ -1,4 +1,4 @@
-"""Run keys: equal keys mean equal parameters, data and training code, hence equal weights on equal processors."""
+"""Run keys: equal keys mean equal parameters, data and code, and hence equal weights on equal processors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.params.custom_code import custom_files, find_module_file
 from pipeline.params.train import Constant, ReduceOnPlateau
 
 PACKAGE = Path(__file__).parents[1]
-# Code that affects a run's numbers: the same as in dvc.yaml, which decides whether a run is stale.
+# Code that affects a run's results. dvc.yaml has the same list, by which DVC decides whether a run is stale.
 CODE = (
     "train/*.py",
     "data/*.py",
@@ -32,7 +32,7 @@ CODE = (
 
 
 def compute_run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:
-    """Return the SHA-256, in hex, of parameters, resolved precision, data, training code and initial weights.
+    """Compute the key of a run: the SHA-256 in hex of parameters, precision, data, training code and initial weights.
 
     Raises:
         PipelineError: The initial weights are unknown.
@@ -41,9 +41,10 @@ def compute_run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> 
 
 
 def compute_extension_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str | None:
-    """Return the run key without the length of the training: a longer run begins with the epochs of a shorter one.
+    """Compute the run key without the number of epochs and early stopping, which is equal for shorter and longer runs.
 
-    None if the learning rate of each step depends on the number of epochs.
+    Returns:
+        The key; None if the learning rate of a step depends on the number of epochs.
     """
     if not isinstance(cell.train.lr_scheduler, Constant | ReduceOnPlateau):
         return None
@@ -79,7 +80,8 @@ def is_current(cell: Cell, project: Project) -> bool:
 def _find_custom_files(cell: Cell) -> dict[str, Path]:
     """Find the files, by name, that affect a run with a custom network or optimizer.
 
-    All of `custom/`, because any of its files may be imported or read; and the module of an import path in a package.
+    These are all files in `custom/`, because custom code may import or read any of them, and the modules in packages
+    that import paths name.
     """
     import_paths = cell.custom_import_paths.values()
     if not import_paths:
@@ -98,6 +100,6 @@ def _hash(files: Mapping[str, Path]) -> str:
 
 @functools.cache
 def _digest(path: Path) -> bytes:
-    """Hash a file as it was first read: a worker keeps the code that it imported, even after an edit."""
+    """Hash a file once per process, because a worker keeps the code that it imported, even after an edit."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()

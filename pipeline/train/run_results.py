@@ -1,4 +1,4 @@
-"""Results of a run, collected epoch by epoch: its history, the best epoch, and its folder."""
+"""Collect the results of a run epoch by epoch, and write its folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pipeline.train.loop import Epoch, EvalSplits
 
 @dataclass
 class RunResults:
-    """Results of a run so far: of each epoch, and the best weights."""
+    """Results of all epochs of a run so far, and the weights of the best epoch."""
 
     classes: tuple[SegmentationClass, ...]
     history: list[dict[str, float | int | str]] = field(default_factory=list)
@@ -36,7 +36,7 @@ class RunResults:
     best_epoch: int | None = None
     best_loss: float = math.inf
     best_weights: dict[str, Tensor] | None = None
-    seconds: float = 0.0  # spent on these epochs, set-up included
+    seconds: float = 0.0  # time spent on these epochs, including setup
 
     @property
     def val_losses(self) -> list[float]:
@@ -44,7 +44,7 @@ class RunResults:
         return [float(row["val_loss"]) for row in self.history]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything but the classes for a checkpoint: plain values and torch tensors."""
+        """Return the results for a checkpoint, without the classes, as plain values and torch tensors."""
         return {
             "history": self.history,
             "image_losses": [tuple(map(torch.from_numpy, pair)) for pair in self.image_losses],
@@ -55,7 +55,7 @@ class RunResults:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load what `state_dict` returned."""
+        """Load results that `state_dict` returned."""
         self.history, self.seconds = state["history"], state["seconds"]
         self.times = [EpochTiming(**times) for times in state["times"]]
         self.image_losses = [(train.numpy(), validation.numpy()) for train, validation in state["image_losses"]]
@@ -64,7 +64,7 @@ class RunResults:
 
     def add(self, epoch: Epoch) -> None:
         """Add a completed epoch; copy its weights if its validation loss is the lowest so far."""
-        self.history.append(self._row(epoch))
+        self.history.append(self._create_row(epoch))
         self.image_losses.append((epoch.train.losses, epoch.validation.losses))
         self.showcase_masks.append(epoch.showcase.masks[0])
         now_ms = round(time.time() * 1000)
@@ -74,7 +74,7 @@ class RunResults:
             # A copy, because state_dict() shares memory with the weights that are trained further.
             self.best_weights = copy.deepcopy(epoch.network.state_dict())
 
-    def _row(self, epoch: Epoch) -> dict[str, float | int | str]:
+    def _create_row(self, epoch: Epoch) -> dict[str, float | int | str]:
         row: dict[str, float | int | str] = {
             "epoch": epoch.number,
             "learning_rate": epoch.learning_rate,
@@ -89,9 +89,13 @@ class RunResults:
         return row
 
     def write(self, folder: RunFolder, key: str, eval_splits: EvalSplits, train_index: npt.NDArray[np.int64]) -> None:
-        """Write everything but the record of the run with this key; the best epoch's weights if there is one.
+        """Write the files of a run folder except the record; without a best epoch, there are no weights.
 
-        `train_index` has the evaluated training images' places in the training split.
+        Args:
+            folder: Run folder.
+            key: Key of the run.
+            eval_splits: Splits that were evaluated after each epoch.
+            train_index: Indices of the evaluated training images in the training split.
         """
         folder.write_history(self.history, [item.name for item in self.classes])
         train, validation = zip(*self.image_losses, strict=True) if self.image_losses else ((), ())
@@ -123,6 +127,6 @@ class RunResults:
 def _collect_losses(
     losses: Sequence[npt.NDArray[np.float64]], split: Split, index: npt.NDArray[np.int64]
 ) -> ImageLosses:
-    """Return the losses of a split's images by epoch; `index` has the images' places in the whole split."""
+    """Collect the losses of images by epoch; `index` has the indices of the images in the whole split."""
     by_epoch = np.array(losses, dtype=np.float32).reshape(len(losses), len(split))
     return ImageLosses(by_epoch, np.array([np.count_nonzero(mask != IGNORE) for mask in split.masks]), index)

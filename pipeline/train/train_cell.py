@@ -53,14 +53,14 @@ def train_cell(
     learning rate depends on that number.
 
     Args:
-        cell: what to train.
-        project: with the prepared data; None for the current folder.
-        publish: called with the state of the training before the first epoch, after each epoch, when it is safe on the
-            disk, and after an error.
-        keep_checkpoints: leave the checkpoints to the caller, who removes them when DVC or MLflow has the run.
+        cell: cell of the grid.
+        project: project with the prepared data; None for the current folder.
+        publish: called with the state of the training before the first epoch, after the checkpoint of each epoch is
+            saved, and after an error.
+        keep_checkpoints: whether to keep the checkpoints. The caller then removes them once DVC or MLflow has the run.
 
     Returns:
-        The run's record. A diverged run is a result: its record says so, and nothing is raised.
+        The run's record. A run that diverges is a valid result, which the record states; no error is raised.
 
     Raises:
         PipelineError: The prepared data is missing or too small for the cell, its network cannot be trained on such
@@ -157,7 +157,7 @@ def train_cell(
 
 
 def train_and_log(params: Params, cell: Cell, listen: Callable[[EpochProgress], None] | None = None) -> RunRecord:
-    """Train a cell as `train_cell` does, and log it to MLflow from this process."""
+    """Train a cell as `train_cell` does, and log it to MLflow from this process; `listen` gets the progress."""
     with BackgroundLogger(params) as logger:
 
         def publish(state: TrainingState) -> None:
@@ -173,9 +173,9 @@ def train_and_log(params: Params, cell: Cell, listen: Callable[[EpochProgress], 
 
 
 def _seed_everything(seed: int) -> None:
-    """Seed the global generators, which dropout and custom code draw from.
+    """Seed the global random generators, which dropout and custom code use.
 
-    In a warm worker they would otherwise continue from the previous run.
+    In a worker that trains several runs, they would otherwise continue from the previous run.
     """
     torch.manual_seed(seed)
     random.seed(seed)
@@ -184,7 +184,7 @@ def _seed_everything(seed: int) -> None:
 
 @contextlib.contextmanager
 def _publish_failure(publish_state: Callable[..., None]) -> Iterator[None]:
-    """Publish that the training failed if the block raises an error."""
+    """Publish the failure of the training if an error is raised inside the context."""
     try:
         yield
     except Exception:
@@ -204,7 +204,7 @@ def _describe_progress(cell: Cell, epoch: Epoch) -> EpochProgress:
 
 
 def _select_splits(cell: Cell, prepared: PreparedData) -> tuple[Split, EvalSplits, npt.NDArray[np.int64]]:
-    """Return the training images, the sets to evaluate, and the evaluated images' places in the training split."""
+    """Select the training images, the splits to evaluate, and the indices of the evaluated training images."""
     everything, validation = prepared.open_split("train"), prepared.open_split("validation")
     if cell.max_train_images is not None and cell.max_train_images > len(everything):
         raise PipelineError(

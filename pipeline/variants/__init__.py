@@ -1,1 +1,1 @@
-"""Checks of variants' networks, their complexity, and the table of `pipeline variants`."""
+"""Check the networks of variants, measure their complexity, and format the table of `pipeline variants`."""

@@ -22,15 +22,25 @@ NUMBERS_PER_PARAMETER = 3
 class Complexity:
     """Complexity of a network at an image size, a batch size and a precision."""
 
-    parameters: int  # trainable
-    multiply_accumulates: int  # in convolutions and matrix products of one forward pass
-    training_bytes: int  # weights, gradients, optimizer state, and saved activations
+    parameters: int  # number of trainable parameters
+    multiply_accumulates: int  # in the convolutions and matrix products of one forward pass
+    training_bytes: int  # memory of weights, gradients, optimizer state, and saved activations
 
 
 def measure_complexity(
     network: nn.Module, channels: int, size: tuple[int, int], batch: int, precision: Precision
 ) -> Complexity:
-    """Run a blank image of this height and width, then a blank batch as in training; the network is changed."""
+    """Measure the complexity of a network on a blank image of `size`, and on a blank training batch.
+
+    The memory layout and the mode of the network are changed.
+
+    Args:
+        network: Network to measure.
+        channels: Number of channels of the images.
+        size: Height and width of the images, px.
+        batch: Number of images in the batch.
+        precision: Precision of the training step.
+    """
     parameters = count_trainable_parameters(network)
     state = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     trained = sum(weight.nbytes for weight in network.parameters() if weight.requires_grad)
@@ -49,11 +59,11 @@ def _count_multiply_accumulates(network: nn.Module, image: Tensor) -> int:
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         network(image)
     operations: int = counter.get_total_flops()
-    return operations // 2  # it counts multiplications and additions
+    return operations // 2  # the counter counts multiplications and additions separately
 
 
 def _measure_saved_activations(network: nn.Module, images: Tensor, precision: Precision) -> int:
-    """Measure the bytes that a step saves for the backward pass; a tensor saved by several layers counts once."""
+    """Measure how many bytes a step saves for the backward pass; a tensor saved by several layers counts once."""
     network.to(memory_format=torch.channels_last).train()
     known = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
     kept: dict[int, int] = {}
@@ -62,11 +72,11 @@ def _measure_saved_activations(network: nn.Module, images: Tensor, precision: Pr
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # without the reference cycle through its graph
+        return tensor.detach()  # avoids a reference cycle through the graph
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         with autocast_context(precision, images.device):
             logits = network(images.contiguous(memory_format=torch.channels_last))
         loss = cross_entropy(logits, torch.zeros(len(images), *images.shape[2:], dtype=torch.int64))
-    del loss  # kept until here, so that no address is reused
+    del loss  # alive until here, so that no address is reused
     return sum(kept.values())

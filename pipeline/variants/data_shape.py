@@ -1,4 +1,4 @@
-"""Size and number of images, on which the cost of training depends."""
+"""Size and number of the images, which determine the cost of training."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.image_data import CocoData, FolderData, ImageMaskData
 
 RGB = 3  # default number of channels
-PET_CLASSES = 3  # of the bundled data and Oxford-IIIT Pet: animal, background, boundary
-DEFAULT_IMAGES = 64  # per split, before preparation: enough for a batch
+PET_CLASSES = 3  # classes of the bundled data and of Oxford-IIIT Pet: animal, background, boundary
+DEFAULT_IMAGES = 64  # assumed number of images per split before preparation, enough for a batch
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class DataShape:
 
 
 def describe_data(params: Params, project: Project) -> DataShape:
-    """Describe the prepared images, or before preparation, what the parameters say."""
+    """Describe the prepared images; before preparation, describe the images that the parameters specify."""
     data, prepared = params.data, project.prepared
     if prepared.exists() and _is_current(prepared, data):
         train, validation = prepared.open_split("train"), prepared.open_split("validation")
@@ -55,22 +55,22 @@ def describe_data(params: Params, project: Project) -> DataShape:
 
 
 def choose_input_size(cell: Cell, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Choose what a cell's network sees in a step: patches, or whole images of this height and width in px.
+    """Choose the height and width in px of a cell's training inputs: those of its patches, or `size` of whole images.
 
     Raises:
-        PipelineError: It sees patches, but they have no size.
+        PipelineError: The images have native sizes, and the cell has no patch size.
     """
     chosen = cell.train.patch or size
     if chosen is None:
         raise PipelineError(
-            "train.patch_size: must be set, because data.image_size is native: the side of the patches that training "
-            "sees, such as 256."
+            "train.patch_size: must be set, because data.image_size is native. Set it to the side of the training "
+            "patches in px, such as 256."
         )
     return chosen
 
 
 def _is_current(prepared: PreparedData, data: Data) -> bool:
-    """Return whether prepared data have the size and the classes of the parameters."""
+    """Return whether the prepared data has the image size and the classes of the parameters."""
     names = [item.name for item in prepared.dataset.classes]
     written = [item.name for item in data.classes] if isinstance(data, FolderData | CocoData) else names
     return names == written and (data.size is None or prepared.open_split("train").images.size == data.size)

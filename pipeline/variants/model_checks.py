@@ -1,4 +1,4 @@
-"""Check before training whether a network can be built, and accepts images and batches of the data's size."""
+"""Check before training that a network can be built, and that it accepts the sizes of images and batches."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MIN_BATCH = 2  # images; normalization layers of the built-in families accept an
 def check_models(params: Params, variants: Collection[str]) -> None:
     """Check the networks and optimizers of variants.
 
-    Imports users' factories, checks that initial weights are on this machine, and tries networks that are not known to
-    work on one blank image. Encoders with weights in pip packages are known to work, so usually nothing is built.
-    Users' networks are built when training starts, because their number of classes is unknown before.
+    Custom factories are imported, initial weights must be on this machine, and networks that are not known to work are
+    tried on one blank image. Encoders with weights in pip packages are known to work, so usually no network is built.
+    Custom networks are built when training starts, because the number of classes is unknown before.
 
     Raises:
         PipelineError: A network or optimizer cannot be imported or built, its weights are missing, or the network does
@@ -48,7 +48,7 @@ def _check_variant(params: Params, name: str) -> str | None:
 
 
 def find_size_problem(cell: Cell, size: tuple[int, int]) -> str | None:
-    """Describe why a network does not accept images of a height and width in px; None if it does or that is unknown."""
+    """Describe why a network does not accept images of a height and width in px; None if no problem is known."""
     model, key = cell.model, "data.image_size" if cell.train.patch is None else "train.patch_size"
     if (side := min(size)) < (smallest := compute_smallest_size(model)):
         name = model.architecture if isinstance(model, SmpModel) else "this network"
@@ -56,7 +56,7 @@ def find_size_problem(cell: Cell, size: tuple[int, int]) -> str | None:
     if not isinstance(model, SmpModel):
         return None
     if is_packaged(model.encoder) and model.architecture != "DPT":
-        return None  # a test tries each architecture with these, at its minimum size
+        return None  # a test covers each architecture with these encoders at its minimum size
     return _try_image(model.model_copy(update={"pretrained": False}), size, key)
 
 
@@ -87,10 +87,16 @@ def _try_image(model: SmpModel, size: tuple[int, int], key: str) -> str | None:
 def check_batch(cell: Cell, num_samples: int, size: tuple[int, int], channels: int, classes: int) -> None:
     """Try the smallest batch of a run in training mode.
 
-    Normalization layers cannot be trained on a single value per channel, as after global pooling, or at the bottom of a
-    deep network on small images, in a batch of one image. Only such batches and users' own networks are tried, on a
-    separate copy of the network. `num_samples` is the number of images or patches of an epoch, `size` their height and
-    width in px.
+    Normalization layers cannot be trained on a single value per channel. A batch of one image has only one after global
+    pooling, and at the bottom of a deep network on small images. Only such batches and custom networks are tried, on a
+    separate copy of the network.
+
+    Args:
+        cell: Cell of the grid.
+        num_samples: Number of images or patches in an epoch.
+        size: Height and width of an image or patch, px.
+        channels: Number of channels of the images.
+        classes: Number of classes of the masks.
 
     Raises:
         PipelineError: The network does not accept such a batch.

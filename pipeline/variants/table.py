@@ -1,4 +1,4 @@
-"""The table of the variants of `params.yaml`."""
+"""Table of the variants in `params.yaml`, with the cost of training them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUMERIC_COLUMNS = range(2, 6)
 
 @dataclass(frozen=True)
 class VariantRow:
-    """A variant and the cost of its training; None if it could not be measured."""
+    """A variant and the cost of its training; costs that could not be measured are None."""
 
     name: str
     family: str
@@ -31,13 +31,13 @@ class VariantRow:
     in_grid: bool
     complexity: Complexity | None
     process: int | None  # bytes, peak memory of a training process
-    problem: str  # that prevented a measurement
+    problem: str  # why the cost could not be measured; empty otherwise
 
 
 def measure_variants(
     params: Params, root: Path, measure_process: Callable[[Cell, DataShape], int]
 ) -> Iterator[VariantRow]:
-    """Measure each variant, in the order of the file.
+    """Measure the cost of each variant, in the order of `params.yaml`.
 
     `measure_process` measures the peak memory of a process that trains a cell; it may raise `PipelineError`.
     """
@@ -60,7 +60,7 @@ def measure_variants(
 
 
 def format_table(rows: Sequence[VariantRow]) -> str:
-    """Format columns of plain text; the reason for a missing measurement is at the end of its row."""
+    """Format the rows as columns of plain text; a row without measurements ends with the reason."""
     columns = list(zip(HEADER, *(_format_row(row) for row in rows), strict=True))
     return "\n".join(align_columns(columns, set(range(len(HEADER))) - set(NUMERIC_COLUMNS)))
 

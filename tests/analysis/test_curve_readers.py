@@ -51,7 +51,7 @@ def test_read_results_of_a_diverged_curve_has_no_numbers(tmp_path: Path) -> None
         ("name,colour\nAnna,red\n", "name and any of train_loss, val_loss, mean_iou, foreground_iou"),
         ("val_loss\n0.4\n", "name and any of"),
         ("name,val_loss\nAnna,low\n", "line 2: val_loss must be a number such as 0.25, but is 'low'"),
-        ("name,val_loss\nAnna\n", "line 2: the number of values differs from the 2 names"),
+        ("name,val_loss\nAnna\n", "line 2: the number of values differs from the 2 column names"),
     ],
 )
 def test_read_results_of_another_table_reports_the_problem(tmp_path: Path, text: str, message: str) -> None:

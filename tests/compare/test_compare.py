@@ -175,7 +175,7 @@ def test_compare_breaks_down_the_gap_by_class_and_image(grid: Params, project: P
 def test_compare_with_scores_of_other_images_names_the_file(grid: Params, project: Path) -> None:
     path = project / "evaluation/unet-0.01-0/per_image.csv"
     pd.read_csv(path).iloc[:3].to_csv(path, index=False)
-    with pytest.raises(PipelineError, match=r"per_image.csv has other images .*pipeline evaluate unet-0\.01-0"):
+    with pytest.raises(PipelineError, match=r"per_image.csv are not those .*pipeline evaluate unet-0\.01-0"):
         compare(grid)
     pd.read_csv(path).drop(columns="loss_border").to_csv(path, index=False)
     with pytest.raises(PipelineError, match=r"unet-0.01-0.per_image.csv cannot be read .*no column loss_border"):
@@ -423,8 +423,8 @@ def test_findings_start_with_a_best_setting_that_predicts_one_class(grid: Params
     assert list(findings)[:2] == ["missed_classes", "one_class"]
     assert findings["one_class"]["runs"] == ["unet-0.001-0", "unet-0.001-1"]
     assert "2 of 2 runs of unet at 0.001" in str(findings["one_class"]["sentence"])
-    assert "IoU of animal is 0.000, that of the one class 0.000" in str(findings["one_class"]["sentence"])
-    assert str(findings["one_class_others"]["sentence"]).startswith("None of the 6 other runs do no better")
+    assert "IoU of animal is 0.000, that of one class everywhere 0.000" in str(findings["one_class"]["sentence"])
+    assert str(findings["one_class_others"]["sentence"]).startswith("The 6 other runs do better")
     metrics = json.loads((project / "metrics.json").read_text())
     assert (metrics["unet-0.001"]["beats_baseline"], metrics["unet-0.01"]["beats_baseline"]) == (0, 1)
 

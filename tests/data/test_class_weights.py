@@ -72,7 +72,7 @@ def test_absent_classes_have_no_weight_and_are_reported(caplog: pytest.LogCaptur
     caplog.set_level(logging.WARNING)
     weights = compute_class_weights(make_whole_settings(class_weights="inverse"), make_masks([[0, 0, 0, 1]]), CLASSES)
     assert weights == pytest.approx([2 / 3, 2, 0])
-    assert "no pixel of the training images has the class spot" in caplog.text
+    assert "the training images have no pixels of some classes, whose weight is 0: spot" in caplog.text
 
 
 def test_weights_by_name_are_in_the_order_of_the_classes() -> None:

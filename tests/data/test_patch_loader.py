@@ -131,5 +131,5 @@ def test_augmentation_that_changes_nothing_returns_the_middle() -> None:
 
 
 def test_patches_larger_than_all_images_are_refused() -> None:
-    with pytest.raises(PipelineError, match=r"patch_size: 64 px is larger than all .* 40 × 50 px\. Set at most 50"):
+    with pytest.raises(PipelineError, match=r"patch_size: 64 px is larger than .* 40 × 50 px\. Set it to at most 50"):
         PatchLoader(make_split([(50, 20), (30, 40)]), CPU, make_settings(patch_size=64), [1])

@@ -109,7 +109,7 @@ def test_judge_reports_skipped_and_averaged_epochs(tmp_path: Path) -> None:
     (judgment,) = judge_file(write_lines(tmp_path / "x.csv", "epoch,train_loss,val_loss", *lines))
     evidence = " ".join(judgment["evidence"])
     assert "left out: 2" in evidence
-    assert "averaged: in 3" in evidence
+    assert "averaged: 3" in evidence
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_judge_reports_skipped_and_averaged_epochs(tmp_path: Path) -> None:
         ("epoch,train_loss,val_loss\n1.5,0.2,0.3\n", "line 2: the epoch must be a whole number, but is '1.5'"),
         ("epoch,train_loss,val_loss\n1,0.2\n", "line 2: the number of values differs"),
         ("epoch,train_loss,val_loss\n1,,0.3\n2,0.2,\n", "no epoch has both"),
-        ("epoch,val_loss,val_loss\n1,2,3\n", "two columns of one name"),
+        ("epoch,val_loss,val_loss\n1,2,3\n", "two columns with the same name"),
     ],
 )
 def test_judge_of_an_invalid_table_reports_the_problem(content: str, expected: str, tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ class ReportProject:
             judgment=Judgment(
                 verdict="diverged" if is_diverged else "memorizing",
                 evidence=() if is_diverged else ("validation ends at 1.70 times the training loss",),
-                not_checked=("Onset: 6 epochs in all; it takes 8.",),
+                not_checked=("Onset: the curves have 6 epochs; the search requires at least 8.",),
                 ratio=None if is_diverged else 1.7,
                 rise=None if is_diverged else 0.01,
                 iou_gap=None if is_diverged else 0.1,

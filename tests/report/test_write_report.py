@@ -77,7 +77,7 @@ def test_write_report_writes_the_complete_page(complete: Complete) -> None:
     assert "The loss was not finite in epoch 3." in html
     assert '<td title="validation ends at 1.70 times the training loss">memorizing</td>' in html
     assert "(0.050 to 0.250)" in html
-    assert "Onset: 6 epochs in all; it takes 8." in html
+    assert "Onset: the curves have 6 epochs; the search requires at least 8." in html
     gap = get_section(html, "gap")
     assert "mean confidence" in gap
     assert re.findall(r'<tr class="best"><th scope="row">(\w+)</th>', gap) == ["border"]

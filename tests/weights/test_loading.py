@@ -145,7 +145,7 @@ def test_damaged_cache_is_refused(folder: WeightsFolder) -> None:
     path = find_cached(found)
     assert path is not None
     path.resolve().write_bytes(b"damaged")
-    with pytest.raises(PipelineError, match=r"it is damaged or another file\. Run `pipeline weights fetch resnet18`"):
+    with pytest.raises(PipelineError, match=r"damaged or was replaced\. Run `pipeline weights fetch resnet18`"):
         build(create_model())
 
 
