@@ -76,7 +76,7 @@ def _add_authors(fetched: list[FetchedRun]) -> list[FetchedRun]:
 
 
 def _sanitize(author: str) -> str:
-    """Convert an author's name to a part of a folder's name; a hash keeps changed names distinct."""
+    """Convert an author's name to a part of a folder's name, with a hash if characters had to be replaced."""
     plain = re.sub(r"[^\w.-]+", "_", author)[:MAX_AUTHOR]
     return plain if plain == author else f"{plain}-{hashlib.sha256(author.encode()).hexdigest()[:4]}"
 

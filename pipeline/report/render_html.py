@@ -60,7 +60,7 @@ def render_html(template: str, page: object, project: Project, num_learning_rate
 
 @functools.cache
 def _open_templates(folder: Path) -> jinja2.Environment:
-    """Create the Jinja environment of a folder; it recompiles a template only if its file has changed."""
+    """Create the Jinja environment of a folder, which recompiles only templates that have changed."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         autoescape=True,

@@ -112,7 +112,7 @@ def _list_available(summary: Summary, nearest: str = "") -> str:
 
 
 def create_file_stem(names: list[str]) -> str:
-    """Create a file name without suffix from the names of runs; a long one is cut and ends in a hash."""
+    """Join the names of runs to a file name without suffix, cut to `MAX_STEM` characters and marked with a hash."""
     joined = "+".join(names)
     if len(joined) <= MAX_STEM:
         return joined

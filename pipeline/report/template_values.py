@@ -1,4 +1,4 @@
-"""Values in the author's notes: `{{ best.val_loss }}` is replaced by the current number."""
+"""Insert values into the author's notes, such as the current number for `{{ best.val_loss }}`."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def fill_template(text: str, summary: Summary, path: str) -> str:
 
 
 class _Unknown(jinja2.StrictUndefined):
-    """An unknown name, with an error message that suggests the closest known name."""
+    """An unknown name in an expression, whose error message suggests the closest known name."""
 
     __slots__ = ()
 

@@ -33,7 +33,7 @@ class LossAxis:
     is_clipped: bool  # whether a loss exceeds it
 
     def choose_ticks(self, label: float) -> list[float]:
-        """Choose round tick values, without those that would overlap the label of the line at the loss `label`."""
+        """Choose round tick values that do not overlap the label of the baseline, which is at the loss `label`."""
         if self.is_log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             for bases in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
@@ -52,7 +52,7 @@ def aggregate_runs(rows: pd.DataFrame) -> LossCurve:
 
 
 def choose_axis(lines: list[LossCurve], baseline: float) -> LossAxis:
-    """Choose a loss axis for all curves, which does not extend to diverging losses."""
+    """Choose a loss axis that suits all curves and does not extend to diverging losses."""
     lowest = min(float(item["min"].min()) for item in lines)
     highest = max(float(item["max"].max()) for item in lines)
     typical = float(np.median([item["mean"].min() for item in lines]))

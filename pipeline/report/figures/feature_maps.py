@@ -15,7 +15,7 @@ from pipeline.report.view_models import EmbeddedImage
 
 @dataclass(frozen=True)
 class FeatureMapFigure:
-    """Feature maps side by side."""
+    """Feature maps side by side, with a caption."""
 
     images: tuple[EmbeddedImage, ...]
     caption: str

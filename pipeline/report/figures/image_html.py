@@ -36,14 +36,14 @@ def render_image(image: ImageArray, alt: str, caption: str = "", frame: Frame | 
 def render_mask(
     values: Mask, classes: tuple[SegmentationClass, ...], alt: str, caption: str = "", frame: Frame | None = None
 ) -> EmbeddedImage:
-    """Render a mask as a PNG in the colors of its classes; ignored pixels are transparent."""
+    """Render a mask as a PNG in the colors of its classes, with transparent ignored pixels."""
     palette = [ImageColor.getrgb(item.color) for item in classes]
     indices = np.where(values < len(classes), values, len(classes)).astype(np.uint8)
     return _encode_png(indices, [*palette, (0, 0, 0)], alt, caption, frame, transparency=len(classes))
 
 
 def render_errors(found: PredictionErrors, alt: str, caption: str = "", frame: Frame | None = None) -> EmbeddedImage:
-    """Render the errors of a prediction as PNG; correct pixels outside the foreground have the color GROUND."""
+    """Render the errors of a prediction as a PNG, in which correct pixels outside the foreground are light."""
     kinds = (found.found, *found.wrong, found.ignored)
     indices = np.zeros(found.ignored.pixels.shape, dtype=np.uint8)
     for index, kind in enumerate(kinds, start=1):
@@ -62,7 +62,7 @@ def compute_opacity(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.N
 def render_cutout(
     image: ImageArray, shown: npt.NDArray[np.float64], alt: str, caption: str = "", frame: Frame | None = None
 ) -> EmbeddedImage:
-    """Render an image over a checkerboard; `shown` is the opacity of each pixel (H x W, 0 to 1)."""
+    """Render an image over a checkerboard, with the opacity `shown` of each pixel (H x W, 0 to 1)."""
     rgb = to_rgb(image)
     scale = max(1, round(MAX_CUTOUT_SIZE / max(rgb.size)))
     size = (rgb.width * scale, rgb.height * scale)
@@ -116,7 +116,7 @@ def _select_channels(image: ImageArray) -> npt.NDArray[Any]:
 def encode_webp(
     image_file: Image.Image, alt: str, caption: str, frame: Frame | None = None, quality: int = QUALITY
 ) -> EmbeddedImage:
-    """Encode an image as WebP; the page shows it in the proportions of the frame, if there is one."""
+    """Encode an image as WebP, to be shown in the proportions of the frame if there is one."""
     return _embed(image_file, "webp", alt, caption, frame, quality=quality, method=4)
 
 

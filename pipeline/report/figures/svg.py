@@ -30,7 +30,7 @@ def get_series_color(index: int) -> str:
 
 
 def escape_color(color: str) -> str:
-    """Return a color (#rrggbb) that is no placeholder; one that equals a placeholder is changed imperceptibly."""
+    """Return a color (#rrggbb), changed imperceptibly if it equals a placeholder color."""
     return f"#03{color[3:]}" if re.match(r"#01010[123]|#02", color) else color
 
 

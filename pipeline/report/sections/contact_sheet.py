@@ -54,7 +54,7 @@ def build_contact_sheet(context: ReportContext) -> ContactSheet:
 
 
 def select_rows(counts: Mapping[str, int]) -> dict[str, list[int]]:
-    """Select up to `MAX_IMAGES` rows, evenly spaced in each split, and as many of each split as far as possible."""
+    """Select up to `MAX_IMAGES` evenly spaced rows, the same number in each split if possible."""
     shown = dict.fromkeys(counts, 0)
     for _ in range(min(MAX_IMAGES, sum(counts.values()))):
         incomplete = [split for split in counts if shown[split] < counts[split]]
@@ -129,9 +129,9 @@ def _draw_thumbnail(
 
 
 def _find_outline(indices: npt.NDArray[np.uint8], classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:
-    """Find the pixels to outline: those near another class whose rank is not higher.
+    """Find the outlines of regions: the pixels near another class of the same or a lower rank.
 
-    Foreground has the highest rank, then boundary, ignored pixels and background.
+    Foreground has the highest rank, followed by boundary, ignored pixels and background.
     """
     rank = np.full(256, 1)  # the rank of ignored pixels
     rank[: len(classes)] = [3 if item.foreground else 2 if item.is_boundary else 0 for item in classes]

@@ -145,7 +145,7 @@ def _describe_images(splits: Sequence[_SplitStatistics], num_showcase: int) -> s
 
 
 def _describe_patches(context: ReportContext) -> str:
-    """Describe how native images are trained on in patches and evaluated in tiles."""
+    """Describe the patches that native images are trained on, if the data has native images."""
     cells = [context.project.run(row.run).record.cell for row in context.summary.runs if row.best_epoch is not None]
     patches = [cell.get("train", {}).get("patch_size") for cell in cells]
     sizes = dict.fromkeys(format_size(list_sides(patch)) for patch in patches if patch is not None)

@@ -30,7 +30,7 @@ class FileSummary:
 
 @dataclass(frozen=True)
 class SkipReason:
-    """Why some files were skipped."""
+    """A reason for which files were skipped, with the first of these files."""
 
     text: str
     count: str
@@ -49,7 +49,11 @@ class SkippedFiles:
 
 
 def describe_files(stats: DatasetStats) -> FileSummary | None:
-    """Describe the files that the data was prepared from; None if there are none, as for composites."""
+    """Describe the files that the data was prepared from.
+
+    Returns:
+        The description; None if there are no files, as for composites.
+    """
     sentences = (*_describe_formats(stats), *_describe_duplicates(stats))
     if not sentences and not stats.notices:
         return None

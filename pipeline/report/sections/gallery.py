@@ -95,7 +95,10 @@ def build_samples(
 
 
 def build_crop(context: ReportContext, run: str, sample: str) -> Sample | None:
-    """Build the part of a large validation image with the most errors of a run; None for a small image.
+    """Build a sample of the part of a large validation image where a run has the most errors.
+
+    Returns:
+        The sample; None if the image is small enough to be shown as a whole at full scale.
 
     Raises:
         PipelineError: The run has no prediction for the image.

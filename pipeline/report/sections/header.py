@@ -23,7 +23,7 @@ from pipeline.wording import join_words
 
 @dataclass(frozen=True)
 class Header:
-    """Title, author, data, result and showcase."""
+    """The content of the header: title, author, data, result and showcase."""
 
     title: str
     byline: str
@@ -42,7 +42,7 @@ MAX_NAMED_CLASSES = 12  # names in the sentence on the data; other classes are c
 
 
 def build_header(params: Params, context: ReportContext, selection: RunSelection) -> Header:
-    """Build the header; missing parts become notices."""
+    """Build the header, with notices in place of missing parts."""
     problems: list[Notice] = []
     data = credit = ""
     shown: Showcase | None = None

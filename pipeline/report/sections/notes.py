@@ -51,7 +51,10 @@ def build_notes(project: Project, path: str, context: ReportContext, selection: 
 
 
 def render_markdown(text: str) -> Markup:
-    """Render Markdown as HTML; HTML tags are shown as text, and images are replaced by their alternative text."""
+    """Render Markdown as HTML.
+
+    HTML tags in the text are shown as text, and images are replaced by their alternative text.
+    """
     markdown = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     tokens = markdown.parse(text)
     headings = [token for token in tokens if token.type in ("heading_open", "heading_close")]

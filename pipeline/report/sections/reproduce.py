@@ -122,7 +122,7 @@ def _build_report_command(params: Params, project: Project) -> str:
 
 
 def _describe_weights(project: Project, selection: RunSelection) -> list[tuple[str, str]]:
-    """Describe the weights that each variant started from; records that cannot be read are skipped."""
+    """Describe the weights that each variant started from, leaving out records that cannot be read."""
     found: dict[str, str] = {}
     for row in selection.rows:
         with contextlib.suppress(PipelineError):
@@ -148,7 +148,7 @@ def _read_hashes(project: Project, run: str) -> list[tuple[str, str]]:
 def _collect_provenance(
     params: Params, selection: RunSelection, run: str, key: str, project: Project
 ) -> tuple[tuple[str, str, str], ...]:
-    """Collect date, git commit, durations, versions and the run's address in MLflow; unknown values say so."""
+    """Collect the date, git commit, durations, versions and the address of a run in MLflow."""
     timings = [timing for name in selection.names if (timing := project.run(name).read_timing())]
     return (
         ("rendered", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), ""),
@@ -162,7 +162,7 @@ def _collect_provenance(
 
 
 def _locate_in_mlflow(params: Params, run: str, key: str, project: Project) -> tuple[str, str]:
-    """Describe where the run is in MLflow, and return the address of its page; empty without a server."""
+    """Return where a run is in MLflow, in words, and the address of its page on the server (empty without a server)."""
     from pipeline.tracking.search import find_run_url
 
     try:

@@ -17,7 +17,7 @@ from pipeline.wording import join_words
 
 @dataclass(frozen=True)
 class SettingRow:
-    """A setting, that is, a variant at a learning rate, in the table."""
+    """A row of the table of results: a setting, which is a variant at a learning rate."""
 
     setting: SettingSummary
     mark: str  # states that the setting has the lowest loss, or why it is not ranked; may be empty
@@ -28,7 +28,7 @@ class SettingRow:
 
 @dataclass(frozen=True)
 class HeatCell:
-    """A setting in a heat map."""
+    """A cell of a heat map: a variant at a learning rate."""
 
     mean: float  # over seeds
     sd: float | None  # standard deviation over seeds; None for one seed

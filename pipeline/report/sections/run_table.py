@@ -74,7 +74,10 @@ def build_run_table(selection: RunSelection, summary: Summary, external: Externa
 
 
 def _choose_columns(summary: Summary) -> tuple[ScoreColumn, ...]:
-    """Choose the score columns; foreground IoU is left out if no run has one, as when every class is foreground."""
+    """Choose the score columns.
+
+    Foreground IoU is left out if no run has one, as when every class is foreground.
+    """
     primary, foreground = PrimaryScore.of(summary.foreground), name_foreground_iou(summary.foreground)
     columns: list[ScoreColumn] = [("Mean IoU", lambda row: row.val_mean_iou, "mean_iou")]
     if any(row.val_foreground_iou is not None for row in summary.runs):
@@ -84,7 +87,7 @@ def _choose_columns(summary: Summary) -> tuple[ScoreColumn, ...]:
 
 
 def _list_unchecked(selection: RunSelection) -> tuple[str, ...]:
-    """List the checks that were not possible, with the number of runs unless it applies to all."""
+    """List the checks that were not possible, with the number of runs if not all runs are affected."""
     reasons = Counter(reason for row in selection.rows if row.judgment for reason in row.judgment.not_checked)
     judged = sum(row.judgment is not None for row in selection.rows)
     return tuple(
@@ -118,7 +121,7 @@ def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], is_best: bool) 
 
 
 def _describe_label(row: RunSummary) -> str:
-    """Describe an early stop and problems of the masks, which the verdict does not cover."""
+    """Describe what the verdict does not cover: an early stop, and problems of the masks."""
     labels = ["stopped early"] if row.status == "stopped_early" else []
     if row.judgment and row.judgment.beats_baseline is False:
         labels.append(ONE_CLASS_LABEL)

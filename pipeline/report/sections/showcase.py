@@ -182,7 +182,7 @@ def _describe_user_score(context: ReportContext, found: ShowcaseResult, has_fore
 
 
 def _read_prediction(context: ReportContext, run: str, sample: str) -> Mask:
-    """Read a run's stored prediction for a sample, or its prediction for the showcase after the best epoch."""
+    """Read a run's prediction for the showcase from its evaluation or, if it is missing there, from its training."""
     try:
         return context.project.evaluation(run).read_example(sample)
     except PipelineError:

@@ -50,7 +50,7 @@ def find_split_leakage(samples: pd.DataFrame) -> SplitLeakage | None:
 
 
 def describe_disjoint_splits(samples: pd.DataFrame) -> str:
-    """State that no image, and no group if there are groups, is in more than one split."""
+    """Describe splits that share no image and no group."""
     if list_groups(samples["groups"]).empty:
         return "No image is in more than one split. No groups are declared, so related images may be in several splits."
     return "No image and no group is in more than one split."
@@ -59,7 +59,10 @@ def describe_disjoint_splits(samples: pd.DataFrame) -> str:
 def _find_shared(
     kind: str, keys: pd.Series[str], splits: pd.Series[str], names: pd.Series[str] | None = None
 ) -> list[LeakedGroup]:
-    """Find keys that are in several splits; `names` are the names to list for them, by default the keys."""
+    """Find keys that are in several splits.
+
+    They are listed under `names`, or under the keys themselves if `names` is None.
+    """
     table = pd.DataFrame({"key": keys, "split": splits, "name": keys if names is None else names})
     table = table.drop_duplicates(["key", "split"])
     shared = table[table.duplicated("key", keep=False)]

@@ -123,7 +123,7 @@ def _describe_means(known: Mapping[str, Scores]) -> str:
 
 
 def _estimate_width(headings: Sequence[str], lines: Mapping[str, tuple[str, ...]]) -> float:
-    """Estimate the width of a table in px; headings wrap at spaces, numbers do not."""
+    """Estimate the width of a table in px, in which headings wrap at spaces and numbers do not wrap."""
     columns = zip(headings, *lines.values(), strict=True)
     cells = [[*lines], *((*heading.split(), *figures) for heading, *figures in columns)]
     return sum(
