@@ -1,1 +1,1 @@
-"""The learning report of runs from MLflow: fetched, compared and rendered like those of the grid."""
+"""The learning report of runs from MLflow, which are fetched, compared and rendered like runs of the grid."""

@@ -23,7 +23,7 @@ from pipeline.tracking.tags import get_user
 from pipeline.tracking.team_results import read_team_results
 
 DOWNLOADS = CACHE / "mlflow"
-MAX_AUTHOR = 40  # characters; names of folders have at most 255 bytes
+MAX_AUTHOR = 40  # characters of an author's name in a folder's name, which has at most 255 bytes
 
 
 def render_mlflow_report(
@@ -32,14 +32,17 @@ def render_mlflow_report(
     """Write the report of runs from MLflow.
 
     Args:
-        params: The address of MLflow, and the content of the report.
-        query: As in `fetch_runs`.
-        out: The file to write; None for a file in `reports/` named after the runs.
-        project: Its folder, or a study's; None for the current one. Its prepared data must be those of the runs.
-        provenance: As in `write_report`.
+        params: The parameters of the project, with the address of MLflow and the content of the report.
+        query: The runs to fetch, as in `fetch_runs`.
+        out: The file to write; None for a file in `reports/` that is named after the runs.
+        project: The project or study whose prepared data the runs were trained on; None for the current folder.
+        provenance: Whether to include provenance, as in `write_report`.
+
+    Returns:
+        The report, with sentences on skipped runs.
 
     Raises:
-        PipelineError: No run can be fetched, or a run given by its id is of other data.
+        PipelineError: No run can be fetched, or a run given by its id was trained on other data.
     """
     project = project or Project()
     fingerprint = project.prepared.dataset.fingerprint
@@ -61,7 +64,7 @@ def render_mlflow_report(
 
 
 def _add_authors(fetched: list[FetchedRun]) -> list[FetchedRun]:
-    """Append the author to the variant of each run, if there are several authors: their variants may differ."""
+    """Append the author to the variant of each run if there are several authors, whose variants may differ."""
     if len({one.author for one in fetched}) < 2:
         return fetched
     renamed = []
@@ -73,16 +76,16 @@ def _add_authors(fetched: list[FetchedRun]) -> list[FetchedRun]:
 
 
 def _sanitize(author: str) -> str:
-    """Convert a name to a part of a folder's name; a hash distinguishes names that differ in replaced characters."""
+    """Convert an author's name to a part of a folder's name, with a hash if characters had to be replaced."""
     plain = re.sub(r"[^\w.-]+", "_", author)[:MAX_AUTHOR]
     return plain if plain == author else f"{plain}-{hashlib.sha256(author.encode()).hexdigest()[:4]}"
 
 
 def _check_files(fetched: FetchedRun) -> None:
-    """Check the files that a comparison needs.
+    """Check the files of a run that the comparison needs.
 
     Raises:
-        PipelineError: A file is missing or of another version.
+        PipelineError: A file is missing, broken, or of another version.
     """
     read_run_config(fetched.record, fetched.run)
     history = RunFolder(fetched.run).history
@@ -96,7 +99,7 @@ def _check_files(fetched: FetchedRun) -> None:
 
 
 def _link_run(one: FetchedRun, run: RunFolder) -> None:
-    """Link a run's files into a folder, with a record that has the run's name on the page."""
+    """Link the files of a run into a folder, and write its record with the name that the page shows."""
     for file in one.run.iterdir():
         _link(run.path / file.name, file)
     (run.path / run.RECORD).unlink()

@@ -1,1 +1,1 @@
-"""The learning report: one HTML file that a person can hand in, print or mail."""
+"""The learning report, one self-contained HTML file."""

@@ -1,4 +1,4 @@
-"""Artifacts and external results for the sections of the report, read when a section asks for them."""
+"""The artifacts and external results that the sections of the report show."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ from pipeline.report.view_models import Frame, ImageArray, Mask, Notice, collect
 
 
 class ReportContext:
-    """The artifacts that the report shows: of a project, a study, or runs from MLflow; and the section `data`."""
+    """Access to the artifacts of a project, a study, or runs from MLflow.
+
+    Args:
+        project: The folder with the artifacts.
+        data: The section `data` of params.yaml.
+    """
 
     def __init__(self, project: Project, data: Data) -> None:
         self.project, self._data = project, data
 
     @property
     def downscale(self) -> float:
-        """Factor by which native images are shrunk."""
+        """Factor by which native images are shrunk before training; 1 for other data."""
         return self._data.downscale if isinstance(self._data, ImageMaskData) else 1.0
 
     @property
@@ -43,7 +48,7 @@ class ReportContext:
 
     @cached_property
     def primary_score(self) -> PrimaryScore:
-        """The primary score of these classes."""
+        """The primary score for the classes of the data."""
         return PrimaryScore.of([item.name for item in self.dataset.classes if item.foreground])
 
     @cached_property
@@ -53,18 +58,18 @@ class ReportContext:
 
     @cached_property
     def sample_ids(self) -> dict[str, tuple[str, ...]]:
-        """IDs of the samples by split, in the order of the arrays."""
+        """Sample ids of each split, in the order of the arrays."""
         return {split: tuple(rows["id"]) for split, rows in self._samples.items()}
 
     def read_sample(self, split: str, row: int) -> tuple[ImageArray, Mask, Frame]:
-        """Read a sample's image and mask, with how its original was fitted into its prepared image."""
+        """Read the prepared image and mask of a sample, and the frame of its original image."""
         samples = self.project.prepared.open_split(split)
         return np.array(samples.images[row]), np.array(samples.masks[row]), self.get_frame(split, row)
 
     def get_frame(self, split: str, row: int) -> Frame:
-        """Return how a sample's original was fitted into its prepared image.
+        """Return the size of a sample's original image, and how it was resized.
 
-        A composite is made at the prepared size, from a part of its originals.
+        Composites are created at the prepared size, which therefore counts as their original size.
         """
         if isinstance(self._data, CompositesData) and (split != "test" or self._data.external_test is None):
             return Frame(*self._data.size, self._data.resize)
@@ -73,7 +78,10 @@ class ReportContext:
         return Frame(int(original["height"]), int(original["width"]), resize)
 
     def read_image_scores(self, run: str, score: str, split: str = "") -> dict[str, float]:
-        """Read a score of a run's images by sample, without undefined ones; of all splits or of one."""
+        """Read one score of a run for each image, by sample id.
+
+        Undefined scores are left out. If `split` is empty, the images of all splits are included.
+        """
         table = self.project.evaluation(run).read_per_image().dropna(subset=[score])
         rows = table[table["split"] == split] if split else table
         return dict(zip(rows["id"], rows[score].astype(float), strict=True))
@@ -81,15 +89,15 @@ class ReportContext:
 
 @dataclass(frozen=True)
 class ExternalResults:
-    """Other people's results, and notices for files that cannot be read."""
+    """Results from outside the project, and notices for files that could not be read."""
 
-    results: tuple[ExternalResult, ...]  # named as on the page
+    results: tuple[ExternalResult, ...]  # with the names that the page shows
     sources: tuple[tuple[str, str], ...]  # name, and author or publication
     problems: tuple[Notice, ...]
 
 
 def read_external_results(report: Report, project: Project) -> ExternalResults:
-    """Read the files in `reports/external_results/` that the parameters list."""
+    """Read the files in `reports/external_results/` that `report.external_results` lists."""
     results: list[ExternalResult] = []
     sources: list[tuple[str, str]] = []
     problems: list[Notice] = []

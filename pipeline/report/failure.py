@@ -1,4 +1,4 @@
-"""The failure page of `make report`: failed stages, their last lines and parameters."""
+"""The failure page of `make report`: failed stages with their last output and their parameters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.wording import join_words
 
 TEMPLATE = "failure.html"
 
-# Sections of params.yaml that each stage of the whole grid depends on.
+# The sections of params.yaml to show for failed stages that do not belong to a single run.
 SECTIONS = {
     "prepare": ("data",),
     "compare": ("grid", "verdict"),
@@ -27,9 +27,15 @@ SECTIONS = {
 
 
 def render_failure_page(params: Params | None, report: Path | None = None, project: Project | None = None) -> Path:
-    """Write `reports/failure.html`, with a link to the report of the other runs if there is one.
+    """Write `reports/failure.html`.
 
-    `params` is None if the file cannot be read.
+    Args:
+        params: The parameters; None if params.yaml cannot be read.
+        report: The report of the other runs, to which the page links; None if it was not written.
+        project: The project or study; None for the current folder.
+
+    Returns:
+        The path of the page.
 
     Raises:
         PipelineError: A template is missing or invalid.
@@ -50,7 +56,7 @@ def render_failure_page(params: Params | None, report: Path | None = None, proje
 
 
 def find_failures(params: Params | None, project: Project) -> list[StageStatus]:
-    """Find the stages that failed most recently; runs outside the grid are left out."""
+    """Find the stages that failed or were stopped in the last attempt, without runs that are not in the grid."""
     cells = {cell.name for cell in params.cells()} if params else None
     ended = [one for one in list_stage_statuses(project.root) if one.state != "running"]
     shown = [one for one in ended if not one.run or cells is None or one.run in cells]
@@ -58,14 +64,14 @@ def find_failures(params: Params | None, project: Project) -> list[StageStatus]:
     others = [one for one in shown if one is not sweep]
     if sweep is None:
         return others
-    if sweep.state == "failed":  # before it started any run: failures of runs are older
+    if sweep.state == "failed":  # the sweep failed before it started a run, so failures of runs are older
         return [one for one in others if one.stage == "prepare"] or [sweep]
-    return others or [sweep]  # it was stopped, and its runs too
+    return others or [sweep]  # the sweep was stopped, and its runs with it
 
 
 def _describe_failures(names: list[str], project: Project) -> str:
     if not names:
-        return f"No stage has recorded a failure. To see why make report failed: {project.shell_command('dvc repro')}"
+        return f"No stage recorded a failure. To see why make report failed, run {project.shell_command('dvc repro')}"
     return f"Failed: {join_words([*names[:3], *(['others'] if len(names) > 3 else [])])}."
 
 

@@ -16,7 +16,10 @@ SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test", 
 
 
 def format_number(value: float | None, digits: int = 3) -> str:
-    """Format a number with fixed decimals and a typographic minus; a dash if it is missing or not finite."""
+    """Format a number with fixed decimals and a typographic minus sign.
+
+    A number that is missing or not finite becomes a dash.
+    """
     if value is None or not math.isfinite(value):
         return MISSING
     text = f"{value:.{digits}f}"
@@ -26,7 +29,7 @@ def format_number(value: float | None, digits: int = 3) -> str:
 
 
 def format_spread(mean: float | None, sd: float | None) -> str:
-    """Format mean ± standard deviation; the mean alone if there is no deviation."""
+    """Format a mean ± its standard deviation, or the mean alone if the standard deviation is missing."""
     if mean is None or sd is None or not math.isfinite(sd):
         return format_number(mean)
     return f"{format_number(mean)}\u00a0±\u00a0{format_number(sd)}"
@@ -38,17 +41,17 @@ def format_percent(fraction: float) -> str:
 
 
 def format_count(count: int) -> str:
-    """Format a count with digit grouping."""
+    """Format a count with spaces between groups of three digits."""
     return f"{count:,}".replace(",", "\u00a0")
 
 
 def pluralize(count: int, singular: str, plural: str | None = None) -> str:
-    """Format a count with its noun, with digit grouping as `format_count`."""
+    """Format a count with its noun in the singular or plural, and with the digit grouping of `format_count`."""
     return wording.pluralize(count, singular, plural).replace(",", "\u00a0")
 
 
 def mark_code(text: str) -> Markup:
-    """Escape text and mark what is in `backticks` as code."""
+    """Escape text for HTML, and mark passages in `backticks` as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
@@ -60,7 +63,7 @@ def flatten_parameters(content: Mapping[str, Any], prefix: str = "") -> list[tup
             found += flatten_parameters({str(place): item for place, item in enumerate(value)}, f"{prefix}{key}.")
         elif isinstance(value, dict):
             found += flatten_parameters(value, f"{prefix}{key}.")
-        elif not (key == "precision" and prefix):  # it is listed with its resolved value
+        elif not (key == "precision" and prefix):  # listed separately, with its resolved value
             found.append((f"{prefix}{key}", _spell(value)))
     return found
 

@@ -1,7 +1,7 @@
 """The primary score of an image or a run: the IoU of the only foreground class, or mean IoU if there are several.
 
-The IoU of several foreground classes as one says little about each of them: street scenes reach 0.9 while poles and
-signs are never predicted.
+If several foreground classes were merged for one IoU, it would say little about each of them. In street scenes it can
+be 0.9 although poles and signs are never predicted.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pipeline.artifacts.comparison import RunSummary
 
 @dataclass(frozen=True)
 class PrimaryScore:
-    """Which score it is."""
+    """The score that describes an image or a run in one number."""
 
-    field: Literal["foreground_iou", "mean_iou"]  # of `Scores`, and column of `per_image.csv`
-    name: str  # in a sentence
+    field: Literal["foreground_iou", "mean_iou"]  # attribute of `Scores` and column of `per_image.csv`
+    name: str  # as written in sentences
 
     @classmethod
     def of(cls, foreground: Sequence[str]) -> PrimaryScore:
-        """Choose the score for data with these foreground classes."""
+        """Choose the primary score for data with these foreground classes."""
         if len(foreground) == 1:
             return cls("foreground_iou", name_foreground_iou(foreground))
         return cls("mean_iou", "mean IoU")

@@ -1,4 +1,4 @@
-"""Render templates to a self-contained HTML file with a content security policy."""
+"""Render templates as a self-contained HTML file with a content security policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.report.formatting import format_count, format_number, format_sprea
 
 STYLE, SCRIPTS = "page.css", ("sort.js", "panel.js", "curves.js", "compare.js", "enlarge.js")
 
-# Styles need 'unsafe-inline': matplotlib's SVG has style attributes, which no hash allows.
+# Styles need 'unsafe-inline' because matplotlib's SVG has style attributes, which hashes in a policy do not cover.
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src '{script}'; "
     "base-uri 'none'; form-action 'none'"
@@ -25,7 +25,16 @@ POLICY = (
 
 
 def render_html(template: str, page: object, project: Project, num_learning_rates: int = 1) -> str:
-    """Render a page with the project's templates, with one color per learning rate.
+    """Render a page with the project's templates.
+
+    Args:
+        template: File name of the template.
+        page: The object that the template shows.
+        project: The project with the templates.
+        num_learning_rates: Number of colors for loss curves.
+
+    Returns:
+        The HTML of the page.
 
     Raises:
         PipelineError: A template is missing or invalid.
@@ -51,7 +60,7 @@ def render_html(template: str, page: object, project: Project, num_learning_rate
 
 @functools.cache
 def _open_templates(folder: Path) -> jinja2.Environment:
-    """Return the environment of a folder: it keeps compiled templates, and compiles a changed file again."""
+    """Create the Jinja environment of a folder, which recompiles only templates that have changed."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         autoescape=True,

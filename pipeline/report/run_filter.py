@@ -1,7 +1,7 @@
-"""Filter runs with an expression of `pandas.DataFrame.query`: `variant == 'unet' and learning_rate <= 1e-3`.
+"""Filter runs with an expression of `pandas.DataFrame.query`, such as `variant == 'unet' and learning_rate <= 1e-3`.
 
-The expression is parsed first: only comparisons of columns with numbers and text, `in`, `and`, `or` and `not` reach
-pandas, which would otherwise evaluate calls and attributes.
+The expression is checked before pandas evaluates it, because pandas also evaluates calls and attributes. Only
+comparisons of columns with numbers and text, `in`, `and`, `or` and `not` are allowed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NUMBER_COLUMNS = (
     "showcase_iou",
     "showcase_mean_iou",
 )
-MAX_LENGTH = 1_000  # characters; pandas nests a level per comparison
+MAX_LENGTH = 1_000  # characters; pandas recurses once per comparison
 COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS)
 EXAMPLE = "variant == 'unet' and learning_rate <= 1e-3"
 
@@ -39,24 +39,28 @@ _ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
 
 def is_filter(run_spec: str) -> bool:
-    """Return whether a specification of runs is a filter; no name or pattern of a run contains an operator."""
+    """Return whether a specification of runs is a filter, which contains an operator, and not names or patterns."""
     return re.search(r"[=<>]|\sin\s", run_spec) is not None
 
 
 def filter_runs(rows: Sequence[RunSummary], expression: str) -> tuple[RunSummary, ...]:
-    """Select the runs for which an expression holds; a missing value equals nothing and is neither above nor below.
+    """Select the runs that match an expression.
+
+    A missing value is neither equal to, nor above, nor below any other value.
 
     Raises:
         PipelineError: The expression is not valid, or names an unknown column.
     """
     if len(expression) > MAX_LENGTH:
-        raise PipelineError(f"--runs: a filter may have {MAX_LENGTH} characters, but this one has {len(expression)}.")
+        raise PipelineError(
+            f"--runs: the filter has {len(expression):,} characters, but at most {MAX_LENGTH:,} are allowed."
+        )
     try:
         tree = ast.parse(expression, mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         single = re.search(r"(?<![<>=!])=(?!=)", expression)
         hint = "compare with ==, and put text in quotes" if single else "combine comparisons with and, or"
-        raise _error(expression, f"is not a valid filter; {hint}") from None
+        raise _error(expression, f"this is not a valid filter; {hint}") from None
     _check_condition(tree.body, expression)
     values = [{**vars(row), "verdict": row.judgment.verdict if row.judgment else None} for row in rows]
     types = {**dict.fromkeys(TEXT_COLUMNS, object), **dict.fromkeys(NUMBER_COLUMNS, float)}
@@ -65,7 +69,11 @@ def filter_runs(rows: Sequence[RunSummary], expression: str) -> tuple[RunSummary
 
 
 def _check_condition(node: ast.expr, expression: str) -> None:
-    """Raise `PipelineError` unless a condition consists of what a filter may contain."""
+    """Check that a condition consists of comparisons combined with `and`, `or` and `not`.
+
+    Raises:
+        PipelineError: The condition contains something else.
+    """
     if isinstance(node, ast.BoolOp):
         for value in node.values:
             _check_condition(value, expression)
@@ -74,7 +82,7 @@ def _check_condition(node: ast.expr, expression: str) -> None:
     elif isinstance(node, ast.Compare):
         _check_comparison(node, expression)
     else:
-        problem = "is not a comparison; combine comparisons with and, or, not"
+        problem = "is not a comparison; write comparisons, combined with and, or, not"
         raise _error(expression, f"'{ast.unparse(node)}' {problem}")
 
 
@@ -83,17 +91,17 @@ def _check_comparison(node: ast.Compare, expression: str) -> None:
     types = {_find_type(operand, expression) for operand in operands}
     columns = [operand.id for operand in operands if isinstance(operand, ast.Name)]
     if not columns:
-        raise _error(expression, f"'{part}' compares no column; columns: {', '.join(COLUMNS)}")
+        raise _error(expression, f"'{part}' contains no column; the columns are {', '.join(COLUMNS)}")
     if len(types) > 1:
-        kind = "text: write the other side in quotes" if columns[0] in TEXT_COLUMNS else "a number"
-        raise _error(expression, f"'{part}': {columns[0]} is {kind}")
+        kind, value = ("text", "text in quotes") if columns[0] in TEXT_COLUMNS else ("a number", "a number")
+        raise _error(expression, f"'{part}': {columns[0]} is {kind}; compare it with {value}")
     for operator, right in zip(node.ops, node.comparators, strict=True):
         if isinstance(operator, ast.In | ast.NotIn) != isinstance(right, ast.List | ast.Tuple):
-            raise _error(expression, f"'{part}': write a list after in, such as seed in [0, 1], and only there")
+            raise _error(expression, f"'{part}': use a list after in, such as seed in [0, 1], and nowhere else")
         if isinstance(operator, ast.Is | ast.IsNot):
             raise _error(expression, f"'{part}': compare with == or !=")
         if isinstance(operator, _ORDER) and types == {str}:
-            raise _error(expression, f"'{part}': text is compared with ==, != or in")
+            raise _error(expression, f"'{part}': compare text with ==, != or in")
 
 
 def _find_type(node: ast.expr, expression: str) -> type:
@@ -101,8 +109,8 @@ def _find_type(node: ast.expr, expression: str) -> type:
     if isinstance(node, ast.Name):
         if node.id in COLUMNS:
             return str if node.id in TEXT_COLUMNS else float
-        hint = f"text needs quotes, '{node.id}'; or {suggest_closest(node.id, COLUMNS)}"
-        raise _error(expression, f"there is no column {node.id}; {hint.rstrip('.')}")
+        hint = f"{suggest_closest(node.id, COLUMNS)} Text needs quotes: '{node.id}'"
+        raise _error(expression, f"unknown column {node.id}; {hint}")
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return str
     number = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else node
@@ -112,7 +120,7 @@ def _find_type(node: ast.expr, expression: str) -> type:
         types = {_find_type(one, expression) for one in node.elts}
         if len(types) == 1:
             return types.pop()
-    raise _error(expression, f"'{ast.unparse(node)}' is neither a column, a number, nor text in quotes")
+    raise _error(expression, f"'{ast.unparse(node)}' is not a column, a number, or text in quotes")
 
 
 def _error(expression: str, problem: str) -> PipelineError:

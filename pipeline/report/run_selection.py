@@ -1,4 +1,4 @@
-"""Select the runs that the report shows, and the file that it is written to."""
+"""Select the runs that a report shows, and the file to write it to."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ MAX_LISTED = 12  # names in a message; a grid can have hundreds
 
 @dataclass(frozen=True)
 class RunSelection:
-    """The runs of a report, in the grid's order."""
+    """The runs of a report, in the order of the grid."""
 
     kind: Literal["all", "best", "named"]
     rows: tuple[RunSummary, ...]
     out: Path  # relative to the project's folder
-    origin: str = ""  # of runs from MLflow; empty for this grid
+    origin: str = ""  # specification of runs from MLflow, such as `mlflow:latest`; empty for runs of the grid
     notices: tuple[str, ...] = ()  # sentences on skipped runs
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The runs' names."""
+        """Names of the runs."""
         return tuple(row.run for row in self.rows)
 
 
@@ -45,13 +45,13 @@ def find_leading_run(summary: Summary, selection: RunSelection) -> str | None:
 
 
 def select_runs(summary: Summary, run_spec: str | None) -> RunSelection:
-    """Select runs.
+    """Select the runs of a report.
 
     Args:
-        summary: The comparison.
-        run_spec: None for all runs in the grid's own report; `all`; `best`, the run chosen on validation; `best:3`, the
-            median-seed runs of the three best settings; a filter (see `run_filter`); or comma-separated names of runs,
-            with the wildcards `*` and `?`.
+        summary: The comparison of the grid.
+        run_spec: None for all runs, in the report of the grid; `all` for all runs, in `reports/all.html`; `best` for
+            the best run; `best:3` for the median-seed runs of the three best settings; a filter (see `run_filter`); or
+            comma-separated names of runs, with the wildcards `*` and `?`.
 
     Raises:
         PipelineError: The specification is invalid or matches no run.
@@ -67,20 +67,20 @@ def select_runs(summary: Summary, run_spec: str | None) -> RunSelection:
         return _select_best(summary, match[1])
     rows = filter_runs(summary.runs, spec) if is_filter(spec) else _select_by_name(summary, spec)
     if not rows:
-        raise PipelineError(f"No run matches {spec}; {_list_available(summary)}")
+        raise PipelineError(f"--runs {spec}: no run matches; {_list_available(summary)}")
     return RunSelection("named", rows, REPORTS / f"{create_file_stem([row.run for row in rows])}.html")
 
 
 def _select_best(summary: Summary, count: str | None) -> RunSelection:
     if summary.best is None:
         raise PipelineError(
-            "There is no best run: no learning rate has finished runs for all its seeds. Specify runs instead; "
-            + _list_available(summary)
+            "--runs best: there is no best run, because no setting has finished with all its seeds. Select runs by "
+            f"name; {_list_available(summary)}"
         )
     if count is None:
         return RunSelection("best", (summary.get_run(summary.best.run),), REPORTS / "best.html")
     if not re.fullmatch(r"[1-9]\d*", count):
-        raise PipelineError(f"'best:{count}' must have a positive whole number after the colon, such as best:3.")
+        raise PipelineError(f"--runs best:{count}: expected a positive whole number after the colon, such as best:3.")
     ranked = sorted((rate.val_loss_mean, rate.run) for rate in summary.settings if rate.run and rate.val_loss_mean)
     best = {run for _, run in ranked[: int(count)]}
     rows = tuple(row for row in summary.runs if row.run in best)
@@ -94,9 +94,9 @@ def _select_by_name(summary: Summary, run_spec: str) -> tuple[RunSummary, ...]:
     unknown = sorted(names - set(known))
     if unknown:
         quoted = ", ".join(f"'{name}'" for name in unknown)
-        problem = f"The comparison has no run{'' if len(unknown) == 1 else 's'} {quoted}."
+        problem = f"--runs {run_spec}: the comparison has no run{'' if len(unknown) == 1 else 's'} {quoted}."
     elif not names:
-        problem = "The selection is empty."
+        problem = "--runs: the selection is empty."
     else:
         return tuple(row for row in summary.runs if row.run in names)
     choices = _list_available(summary, nearest=unknown[0] if unknown else "")
@@ -104,15 +104,15 @@ def _select_by_name(summary: Summary, run_spec: str) -> tuple[RunSummary, ...]:
 
 
 def _list_available(summary: Summary, nearest: str = "") -> str:
-    """List the names of the runs, the most similar to a name first."""
+    """List the names of the runs for an error message, those most similar to `nearest` first."""
     names = [row.run for row in summary.runs]
     if nearest:
         names.sort(key=lambda name: -difflib.SequenceMatcher(None, nearest, name).ratio())
-    return f"runs: {join_names(names, MAX_LISTED)}."
+    return f"available runs: {join_names(names, MAX_LISTED)}."
 
 
 def create_file_stem(names: list[str]) -> str:
-    """Create the stem of a file name from the runs' names, with a hash in place of what exceeds `MAX_STEM`."""
+    """Join the names of runs to a file name without suffix, cut to `MAX_STEM` characters and marked with a hash."""
     joined = "+".join(names)
     if len(joined) <= MAX_STEM:
         return joined

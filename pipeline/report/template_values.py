@@ -1,4 +1,4 @@
-"""Values in the author's notes: `{{ best.val_loss }}` is replaced by the current number."""
+"""Insert values into the author's notes, such as the current number for `{{ best.val_loss }}`."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _PICTURE = "\ue000{}\ue001"
 PICTURE_INLINE = re.compile(r"\ue000(\w+)\ue001")
 PICTURE_MARK = re.compile(rf"<p>{PICTURE_INLINE.pattern}</p>\n?")
 
-_UNUSED = "\x00"  # in no text: disables the delimiters of blocks and comments, {% and {#
+_UNUSED = "\x00"  # occurs in no text, so Jinja's blocks {% and comments {# are disabled
 
 
-# Values of an unknown run.
+# The attributes of a run, all undefined.
 _RUN = dict.fromkeys(
     field.name for kind in (RunSummary, Judgment) for field in fields(kind) if field.name != "judgment"
 )
 
 
 def _build_values(summary: Summary) -> dict[str, Any]:
-    """Build the values by name; unknown ones are None.
+    """Build the values that expressions can use, by name.
 
-    `best`, `baseline`, `run(name)` and `rate(variant, learning_rate)` have numbers; `picture(name)`, in a paragraph of
-    its own, becomes a figure of feature maps.
+    `best`, `baseline`, `run(name)` and `rate(variant, learning_rate)` have numbers as attributes; undefined numbers are
+    None. `picture(name)` is the placeholder of a figure of feature maps.
     """
     runs = {row.run: row for row in summary.runs}
     settings = {f"rate('{row.variant}', {row.learning_rate})": row for row in summary.settings}
@@ -71,7 +71,12 @@ def _build_values(summary: Summary) -> dict[str, Any]:
 
 
 def fill_template(text: str, summary: Summary, path: str) -> str:
-    """Replace each `{{ expression }}` in the text of the file `path` with its value; other braces are kept.
+    """Replace each `{{ expression }}` in a text by its value.
+
+    Args:
+        text: The text; other braces in it are kept.
+        summary: The comparison with the values.
+        path: The file of the text, for error messages.
 
     Raises:
         PipelineError: A name is unknown, or an expression is invalid; the message gives the line.
@@ -87,25 +92,25 @@ def fill_template(text: str, summary: Summary, path: str) -> str:
     )
     environment.globals.clear()
     environment.globals.update(_build_values(summary))
-    # In place of Jinja's filter, whose result would be formatted with three decimals again.
+    # Replaces Jinja's own filter, whose result would be formatted with three decimals again.
     environment.filters["round"] = lambda value, digits=0: format_number(value, digits)
     environment.filters["percent"] = lambda value: MISSING if value is None else format_percent(value)
     try:
         return environment.from_string(text).render()
     except jinja2.TemplateSyntaxError as error:
-        raise PipelineError(f"{path}, line {error.lineno}: invalid expression in the braces: {error}") from None
+        raise PipelineError(f"{path}, line {error.lineno}: invalid expression in double braces: {error}") from None
     except (jinja2.TemplateError, PipelineError, TypeError, ValueError) as error:
         raise PipelineError(f"{path}, line {_find_line(error)}: {error}") from None
 
 
 class _Unknown(jinja2.StrictUndefined):
-    """An unknown name; the message gives the closest known one."""
+    """An unknown name in an expression, whose error message suggests the closest known name."""
 
     __slots__ = ()
 
     @property
     def _undefined_message(self) -> str:
-        if self._undefined_hint:  # the sandbox's own message
+        if self._undefined_hint:  # a message of Jinja's sandbox
             return self._undefined_hint
         if isinstance(self._undefined_obj, _Unknown):
             return self._undefined_obj._undefined_message
@@ -116,7 +121,7 @@ class _Unknown(jinja2.StrictUndefined):
 
 
 def _flatten(row: dict[str, Any]) -> dict[str, Any]:
-    """Drop lists and sections, and spell learning rates as in run names."""
+    """Leave out lists and nested values, and write the learning rate as in run names."""
     values = {name: value for name, value in row.items() if not isinstance(value, (dict, list, tuple))}
     if "learning_rate" in values:
         values["learning_rate"] = str(values["learning_rate"])
@@ -125,16 +130,17 @@ def _flatten(row: dict[str, Any]) -> dict[str, Any]:
 
 def _format_value(value: object) -> object:
     if isinstance(value, SimpleNamespace):
-        raise ValueError(f"this is a group of values: add a dot and one of {', '.join(sorted(vars(value)))}")
+        names = ", ".join(sorted(vars(value)))
+        raise ValueError(f"the expression is a group of values; add a dot and one of these names: {names}")
     if callable(value) and not isinstance(value, jinja2.Undefined):
-        raise ValueError("this needs arguments, such as run('unet-0.001-0') or rate('unet', 1e-3)")
+        raise ValueError("the function needs arguments, such as run('unet-0.001-0') or rate('unet', 1e-3)")
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return MISSING
     return format_number(value) if isinstance(value, float) else value
 
 
 def _find_line(error: BaseException) -> int:
-    """Find the line of the text that raised an error, in Jinja's frames named <template>."""
+    """Find the line of the text that raised an error, from the stack frames that Jinja names `<template>`."""
     line, trace = 1, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == "<template>":

@@ -1,7 +1,7 @@
-"""Values that several sections show.
+"""View classes that several sections of the report use.
 
-A section is a module in `sections/` with its view classes and a function that builds them from the stages' files, a
-template in `reports/templates` that formats their numbers, and a line in `render_report.py`.
+To add a section, write a module in `sections/` with its view classes and a function that builds them from artifacts,
+write a template in `reports/templates`, and add the section to `write_report.py`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MAX_SIZE = 512  # px; larger images are shrunk to it, the size of an enlarged im
 
 
 class NothingToShowError(PipelineError):
-    """A section has no content in this grid, though no file is missing."""
+    """Raised if a section has no content for the selected runs, although no file is missing."""
 
 
 @dataclass(frozen=True)
 class Notice:
-    """A note in place of content: what is missing, and what to do."""
+    """A message in place of content that is missing, with what to do about it."""
 
     title: str
     text: str
@@ -53,7 +53,7 @@ def collect_problem(problems: list[Notice], title: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class EmbeddedImage:
-    """An image inside the page."""
+    """An image embedded in the page."""
 
     src: str  # data URI
     alt: str
@@ -75,12 +75,12 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Frame:
-    """How an original was fitted into its prepared image, and how large it is shown."""
+    """The size of an original image, how it was resized to its prepared image, and how large it is shown."""
 
-    height: int  # px, of the original, as width
-    width: int
+    height: int  # px of the original
+    width: int  # px of the original
     resize: Resize
-    max_size: int = MAX_SIZE  # px, of the longer side of the embedded image
+    max_size: int = MAX_SIZE  # px, longer side of the embedded image
 
     @property
     def aspect(self) -> float:
@@ -88,6 +88,6 @@ class Frame:
         return self.width / self.height
 
     def crop(self, values: Pixels) -> Pixels:
-        """Remove the padding of an image or a mask (H x W or H x W x C, prepared)."""
+        """Remove the padding of a prepared image (H x W x C) or mask (H x W)."""
         resizing = FixedSize(values.shape[:2], self.resize)
         return cast("Pixels", values[resizing.locate_inner((self.height, self.width))])

@@ -1,4 +1,7 @@
-"""Render the learning report: build its sections, and write one HTML file, the same bytes for the same inputs."""
+"""Build the sections of the learning report and write it as one HTML file.
+
+Equal inputs give equal bytes, unless provenance is included.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ TEMPLATE = "page.html"
 
 @dataclass(frozen=True)
 class RenderedReport:
-    """A report that was written, and what is missing from it."""
+    """The path of a report, and notices about its missing content."""
 
     path: Path
     faults: tuple[Notice, ...]
@@ -41,10 +44,10 @@ class RenderedReport:
 
 @dataclass(frozen=True)
 class RunSource:
-    """Runs from MLflow in place of the grid's."""
+    """Runs from MLflow that a report shows instead of the runs of the grid."""
 
-    folder: Path  # with the runs, their evaluations and their comparison
-    origin: str  # as `report --runs` accepts it
+    folder: Path  # project folder with the runs, their evaluations and their comparison
+    origin: str  # value of `report --runs` that selects these runs
     team: TeamResults
     notices: tuple[str, ...] = ()  # sentences on skipped runs
 
@@ -59,13 +62,13 @@ class Section:
 
     @property
     def is_missing(self) -> bool:
-        """Whether there is a notice in place of the content."""
+        """Whether the section has a notice in place of its content."""
         return isinstance(self.body, Notice)
 
 
 @dataclass(frozen=True)
 class Page:
-    """The whole report."""
+    """The header and the sections of a report."""
 
     header: Header
     sections: tuple[Section, ...]
@@ -88,15 +91,17 @@ def write_report(
     provenance: bool = False,
     source: RunSource | None = None,
 ) -> RenderedReport:
-    """Write the report of a selection of runs; a section whose files are missing or broken becomes a notice.
+    """Write the report of a selection of runs.
+
+    A section whose files are missing or broken is replaced by a notice.
 
     Args:
         params: The parameters of the project.
-        run_spec: As in `select_runs`.
-        out: The file to write; None for the selection's own file in `reports/`.
-        project: Its folder, or a study's; None for the current folder.
-        provenance: Whether to add date, durations, versions and hashes; then equal inputs give different bytes.
-        source: Runs to show in place of the grid's.
+        run_spec: The runs to show, as in `select_runs`.
+        out: The file to write; None for a file in `reports/` that is named after the selection.
+        project: The project or study; None for the current folder.
+        provenance: Whether to include date, git commit, durations and versions. Equal inputs then give different bytes.
+        source: Runs from MLflow to show instead of the runs of the grid.
 
     Raises:
         PipelineError: The comparison or a run does not exist, or a template is missing or invalid.
@@ -110,14 +115,14 @@ def write_report(
         selection = replace(selection, origin=source.origin, notices=source.notices)
         if len({result.author for result in source.team.results}) > 1:
             authors = [_build("authors", "By author", lambda: build_authors(source.team, context))]
-    if context.project.prepared.path.is_dir():  # else the header reports it
+    if context.project.prepared.path.is_dir():  # otherwise the header reports that it is missing
         data = [_build("data", "The data", lambda: build_data_card(context))]
     has_leakage = any(isinstance(section.body, DataCard) and section.body.leakage for section in data)
     external = read_external_results(params.report, project)
     page = Page(
         build_header(params, context, selection),
         (
-            *(data if has_leakage else ()),  # first, because it puts all scores in doubt
+            *(data if has_leakage else ()),  # at the top, because leakage puts all scores in doubt
             *authors,
             _build("notes", "Notes", lambda: build_notes(project, params.report.notes_file, context, selection)),
             _build("findings", "Findings", lambda: build_findings(context, selection)),

@@ -1,1 +1,1 @@
-"""The stage that segments the user's own showcase images with the best run; the report begins with them."""
+"""The stage that segments the images of `report.showcase` with the best run, for the top of the report."""

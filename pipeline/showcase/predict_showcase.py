@@ -1,4 +1,4 @@
-"""Segment the images of `report.showcase` with the best run, into `showcase_predictions/`, completely or not at all."""
+"""Segment the images of `report.showcase` with the best run, and replace `showcase_predictions/` atomically."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from pipeline.params.data.composites import CompositesData
 
 
 def predict_showcase(params: Params, project: Project | None = None) -> ShowcaseList:
-    """Predict the images of `report.showcase`; without images, or without a best run, the result is empty.
+    """Segment the images of `report.showcase` with the best run.
+
+    Returns:
+        The list that was written; empty if there are no images or no best run.
 
     Raises:
-        PipelineError: An image, its mask, or the best run cannot be read, or they do not fit.
+        PipelineError: An image, its mask, or the best run cannot be read, or a mask does not fit its image.
     """
     project = project or Project()
     best = project.comparison.summary.best
@@ -30,7 +33,7 @@ def predict_showcase(params: Params, project: Project | None = None) -> Showcase
 
 
 def _predict_images(params: Params, run: str, project: Project, folder: ShowcasePredictions) -> ShowcaseList:
-    # Imported here, because they take seconds that a project without showcase images does not need.
+    # Imported here, because the imports take seconds and are needed only for projects with showcase images.
     from pipeline.analysis.scores import compute_foreground_iou, compute_mean_iou
     from pipeline.inference.trained_run import TrainedRun
     from pipeline.showcase.showcase_image import read_showcase_image
@@ -44,7 +47,7 @@ def _predict_images(params: Params, run: str, project: Project, folder: Showcase
     for index, entry in enumerate(params.report.showcase):
         image = read_showcase_image(entry, images, trained.preprocessing, trained.encoding, orientation)
         prediction = trained.predict_image(image.network_input, image.truth)
-        # NaN without a mask, or without foreground in both mask and prediction.
+        # The scores are NaN without a mask; the foreground IoU also if neither mask nor prediction has foreground.
         iou = float(compute_foreground_iou(prediction.confusion[0], foreground))
         mean = float(compute_mean_iou(prediction.confusion[0]))
         scores = [None if math.isnan(score) else score for score in (iou, mean)]

@@ -1,4 +1,4 @@
-"""Read an image of `report.showcase` and its mask: as the network's input, and as the report shows it."""
+"""Read the images and masks of `report.showcase`, as input of the network and for display in the report."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ MAX_SIDE = 576  # px, of an image in the report
 
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
-    """An image of `report.showcase` that may have a mask."""
+    """An image of `report.showcase`, and its mask if it has one."""
 
     network_input: NDArray[Any]  # H x W x C
-    truth: NDArray[np.uint8] | None  # H x W of the input, class index or IGNORE; None without a mask
-    shape: tuple[int, ...]  # H x W x C, of the file
-    shown: NDArray[Any]  # H x W x C, the image with its longer side at most MAX_SIDE
+    truth: NDArray[np.uint8] | None  # class index or IGNORE, H x W of the network's input; None without a mask
+    shape: tuple[int, ...]  # H, W and C of the file
+    shown: NDArray[Any]  # H x W x C, shrunk if its longer side exceeds MAX_SIDE
     preprocessing: Preprocessing
 
     def restore_proportions(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Crop a mask of the input's size to the image, in the image's proportions; its longer side stays the same."""
+        """Remove the padding of a mask of the input's size, and resize it to the proportions of the image."""
         longest = max(self.shown.shape[:2])
         height, width = (max(1, round(side * max(mask.shape) / longest)) for side in self.shown.shape[:2])
         inner = Image.fromarray(mask[self.preprocessing.resizing.locate_inner(self.shape)])
@@ -54,10 +54,17 @@ def read_showcase_image(
     encoding: MaskEncoding,
     mask_orientation: MaskOrientation | None = None,
 ) -> DecodedImage:
-    """Read an image and its mask from a folder, with the network's preprocessing and the encoding of its masks.
+    """Read an image of `report.showcase`, and its mask if it has one.
+
+    Args:
+        entry: The entry of `report.showcase`.
+        folder: The folder with its files.
+        preprocessing: The preprocessing of the network that segments the image.
+        encoding: The encoding of the masks that the network was trained on.
+        mask_orientation: Whether the mask covers the upright or the stored image; None if this is unknown.
 
     Raises:
-        PipelineError: A file is missing, is not an image, or does not fit the other; or the mask fits either way.
+        PipelineError: A file is missing or not an image, the mask does not fit, or its orientation is unknown.
     """
     image = _read(folder / entry.file, preprocessing.read_image)
     truth = None
@@ -87,8 +94,8 @@ def _read_mask(
     if not decoded.has_orientation:
         if mask_orientation is None and fits_either_way(orientation, *shape):
             raise PipelineError(
-                f"report.showcase: {path} may cover its image upright or as it is stored (EXIF orientation "
-                f"{orientation}). Save the image upright, without EXIF, or set data.mask_orientation."
+                f"report.showcase: {path} fits its image both upright and as stored (EXIF orientation {orientation}). "
+                "Save the image upright, without EXIF, or set data.mask_orientation."
             )
         mask = orient_mask(mask, orientation) if mask_orientation == "stored" else mask
     if mask.shape != shape:

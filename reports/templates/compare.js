@@ -1,4 +1,4 @@
-// Optional: a slider that overlays the ground truth on all predictions of a section.
+// Progressive enhancement: a slider that overlays the ground truth on all predictions of a section.
 for (const section of document.querySelectorAll("section:has(table.gallery)")) {
   const overlays = [];
   for (const row of section.querySelectorAll("table.gallery tbody tr")) {

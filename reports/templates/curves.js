@@ -1,4 +1,4 @@
-// Optional: values under the pointer, and a single learning rate or run in all panels.
+// Progressive enhancement: show values under the pointer, and a single learning rate or run in all panels.
 const panels = [...document.querySelectorAll(".plot[data-curves]")].map((plot) => new Panel(plot))
   .filter((panel) => panel.listen());
 const rates = [...document.querySelectorAll("[data-rate]")];

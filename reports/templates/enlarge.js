@@ -1,4 +1,4 @@
-// Optional: Escape and a change of focus close an enlarged image, which is a <details>.
+// Progressive enhancement: Escape or a change of focus closes an enlarged image, which is a <details>.
 const enlarged = () => document.querySelectorAll("details.zoom[open]");
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") enlarged().forEach((image) => { image.open = false; });

@@ -14,7 +14,7 @@ class Panel {
     this.reading.setAttribute("role", "status");
   }
 
-  // Whether the panel has values or runs; otherwise it stays a plain image.
+  // Add event listeners. Return false for a panel without curves, which stays a plain image.
   listen() {
     const { plot } = this;
     if (!this.series.length && !this.runs.length) return false;
@@ -32,16 +32,17 @@ class Panel {
     return true;
   }
 
-  // Curves that are not faded: of the selected learning rate, or all.
+  // The curves that are not faded: those of the selected learning rate, or all.
   shown(curves) {
     return this.rate === null ? curves : curves.filter((one) => String(one.rate) === this.rate);
   }
 
-  // Fractions of the figure's width and height.
+  // Position of an epoch, as a fraction of the figure's width.
   across(epoch) {
     return this.left + ((epoch - this.first) / (this.last - this.first)) * (this.right - this.left);
   }
 
+  // Position of a loss, as a fraction of the figure's height, from the top.
   down(loss) {
     const on = this.log ? Math.log : (value) => value;
     const share = (on(loss) - on(this.low)) / (on(this.high) - on(this.low));
@@ -106,7 +107,7 @@ class Panel {
 
   hide() {
     this.rule.hidden = true;
-    this.reading.hidden = this.run === null; // a single run keeps its name
+    this.reading.hidden = this.run === null; // the name of a single run stays visible
     this.reading.textContent = this.run ?? "";
     this.epoch = null;
   }

@@ -1,5 +1,5 @@
 "use strict";
-// Optional: headings become buttons that sort the table.
+// Progressive enhancement: headings become buttons that sort the table.
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   const body = table.tBodies[0];
   const headings = [...table.tHead.rows[0].cells];

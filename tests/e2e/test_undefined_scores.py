@@ -112,7 +112,7 @@ def test_class_missing_from_a_split_is_undefined_there_only(project: Path, split
     assert evaluation.validation is not None
     differences = [evaluation.train.iou[name] - evaluation.validation.iou[name] for name in common]  # type: ignore[operator]
     assert judgment.iou_gap == pytest.approx(np.mean(differences))
-    assert "Missing from a split" in page
+    assert "missing from a split" in page
 
 
 def test_foreground_missing_from_all_splits_leaves_the_one_class_check_undefined(project: Path) -> None:

@@ -101,5 +101,5 @@ def test_every_evaluated_pixel_is_correct_or_of_one_kind(
 
 
 def test_prediction_of_another_size_is_refused() -> None:
-    with pytest.raises(PipelineError, match="2 × 2 pixels where the prepared mask has 3 × 3"):
+    with pytest.raises(PipelineError, match="2 × 2 pixels, but its prepared mask has 3 × 3"):
         PredictionErrors.between(np.zeros((2, 2), np.uint8), np.zeros((3, 3), np.uint8), PET)

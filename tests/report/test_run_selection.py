@@ -43,7 +43,7 @@ def test_long_file_names_are_shortened_but_distinct(project: ReportProject) -> N
 
 
 def test_unknown_name_is_reported_with_the_closest_match(project: ReportProject) -> None:
-    with pytest.raises(PipelineError, match=r"no run 'unet-0\.1-1'.*runs: unet-0\.01-1, "):
+    with pytest.raises(PipelineError, match=r"no run 'unet-0\.1-1'.*available runs: unet-0\.01-1, "):
         select_runs(project.summary, "unet-0.1-1")
 
 
@@ -112,23 +112,23 @@ def test_best_settings_are_represented_by_their_median_runs(project: ReportProje
         ("best:0", "positive whole number"),
         ("best:many", "positive whole number"),
         ("vnet-*", "no run 'vnet-*'"),
-        ("variant == 'vnet'", "No run matches variant == 'vnet'; runs: unet-0.01-0"),
+        ("variant == 'vnet'", "--runs variant == 'vnet': no run matches; available runs: unet-0.01-0"),
         ("variant=unet", "compare with =="),
-        ("variant == unet", "text needs quotes, 'unet'"),
+        ("variant == unet", "Text needs quotes: 'unet'"),
         (
             "learning_rat == 0.1",
-            "no column learning_rat; text needs quotes, 'learning_rat'; or did you mean learning_rate?",
+            "unknown column learning_rat; did you mean learning_rate? Text needs quotes: 'learning_rat'.",
         ),
         ("seed == 'one'", "seed is a number"),
         ("variant == 1", "variant is text"),
-        ("variant < 'unet'", "text is compared with ==, != or in"),
+        ("variant < 'unet'", "compare text with ==, != or in"),
         ("seed == 0, run == 'unet-0.01-0'", "is not a comparison"),
-        ("seed == 0 & seed == 0", "neither a column, a number, nor text"),
-        ("seed == [0, 1]", "write a list after in"),
+        ("seed == 0 & seed == 0", "is not a column, a number, or text"),
+        ("seed == [0, 1]", "use a list after in"),
         ("seed in 'ab'", "seed is a number"),
-        ("1 < 2", "compares no column"),
+        ("1 < 2", "contains no column"),
         ("gap < ", "not a valid filter"),
-        (" and ".join(["seed == 1"] * 200), "1000 characters"),
+        (" and ".join(["seed == 1"] * 200), "at most 1,000 are allowed"),
     ],
 )
 def test_invalid_selection_is_explained(project: ReportProject, selection: str, expected: str) -> None:

@@ -54,7 +54,7 @@ def project_without_foreground(make_project: type[ReportProject], tmp_path: Path
     ("foreground", "iou", "verdict", "detail"),
     [
         (0, None, "No foreground, none predicted", "so IoU of pet is undefined."),
-        (64, 0.0, "False positive", "and 6.2 % of its pixels were predicted as such: IoU of pet 0."),
+        (64, 0.0, "False positive", "but 6.2 % of its pixels were predicted as foreground: IoU of pet 0."),
     ],
 )
 def test_showcase_without_foreground_is_no_failed_cutout(
@@ -133,8 +133,8 @@ def test_table_of_many_classes_has_them_as_rows(make_project: type[ReportProject
     ("iou", "mask", "score"),
     [
         (0.5, FOREGROUND, "IoU of pet 0.500."),
-        (0.0, BACKGROUND, "IoU of pet 0.000: it has no foreground."),
-        (None, BACKGROUND, "It has no foreground, and none was predicted: IoU of pet is undefined."),
+        (0.0, BACKGROUND, "IoU of pet 0.000: the image has no foreground."),
+        (None, BACKGROUND, "The image has no foreground, and none was predicted: IoU of pet is undefined."),
         (None, None, ""),
     ],
 )

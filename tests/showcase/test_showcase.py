@@ -206,7 +206,7 @@ def test_report_shows_showcase_predictions_and_refuses_those_of_another_run(
     path = project / SHOWCASE_PREDICTIONS / ShowcasePredictions.LIST
     path.write_text(path.read_text().replace(RUN, "lite0-0.01-0"))
     (fault,) = write_report(params).faults
-    assert re.search(r"showcase_predictions does not match unet-0\.01-0", fault.text)
+    assert re.search(r"showcase_predictions is out of date.* unet-0\.01-0", fault.text)
     path.write_text(path.read_text().replace("lite0-0.01-0", RUN))
     other = write_showcase(project, {"file": "photo.png", "title": "Another title"})
     assert "Run `pipeline showcase`" in write_report(other).faults[0].text

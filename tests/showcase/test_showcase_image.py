@@ -53,7 +53,7 @@ def test_read_showcase_image_keeps_image_and_mask_aligned(
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_read_showcase_image_refuses_an_ambiguous_mask_orientation(tmp_path: Path, orientation: int) -> None:
     write_image(tmp_path, orientation, "upright")
-    with pytest.raises(PipelineError, match=rf"upright or as it is stored \(EXIF orientation {orientation}\)"):
+    with pytest.raises(PipelineError, match=rf"upright and as stored \(EXIF orientation {orientation}\)"):
         read_mask(tmp_path, None)
 
 

@@ -1,1 +1,1 @@
-"""Figures of the sections: matplotlib figures as inline SVG, images and masks as data URIs."""
+"""Figures of the report: matplotlib figures as inline SVG, images and masks as data URIs."""

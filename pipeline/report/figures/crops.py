@@ -11,14 +11,14 @@ from pipeline.report.figures.error_kinds import check_shapes
 from pipeline.report.view_models import MAX_SIZE, Mask
 
 CROP = 256  # px, side of the part
-_STEP = 16  # px, between the places that are compared
+_STEP = 16  # px between the positions that are compared
 
 
 def find_crop(prediction: Mask, ground_truth: Mask) -> Window | None:
-    """Find the part of an image with the most wrong pixels, else with the most edges of the ground truth.
+    """Find the part of an image with the most wrong pixels or, without errors, the most edges in the ground truth.
 
     Returns:
-        Rows and columns; None if the page shows the whole image at full scale anyway.
+        Slices of the rows and columns; None if the page shows the whole image at full scale anyway.
 
     Raises:
         PipelineError: The prediction and the ground truth differ in shape.

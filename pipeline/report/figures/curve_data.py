@@ -15,9 +15,9 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.report.formatting import format_number
 
-HEADROOM = 3.0  # times the baseline, the end of the axis: diverging losses do not compress the other curves
+HEADROOM = 3.0  # times the baseline: limit of the axis, so that diverging losses do not compress the other curves
 MIN_TICKS = 4
-LOG_MIN_RATIO = 5.0  # ratio of the axis' ends from which it is logarithmic
+LOG_MIN_RATIO = 5.0  # an axis is logarithmic if the ratio of its ends is larger
 
 
 LossCurve = pd.DataFrame  # by epoch: mean, min and max of the loss over the runs with this epoch, nats per pixel
@@ -33,7 +33,7 @@ class LossAxis:
     is_clipped: bool  # whether a loss exceeds it
 
     def choose_ticks(self, label: float) -> list[float]:
-        """Choose round values, without those that would overlap the label of the line at `label`."""
+        """Choose round tick values that do not overlap the label of the baseline, which is at the loss `label`."""
         if self.is_log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             for bases in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
@@ -52,7 +52,7 @@ def aggregate_runs(rows: pd.DataFrame) -> LossCurve:
 
 
 def choose_axis(lines: list[LossCurve], baseline: float) -> LossAxis:
-    """Choose an axis with the lowest point of every curve, independent of diverging losses."""
+    """Choose a loss axis that suits all curves and does not extend to diverging losses."""
     lowest = min(float(item["min"].min()) for item in lines)
     highest = max(float(item["max"].max()) for item in lines)
     typical = float(np.median([item["mean"].min() for item in lines]))
@@ -63,13 +63,18 @@ def choose_axis(lines: list[LossCurve], baseline: float) -> LossAxis:
     return LossAxis(0.9 * lowest if log else 0.0, high, log, clipped)
 
 
-DECIMALS = 6  # of a run's losses; the script rounds them to three
+DECIMALS = 6  # decimals of a run's losses; the script rounds them to three
 
 
 def export_runs(table: pd.DataFrame, learning_rates: Sequence[float]) -> dict[str, list[dict[str, Any]]]:
-    """Export each run's losses in `curves.csv` by variant, at epochs where training and validation loss are finite.
+    """Export the losses of each run for the page's script.
 
-    The index of a learning rate in the grid is that of its color.
+    Args:
+        table: Rows of `curves.csv`.
+        learning_rates: Learning rates of the grid. The index of a learning rate is that of its color.
+
+    Returns:
+        One dictionary per run, by variant. Epochs without a finite training or validation loss are left out.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for (variant, learning_rate, run), rows in table.groupby(["variant", "learning_rate", "run"], sort=False):
@@ -93,7 +98,7 @@ def export_curves(
     means: Mapping[float, tuple[LossCurve, LossCurve]],
     runs: Sequence[dict[str, Any]],
 ) -> str:
-    """Export the position of the axes, the means over seeds and the result of `export_runs` as JSON for the script."""
+    """Export the position of the axes, the means over seeds and the runs from `export_runs` as JSON for the script."""
     box = axes.get_position()  # fractions of the figure's width and height, from the lower left
     (first, last), (low, high) = axes.get_xlim(), axes.get_ylim()
     content = {

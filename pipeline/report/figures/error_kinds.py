@@ -14,14 +14,15 @@ from pipeline.report.formatting import format_percent
 from pipeline.report.view_models import Frame, LegendEntry, Mask
 from pipeline.wording import join_words
 
-# Distinguished by lightness and from blue to yellow, thus by color-blind readers too, on a light ground of their own.
+# The colors differ in lightness and between blue and yellow, so that color-blind readers can tell them apart. They are
+# always drawn on the light background GROUND.
 GROUND, FOUND, MISSED, FALSE_ALARM = "#f3efe6", "#bdb9ae", "#4b2a8c", "#d9480f"
 BOUNDARY, WRONG_FOREGROUND, WRONG_OTHER, IGNORED = "#d16ba5", "#7a0019", "#2a7fb8", "#ffe88a"
 
 
 @dataclass(frozen=True)
 class ErrorKind:
-    """Pixels (H x W, true where it applies) of one kind."""
+    """A kind of error, with a mask of its pixels (H x W)."""
 
     text: str
     color: str
@@ -30,9 +31,9 @@ class ErrorKind:
 
 @dataclass(frozen=True)
 class PredictionErrors:
-    """The pixels of a prediction that are wrong, by kind, and those of the foreground that are right.
+    """The wrong pixels of a prediction by kind, the correct foreground pixels, and the ignored pixels.
 
-    Kinds that cannot occur with these classes are left out.
+    Kinds of error that cannot occur with the classes of the data are left out.
     """
 
     found: ErrorKind
@@ -43,10 +44,10 @@ class PredictionErrors:
     def between(
         cls, prediction: Mask, ground_truth: Mask, classes: tuple[SegmentationClass, ...], frame: Frame | None = None
     ) -> PredictionErrors:
-        """Compare a prediction with the ground truth, inside the frame if there is one.
+        """Compare a prediction with the ground truth, without the padding if a frame is given.
 
         Raises:
-            PipelineError: They differ in shape.
+            PipelineError: The prediction and the ground truth differ in shape.
         """
         check_shapes(prediction, ground_truth)
         if frame is not None:
@@ -84,7 +85,7 @@ class PredictionErrors:
 
     @property
     def keys(self) -> tuple[LegendEntry, ...]:
-        """The legend; ignored pixels are in it if there are some."""
+        """The legend, with an entry for ignored pixels if there are any."""
         kinds = (self.found, *self.wrong, *([self.ignored] if self.ignored.pixels.any() else []))
         return tuple(LegendEntry(kind.color, kind.text) for kind in kinds)
 
@@ -98,8 +99,8 @@ def check_shapes(prediction: Mask, ground_truth: Mask) -> None:
     """Raise `PipelineError` if a prediction and its ground truth differ in shape."""
     if prediction.shape != ground_truth.shape:
         raise PipelineError(
-            f"A prediction has {prediction.shape[0]} × {prediction.shape[1]} pixels where the prepared mask has "
-            f"{ground_truth.shape[0]} × {ground_truth.shape[1]}. Run `make report`, which evaluates it again."
+            f"A prediction has {prediction.shape[0]} × {prediction.shape[1]} pixels, but its prepared mask has "
+            f"{ground_truth.shape[0]} × {ground_truth.shape[1]}. Run `make report` to evaluate the run again."
         )
 
 
@@ -108,5 +109,5 @@ def _is_boundary(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDAr
 
 
 def is_foreground(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:
-    """Return which pixels are of a foreground class."""
+    """Return a mask (H x W) of the pixels that belong to a foreground class."""
     return np.isin(mask, [index for index, item in enumerate(classes) if item.foreground])

@@ -1,4 +1,4 @@
-"""Figures of feature maps inside a U-Net of the grid, for the author's notes."""
+"""Figures of the feature maps of a U-Net, for the author's notes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from pipeline.report.view_models import EmbeddedImage
 
 @dataclass(frozen=True)
 class FeatureMapFigure:
-    """Feature maps side by side."""
+    """Feature maps side by side, with a caption."""
 
     images: tuple[EmbeddedImage, ...]
     caption: str
 
 
-NAMES = ("skip", "below", "upsampling")  # of `{{ picture(name) }}`
+NAMES = ("skip", "below", "upsampling")  # names for `{{ picture(name) }}`
 
 
 def create_feature_map_figures(context: ReportContext, selection: RunSelection) -> dict[str, FeatureMapFigure]:
-    """Create a figure per name, of the best run on the page with feature maps and skip connections; none without one.
+    """Create the figures of the best run on the page that has skip connections and stored feature maps.
+
+    Returns:
+        One figure per name in `NAMES`; none if no run has feature maps.
 
     Raises:
         PipelineError: Files of a run are broken.
@@ -40,7 +43,7 @@ def create_feature_map_figures(context: ReportContext, selection: RunSelection) 
         return {}
     showcase = context.project.prepared.open_split(SHOWCASE)
     shown, patch = showcase.images[0], cell.get("train", {}).get("patch_size")
-    if patch is not None:  # the maps are of the middle of the image
+    if patch is not None:  # native images: the feature maps are of a patch in the middle of the image
         shown = cut_window(shown, center_window(shown.shape, list_sides(patch)))
     image = image_html.render_image(shown, "The showcase", "Image")
     skip, below = (
@@ -69,7 +72,7 @@ def create_feature_map_figures(context: ReportContext, selection: RunSelection) 
 
 
 def _list_runs(context: ReportContext, selection: RunSelection) -> list[str]:
-    """List the runs with a model: the best of each variant, then the others by validation loss."""
+    """List the runs that have a model: the best run of each variant, then the others by validation loss."""
     best = [item.run for item in context.summary.best_of_variant if item.run in selection.names]
     losses = sorted((row.val_loss, row.run) for row in selection.rows if row.val_loss is not None)
     return list(dict.fromkeys([*best, *(run for _, run in losses)]))

@@ -1,4 +1,4 @@
-"""Images, masks and errors as data URIs in the page."""
+"""Render images, masks and errors as data URIs for the page."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.report.figures.error_kinds import GROUND, PredictionErrors
 from pipeline.report.view_models import MAX_SIZE, EmbeddedImage, Frame, ImageArray, Mask
 
-MAX_CUTOUT_SIZE = 576  # px
-QUALITY = 84  # of WebP; lower ones show artifacts at edges
+MAX_CUTOUT_SIZE = 576  # px, longer side
+QUALITY = 84  # of WebP; with a lower quality, edges show artifacts
 LIMITS_16_BIT = (0.5, 99.5)  # percentiles of a 16-bit image that are shown as black and white
 LIMITS_8_BIT = (0.01, 99.99)  # percentiles of an 8-bit image, whose few bright pixels may be the objects
-MAX_DARK = 85  # of 255; darker 8-bit images are stretched, ...
-MIN_CONTRAST = 64  # levels; so are images with fewer, ...
-MIN_CONTENT = 4  # levels; but not those with fewer
-MIN_SPAN = 16  # levels stretched to the full range; fewer would amplify noise
-TILE = 12  # px, of the checkerboard behind a cut-out
+MAX_DARK = 85  # of 255; 8-bit images are stretched if all pixels are as dark as this or darker
+MIN_CONTRAST = 64  # gray levels; 8-bit images that span fewer are stretched
+MIN_CONTENT = 4  # gray levels; 8-bit images that span fewer have no content and are not stretched
+MIN_SPAN = 16  # gray levels; fewer are not stretched to the full range, because that would amplify noise
+TILE = 12  # px, half the side of a square of the checkerboard behind a cut-out
 
 
 def render_image(image: ImageArray, alt: str, caption: str = "", frame: Frame | None = None) -> EmbeddedImage:
@@ -36,14 +36,14 @@ def render_image(image: ImageArray, alt: str, caption: str = "", frame: Frame | 
 def render_mask(
     values: Mask, classes: tuple[SegmentationClass, ...], alt: str, caption: str = "", frame: Frame | None = None
 ) -> EmbeddedImage:
-    """Render a mask as a PNG in the colors of its classes; ignored pixels are transparent."""
+    """Render a mask as a PNG in the colors of its classes, with transparent ignored pixels."""
     palette = [ImageColor.getrgb(item.color) for item in classes]
     indices = np.where(values < len(classes), values, len(classes)).astype(np.uint8)
     return _encode_png(indices, [*palette, (0, 0, 0)], alt, caption, frame, transparency=len(classes))
 
 
 def render_errors(found: PredictionErrors, alt: str, caption: str = "", frame: Frame | None = None) -> EmbeddedImage:
-    """Render the errors of a prediction as PNG; correct pixels outside the foreground are the background."""
+    """Render the errors of a prediction as a PNG, in which correct pixels outside the foreground are light."""
     kinds = (found.found, *found.wrong, found.ignored)
     indices = np.zeros(found.ignored.pixels.shape, dtype=np.uint8)
     for index, kind in enumerate(kinds, start=1):
@@ -62,7 +62,7 @@ def compute_opacity(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.N
 def render_cutout(
     image: ImageArray, shown: npt.NDArray[np.float64], alt: str, caption: str = "", frame: Frame | None = None
 ) -> EmbeddedImage:
-    """Render an image with the given opacity over a checkerboard."""
+    """Render an image over a checkerboard, with the opacity `shown` of each pixel (H x W, 0 to 1)."""
     rgb = to_rgb(image)
     scale = max(1, round(MAX_CUTOUT_SIZE / max(rgb.size)))
     size = (rgb.width * scale, rgb.height * scale)
@@ -75,15 +75,15 @@ def render_cutout(
 
 
 def render_gray(values: Mask, alt: str, caption: str = "") -> EmbeddedImage:
-    """Render a feature map (H x W, 0 to 255) as gray PNG."""
+    """Render a feature map (H x W, 0 to 255) as a gray PNG."""
     return _encode_png(values, [(level, level, level) for level in range(256)], alt, caption)
 
 
 def to_rgb(image: ImageArray) -> Image.Image:
-    """Convert an image of any channels and depth for display.
+    """Convert an image with any number of channels and any bit depth to RGB for display.
 
-    Of three channels or more the first three are red, green and blue; of fewer the first one is gray. The values are
-    stretched to the display range, if there is one.
+    The first three channels are shown as red, green and blue. With fewer channels, the first one is shown in gray. The
+    contrast is increased if `find_display_range` returns a range.
     """
     shown = _select_channels(image)
     if (limits := find_display_range(image)) is not None:
@@ -93,10 +93,10 @@ def to_rgb(image: ImageArray) -> Image.Image:
 
 
 def find_display_range(image: ImageArray) -> tuple[float, float] | None:
-    """Find the values to show as black and white; None to show an image as stored.
+    """Find the values that are shown as black and white; None if an image is shown as stored.
 
-    16-bit images are always stretched: those of 12-bit cameras would be black, and extremes are cut because of hot
-    pixels. 8-bit images are stretched if they are dark or have low contrast.
+    16-bit images are always stretched, because images of 12-bit cameras would be nearly black. Percentiles are used
+    because of hot pixels. 8-bit images are stretched if they are dark or have low contrast.
     """
     shown = _select_channels(image)
     if shown.dtype != np.uint8:
@@ -116,7 +116,7 @@ def _select_channels(image: ImageArray) -> npt.NDArray[Any]:
 def encode_webp(
     image_file: Image.Image, alt: str, caption: str, frame: Frame | None = None, quality: int = QUALITY
 ) -> EmbeddedImage:
-    """Encode an image as WebP, shown in the proportions of the frame."""
+    """Encode an image as WebP, to be shown in the proportions of the frame if there is one."""
     return _embed(image_file, "webp", alt, caption, frame, quality=quality, method=4)
 
 

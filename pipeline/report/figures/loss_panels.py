@@ -15,15 +15,15 @@ from pipeline.analysis.curves import LossCurves
 from pipeline.report.figures import svg
 from pipeline.report.figures.curve_data import LossAxis, LossCurve, export_curves
 
-LABEL_POSITION = 1.12  # times the baseline, the middle of its label above the line
-AXIS_OVERFLOW = 1.1  # times the axis' end; only losses above are mentioned
+LABEL_POSITION = 1.12  # times the baseline: loss at the middle of the baseline's label
+AXIS_OVERFLOW = 1.1  # times the end of the axis: losses above are mentioned below the panel
 
 CurveKey = tuple[str, float, str]  # variant, learning rate, split
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one variant."""
+    """The drawn curves of one variant."""
 
     variant: str
     svg: Markup
@@ -35,7 +35,7 @@ class Panel:
 class CurvePlot:
     """Curves and settings of all panels."""
 
-    means: dict[CurveKey, LossCurve]  # over finished runs
+    means: dict[CurveKey, LossCurve]  # over the seeds that did not diverge
     runs: dict[str, list[dict[str, Any]]]  # curves of single runs by variant, for the page's script
     diverged: dict[CurveKey, tuple[LossCurve, ...]]  # one curve per diverged run, which would distort the mean
     learning_rates: tuple[float, ...]  # of the whole grid, so that colors are the same on every page
@@ -47,7 +47,14 @@ class CurvePlot:
 
 
 def draw_panel(plot: CurvePlot, variant: str, panel: int, size: tuple[float, float]) -> Panel:
-    """Draw a variant's panel, `size` in inches; `panel`, its number, makes ids unique in the page."""
+    """Draw the panel of a variant.
+
+    Args:
+        plot: The curves of all panels.
+        variant: The variant to draw.
+        panel: Number of the panel, which makes the ids in its SVG unique on the page.
+        size: Width and height in inches.
+    """
     figure = Figure(size, layout="constrained")
     axes = figure.add_subplot()
     _set_up_axes(axes, plot, variant)
@@ -67,7 +74,7 @@ def draw_panel(plot: CurvePlot, variant: str, panel: int, size: tuple[float, flo
 
 
 def _draw_learning_rate(axes: Axes, plot: CurvePlot, variant: str, index: int, learning_rate: float) -> None:
-    """Draw the curves of a learning rate, with ids for the page's script."""
+    """Draw the curves of one learning rate, with ids that the page's script uses."""
     color, before = svg.get_series_color(index), set(axes.get_children())
     for curve in plot.diverged.get((variant, learning_rate, "validation"), ()):
         _draw_diverged(axes, curve, color, plot.axis.high)
@@ -80,7 +87,7 @@ def _draw_learning_rate(axes: Axes, plot: CurvePlot, variant: str, index: int, l
     for low, high in plot.onsets.get((variant, learning_rate), ()):
         # At the lower edge, at a different height for each learning rate.
         height = 0.015 + 0.03 * index
-        ends = (low - 0.1, high + 0.1)  # makes an interval of one epoch visible
+        ends = (low - 0.1, high + 0.1)  # extended, so that an interval of one epoch is visible
         axes.plot(ends, (height, height), color=color, linewidth=4, alpha=0.75, transform=axes.get_xaxis_transform())
     for number, artist in enumerate(item for item in axes.get_children() if item not in before):
         artist.set_gid(f"rate-{index}-{number}")
@@ -96,7 +103,7 @@ def _set_up_axes(axes: Axes, plot: CurvePlot, variant: str) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch", loc="right")
-    if plot.baseline > 0:  # 0 where all pixels are of one class
+    if plot.baseline > 0:  # the baseline is 0 if all pixels are of one class
         _draw_baseline(axes, plot, variant)
 
 
@@ -116,7 +123,7 @@ def _draw_baseline(axes: Axes, plot: CurvePlot, variant: str) -> None:
 
 
 def _has_room_below(plot: CurvePlot, variant: str) -> bool:
-    """Return whether the baseline's label is farther from the curves' ends below its line than above."""
+    """Return whether the label of the baseline is farther from the ends of the curves below the line than above it."""
     ends = [float(drawn["mean"].iloc[-1]) / plot.baseline for key, drawn in plot.means.items() if key[0] == variant]
 
     def measure_distance(position: float) -> float:
@@ -126,7 +133,7 @@ def _has_room_below(plot: CurvePlot, variant: str) -> bool:
 
 
 def _draw_external(axes: Axes, plot: CurvePlot, name: str, curves: LossCurves) -> None:
-    """Draw an external result in gray, up to the runs' last epoch, without changing the limits of the axes."""
+    """Draw an external result in gray up to the last epoch of the runs, without changing the limits of the axes."""
     shown = [place for place, epoch in enumerate(curves.epochs) if epoch <= plot.epochs]
     epochs = [curves.epochs[place] for place in shown]
     for losses, style in ((curves.train, "--"), (curves.val, "-")):
@@ -135,7 +142,7 @@ def _draw_external(axes: Axes, plot: CurvePlot, name: str, curves: LossCurves) -
         return
     end, last = epochs[-1], float(curves.val[shown[-1]])
     beside = end < plot.epochs / 2  # a short curve has space for its name after it
-    # Else above the last third of the curve, about the length of the name.
+    # Otherwise the name is above the last third of the curve, which is about as long as the name.
     height = last if beside else float(curves.val[shown[-math.ceil(len(shown) / 3) :]].max())
     if height <= plot.axis.high:
         axes.annotate(
@@ -160,7 +167,7 @@ def _draw_diverged(axes: Axes, drawn: LossCurve, color: str, ceiling: float) -> 
     axes.plot(drawn.index, drawn["mean"], color=color, linewidth=1)
     end = (drawn.index[-1], min(float(drawn["mean"].iloc[-1]), ceiling))
     (cross,) = axes.plot(*end, marker="x", color=color, markersize=7, markeredgewidth=2, clip_on=False)
-    cross.set_in_layout(False)  # would shrink this panel
+    cross.set_in_layout(False)  # in the layout, the cross would shrink this panel
 
 
 def _describe_overflow(plot: CurvePlot, variant: str) -> tuple[str, ...]:

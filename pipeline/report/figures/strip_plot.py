@@ -1,4 +1,4 @@
-"""The distribution of results: one row per author, a dot for each run, a diamond for the mean of the best setting."""
+"""Strip plot of the authors' results: one row per author, a dot per run, a diamond for the mean of the best setting."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from pipeline.report.figures import svg
 from pipeline.report.figures.curve_data import LOG_MIN_RATIO
 
 WIDTH, ROW, MARGIN = 7.0, 0.3, 0.75  # inches
-# The axis ends at the larger of these, or at the highest loss: an outlier is an arrow and squashes nothing.
+# The axis ends at the larger of these limits, or at the highest loss if that is lower. Outliers are drawn as arrows.
 BASELINE_HEADROOM = 1.5  # times the baseline
-MEDIAN_HEADROOM = 3.0  # times the median run
+MEDIAN_HEADROOM = 3.0  # times the loss of the median run
 MAX_NAME = 24  # characters; the table below has the whole name
-_MAX_DECADES = 3  # with ticks between the powers of ten
+_MAX_DECADES = 3  # longer axes have ticks only at powers of ten
 
 
 @dataclass(frozen=True)
 class LossRange:
-    """The loss axis: it always includes the baseline, and its ends differ."""
+    """The range of the loss axis, which includes the baseline."""
 
     low: float
     high: float
 
     @classmethod
     def choose(cls, losses: Sequence[float], baseline: float) -> LossRange:
-        """Choose the axis for these losses; a baseline of 0 (all pixels of one class) is left out."""
+        """Choose the range for these losses; a baseline of 0 (all pixels are of one class) is left out."""
         shown = [*losses, baseline] if baseline > 0 else losses
         limit = max(BASELINE_HEADROOM * baseline, MEDIAN_HEADROOM * median(losses))
         low, high = min(shown), min(max(shown), limit)
@@ -44,11 +44,11 @@ class LossRange:
 
     @property
     def is_log(self) -> bool:
-        """Whether a linear axis would squash the lowest losses."""
+        """Whether the axis is logarithmic, because a linear one would compress the lowest losses."""
         return self.low > 0 and self.high / self.low > LOG_MIN_RATIO
 
     def apply(self, axes: Axes) -> None:
-        """Set scale, limits and ticks."""
+        """Set the scale, limits and ticks of the axes."""
         if self.is_log:
             axes.set_xscale("log")
             has_few = math.log10(self.high / self.low) <= _MAX_DECADES
@@ -63,7 +63,14 @@ class LossRange:
 
 
 def draw_strip_plot(authors: Sequence[AuthorResults], mine: str, baseline: float, project: Project) -> Markup:
-    """Draw the authors from the top on, `mine` in ink; `baseline` is the loss of the class-prior baseline."""
+    """Draw one row per author, the first at the top.
+
+    Args:
+        authors: The authors to draw, at least one.
+        mine: Name of the author to emphasize.
+        baseline: Loss of the class-prior baseline, nats per pixel.
+        project: The project with the style of the figures.
+    """
     span = LossRange.choose([loss for author in authors for loss in author.losses], baseline)
     with svg.use_style(project):
         figure = Figure((WIDTH, MARGIN + ROW * len(authors)), layout="constrained")
@@ -76,8 +83,8 @@ def draw_strip_plot(authors: Sequence[AuthorResults], mine: str, baseline: float
         axes.set_yticks(range(len(authors)), [_shorten(author.name) for author in authors])
         for label, author in zip(axes.get_yticklabels(), authors, strict=True):
             label.set_fontweight("bold" if author.name == mine else "normal")
-            label.set_parse_math(False)  # a login name may hold dollar signs
-        axes.set_ylim(len(authors) - 0.4, -1.1)  # the first on top, room above it for the baseline's name
+            label.set_parse_math(False)  # a login name may contain dollar signs
+        axes.set_ylim(len(authors) - 0.4, -1.1)  # the first is on top, with space above it for the baseline's label
         axes.set_xlabel("validation loss, nats per pixel", loc="right")
         return svg.render_svg(figure, "authors")
 
@@ -108,7 +115,7 @@ def _draw_author(axes: Axes, place: int, author: AuthorResults, high: float, col
 
 
 def _shorten(name: str) -> str:
-    """Leave out the middle of a long name: the ends tell people apart."""
+    """Leave out the middle of a long name, because names often differ at their ends."""
     if len(name) <= MAX_NAME:
         return name
     end = MAX_NAME // 3

@@ -19,7 +19,7 @@ from pipeline.artifacts.project import TEMPLATES, Project
 
 STYLE = TEMPLATES / "figures.mplstyle"
 
-# Placeholder colors, replaced by CSS variables in the SVG: matplotlib does not support these.
+# Placeholder colors that are replaced by CSS variables in the SVG, because matplotlib does not support CSS variables.
 INK, QUIET, RULE = "#010101", "#010102", "#010103"
 _VARIABLES = {INK: "var(--ink)", QUIET: "var(--quiet)", RULE: "var(--rule)"}
 
@@ -30,7 +30,7 @@ def get_series_color(index: int) -> str:
 
 
 def escape_color(color: str) -> str:
-    """Return a color (#rrggbb), changed imperceptibly if it equals a placeholder."""
+    """Return a color (#rrggbb), changed imperceptibly if it equals a placeholder color."""
     return f"#03{color[3:]}" if re.match(r"#01010[123]|#02", color) else color
 
 
@@ -48,23 +48,23 @@ def render_svg(figure: Figure, name: str) -> Markup:
     FigureCanvasSVG(figure)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
-        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # would add the time and a version
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # None omits the time and the version
         figure.savefig(buffer, format="svg", metadata=metadata)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]  # HTML allows no XML declaration
-    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would apply to the whole page
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # a style would apply to the whole page
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)  # the page sets the size
-    text = re.sub(r"font: (?:[a-z0-9]+ )*([\d.]+)px [^;\"]*", r"font-size: \1px", text)  # and the font
+    text = re.sub(r"font: (?:[a-z0-9]+ )*([\d.]+)px [^;\"]*", r"font-size: \1px", text)  # the page sets the font
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", text)
     text = re.sub(r"#01010[123]", lambda match: _VARIABLES[match.group()], text)
     text = re.sub(r"#02([0-9a-f]{4})", lambda match: f"var(--rate-{int(match.group(1), 16)})", text)
-    return Markup(text.rstrip() + "\n")  # matplotlib escapes what it writes as text
+    return Markup(text.rstrip() + "\n")  # safe, because matplotlib escapes text
 
 
-# Ranges of plasma, whose lightness rises evenly and shows the order without hue; every color has a contrast of at least
-# 3 : 1 to the background.
+# Ranges of the colormap plasma in light and dark mode. Its lightness increases evenly, so the order of the colors is
+# visible without hue. Every color has a contrast of at least 3:1 to the background.
 _LIGHT = (0.02, 0.62)
 _DARK = (0.46, 0.94)
 
@@ -79,7 +79,7 @@ _MARKS = (
 
 
 def write_css_variables(count: int) -> tuple[str, str]:
-    """Write the CSS declarations of `--rate-0` and following, for light and dark mode: cold to hot colors."""
+    """Write the CSS declarations of `count` colors, `--rate-0` and so on, for light mode and for dark mode."""
     modes = []
     for low, high in (_LIGHT, _DARK):
         colors = [colormaps["plasma"](low + (high - low) * (i / (count - 1) if count > 1 else 0)) for i in range(count)]

@@ -1,4 +1,4 @@
-"""Results of several authors on the same data: distribution, ranking, and the reader's rank."""
+"""Results of several authors on the same data: their distribution, the ranking, and the rank of the reader."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pipeline.report.context import ReportContext
 from pipeline.report.figures.strip_plot import draw_strip_plot
 from pipeline.report.formatting import format_number, format_spread, pluralize
 
-MAX_AUTHORS = 40  # in the figure and in the table; others are counted
+MAX_AUTHORS = 40  # rows of the figure and of the table; other authors are counted
 
 
 @dataclass(frozen=True)
 class TeamResults:
-    """All results on a data set in MLflow, and the name of the reader."""
+    """All results for a data set in MLflow, and the name of the reader."""
 
     results: tuple[SeedResult, ...]
-    reader: str
+    reader: str  # the user who renders the report
 
 
 @dataclass(frozen=True)
 class Authors:
-    """Results of several authors on the same data."""
+    """The ranking of several authors on the same data."""
 
     sentences: tuple[str, ...]
     figure: Markup | None  # None if no run finished
@@ -34,7 +34,7 @@ class Authors:
 
 
 def build_authors(team: TeamResults, context: ReportContext) -> Authors:
-    """Rank the authors, the best first."""
+    """Build the ranking of the authors and the figure of their results."""
     found = rank_authors(team.results)
     mine = next((one for one in found if one.name == team.reader), None)
     shown = [one for place, one in enumerate(found) if place < MAX_AUTHORS or one is mine]
@@ -53,32 +53,33 @@ def _describe_ranking(found: tuple[AuthorResults, ...], mine: AuthorResults | No
     people, runs = pluralize(len(found), "person", "people"), sum(one.num_runs for one in found)
     start = f"{people} trained {pluralize(runs, 'run')} on these images."
     if best is None:
-        return (f"{start} No setting has all its seeds finished.",)
+        return (f"{start} No setting has finished with all its seeds.",)
     leader = f"{start} {first.name} leads with {_describe_setting(best)}."
     if mine is None or mine.best is None:
         return (leader,)
     worse, tried = count_worse_settings(mine.best, [one for one in found if one is not mine])
-    place = f"Its loss is lower than {worse} of the {tried} settings of the others." if tried else ""
+    place = f"This loss is lower than that of {worse} of the {tried} settings of the others." if tried else ""
     if mine is first:
         return (f"{leader} {place}".rstrip(),)
     behind = mine.best.val_loss - best.val_loss
     standing = (
-        f"{mine.name} has rank {found.index(mine) + 1} of {len(found)}, with {_describe_setting(mine.best)}, "
-        f"{format_number(behind)} behind. {place}"
+        f"{mine.name} has rank {found.index(mine) + 1} of {len(found)} with {_describe_setting(mine.best)}, "
+        f"{format_number(behind)} behind {first.name}. {place}"
     )
     return leader, standing + _describe_doubt(mine.best, best)
 
 
 def _describe_doubt(mine: SettingResult, best: SettingResult) -> str:
-    """Describe why the difference between two settings may be chance; empty if nothing suggests it."""
+    """Explain why the difference between two settings may be chance; the text is empty if nothing suggests it."""
     if mine.val_loss_sd is None or best.val_loss_sd is None:
         return " A single seed cannot rank settings: another seed may reverse the order."
     sd = max(mine.val_loss_sd, best.val_loss_sd)
     if mine.val_loss - best.val_loss < sd:
-        return f" This is less than the standard deviation over seeds of one setting ({format_number(sd)})."
+        return f" The difference is less than the standard deviation over seeds of one setting ({format_number(sd)})."
     return ""
 
 
 def _describe_setting(best: SettingResult) -> str:
     loss = format_spread(best.val_loss, best.val_loss_sd)
-    return f"{best.variant} at {best.learning_rate} at a loss of {loss} ({pluralize(best.seeds, 'seed')})"
+    seeds = pluralize(best.seeds, "seed")
+    return f"{best.variant} at learning rate {best.learning_rate} and a loss of {loss} ({seeds})"

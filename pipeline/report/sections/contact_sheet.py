@@ -25,13 +25,13 @@ MAX_IMAGES = 24
 class ContactSheet:
     """Thumbnails of each split, and how they are drawn."""
 
-    splits: tuple[tuple[str, tuple[EmbeddedImage, ...]], ...]  # name, and images captioned with the samples' ids
+    splits: tuple[tuple[str, tuple[EmbeddedImage, ...]], ...]  # name of the split, and images with ids as captions
     caption: str
     is_stretched: bool  # whether the contrast of an image is increased
 
 
 def build_contact_sheet(context: ReportContext) -> ContactSheet:
-    """Build the sheet; only the shown images are read.
+    """Build the contact sheet, reading only the images on it.
 
     Raises:
         PipelineError: An array or the classes cannot be read.
@@ -54,7 +54,7 @@ def build_contact_sheet(context: ReportContext) -> ContactSheet:
 
 
 def select_rows(counts: Mapping[str, int]) -> dict[str, list[int]]:
-    """Select rows of each split at even distances, the same number of each split if it has enough."""
+    """Select up to `MAX_IMAGES` evenly spaced rows, the same number in each split if possible."""
     shown = dict.fromkeys(counts, 0)
     for _ in range(min(MAX_IMAGES, sum(counts.values()))):
         incomplete = [split for split in counts if shown[split] < counts[split]]
@@ -66,7 +66,7 @@ def select_rows(counts: Mapping[str, int]) -> dict[str, list[int]]:
 
 
 def _caption(shape: tuple[int, ...], masks: list[tuple[Mask, Frame]]) -> str:
-    """Describe how images of a shape (H, W, C) are drawn, and which channels are not shown."""
+    """Describe how images of shape (H, W, C) are drawn, and which of their channels are shown."""
     height, width, channels = shape
     fitted = {"stretch": ", here in the proportions of the originals", "letterbox": ", here without padding"}
     reshaped = [fitted[frame.resize] for _, frame in masks if frame.height != frame.width][:1]
@@ -83,12 +83,12 @@ def _caption(shape: tuple[int, ...], masks: list[tuple[Mask, Frame]]) -> str:
     return " ".join(sentences)
 
 
-MAX_BYTES = 3_500  # of an image: 24 data URIs take less than 120 kB
-# px of the longer side and WebP quality, from the preferred one to one that always fits.
+MAX_BYTES = 3_500  # per thumbnail, so that 24 data URIs take less than 120 kB
+# Longer side in px and WebP quality, tried in this order until a thumbnail has at most MAX_BYTES.
 _STEPS = ((144, 75), (144, 60), (120, 60), (120, 45), (96, 45), (96, 25), (72, 10))
-WIDTH = 2  # px of an outline; WebP stores color at half the resolution
-TINT = 0.4  # opacity of the foreground's color
-VEIL, VEIL_COLOR = 0.75, 128.0  # gray over ignored pixels
+WIDTH = 2  # px, width of an outline; WebP stores color at half the resolution
+TINT = 0.4  # opacity of the class's color over foreground
+VEIL, VEIL_COLOR = 0.75, 128.0  # opacity and gray level over ignored pixels
 
 
 def render_thumbnail(
@@ -99,9 +99,9 @@ def render_thumbnail(
     caption: str,
     frame: Frame | None = None,
 ) -> EmbeddedImage:
-    """Render a small WebP: regions outlined in their classes' colors, foreground tinted, ignored pixels gray.
+    """Render a small WebP with outlines in the colors of the classes, tinted foreground and gray ignored pixels.
 
-    It has the proportions of the frame; without one, those of the image.
+    The thumbnail has the proportions of the frame, or those of the image if there is no frame.
     """
     rgb, indices = image_html.to_rgb(frame.crop(image) if frame else image), frame.crop(mask) if frame else mask
     aspect = frame.aspect if frame else rgb.width / rgb.height
@@ -129,8 +129,11 @@ def _draw_thumbnail(
 
 
 def _find_outline(indices: npt.NDArray[np.uint8], classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:
-    """Find pixels near another class; of two classes, only foreground, or boundary against background."""
-    rank = np.full(256, 1)  # of ignored pixels
+    """Find the outlines of regions: the pixels near another class of the same or a lower rank.
+
+    Foreground has the highest rank, followed by boundary, ignored pixels and background.
+    """
+    rank = np.full(256, 1)  # the rank of ignored pixels
     rank[: len(classes)] = [3 if item.foreground else 2 if item.is_boundary else 0 for item in classes]
     around = np.zeros((2 * WIDTH + 1, 2 * WIDTH + 1), dtype=np.bool_)
     around[WIDTH, :] = around[:, WIDTH] = True

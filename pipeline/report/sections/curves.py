@@ -18,15 +18,15 @@ class Curves:
     """One panel per variant, with a shared loss axis."""
 
     plot: CurvePlot
-    learning_rates: tuple[tuple[int, float, str], ...]  # index among the grid's, value, and marker as an SVG path
+    learning_rates: tuple[tuple[int, float, str], ...]  # index in the grid, value, and marker as an SVG path
     panels: tuple[Panel, ...]
-    columns: int
-    has_seeds: bool  # whether there are several seeds, and bands
+    columns: int  # panels side by side
+    has_seeds: bool  # whether there are several seeds, whose range is drawn as a band
     axis: str  # sentence on the axis
 
 
 MAX_COLUMNS = 3  # more panels side by side would be unreadable
-SIZES = {1: (6.0, 3.3), 2: (5.2, 3.2), 3: (4.3, 3.1)}  # inches, by columns, for text of the same size
+SIZES = {1: (6.0, 3.3), 2: (5.2, 3.2), 3: (4.3, 3.1)}  # width and height in inches by columns; text keeps its size
 
 
 def build_curves(context: ReportContext, selection: RunSelection, external: ExternalResults) -> Curves:

@@ -29,18 +29,18 @@ from pipeline.wording import format_size, join_words
 
 @dataclass(frozen=True)
 class DataCard:
-    """The data set, split by split."""
+    """Images, groups, classes and files of the data, by split."""
 
     sentence: str
-    patches: str  # sentence on what the networks see of native images; else empty
-    disjoint: str  # sentence on splits without leakage; else empty
+    patches: str  # sentence on the patches of native images; empty for other data
+    disjoint: str  # sentence that the splits share no images; empty if they do
     leakage: SplitLeakage | None
     splits: tuple[str, ...]
-    counts: dict[str, list[int]]  # in each split, by name
+    counts: dict[str, list[int]]  # number of images, groups and pixels in each split, by heading
     classes: tuple[tuple[LegendEntry, tuple[str, ...]], ...]  # legend of the figure, and the share in each split
     figure: Markup
-    is_wide: bool  # the figure
-    nearly_empty: str  # sentence; empty if there are none
+    is_wide: bool  # whether the figure is wide
+    nearly_empty: str  # sentences on classes with few or no pixels in a split; empty if there are none
     sheet: ContactSheet | None
     files: FileSummary | None  # None for composites
     skipped: SkippedFiles | None
@@ -49,7 +49,7 @@ class DataCard:
 
 @dataclass(frozen=True)
 class _SplitStatistics:
-    """A split's samples, and pixel counts of its masks."""
+    """The samples of a split, and the pixel counts of its masks."""
 
     name: str
     rows: pd.DataFrame
@@ -61,7 +61,7 @@ class _SplitStatistics:
     @classmethod
     def of(cls, split: str, rows: pd.DataFrame, classes: Sequence[SegmentationClass]) -> _SplitStatistics:
         shares = rows[[f"share_{item.name}" for item in classes]].to_numpy()
-        # Image x class. Exact up to a million pixels an image, as the shares are written with six decimals.
+        # Images x classes. Exact for images of up to a million pixels, because the shares have six decimals.
         pixels = np.rint(shares * rows[["pixels"]].to_numpy()).astype(np.int64)
         foreground = pixels[:, [item.foreground for item in classes]]
         return cls(
@@ -131,7 +131,7 @@ def build_data_card(context: ReportContext) -> DataCard:
 
 
 def _describe_images(splits: Sequence[_SplitStatistics], num_showcase: int) -> str:
-    """Describe the number of images, `num_showcase` of them for the showcase, and the sizes of the originals."""
+    """Describe the number of images in the splits and in the showcase, and the sizes of the originals."""
     sizes = Counter(size for split in splits for size in zip(split.rows["width"], split.rows["height"], strict=True))
     showcase = f", and {format_count(num_showcase)} for the showcase" if num_showcase else ""
     images = f"{pluralize(sizes.total(), 'image')} in total{showcase}"
@@ -145,7 +145,7 @@ def _describe_images(splits: Sequence[_SplitStatistics], num_showcase: int) -> s
 
 
 def _describe_patches(context: ReportContext) -> str:
-    """Describe the patches of native images that training and evaluation see."""
+    """Describe the patches that native images are trained on, if the data has native images."""
     cells = [context.project.run(row.run).record.cell for row in context.summary.runs if row.best_epoch is not None]
     patches = [cell.get("train", {}).get("patch_size") for cell in cells]
     sizes = dict.fromkeys(format_size(list_sides(patch)) for patch in patches if patch is not None)
@@ -178,7 +178,7 @@ def _format_share(share: float) -> str:
 
 
 def _describe_nearly_empty(names: Sequence[str], splits: Sequence[_SplitStatistics]) -> str:
-    """Report classes with few or no pixels in a split; empty if there are none."""
+    """List the classes with few or no pixels in a split; the text is empty if there are none."""
     rare, missing = [], []
     for place, name in enumerate(names):
         few = [split for split in splits if 0 < split.shares[place] < NEARLY_EMPTY]
@@ -190,13 +190,13 @@ def _describe_nearly_empty(names: Sequence[str], splits: Sequence[_SplitStatisti
     sentences = []
     if rare:
         sentences.append(
-            f"Less than {format_percent(NEARLY_EMPTY)} of a split’s pixels: {_list_first(rare)}. An IoU over so few "
-            "pixels means little."
+            f"These classes have less than {format_percent(NEARLY_EMPTY)} of a split’s pixels: {_list_first(rare)}. An "
+            "IoU over so few pixels means little."
         )
     if missing:
         sentences.append(
-            f"Missing from a split: {_list_first(missing)}. Scores of these classes are undefined there, and mean IoU "
-            "is over the others."
+            f"These classes are missing from a split: {_list_first(missing)}. Their scores are undefined there, and "
+            "mean IoU is over the other classes."
         )
     return " ".join(sentences)
 
@@ -213,7 +213,7 @@ DIGIT = 0.14  # inches, width of a digit of a segment's number
 
 
 def draw_class_shares(shares: Mapping[str, Sequence[float]], colors: Sequence[str], project: Project) -> Markup:
-    """Draw a bar per label of `shares` with a segment per class, in the class's color (#rrggbb) and with its number."""
+    """Draw one bar per split, with a numbered segment per class in the color (#rrggbb) of the class."""
     width = NARROW if len(colors) <= MAX_NARROW_CLASSES else WIDE
     with svg.use_style(project):
         figure = Figure((width, MARGIN + ROW * len(shares)), layout="constrained")
@@ -224,7 +224,7 @@ def draw_class_shares(shares: Mapping[str, Sequence[float]], colors: Sequence[st
         axes.set_xlim(0, 100)
         axes.set_xticks([0, 25, 50, 75, 100])
         axes.set_yticks(range(len(shares)), list(shares))
-        axes.set_ylim(len(shares) - 0.5, -0.5)  # the first on top
+        axes.set_ylim(len(shares) - 0.5, -0.5)  # the first split is on top
         axes.set_xlabel("percent of the evaluated pixels", loc="right")
         return svg.render_svg(figure, "shares")
 
@@ -234,7 +234,7 @@ def _draw_bar(axes: Axes, place: int, shares: Sequence[float], colors: Sequence[
     left = 0.0
     for number, (share, color) in enumerate(zip(shares, colors, strict=True), start=1):
         width = 100 * share
-        # With an edge: a class may have the page's background color.
+        # The edge keeps segments visible whose class has the background color of the page.
         axes.barh(place, width, 0.7, left, color=svg.escape_color(color), edgecolor=svg.QUIET, linewidth=0.6)
         if width >= digit * (len(str(number)) + 0.5):
             axes.text(

@@ -1,4 +1,4 @@
-"""The files that the data was prepared from, and those that were skipped."""
+"""The image files that the data was prepared from, and the files that were skipped."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pipeline.artifacts.project import PREPARED
 from pipeline.report.formatting import format_count, pluralize
 from pipeline.wording import join_words
 
-MAX_REASONS = 10
-MAX_FILES = 5  # of a reason; `skipped.csv` lists all
-# An issue as `prepare` writes it: kind, colon, file and details. Other reasons have a colon in quoted names only.
+MAX_REASONS = 10  # reasons that are listed; others are counted
+MAX_FILES = 5  # files that are listed per reason; `skipped.csv` has all
+# An issue as `prepare` writes it: kind, colon, file and details. Other reasons have colons only in quoted names.
 _ISSUE = re.compile(r"([^':]+): (.+)", re.DOTALL)
 
 
@@ -30,7 +30,7 @@ class FileSummary:
 
 @dataclass(frozen=True)
 class SkipReason:
-    """Why some files were skipped."""
+    """A reason for which files were skipped, with the first of these files."""
 
     text: str
     count: str
@@ -40,7 +40,7 @@ class SkipReason:
 
 @dataclass(frozen=True)
 class SkippedFiles:
-    """Files that are in no split."""
+    """Files that `prepare` skipped, by reason."""
 
     title: str
     reasons: tuple[SkipReason, ...]
@@ -49,7 +49,11 @@ class SkippedFiles:
 
 
 def describe_files(stats: DatasetStats) -> FileSummary | None:
-    """Describe the files; None for composites."""
+    """Describe the files that the data was prepared from.
+
+    Returns:
+        The description; None if there are no files, as for composites.
+    """
     sentences = (*_describe_formats(stats), *_describe_duplicates(stats))
     if not sentences and not stats.notices:
         return None
@@ -60,7 +64,10 @@ def describe_files(stats: DatasetStats) -> FileSummary | None:
 
 
 def _describe_formats(stats: DatasetStats) -> tuple[str, ...]:
-    """Describe the file formats and how images were converted; of composites, only an external test set has files."""
+    """Describe the file formats and how images were converted.
+
+    Composites have no files, except for images of an external test set.
+    """
     if not stats.formats:
         return ()
     read = pluralize(sum(stats.formats.values()), "image was", "images were")
@@ -71,7 +78,7 @@ def _describe_formats(stats: DatasetStats) -> tuple[str, ...]:
         stored = f"stored as {join_words([f'{kind} ({format_count(count)})' for kind, count in kinds])}"
     turned, transparent = "None needed rotation", "none has transparent parts"
     if stats.rotated:
-        turned = f"{pluralize(stats.rotated, 'was', 'were')} rotated as the EXIF orientation says"
+        turned = f"{pluralize(stats.rotated, 'was', 'were')} rotated according to EXIF orientation"
     if stats.transparent:
         transparent = f"{pluralize(stats.transparent, 'has', 'have')} transparent parts, which became black"
     return f"{read} read from files, {stored}.", f"{turned}; {transparent}."
@@ -88,7 +95,7 @@ def _describe_duplicates(stats: DatasetStats) -> tuple[str, ...]:
 
 
 def describe_skipped(skipped: pd.DataFrame) -> SkippedFiles | None:
-    """Describe the skipped files, the most frequent reason first; None if there are none."""
+    """Describe the skipped files, the most frequent reason first; None if no file was skipped."""
     if skipped.empty:
         return None
     by_reason: dict[str, list[str]] = {}

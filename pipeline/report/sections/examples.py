@@ -19,24 +19,26 @@ from pipeline.report.view_models import EmbeddedImage, LegendEntry, NothingToSho
 class Examples:
     """Example predictions side by side, and the leading run's prediction for the showcase over epochs."""
 
-    leading_run: str  # the run of the extremes and of the strip; may be empty
-    extremes: tuple[Sample, ...]  # its best, median and worst image, and of a large one a part at full scale
+    leading_run: str  # the run of `extremes` and `strip`; may be empty
+    extremes: tuple[Sample, ...]  # its best, median and worst image, and a part of a large worst image at full scale
     runs: tuple[str, ...]
     samples: tuple[Sample, ...]
-    score: str  # sentence on the number below each prediction
+    score: str  # sentence that explains the number below each prediction
     classes: tuple[LegendEntry, ...]
     errors: tuple[LegendEntry, ...]
-    omitted: str
-    strip: tuple[EmbeddedImage, ...]
+    omitted: str  # sentence on runs that are not shown; may be empty
+    strip: tuple[EmbeddedImage, ...]  # predictions for the showcase, in the order of the epochs
     problems: tuple[Notice, ...]
 
 
-MAX_RUNS = 50  # with images: the page must be small enough for mail
-STRIP_LENGTH = 8  # predictions for the showcase over epochs
+MAX_RUNS = 50  # runs with example images; more would make the page too large for email
+STRIP_LENGTH = 8  # epochs whose predictions for the showcase are shown
 
 
 def build_examples(context: ReportContext, selection: RunSelection) -> Examples:
-    """Show predictions of the best run of each variant, or of the selected runs; of `MAX_RUNS` at most.
+    """Build example predictions of the best run of each variant, or of the runs that were selected by name.
+
+    At most `MAX_RUNS` runs are shown.
 
     Raises:
         PipelineError: The data are missing, or no run has predictions.
@@ -63,7 +65,7 @@ def build_examples(context: ReportContext, selection: RunSelection) -> Examples:
         score=_explain_score(context.primary_score),
         classes=build_class_legend([*extremes, *samples], context.dataset.classes),
         errors=build_error_legend([*extremes, *samples]),
-        omitted=f"{pluralize(num_omitted, 'further run')} would make the page too large: select fewer."
+        omitted=f"{pluralize(num_omitted, 'further run')} would make the page too large. Select fewer runs to see them."
         if num_omitted > 0
         else "",
         strip=strip,
@@ -78,7 +80,7 @@ def _explain_score(primary: PrimaryScore) -> str:
 
 
 def _list_runs(context: ReportContext, selection: RunSelection) -> list[str]:
-    """List the runs to show: selected runs with a model, else the best of each variant."""
+    """List the runs to show: runs selected by name that have a model, or the best run of each variant."""
     if selection.kind == "named":
         return [row.run for row in selection.rows if row.best_epoch is not None]
     return [item.run for item in context.summary.best_of_variant if item.run in selection.names]
@@ -87,11 +89,11 @@ def _list_runs(context: ReportContext, selection: RunSelection) -> list[str]:
 def _build_extremes(
     context: ReportContext, run: str, kept: frozenset[str], problems: list[Notice]
 ) -> tuple[Sample, ...]:
-    """Show the validation images with the lowest, median and highest loss of a run, if it has their predictions."""
+    """Build the validation images with the lowest, median and highest loss of a run, if it has predictions of them."""
     losses: dict[str, float] = {}
     with collect_problem(problems, f"{run}: its best and worst images are unknown"):
         losses = context.read_image_scores(run, "loss", "validation")
-    ordered = sorted(losses, key=lambda sample: losses[sample])  # of images with evaluated pixels
+    ordered = sorted(losses, key=lambda sample: losses[sample])  # images without evaluated pixels have no loss
     if not ordered:
         return ()
     places = {"best": ordered[0], "median": ordered[len(ordered) // 2], "worst": ordered[-1]}
@@ -111,17 +113,18 @@ def _build_extremes(
 def _build_samples(
     context: ReportContext, kept: dict[str, frozenset[str]], extremes: set[str], problems: list[Notice]
 ) -> tuple[Sample, ...]:
-    # Runs store predictions for common samples, and for their own best and worst, which are not shown side by side.
+    # Each run stores predictions of samples that all runs share, and of its own best and worst images. The latter are
+    # not shown side by side.
     validation = context.sample_ids.get("validation", ())
     common = set(validation).intersection(*kept.values()) if kept else set()
     wanted = common or {sample for samples in kept.values() for sample in samples}
     if len(kept) == 1:
-        wanted = wanted - extremes  # they are shown above
+        wanted = wanted - extremes  # the extremes are shown above
     return build_samples(context, kept, [sample for sample in validation if sample in wanted], problems)
 
 
 def _build_strip(context: ReportContext, run: str, problems: list[Notice]) -> tuple[EmbeddedImage, ...]:
-    """Draw a run's predictions for the showcase at epochs spread over training, including the best epoch."""
+    """Render a run's predictions for the showcase after selected epochs, including the best one."""
     with collect_problem(problems, f"{run}: no predictions for the showcase over epochs"):
         masks, kept = context.project.run(run).read_showcase_masks(), context.project.run(run).record.best_epoch
         classes, frame = context.dataset.classes, context.get_frame(SHOWCASE, 0)
@@ -139,7 +142,7 @@ def _build_strip(context: ReportContext, run: str, problems: list[Notice]) -> tu
 
 
 def _choose_epochs(last: int, kept: int | None) -> list[int]:
-    """Choose the epochs to show: dense at the beginning, with the last and the best one."""
+    """Choose the epochs to show: mostly early ones, and always the last and the best one (`kept`)."""
     ratio = [round(last ** (i / (STRIP_LENGTH - 1))) for i in range(STRIP_LENGTH)]
     spread = sorted({*ratio, *range(1, min(last, STRIP_LENGTH // 2) + 1), last})
     if kept is not None and 1 <= kept <= last and kept not in spread:

@@ -1,4 +1,4 @@
-"""Images side by side with the predictions of runs."""
+"""Images with their ground truth and the predictions of runs, side by side."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from pipeline.report.view_models import (
     collect_problem,
 )
 
-MAX_LARGE_RUNS = 4  # images are smaller for more runs
-SMALL_SIZE = 288  # px
+MAX_LARGE_RUNS = 4  # for more runs, images are smaller
+SMALL_SIZE = 288  # px, longer side of these smaller images
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class PredictionImage:
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample with the predictions of all runs; None for a run without one."""
+    """A sample with one prediction per run; None for a run without a prediction of it."""
 
     id: str
     image: EmbeddedImage
@@ -49,13 +49,13 @@ class Sample:
 
 
 def build_class_legend(samples: Sequence[Sample], classes: tuple[SegmentationClass, ...]) -> tuple[LegendEntry, ...]:
-    """Make the legend of the masks; ignored pixels are in it if a mask has some."""
+    """Build the legend of the masks, with an entry for ignored pixels if a mask has any."""
     ignored = [LegendEntry("none", "ignored pixels (left blank)")] if any(one.has_ignored for one in samples) else []
     return (*(LegendEntry(item.color, item.name) for item in classes), *ignored)
 
 
 def build_error_legend(samples: Sequence[Sample]) -> tuple[LegendEntry, ...]:
-    """Make the legend of the error images: the kinds of error that can occur, and ignored pixels if there are some."""
+    """Build the legend of the error images: the kinds of error that can occur, and ignored pixels if there are any."""
     return tuple(dict.fromkeys(key for one in samples for shot in one.predictions if shot for key in shot.error_keys))
 
 
@@ -65,10 +65,10 @@ def build_samples(
     """Build validation images with the predictions of runs.
 
     Args:
-        context: The artifacts.
-        kept: The samples with stored predictions of each run.
-        wanted: The samples to show, in order.
-        problems: Receives a notice for each missing file.
+        context: The artifacts of the report.
+        kept: Ids of the samples whose predictions are stored, by run.
+        wanted: Ids of the samples to show, in this order.
+        problems: List to which a notice is added for each missing file.
     """
     field = context.primary_score.field
     scores: dict[str, dict[str, float]] = {run: {} for run in kept}
@@ -95,10 +95,13 @@ def build_samples(
 
 
 def build_crop(context: ReportContext, run: str, sample: str) -> Sample | None:
-    """Build the part of a validation image with most errors of a run; None if the image is small.
+    """Build a sample of the part of a large validation image where a run has the most errors.
+
+    Returns:
+        The sample; None if the image is small enough to be shown as a whole at full scale.
 
     Raises:
-        PipelineError: The run has no prediction for it.
+        PipelineError: The run has no prediction for the image.
     """
     image, ground_truth, frame = _read_validation(context, sample)
     prediction = frame.crop(context.project.evaluation(run).read_example(sample))
@@ -118,7 +121,7 @@ def build_crop(context: ReportContext, run: str, sample: str) -> Sample | None:
     return replace(
         _render_sample(name, image, ground_truth, classes, frame, [rendered]),
         id=sample,
-        note=f"{width} × {height} pixels of it at full scale: the part with the most {most}",
+        note=f"the part with the most {most}, {width} × {height} pixels at full scale",
     )
 
 
@@ -162,7 +165,7 @@ def _render_prediction(
 
 
 def _format_score(context: ReportContext, iou: float | None, ground_truth: Mask) -> str:
-    """Format the primary score of an image, or say why it is undefined."""
+    """Format the primary score of an image, or the reason why it is undefined."""
     evaluated = ground_truth != IGNORE
     if not evaluated.any():
         return "no evaluated pixels"

@@ -24,7 +24,7 @@ class ClassGapRow:
     """A class's scores on training and validation images."""
 
     name: str
-    numbers: tuple[float | None, ...]  # under `CLASS_HEADINGS`
+    numbers: tuple[float | None, ...]  # one per heading in `CLASS_HEADINGS`
     is_widest: bool = False  # whether it has the largest gap
 
 
@@ -45,8 +45,8 @@ class GapBreakdown:
     problems: tuple[Notice, ...]
 
 
-MAX_GROUPS = 4  # of each kind
-MAX_IMAGES = 3
+MAX_GROUPS = 4  # groups of each kind in the table
+MAX_IMAGES = 3  # images with the highest loss
 
 CLASS_HEADINGS = ("Training loss", "Validation loss", "Gap", "Training IoU", "Validation IoU")
 
@@ -87,7 +87,7 @@ def build_gap_breakdown(context: ReportContext, selection: RunSelection) -> GapB
 
 
 def _describe_verdict(row: RunSummary) -> str:
-    """Write the verdict, its evidence, and the gap in mean IoU."""
+    """Describe the verdict of a run, the evidence for it, and the gap in mean IoU."""
     found = row.judgment
     if found is None:
         return f"{row.run} has no verdict."
@@ -105,9 +105,9 @@ def _describe_verdict(row: RunSummary) -> str:
 
 
 def _build_class_rows(row: RunSummary, parts: pd.DataFrame, num_classes: int) -> tuple[ClassGapRow, ...]:
-    """Build a row per class, the largest gap first, and one of all pixels.
+    """Build one row per class, by descending gap, and a last row for all pixels.
 
-    Mean IoU is over the classes on both sides if one of the classes is missing on a side.
+    If the training or the validation images have no pixels of a class, mean IoU is over the classes that both have.
     """
     widest = parts["gap"].idxmax() if len(parts) > 1 else None
     rows = [
@@ -126,7 +126,7 @@ def _build_class_rows(row: RunSummary, parts: pd.DataFrame, num_classes: int) ->
 
 
 def _build_group_rows(parts: pd.DataFrame) -> tuple[tuple[str, str, int, float, float], ...]:
-    """Build a row per group of the largest gaps of each kind."""
+    """Build one row per group, for the `MAX_GROUPS` groups of each kind with the largest gaps."""
     rows = []
     for kind, parts_of_kind in parts.groupby(parts["name"].str.split("=", n=1).str[0], sort=False):
         for _, part in parts_of_kind.head(MAX_GROUPS).iterrows():
@@ -136,7 +136,7 @@ def _build_group_rows(parts: pd.DataFrame) -> tuple[tuple[str, str, int, float, 
 
 
 def _build_calibration(context: ReportContext, run: str) -> tuple[Markup, str]:
-    """Build the reliability curve and a sentence on it."""
+    """Draw the reliability curve of a run, and describe its calibration."""
     scores, table = context.project.evaluation(run).metrics, context.project.evaluation(run).read_calibration()
     train, validation, scored = scores.train_calibration, scores.val_calibration, scores.validation
     if train is None or validation is None or scored is None or scored.accuracy is None:
@@ -155,7 +155,7 @@ MIN_BIN_SHARE = 0.001  # of a split's pixels; bins with fewer are noise
 
 
 def draw_reliability_curve(table: pd.DataFrame, project: Project) -> Markup:
-    """Draw the rows of `calibration.csv`: validation solid, training dashed, as in the loss curves."""
+    """Draw accuracy over confidence from the rows of `calibration.csv`: validation solid, training dashed."""
     with svg.use_style(project):
         figure = Figure(RELIABILITY_SIZE, layout="constrained")
         axes = figure.add_subplot()

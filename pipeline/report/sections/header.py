@@ -23,7 +23,7 @@ from pipeline.wording import join_words
 
 @dataclass(frozen=True)
 class Header:
-    """Title, author, data, result and showcase."""
+    """The content of the header: title, author, data, result and showcase."""
 
     title: str
     byline: str
@@ -31,18 +31,18 @@ class Header:
     credit: str
     result: str
     missed: str  # finding on missed classes; empty if there are none
-    scope: str  # which runs the page shows; empty for the whole grid
-    notices: tuple[str, ...]  # on skipped runs
+    scope: str  # sentence on the runs that the page shows; empty for the whole grid
+    notices: tuple[str, ...]  # sentences on skipped runs
     showcase: Showcase | None
     user_images: tuple[UserImage, ...]
     problems: tuple[Notice, ...]
 
 
-MAX_NAMED_CLASSES = 12  # in the sentence on the data; others are counted
+MAX_NAMED_CLASSES = 12  # names in the sentence on the data; other classes are counted
 
 
 def build_header(params: Params, context: ReportContext, selection: RunSelection) -> Header:
-    """Build the header; missing parts become notices."""
+    """Build the header, with notices in place of missing parts."""
     problems: list[Notice] = []
     data = credit = ""
     shown: Showcase | None = None
@@ -79,7 +79,7 @@ def _describe_data(context: ReportContext) -> str:
 
 def _describe_result(summary: Summary, selection: RunSelection) -> str:
     if summary.best is None:
-        return "No setting finished all its seeds, so nothing is ranked."
+        return "No setting has finished with all its seeds, so nothing is ranked."
     row = summary.get_setting(summary.best)
     group = "these runs" if selection.origin else "this grid"
     setting = f"{row.variant} at learning rate {row.learning_rate}"
@@ -98,7 +98,7 @@ def _describe_result(summary: Summary, selection: RunSelection) -> str:
 
 
 def _describe_scores(summary: Summary, row: SettingSummary) -> str:
-    """Write the primary score of a setting on validation, and that with the boundary if there is a boundary class."""
+    """Describe the primary score of a setting on validation and, if defined, its IoU of foreground with boundary."""
     primary, rows = PrimaryScore.of(summary.foreground), summary.list_runs(row)
     score = format_spread(*compute_mean_and_sd(primary.of_validation(one) for one in rows))
     if primary.is_mean:
@@ -114,7 +114,7 @@ def _describe_scores(summary: Summary, row: SettingSummary) -> str:
 
 
 def _find_missed_classes(context: ReportContext, selection: RunSelection) -> str:
-    """Repeat the finding on missed classes, unless the page leaves out the runs that it is about."""
+    """Return the finding on missed classes; empty if there is none about the runs of the page."""
     try:
         found = select_findings(context, selection)
     except PipelineError:
@@ -123,7 +123,7 @@ def _find_missed_classes(context: ReportContext, selection: RunSelection) -> str
 
 
 def _compare_with_one_class(summary: Summary, row: SettingSummary) -> str:
-    """List the scores of a setting and those of predicting one class everywhere."""
+    """List the scores of a setting next to those of predicting one class everywhere."""
     foreground_iou, _ = compute_mean_and_sd(one.val_foreground_iou for one in summary.list_runs(row))
     pairs = pair_with_baseline(row.val_mean_iou_mean, foreground_iou, summary.baseline, summary.foreground)
     return join_words([f"{name} {format_number(iou)} (one class: {format_number(base)})" for name, iou, base in pairs])

@@ -1,4 +1,4 @@
-"""The author's notes: Markdown with values and figures, as HTML without tags of its own."""
+"""The author's notes: Markdown with values and figures, rendered as HTML."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ from pipeline.report.figures.feature_maps import FeatureMapFigure, create_featur
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.template_values import PICTURE_INLINE, PICTURE_MARK, fill_template
 
-NotesPart = tuple[Markup, FeatureMapFigure | None]  # safe HTML, and the figure after it
+NotesPart = tuple[Markup, FeatureMapFigure | None]  # safe HTML, and the figure that follows it
 
-TOP_LEVEL, LOWEST_LEVEL = 3, 6  # of headings; the section's own is level 2
+TOP_LEVEL, LOWEST_LEVEL = 3, 6  # levels of headings in the notes; the heading of the section has level 2
 
 
 def build_notes(project: Project, path: str, context: ReportContext, selection: RunSelection) -> tuple[NotesPart, ...]:
-    """Render the file that `report.notes_file` names, in parts, with its values and figures.
+    """Render the notes with their values and figures.
 
-    The notes are in the project, even if the runs are from elsewhere.
+    Args:
+        project: The project with the notes; the runs may be from MLflow.
+        path: `report.notes_file`, relative to the project's folder.
+        context: The artifacts of the report.
+        selection: The runs of the page.
+
+    Returns:
+        The parts of the notes: HTML, and the figure after it.
 
     Raises:
         PipelineError: The file is missing or empty, or names an unknown value or figure.
@@ -31,7 +38,7 @@ def build_notes(project: Project, path: str, context: ReportContext, selection: 
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing. {advice}") from None
     except UnicodeDecodeError as error:
-        raise PipelineError(f"{path} is not UTF-8 ({error}). Save it with that encoding.") from None
+        raise PipelineError(f"{path} is not UTF-8 ({error}). Save it as UTF-8.") from None
     if not text.strip():
         raise PipelineError(f"{path} is empty. {advice}")
     html = render_markdown(fill_template(text, context.summary, path))
@@ -44,7 +51,10 @@ def build_notes(project: Project, path: str, context: ReportContext, selection: 
 
 
 def render_markdown(text: str) -> Markup:
-    """Render Markdown as HTML; tags in the text stay text, and images become their description."""
+    """Render Markdown as HTML.
+
+    HTML tags in the text are shown as text, and images are replaced by their alternative text.
+    """
     markdown = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     tokens = markdown.parse(text)
     headings = [token for token in tokens if token.type in ("heading_open", "heading_close")]
@@ -53,7 +63,7 @@ def render_markdown(text: str) -> Markup:
         token.tag = f"h{min(int(token.tag[1:]) + shift, LOWEST_LEVEL)}"
     for token in tokens:
         for inner in token.children or ():
-            if inner.type == "image":  # the page has no network access
+            if inner.type == "image":  # the page loads nothing from the network
                 inner.type, inner.content, inner.children = "text", f"[{inner.content}]", None
     rendered: str = markdown.renderer.render(tokens, markdown.options, {})
     return Markup(rendered)

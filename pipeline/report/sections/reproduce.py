@@ -29,14 +29,14 @@ from pipeline.wording import join_words
 
 @dataclass(frozen=True)
 class Reproduce:
-    """How to reproduce the numbers."""
+    """Commands, parameters and files to reproduce the numbers."""
 
     commands: tuple[tuple[str, str], ...]  # command, and its effect
-    identity: tuple[tuple[str, str], ...]
-    parameters: tuple[tuple[str, str], ...]
-    sources: tuple[tuple[str, str], ...]  # section, and the files of its numbers
+    identity: tuple[tuple[str, str], ...]  # name and value of hashes that identify the data and the run
+    parameters: tuple[tuple[str, str], ...]  # dotted name and value
+    sources: tuple[tuple[str, str], ...]  # section of the page, and the files that its numbers are from
     provenance: tuple[tuple[str, str, str], ...]  # name, value and address of a link; empty by default
-    run: str
+    run: str  # the run with these parameters
     problems: tuple[Notice, ...]
 
 
@@ -60,9 +60,9 @@ SOURCES = (
 
 
 def build_reproduce(params: Params, context: ReportContext, selection: RunSelection, *, provenance: bool) -> Reproduce:
-    """Build the commands, and what identifies the data and the leading run.
+    """Build the commands, and the parameters and hashes that identify the data and the leading run.
 
-    With `provenance` it includes facts that differ between identical runs.
+    With `provenance`, dates, durations and versions are included, which can differ between identical runs.
     """
     project = context.project
     run = find_leading_run(context.summary, selection) or selection.rows[0].run
@@ -97,14 +97,14 @@ def build_reproduce(params: Params, context: ReportContext, selection: RunSelect
 
 
 def _build_commands(params: Params, project: Project, run: str, selection: RunSelection) -> tuple[tuple[str, str], ...]:
-    browse = (project.make_command("ui"), "browse and compare all runs in MLflow")
+    browse = (project.make_command("ui"), "opens MLflow, to browse and compare all runs")
     if selection.origin:
         again = f"pipeline report --runs {shlex.quote(selection.origin)}"
-        return ((again, "this page, from the current runs in MLflow"), browse)
+        return ((again, "renders this page again, from the current runs in MLflow"), browse)
     return (
-        (_build_report_command(params, project), "everything that is out of date, then this page"),
-        (project.shell_command("pipeline report --runs best"), "this page for the best run only"),
-        (project.shell_command(f"dvc repro train@{run}"), "this run, from the same data and parameters"),
+        (_build_report_command(params, project), "updates everything that is out of date, then this page"),
+        (project.shell_command("pipeline report --runs best"), "renders this page for the best run only"),
+        (project.shell_command(f"dvc repro train@{run}"), "trains this run if it is out of date"),
         browse,
     )
 
@@ -114,7 +114,7 @@ def _prefix_paths(folder: Path, files: str) -> str:
 
 
 def _build_report_command(params: Params, project: Project) -> str:
-    # A study's data outside the project was named on the command line; its path is private.
+    # The path of a study's data outside the project was given on the command line, and is not published.
     test = params.data.external_test if isinstance(params.data, CompositesData) else None
     paths = [params.data.path, *([test.path] if test else [])]
     is_outside = project.study and any(Path(path).is_absolute() for path in paths)
@@ -122,7 +122,7 @@ def _build_report_command(params: Params, project: Project) -> str:
 
 
 def _describe_weights(project: Project, selection: RunSelection) -> list[tuple[str, str]]:
-    """Describe the weights that each variant started from; broken records are reported elsewhere."""
+    """Describe the weights that each variant started from, leaving out records that cannot be read."""
     found: dict[str, str] = {}
     for row in selection.rows:
         with contextlib.suppress(PipelineError):
@@ -132,7 +132,7 @@ def _describe_weights(project: Project, selection: RunSelection) -> list[tuple[s
 
 
 def _read_hashes(project: Project, run: str) -> list[tuple[str, str]]:
-    """Read DVC's MD5 of the prepared data and of the run, if recorded."""
+    """Read DVC's MD5 hashes of the prepared data and of the run, if `dvc.lock` has them."""
     try:
         stages = read_sections(project.root / "dvc.lock")["stages"]
     except (PipelineError, KeyError):
@@ -148,7 +148,7 @@ def _read_hashes(project: Project, run: str) -> list[tuple[str, str]]:
 def _collect_provenance(
     params: Params, selection: RunSelection, run: str, key: str, project: Project
 ) -> tuple[tuple[str, str, str], ...]:
-    """Collect date, durations, versions and the place of a run in MLflow; unknown values are reported as such."""
+    """Collect the date, git commit, durations, versions and the address of a run in MLflow."""
     timings = [timing for name in selection.names if (timing := project.run(name).read_timing())]
     return (
         ("rendered", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), ""),
@@ -162,7 +162,7 @@ def _collect_provenance(
 
 
 def _locate_in_mlflow(params: Params, run: str, key: str, project: Project) -> tuple[str, str]:
-    """Return the run with the address of its page on the server, or the command that opens MLflow on this machine."""
+    """Return where a run is in MLflow, in words, and the address of its page on the server (empty without a server)."""
     from pipeline.tracking.search import find_run_url
 
     try:

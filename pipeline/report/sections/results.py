@@ -1,4 +1,4 @@
-"""Results by learning rate: variants by learning rates as heat maps, and as a table."""
+"""Results by learning rate: heat maps of variants and learning rates, and a table."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from pipeline.wording import join_words
 
 @dataclass(frozen=True)
 class SettingRow:
-    """A variant at a learning rate, over seeds."""
+    """A row of the table of results: a setting, which is a variant at a learning rate."""
 
     setting: SettingSummary
-    mark: str  # what it is best of, or why it is not ranked
-    warning: str  # on seeds no better than the baseline of one class, or on missed classes; else empty
-    is_best: bool  # of its variant
+    mark: str  # states that the setting has the lowest loss, or why it is not ranked; may be empty
+    warning: str  # masks no better than predicting one class, or missed classes; may be empty
+    is_best: bool  # whether it is the best setting of its variant
     is_best_of_grid: bool
 
 
 @dataclass(frozen=True)
 class HeatCell:
-    """A variant at a learning rate in a heat map."""
+    """A cell of a heat map: a variant at a learning rate."""
 
-    mean: float
-    sd: float | None  # None for one seed
-    share: str  # percentage of the way from the lowest to the highest value
+    mean: float  # over seeds
+    sd: float | None  # standard deviation over seeds; None for one seed
+    share: str  # position between the lowest (0%) and the highest value (100%) of the map
     is_best: bool
 
 
-HeatMap = dict[str, list[HeatCell | None]]  # by variant a cell per learning rate; None: not ranked
+HeatMap = dict[str, list[HeatCell | None]]  # by variant, one cell per learning rate; None if it is not ranked
 
 
 @dataclass(frozen=True)
 class ResultsOverview:
-    """Results of all settings, over seeds."""
+    """Results of all settings over their seeds."""
 
-    learning_rates: tuple[float, ...]  # of the heat maps, descending
-    maps: dict[str, HeatMap]  # by title; none for fewer than two learning rates or variants
+    learning_rates: tuple[float, ...]  # columns of the heat maps, descending
+    maps: dict[str, HeatMap]  # by title; empty with fewer than two learning rates or variants
     groups: dict[str, list[SettingRow]]  # by variant
     has_warnings: bool
     baseline: Scores
@@ -77,7 +77,10 @@ def build_results(context: ReportContext, selection: RunSelection) -> ResultsOve
 def _build_heat_maps(
     settings: Sequence[SettingSummary], learning_rates: tuple[float, ...], best: BestSetting | None
 ) -> dict[str, HeatMap]:
-    """Build heat maps of validation loss and gap; none for a single row or column, or if nothing is ranked."""
+    """Build the heat maps of validation loss and gap.
+
+    There are none for a single variant or learning rate, or if no setting is ranked.
+    """
     variants = dict.fromkeys(row.variant for row in settings)
     ranked = [row for row in settings if row.ranked]
     if len(variants) < 2 or len(learning_rates) < 2 or not ranked:

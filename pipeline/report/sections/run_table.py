@@ -1,4 +1,4 @@
-"""The table of all runs, and external results."""
+"""The table of all runs and of external results."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ class RunTableRow:
     figures: tuple[str, ...]
     learning_rate: float | None = None  # this and the following: of runs only
     seed: int | None = None
-    label: str = ""  # on masks no better than the baseline of one class, or on missed classes; else empty
-    reason: str = ""  # in place of the figures, if there are none
+    label: str = ""  # early stop, masks no better than predicting one class, missed classes; may be empty
+    reason: str = ""  # why the run has no figures; else empty
     values: str = ""  # JSON list of sort keys, one per column
     is_best: bool = False
 
 
 @dataclass(frozen=True)
 class RunTable:
-    """The selected runs, and external results."""
+    """The selected runs and external results."""
 
     headings: tuple[str, ...]
-    num_figures: int  # among the headings
+    num_figures: int  # number of headings that have a figure in each row
     lines: tuple[RunTableRow, ...]
     not_checked: tuple[str, ...]  # sentences: checks that were not possible, and why
     missed_below: float  # IoU
     external: tuple[RunTableRow, ...]
-    sources: tuple[tuple[str, str], ...]  # name of an external result, and its author or publication
+    sources: tuple[tuple[str, str], ...]  # name of each external result, and its author or publication
     problems: tuple[Notice, ...]
 
 
 ScoreColumn = tuple[str, Callable[[RunSummary], float | None], str]
-"""Heading, score of a run, and name of the same score in external results; empty if there is none."""
+"""Heading, function that returns the score of a run, and the score's name in external results (empty if none)."""
 
 FIGURES = ("Best epoch", "Training loss", "Validation loss", "Gap")  # then the scores
 
 
 def build_run_table(selection: RunSelection, summary: Summary, external: ExternalResults) -> RunTable:
-    """Build one row per run, with its scores or the reason why it has none, and rows of external results below."""
+    """Build one row per run, with its scores or the reason why it has none, and one row per external result."""
     best = {selection.run for selection in summary.best_of_variant}
     scores = _choose_columns(summary)
     figures = (*FIGURES, *(heading for heading, _, _ in scores))
@@ -74,7 +74,10 @@ def build_run_table(selection: RunSelection, summary: Summary, external: Externa
 
 
 def _choose_columns(summary: Summary) -> tuple[ScoreColumn, ...]:
-    """Choose the scores; foreground IoU is left out if no run has one, as where every class is foreground."""
+    """Choose the score columns.
+
+    Foreground IoU is left out if no run has one, as when every class is foreground.
+    """
     primary, foreground = PrimaryScore.of(summary.foreground), name_foreground_iou(summary.foreground)
     columns: list[ScoreColumn] = [("Mean IoU", lambda row: row.val_mean_iou, "mean_iou")]
     if any(row.val_foreground_iou is not None for row in summary.runs):
@@ -84,7 +87,7 @@ def _choose_columns(summary: Summary) -> tuple[ScoreColumn, ...]:
 
 
 def _list_unchecked(selection: RunSelection) -> tuple[str, ...]:
-    """List checks that were not possible, and for how many runs."""
+    """List the checks that were not possible, with the number of runs if not all runs are affected."""
     reasons = Counter(reason for row in selection.rows if row.judgment for reason in row.judgment.not_checked)
     judged = sum(row.judgment is not None for row in selection.rows)
     return tuple(
@@ -98,7 +101,7 @@ def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], is_best: bool) 
     verdict, evidence = (row.judgment.verdict, row.judgment.evidence) if row.judgment else (row.status, ())
     figures: tuple[str, ...] = ()
     sortable: tuple[float | None, ...] = (None,) * (1 + len(numbers))
-    if row.is_complete:  # scores from before divergence are not ranked
+    if row.is_complete:  # a diverged run has scores only of the epochs before it diverged
         epoch = f"{MISSING if row.best_epoch is None else row.best_epoch} / {row.epochs}"
         train, val, gap, *others = map(format_number, numbers)
         figures = (epoch, train, val, gap + _format_interval(row.judgment), *others)
@@ -111,14 +114,14 @@ def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], is_best: bool) 
         learning_rate=row.learning_rate,
         seed=row.seed,
         label=_describe_label(row),
-        reason="" if figures else row.reason or "It has no scores.",
+        reason="" if figures else row.reason or "This run has no scores.",
         values=json.dumps((row.run, row.learning_rate, row.seed, verdict, *sortable), allow_nan=False),
         is_best=is_best,
     )
 
 
 def _describe_label(row: RunSummary) -> str:
-    """Write what the verdict does not say: an early stop, and warnings about the masks."""
+    """Describe what the verdict does not cover: an early stop, and problems of the masks."""
     labels = ["stopped early"] if row.status == "stopped_early" else []
     if row.judgment and row.judgment.beats_baseline is False:
         labels.append(ONE_CLASS_LABEL)

@@ -1,4 +1,4 @@
-"""The findings that `compare` wrote on the runs of a page, with links to these runs."""
+"""The findings of `compare` about the runs of a page, with links to these runs."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ from pipeline.report.context import ReportContext
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.view_models import NothingToShowError
 
-Evidence = tuple[tuple[str, str], ...]  # texts of links, and the runs in the table that they point to
+Evidence = tuple[tuple[str, str], ...]  # links to rows of the table of runs: text and run
 
 
 def build_findings(context: ReportContext, selection: RunSelection) -> tuple[tuple[str, Evidence], ...]:
-    """List the sentences of the findings on this page, with their evidence."""
+    """List the sentences of the findings on this page, with links to the runs that they are based on.
+
+    Raises:
+        PipelineError: No finding is about the runs of the page, or the file is missing or broken.
+    """
     found = select_findings(context, selection)
     if not found:
-        raise NothingToShowError("The comparison has no finding on the runs of this page.")
+        raise NothingToShowError("The comparison has no finding about the runs of this page.")
     return tuple((item.sentence, _build_evidence(selection, item.runs)) for item in found)
 
 
 def select_findings(context: ReportContext, selection: RunSelection) -> list[Finding]:
-    """Select the findings on runs of this page, or on no run in particular."""
+    """Select the findings about runs of this page, and those that are not about particular runs."""
     names = set(selection.names)
     return [item for item in context.project.comparison.findings if not item.runs or names & set(item.runs)]
 
 
 def _build_evidence(selection: RunSelection, names: tuple[str, ...]) -> Evidence:
-    """Build one link per variant and learning rate, since its seeds are adjacent in the table."""
+    """Build one link per variant and learning rate, because their seeds are adjacent in the table."""
     seeds: dict[tuple[str, float], list[str]] = {}
     for row in selection.rows:
         if row.run in names:

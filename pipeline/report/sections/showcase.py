@@ -1,4 +1,4 @@
-"""The showcase: images outside all splits that the report shows first, of the data and of the user."""
+"""The images at the top of the report: the showcase of the data, which is in no split, and the user's own images."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Showcase:
     """Prediction of the leading run for the showcase image of the data."""
 
     images: tuple[EmbeddedImage, ...]
-    crop: tuple[EmbeddedImage, ...]  # the same of a part of a large image, at full scale; else empty
-    crop_size: str  # of that part
+    crop: tuple[EmbeddedImage, ...]  # the same for a part of a large image, at full scale; empty for a small image
+    crop_size: str  # width × height of that part in px
     classes: tuple[LegendEntry, ...]  # legend of the masks; empty if only cut-outs are shown
     errors: tuple[LegendEntry, ...]
     verdict: str
@@ -39,17 +39,17 @@ class Showcase:
 
 
 UserImage = tuple[str, str, tuple[EmbeddedImage, ...]]
-"""Title, score (empty without ground truth), and images with the best run's prediction, of `report.showcase`."""
+"""Title, score (empty without ground truth) and images of an entry of `report.showcase`."""
 
 
-SHOWCASE_MIN_IOU = 0.90  # foreground IoU; cut-outs below have visible holes and fringes
-MIN_MAIN_OBJECT = 0.8  # share of the foreground in its largest region; below, the image has several objects
-MIN_COMPACTNESS = 0.3  # share of its bounding box; membranes, vessels and roads fill less
-MAX_NAMED_CLASSES = 12  # classes that are not predicted; others are counted
+SHOWCASE_MIN_IOU = 0.90  # foreground IoU; cut-outs with a lower IoU have visible holes and fringes
+MIN_MAIN_OBJECT = 0.8  # share of the foreground in its largest region; lower if an image has several objects
+MIN_COMPACTNESS = 0.3  # share of the bounding box that the object fills; membranes, vessels and roads fill less
+MAX_NAMED_CLASSES = 12  # names of classes that are not predicted; others are counted
 
 
 def build_showcase(context: ReportContext, selection: RunSelection) -> Showcase:
-    """Show the prediction of the page's leading run for the showcase.
+    """Build the showcase with the prediction of the leading run.
 
     Raises:
         PipelineError: No run is ranked, or a file is missing or broken.
@@ -126,7 +126,7 @@ def _render_row(
     *,
     is_cut_out: bool,
 ) -> tuple[EmbeddedImage, ...]:
-    """Render an image, its prediction, and the ground truth and the errors if there is ground truth."""
+    """Render an image and its prediction, and the ground truth and the errors if they are given."""
     images = [image_html.render_image(image, alt, "Image", frame)]
     if is_cut_out:
         names = (("Predicted foreground", "Cut-out"), ("Foreground of the ground truth", "Ground truth"))
@@ -142,10 +142,10 @@ def _render_row(
 
 
 def build_user_images(params: Params, context: ReportContext, selection: RunSelection) -> tuple[UserImage, ...]:
-    """Show the predictions of the grid's best run for the images of `report.showcase`.
+    """Build the images of `report.showcase` with the predictions of the grid's best run.
 
     Raises:
-        PipelineError: They are of another run or of other images, or a file is missing or broken.
+        PipelineError: The predictions are of another run or of other images, or a file is missing or broken.
     """
     best = context.summary.best
     if not params.report.showcase or best is None or selection.origin:  # they are predicted by the grid's best run only
@@ -154,7 +154,8 @@ def build_user_images(params: Params, context: ReportContext, selection: RunSele
     requested = [(one.file, one.title or Path(one.file).stem, one.mask) for one in params.report.showcase]
     if found.run != best.run or [(one.file, one.title, one.mask) for one in found.images] != requested:
         raise PipelineError(
-            f"{SHOWCASE_PREDICTIONS} does not match {best.run} and report.showcase. Run `pipeline showcase`."
+            f"{SHOWCASE_PREDICTIONS} is out of date: it does not match the best run, {best.run}, and the images of "
+            "report.showcase. Run `pipeline showcase`."
         )
     return tuple(_build_user_image(context, place, one) for place, one in enumerate(found.images))
 
@@ -176,12 +177,12 @@ def _describe_user_score(context: ReportContext, found: ShowcaseResult, has_fore
     if primary.is_mean:
         return f"Mean IoU {format_number(found.mean_iou)} over the classes of its ground truth."
     if found.iou is None:
-        return f"It has no foreground, and none was predicted: {primary.name} is undefined."
-    return f"{primary.name} {format_number(found.iou)}{'' if has_foreground else ': it has no foreground'}."
+        return f"The image has no foreground, and none was predicted: {primary.name} is undefined."
+    return f"{primary.name} {format_number(found.iou)}{'' if has_foreground else ': the image has no foreground'}."
 
 
 def _read_prediction(context: ReportContext, run: str, sample: str) -> Mask:
-    """Read the stored prediction, or else that of the best epoch in training."""
+    """Read a run's prediction for the showcase from its evaluation or, if it is missing there, from its training."""
     try:
         return context.project.evaluation(run).read_example(sample)
     except PipelineError:
@@ -198,7 +199,7 @@ def _describe_result(
     """Describe how well a run segments the showcase.
 
     Returns:
-        A few words, one or two sentences, and whether it is a failure.
+        The result in a few words, one or two sentences of detail, and whether the result is a failure.
     """
     classes, primary = context.dataset.classes, context.primary_score
     where = f"{run} was neither trained nor selected on this image."
@@ -210,7 +211,7 @@ def _describe_result(
         if share == 0:
             detail = f"This image has no foreground, so {primary.name} is undefined. {where}"
             return "No foreground, none predicted", detail, False
-        detail = f"This image has no foreground, and {format_percent(share)} of its pixels were predicted as such"
+        detail = f"This image has no foreground, but {format_percent(share)} of its pixels were predicted as foreground"
         return "False positive", f"{detail}: {primary.name} 0. {where}", True
     iou = primary.of_showcase(context.summary.get_run(run))
     if iou is None:

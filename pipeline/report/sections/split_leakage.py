@@ -10,24 +10,24 @@ from pipeline.artifacts.prepared_data import list_groups
 from pipeline.report.formatting import SPLIT_NAMES, pluralize
 from pipeline.wording import join_words
 
-MAX_LISTED = 5  # of each kind
+MAX_LISTED = 5  # images, and groups, that are listed
 
 
-LeakedGroup = tuple[str, str, str]  # "image" or the factor of a group, its name, and the splits that it is in
+LeakedGroup = tuple[str, str, str]  # "image" or the factor of a group, its name, and the splits that have it
 
 
 @dataclass(frozen=True)
 class SplitLeakage:
-    """Images and groups that splits share; they make all scores look better than they are."""
+    """Images and groups that are in several splits, which makes all scores look better than they are."""
 
     sentence: str
     groups: tuple[LeakedGroup, ...]
 
 
 def find_split_leakage(samples: pd.DataFrame) -> SplitLeakage | None:
-    """Find images and groups in more than one split, the showcase included; None if there are none.
+    """Find images and groups that are in more than one split; None if there are none.
 
-    Images are the same if their ids or the contents of their files are equal.
+    The showcase counts as a split. Images are the same if their ids or the contents of their files are equal.
     """
     same_id = _find_shared("image", samples["id"], samples["split"])
     hashed = samples[(samples["sha256"] != "") & ~samples["id"].isin({name for _, name, _ in same_id})]
@@ -50,16 +50,19 @@ def find_split_leakage(samples: pd.DataFrame) -> SplitLeakage | None:
 
 
 def describe_disjoint_splits(samples: pd.DataFrame) -> str:
-    """Describe splits without leakage."""
+    """Describe splits that share no image and no group."""
     if list_groups(samples["groups"]).empty:
-        return "No image is in more than one split; the images have no groups, so related images may be."
+        return "No image is in more than one split. No groups are declared, so related images may be in several splits."
     return "No image and no group is in more than one split."
 
 
 def _find_shared(
     kind: str, keys: pd.Series[str], splits: pd.Series[str], names: pd.Series[str] | None = None
 ) -> list[LeakedGroup]:
-    """Find keys in several splits; they are listed by `names`, or by themselves."""
+    """Find keys that are in several splits.
+
+    They are listed under `names`, or under the keys themselves if `names` is None.
+    """
     table = pd.DataFrame({"key": keys, "split": splits, "name": keys if names is None else names})
     table = table.drop_duplicates(["key", "split"])
     shared = table[table.duplicated("key", keep=False)]

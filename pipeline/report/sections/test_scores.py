@@ -24,19 +24,19 @@ class TestScores:
 
     sentence: str
     headings: tuple[str, ...]
-    lines: dict[str, tuple[str, ...]]  # figures by split
-    by_class: dict[str, tuple[str, ...]]  # figures by class, with a column per split, if the table would be too wide
+    lines: dict[str, tuple[str, ...]]  # figures under the headings, by split
+    by_class: dict[str, tuple[str, ...]]  # one figure per split, by class; empty if `lines` has space for the classes
     has_undefined: bool  # whether a score is undefined
-    size: str  # sentence on the image size of the scores
-    means: str  # sentence on the number of classes of each mean IoU, if the splits differ; else empty
+    size: str  # sentences on the size at which masks are compared; may be empty
+    means: str  # sentence on the number of classes in each mean IoU; empty if it is the same in all splits
     problems: tuple[Notice, ...]
 
 
-Columns = dict[str, Callable[[Scores], float | None]]  # the score under each heading
+Columns = dict[str, Callable[[Scores], float | None]]  # function that returns the score, by heading
 
-MAX_WIDTH = 1024  # px, of a table on a screen of 1280 px
-WIDE, NARROW, PADDING = 7.8, 4.0, 19.2  # px, about: of a character, of one of `.,|il` or a space, of a column
-MIN_DIFFERENCE, MIN_DIFFERENCE_SHARE = 0.005, 0.1  # nats per pixel, and fraction of the loss; others are not reported
+MAX_WIDTH = 1024  # px, width of a table on a screen of 1280 px
+WIDE, NARROW, PADDING = 7.8, 4.0, 19.2  # px, approximate widths: most characters; `.,|il` and spaces; column padding
+MIN_DIFFERENCE, MIN_DIFFERENCE_SHARE = 0.005, 0.1  # nats per pixel, and fraction of the loss; less is not reported
 
 
 def build_test_scores(context: ReportContext, selection: RunSelection) -> TestScores:
@@ -91,21 +91,26 @@ def build_test_scores(context: ReportContext, selection: RunSelection) -> TestSc
 
 
 def _describe_size(context: ReportContext) -> str:
-    """Say at which size the masks are compared, and what that means for larger originals; empty if it is unknown."""
+    """Describe the size at which masks are compared, and its effect if the originals are larger.
+
+    The text is empty if the size is unknown.
+    """
     try:
         size = context.project.prepared.open_split("train").images.size
         table = context.project.prepared.samples
     except PipelineError:
         return ""  # the section on the data reports the error
     if size is None:
-        sentence = "All scores are at the size of each prepared image."
+        sentence = "All scores are computed at the size of each prepared image."
     else:
-        sentence = f"All scores are at the prepared size, {size[1]} × {size[0]} pixels, against masks resized to it."
+        sentence = (
+            f"All scores are computed at the prepared size, {size[1]} × {size[0]} pixels, with masks resized to it."
+        )
     if not ((table["height"] > table["prepared_height"]) | (table["width"] > table["prepared_width"])).any():
         return sentence
     return (
-        f"{sentence} At the size of the originals they are lower, mostly for thin and small classes; "
-        "`pipeline data check` shows the upper limit."
+        f"{sentence} At the size of the originals, scores are lower, mostly for thin and small classes. "
+        "`pipeline data check` shows the highest possible IoU."
     )
 
 
@@ -114,11 +119,11 @@ def _describe_means(known: Mapping[str, Scores]) -> str:
     if len(set(counts.values())) < 2:
         return ""
     listed = join_words([f"{count} ({split})" for split, count in counts.items()])
-    return f"Each mean IoU is over the classes in its images, whose number differs: {listed}."
+    return f"Each mean IoU is over the classes that its images contain. Their number differs: {listed}."
 
 
 def _estimate_width(headings: Sequence[str], lines: Mapping[str, tuple[str, ...]]) -> float:
-    """Estimate the width of a table in px; headings wrap at spaces, numbers do not."""
+    """Estimate the width of a table in px, in which headings wrap at spaces and numbers do not wrap."""
     columns = zip(headings, *lines.values(), strict=True)
     cells = [[*lines], *((*heading.split(), *figures) for heading, *figures in columns)]
     return sum(
@@ -128,10 +133,10 @@ def _estimate_width(headings: Sequence[str], lines: Mapping[str, tuple[str, ...]
 
 
 def _choose_columns(summary: Summary, known: Sequence[Scores]) -> Columns:
-    """Choose the columns on all classes.
+    """Choose the columns of scores over all classes.
 
-    The IoU of a single foreground class is that of the class, and not repeated. Scores that are undefined for these
-    classes are left out.
+    Foreground IoU is left out if there is only one foreground class, because it is the IoU of that class. Scores that
+    are undefined for these classes are left out as well.
     """
     columns: Columns = {
         "Loss": lambda scores: scores.loss,
@@ -174,7 +179,7 @@ def _describe(run: str, score: Scores, validation: Scores | None, selection_bias
 
 
 def _describe_selection_bias(selection_bias: float | None) -> str:
-    """Describe the part of the difference that choosing the best epoch explains, if it is known and not negligible."""
+    """Describe the effect of choosing the best epoch; the text is empty if it is unknown or negligible."""
     if selection_bias is None or selection_bias < MIN_DIFFERENCE / 10:
         return ""
     return f"choosing the best epoch lowers the validation loss by {format_number(selection_bias)}; beyond that, "
