@@ -99,8 +99,8 @@ def check_shapes(prediction: Mask, ground_truth: Mask) -> None:
     """Raise `PipelineError` if a prediction and its ground truth differ in shape."""
     if prediction.shape != ground_truth.shape:
         raise PipelineError(
-            f"A prediction has {prediction.shape[0]} × {prediction.shape[1]} pixels, but its prepared mask has "
-            f"{ground_truth.shape[0]} × {ground_truth.shape[1]}. Run `make report` to evaluate the run again."
+            f"A prediction has {prediction.shape[1]} × {prediction.shape[0]} pixels, but its prepared mask has "
+            f"{ground_truth.shape[1]} × {ground_truth.shape[0]}. Run `make report` to evaluate the run again."
         )
 
 

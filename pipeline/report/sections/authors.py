@@ -64,18 +64,18 @@ def _describe_ranking(found: tuple[AuthorResults, ...], mine: AuthorResults | No
     behind = mine.best.val_loss - best.val_loss
     standing = (
         f"{mine.name} has rank {found.index(mine) + 1} of {len(found)} with {_describe_setting(mine.best)}, "
-        f"{format_number(behind)} behind {first.name}. {place}"
+        f"{format_number(behind)} behind {first.name}."
     )
-    return leader, standing + _describe_doubt(mine.best, best)
+    return leader, " ".join(filter(None, (standing, place, _describe_doubt(mine.best, best))))
 
 
 def _describe_doubt(mine: SettingResult, best: SettingResult) -> str:
     """Explain why the difference between two settings may be chance; the text is empty if nothing suggests it."""
     if mine.val_loss_sd is None or best.val_loss_sd is None:
-        return " A single seed cannot rank settings: another seed may reverse the order."
+        return "A single seed cannot rank settings: another seed may reverse the order."
     sd = max(mine.val_loss_sd, best.val_loss_sd)
     if mine.val_loss - best.val_loss < sd:
-        return f" The difference is less than the standard deviation over seeds of one setting ({format_number(sd)})."
+        return f"The difference is less than the standard deviation over seeds of one setting ({format_number(sd)})."
     return ""
 
 

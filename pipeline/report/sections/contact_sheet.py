@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,6 +38,7 @@ def build_contact_sheet(context: ReportContext) -> ContactSheet:
     """
     rows = select_rows({split: len(context.sample_ids[split]) for split in SPLITS if split in context.sample_ids})
     splits, masks = [], []
+    sizes, channels = set[tuple[int, int]](), 0
     for split, places in rows.items():
         thumbnails = []
         for row in places:
@@ -45,10 +46,12 @@ def build_contact_sheet(context: ReportContext) -> ContactSheet:
             alt = f"{name} with the outlines of its mask"
             thumbnails.append(render_thumbnail(image, mask, context.dataset.classes, alt, name, frame))
             masks.append((mask, frame))
+            height, width, channels = image.shape
+            sizes.add((height, width))
         splits.append((SPLIT_NAMES[split].capitalize(), tuple(thumbnails)))
     return ContactSheet(
         splits=tuple(splits),
-        caption=_caption(image.shape, masks),
+        caption=_caption(sizes, channels, masks),
         is_stretched=any(thumbnail.stretched for _, thumbnails in splits for thumbnail in thumbnails),
     )
 
@@ -65,13 +68,14 @@ def select_rows(counts: Mapping[str, int]) -> dict[str, list[int]]:
     }
 
 
-def _caption(shape: tuple[int, ...], masks: list[tuple[Mask, Frame]]) -> str:
-    """Describe how images of shape (H, W, C) are drawn, and which of their channels are shown."""
-    height, width, channels = shape
+def _caption(sizes: Collection[tuple[int, int]], channels: int, masks: list[tuple[Mask, Frame]]) -> str:
+    """Describe how images of these sizes (height, width) are drawn, and which of their channels are shown."""
+    ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    extremes = " to ".join(f"{width} × {height}" for height, width in dict.fromkeys((ordered[0], ordered[-1])))
     fitted = {"stretch": ", here in the proportions of the originals", "letterbox": ", here without padding"}
     reshaped = [fitted[frame.resize] for _, frame in masks if frame.height != frame.width][:1]
     sentences = [
-        f"As prepared, {width} × {height} pixels{''.join(reshaped)}. Each region is outlined in its class’s color; "
+        f"As prepared, {extremes} pixels{''.join(reshaped)}. Each region is outlined in its class’s color; "
         "foreground is tinted."
     ]
     if any((frame.crop(mask) == IGNORE).any() for mask, frame in masks):
