@@ -49,7 +49,7 @@ class OutputFiles:
 
 
 class ResultWriter:
-    """Writes masks, overlays and foregrounds of images that a run segments."""
+    """Writer of the masks, overlays and foregrounds of images that a run segments."""
 
     def __init__(self, run: TrainedRun, files: OutputFiles) -> None:
         self._files, self._classes, self._encoding = files, run.data.classes, run.encoding

@@ -12,7 +12,7 @@ from pipeline.sweep.worker import JobResult
 
 
 class CommitQueue:
-    """Commits finished stages to DVC; a failed commit is retried together with the next one.
+    """Queue of finished stages that are committed to DVC; a failed commit is retried together with the next one.
 
     Attributes:
         refused: The reason for each stage that cannot be committed, by its name in DVC.
