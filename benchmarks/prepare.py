@@ -2,10 +2,10 @@
 
     python -m benchmarks.prepare [--images 7390] [--height 375 --width 500] [--rounds 3] [--memory]
 
-A folder of synthetic JPEG images with PNG masks is prepared at 160 px. By default, it has as many images of the same
-size as Oxford-IIIT Pet. For comparison, the same number of processes opens, decodes and resizes the same files with
-Pillow and discards the results, which is the minimum work of any preparation. The folder is then prepared again from
-the cache, once unchanged and once with one more image. Rounds alternate between the cases, and each ratio is the median
+A folder of synthetic JPEG images with PNG masks is prepared at 160 px. By default, number and size of the images are
+those of Oxford-IIIT Pet. For comparison, the same number of processes opens, decodes and resizes the files with Pillow
+and discards the results, which is the minimum work of any preparation. The folder is then prepared again from the
+cache, once unchanged and once with one more image. Rounds alternate between the cases, and each ratio is the median
 over the rounds.
 
 With `--memory`, the folder is prepared once, and the peak of the total resident memory of all processes is printed. It

@@ -44,7 +44,7 @@ TEMPORARY_FILES = ("runs/.*", "evaluation/.*", "data/.*", ".*.yaml*", ".cache/**
 
 @dataclass(frozen=True)
 class Trial:
-    """One signal to one command."""
+    """A signal that is sent to a command."""
 
     command: str
     signal: str

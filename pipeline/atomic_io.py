@@ -95,7 +95,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_with(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    """Write the output of `save` to a file atomically, after buffering it: image encoders hide errors of the disk."""
+    """Write the output of `save` to a file atomically; it is buffered, because image encoders hide disk errors."""
     buffer = io.BytesIO()
     save(buffer)
     write_bytes(path, buffer.getbuffer())

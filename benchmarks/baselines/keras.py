@@ -40,7 +40,7 @@ def _normalize(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 class StepTimerCallback(keras.callbacks.Callback):
-    """Stop the training when the measurement is complete."""
+    """Callback that stops the training when the measurement is complete."""
 
     def __init__(self) -> None:
         super().__init__()

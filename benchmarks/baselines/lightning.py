@@ -64,7 +64,7 @@ class AugmentedDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 class StepTimerCallback(lightning.Callback):
-    """Stop the training when the measurement is complete."""
+    """Callback that stops the training when the measurement is complete."""
 
     def __init__(self) -> None:
         self.timer = StepTimer()

@@ -103,7 +103,7 @@ class SettingSummary(Record):
 
 @dataclass(frozen=True)
 class BestSetting(Record):
-    """A variant at the learning rate with its lowest mean validation loss, and the run with the median-loss seed."""
+    """A variant at the learning rate with its lowest mean validation loss, represented by its median-loss run."""
 
     variant: str
     learning_rate: float

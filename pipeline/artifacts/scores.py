@@ -33,7 +33,7 @@ class Scores(Record):
     accuracy: float | None  # share of correctly classified pixels among the evaluated ones
     mean_iou: float | None  # mean over the classes in the ground truth; each IoU is over all pixels of the set
     foreground_iou: float | None  # None if neither ground truth nor prediction has foreground; 0 for false positives
-    object_iou: float | None  # IoU of foreground and boundary as one class; None without a boundary class, or as above
+    object_iou: float | None  # IoU of foreground and boundary as one class; None without a boundary class or object
     iou: dict[str, float | None]  # by class; None for a class that is not in the ground truth
     predicted: dict[str, float | None]  # by class, the share of the evaluated pixels that are predicted as the class
 

@@ -16,7 +16,7 @@ run_option = click.option(
     default="best",
     show_default=True,
     metavar="RUN",
-    help="Name of a run; best is the median-loss run of the best setting.",
+    help="Name of a run; best: the median-loss run of the best setting.",
 )
 
 
@@ -31,7 +31,7 @@ run_option = click.option(
     help="Folder for the results.",
 )
 @click.option("--overlay", is_flag=True, help="Also write each image with its foreground classes in color.")
-@click.option("--foreground", is_flag=True, help="Also write the foreground of each image, the rest transparent.")
+@click.option("--foreground", is_flag=True, help="Also write the foreground of each image on a transparent background.")
 def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foreground: bool) -> None:
     """Segment images with a trained run.
 

@@ -25,7 +25,7 @@ from pipeline.runtime.progress import PredictionProgress
 
 TABLE = "shares.csv"  # in the output folder
 MAX_IMAGES = 32  # per batch
-MAX_BYTES = 150_000_000  # of pixels per batch; the last image of a batch may exceed it
+MAX_BYTES = 150_000_000  # bytes of pixels per batch; the last image of a batch may exceed it
 
 
 def predict_images(

@@ -35,8 +35,8 @@ class OutputFiles:
     """Output folder, and the files to write for each image."""
 
     folder: Path
-    has_overlay: bool  # the image with its classes tinted
-    has_foreground: bool  # the foreground, with the rest transparent
+    has_overlay: bool  # whether to write the image with its foreground classes in color
+    has_foreground: bool  # whether to write the foreground on a transparent background
 
     def paths(self, source: Path, name: str) -> tuple[Path, Path, Path]:
         """Return the paths of an image's mask, overlay and foreground; the mask of a TIFF is a TIFF."""

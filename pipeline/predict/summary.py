@@ -43,7 +43,7 @@ def describe_training_data(run: TrainedRun, project: Project) -> str:
 
 
 def advise_on_composites(params: Params) -> str:
-    """Recommend better training data than the bundled composites; empty if the run was trained or tested on others."""
+    """Recommend better training data than the bundled composites; empty if other data is used."""
     if not isinstance(params.data, CompositesData) or params.data.external_test is not None:
         return ""
     return (

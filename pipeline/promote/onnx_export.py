@@ -34,7 +34,7 @@ def export_onnx(run: TrainedRun, target: Path) -> None:
     network = nn.Sequential(run.network, nn.Softmax(dim=1)).to("cpu").eval()
     example = torch.zeros(
         2, run.preprocessing.channels, *run.input_size
-    )  # a batch of one would be exported as a constant
+    )  # a batch size of 1 would be exported as a constant
     try:
         with _silence_exporter():
             program = torch.onnx.export(

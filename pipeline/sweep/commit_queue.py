@@ -20,7 +20,7 @@ class CommitQueue:
 
     def __init__(self, stages: DvcStages, project: Project) -> None:
         self._stages, self._project = stages, project
-        self._hashes: dict[str, str] = {}  # of the dependencies, by stage; only stages that are not committed yet
+        self._hashes: dict[str, str] = {}  # hash of the dependencies of each stage that is not committed yet
         self._has_committed = False
         self.refused: dict[str, Refusal] = {}
 

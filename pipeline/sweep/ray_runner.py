@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 PROBE_SECONDS = 5
-MAX_RETRIES = 3  # of a run whose process or node is lost
+MAX_RETRIES = 3  # retries of a run whose process or node is lost
 PACKAGE = Path(__file__).parents[1]
 
 

@@ -25,7 +25,7 @@ TOKEN = CACHE / "sweep" / "token"  # a node that can read the driver's token fro
 
 @dataclass(frozen=True)
 class DataLocation:
-    """Where the prepared data is: in the project's folder, or in the cluster's object store."""
+    """Location of the prepared data: the project's folder, or Ray's object store."""
 
     root: Path
     token: str  # content of the file `TOKEN` in that folder

@@ -38,7 +38,7 @@ STOPPED = 130  # exit code of a command that was ended by Ctrl-C, by a shell's c
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """Jobs of a sweep, and the runs that need none."""
+    """Jobs of a sweep, and runs that do not need a job."""
 
     jobs: list[Job]
     restored: list[str]  # runs with a stage that was restored from DVC's cache

@@ -40,7 +40,7 @@ class JobResult:
     """Status of a job that has ended, and the stages that it completed."""
 
     job: Job
-    message: str  # for the user
+    message: str  # shown to the user
     status: JobStatus = "finished"
     trained: bool = False
     evaluated: bool = False
@@ -54,7 +54,7 @@ class JobResult:
 
 
 class StopRequested(KeyboardInterrupt):
-    """The user stopped the sweep; the last finished epoch of the run is saved."""
+    """Exception that ends a job when the user stops the sweep; the last finished epoch of the run is saved."""
 
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
@@ -150,7 +150,7 @@ def run_job(
                 said.append(f"val {found.validation.loss:.3f}, gap {found.gap:+.3f}")
     except StopRequested:
         return result("stopped", f"stopped after {said[0]}" if said else "stopped before its first epoch")
-    except (PipelineError, OSError) as error:  # a user's mistake, a full disk
+    except (PipelineError, OSError) as error:  # for example an invalid parameter or a full disk
         return result("failed", user_message(error))
     except Exception as error:  # a bug
         return result("failed", f"{type(error).__name__}: {error}")

@@ -214,7 +214,10 @@ class BackgroundLogger:
         return self._data
 
     def _get_tags(self) -> Mapping[str, str]:
-        """Return the standard tags, with the git commit at the first upload: workers keep the code they imported."""
+        """Return the standard tags.
+
+        The git commit is that at the first upload, because workers keep the code that they have imported.
+        """
         if not self._tags:
             self._tags = create_standard_tags("train", self._get_data().fingerprint, self._params.grid)
         return self._tags

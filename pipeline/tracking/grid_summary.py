@@ -1,7 +1,7 @@
 """Describe a grid in MLflow as a run with findings, comparison and report, and tag the grid's best run.
 
-The grid summary is not the parent of the grid's runs, because MLflow's table shows a parent as one collapsed row, and
-its charts show nothing for it.
+The grid summary is not the parent of the grid's runs, because MLflow's table would then show one collapsed row, and its
+charts would be empty.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def describe_grid(
 
 
 def grid_key(grid: Grid, fingerprint: str) -> str:
-    """Return the run key of a grid summary, which differs between users and DVC experiments, as results may."""
+    """Return the run key of a grid summary.
+
+    It depends on the user and on the DVC experiment, because their results for the same grid may differ.
+    """
     parts = [hash_grid(grid), fingerprint, get_user(), *filter(None, [get_dvc_experiment()])]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-FOLDERS = ("run", "evaluation")  # among a run's artifacts
+FOLDERS = ("run", "evaluation")  # artifact folders of a run in MLflow
 MAX_NAMED = 12  # runs, authors or faults listed in a message; the others are only counted
 _ID = re.compile(r"[0-9a-f]{32}")
 _FORMS = (

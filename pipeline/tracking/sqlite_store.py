@@ -19,7 +19,7 @@ logger = logging.getLogger("pipeline.tracking")
 SQLITE = "sqlite:///"
 _CREATE_SECONDS = 120  # maximum wait for another process that creates the store, which takes 5 s on an idle machine
 _PROBE_SECONDS = 5
-ARTIFACTS = "mlruns"  # beside the database
+ARTIFACTS = "mlruns"  # artifact folder beside the database
 FILE = "file://"
 _WAIT_SECONDS = 30
 # Columns of MLflow's tables with artifact locations.
@@ -30,7 +30,7 @@ _COLUMNS = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-_SQLALCHEMY = re.compile(r"\(sqlite3\.\w+\) ([^\n]+)")  # followed by the statement
+_SQLALCHEMY = re.compile(r"\(sqlite3\.\w+\) ([^\n]+)")  # SQLAlchemy appends the SQL statement
 _AGAIN = "then run the same command again."
 _ADVICE = {
     "database or disk is full": f"Free some space, {_AGAIN}",

@@ -38,11 +38,11 @@ from pipeline.tracking.store import (
 )
 
 LOOPBACK = "127.0.0.1"
-# Browsers refuse these: https://fetch.spec.whatwg.org/#port-blocking, from the first port that users may bind.
+# Ports from 1024 on that browsers block: https://fetch.spec.whatwg.org/#port-blocking
 BLOCKED_PORTS = frozenset(
     [1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, *range(6665, 6670), 6679, 6697, 10080]
 )
-_START_SECONDS = 120  # 8 s on an idle machine
+_START_SECONDS = 120  # time limit for the start of the server, which takes 8 s on an idle machine
 _END_SECONDS = 5
 _POLL_SECONDS = 0.2
 

@@ -57,7 +57,10 @@ def find_source(encoder: str, architecture: str = "Unet") -> HubSource:
 
 
 def list_needed(params: Params) -> Iterator[tuple[SmpModel, list[str]]]:
-    """Yield one model per encoder that starts from published weights, with the names of its variants, grid first."""
+    """Yield one model per encoder that starts from published weights, with the names of the variants that use it.
+
+    Encoders of variants in the grid come first.
+    """
     needed: dict[str, tuple[SmpModel, list[str]]] = {}
     for name in dict.fromkeys([*params.grid.variant, *params.variants]):
         model = params.cell(name, params.grid.learning_rate[0], params.grid.seed[0]).model

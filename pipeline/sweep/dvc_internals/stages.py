@@ -154,8 +154,8 @@ class DvcStages:
     ) -> tuple[list[str], list[str]]:
         """Find the runs to train and the runs to evaluate, in the order of the grid.
 
-        A run to train is always a run to evaluate, although DVC reports its evaluation as stale only after the
-        training.
+        Runs to train are also listed as runs to evaluate, although DVC reports their evaluations as stale only after
+        the training.
 
         Args:
             names: the runs to check.
@@ -374,5 +374,5 @@ def _convert_errors() -> Iterator[None]:
         ) from None
     except DvcException as error:
         raise PipelineError(f"DVC: {error}") from None
-    except OSError as error:  # a full disk
+    except OSError as error:  # for example a full disk
         raise PipelineError(f"DVC: {user_message(error)}") from None
