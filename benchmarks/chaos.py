@@ -1,10 +1,11 @@
-"""Kill a small sweep with SIGKILL at random times, restart it until it succeeds, and compare with an intact one.
+"""Kill a small sweep with SIGKILL at random times, restart it until it succeeds, and check its results.
 
     python -m benchmarks.chaos [--kills 50] [--seed 0] [--epochs 40]
 
-Run in the project's folder; it takes some minutes. Each kill hits the sweep, one of its workers, or all of its
+Run it in the project's folder; it takes some minutes. Each kill ends the sweep, one of its workers, or all of its
 processes. All files of runs and evaluations except `timing.json`, all metric values in MLflow, and the files that DVC
-restores from its cache must be equal, and no temporary file may remain. The exit code is 1 otherwise.
+restores from its cache must equal those of the undisturbed sweep, and no temporary file may remain. The exit code is 1
+otherwise.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class ReferenceSweep:
     seconds: float = 0.0
 
     def set_up(self, epochs: int) -> None:
-        """Copy the project, reduce it, and sweep it undisturbed."""
+        """Copy the project with a small grid, and run an undisturbed sweep."""
         changes: dict[str, dict[str, Any]] = {
             "data": {"image_size": 32, "samples": {"train": 16, "validation": 6, "test": 6}},
             "model": {"base_channels": 4, "depth": 2, "dropout": 0.2},
@@ -91,13 +92,13 @@ class ReferenceSweep:
             )  # fmt: skip
 
     def reset(self) -> None:
-        """Remove all outputs."""
+        """Remove all outputs of the previous sweep."""
         for name in OUTPUTS:
             path = self.root / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def read_files(self) -> dict[str, bytes]:
-        """Read all files of runs and evaluations that must have equal bytes."""
+        """Read all files of runs and evaluations that must be equal, by path."""
         paths = [path for folder in ("runs", "evaluation") for path in (self.root / folder).rglob("*")]
         return {
             str(path.relative_to(self.root)): path.read_bytes()
@@ -106,7 +107,7 @@ class ReferenceSweep:
         }
 
     def read_metrics(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Read the status and all metric values of each MLflow run by name; duplicate runs are concatenated."""
+        """Read the status and all metric values of MLflow's runs, by name; runs with equal names are concatenated."""
         store = sqlite3.connect(self.root / "mlflow.db")
         metrics: dict[str, list[tuple[Any, ...]]] = {}
         for run_id, name, status in store.execute("SELECT run_uuid, name, status FROM runs").fetchall():
@@ -135,7 +136,7 @@ class ReferenceSweep:
         return faults
 
     def find_cache_faults(self) -> list[str]:
-        """Return the differences after DVC has restored everything from its cache."""
+        """Restore runs and evaluations from DVC's cache, and return the differences from the undisturbed sweep."""
         shutil.rmtree(self.root / "runs")
         shutil.rmtree(self.root / "evaluation")
         self.run_dvc("checkout", "--quiet")
@@ -159,7 +160,7 @@ class ReferenceSweep:
 
 
 def kill(sweep: subprocess.Popen[bytes], target: str, rng: random.Random) -> str:
-    """Kill a process of the sweep; return the actual target, because a sweep without workers is killed itself."""
+    """Kill processes of a sweep and return the actual target: if there are no workers, the sweep itself is killed."""
     workers = []
     for child in psutil.Process(sweep.pid).children():
         with contextlib.suppress(psutil.Error):  # the child may be ending
@@ -176,7 +177,7 @@ def kill(sweep: subprocess.Popen[bytes], target: str, rng: random.Random) -> str
 
 
 def kill_sweeps(kills: int, seed: int, epochs: int, folder: Path) -> list[str]:
-    """Kill sweeps, print one line per round, and return all faults."""
+    """Kill sweeps, print one line per completed sweep, and return all faults."""
     rng, project = random.Random(seed), ReferenceSweep(folder)
     project.set_up(epochs)
     num_values = sum(map(len, project.metrics.values()))
@@ -213,7 +214,7 @@ def kill_sweeps(kills: int, seed: int, epochs: int, folder: Path) -> list[str]:
 
 
 def main() -> None:
-    """Print all faults and exit with 1 if there are any."""
+    """Print all faults, and exit with code 1 if there are any."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,9 +1,9 @@
-"""Compare convolutions with a custom backward pass with torch's: milliseconds of forward and backward pass, one thread.
+"""Compare the speed of convolutions with a custom backward pass with torch's own, on one thread.
 
     python -m benchmarks.convolutions
 
-Layers of EfficientNet-lite0, the U-Net and Keras' pets network at 160 px, in batches of 8. Rounds alternate between the
-two implementations.
+Prints the milliseconds of the forward and the backward pass of layers of EfficientNet-lite0, the U-Net and Keras' pets
+network, for images of 160 px in batches of 8. Rounds alternate between the two implementations.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pipeline.models.cpu_convolutions import DepthwiseConvolution, TransposedCon
 from pipeline.models.malloc import disable_malloc_trim
 
 BATCH_SIZE, NUM_ROUNDS, MIN_SECONDS = 8, 5, 0.2
-# channels, size, kernel, stride
+# channels, size of the feature maps in px, kernel size, stride
 DEPTHWISE = ((96, 80, 3, 2), (144, 40, 5, 1), (144, 40, 5, 2), (240, 20, 3, 2), (672, 10, 5, 1), (672, 10, 5, 2))
-# input and output channels, size, kernel, stride, padding
+# input channels, output channels, size of the feature maps in px, kernel size, stride, padding
 TRANSPOSED = ((32, 16, 80, 2, 2, 0), (256, 128, 10, 2, 2, 0), (64, 32, 80, 3, 1, 1))
 PRECISIONS = (torch.bfloat16, torch.float32)
 
@@ -50,7 +50,7 @@ def measure_passes(layer: nn.Module, images: Tensor) -> tuple[float, float]:
 
 
 def compare(name: str, torch_layer: nn.Module, custom_layer: nn.Module, images: Tensor) -> None:
-    """Print one row per precision."""
+    """Print one row per precision with the median times of both layers."""
     for precision in PRECISIONS:
         inputs = images.to(precision).requires_grad_()
         rounds = [

@@ -1,9 +1,9 @@
-"""Measure what reading and augmenting images cost a training step.
+"""Measure the cost of reading and augmenting images, as a share of a training step.
 
     python -m benchmarks.dataloader [--rounds 5] [--threads 1]
 
-This project's training loop runs with one batch repeatedly, with memory-mapped prepared images, and with augmentation
-as well. Rounds alternate between the three, and a cost is the median of the rounds' ratios.
+The training loop of this project runs on one batch repeatedly, on memory-mapped images, and on memory-mapped images
+with augmentation. Rounds alternate between the three, and each cost is the median over the rounds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SOURCES = (ONE_BATCH, FROM_DISK, AUGMENTED)
 
 
 def write_split(folder: Path, size: int) -> Split:
-    """Write random images and memory-map them, as `pipeline prepare` and the training do."""
+    """Write random images as `pipeline prepare` does, and memory-map them as in training."""
     split = create_random_split(NUM_IMAGES, size)
     for name, array in (("images", np.stack(list(split.images))), ("masks", np.stack(list(split.masks)))):
         np.save(folder / f"{name}-{size}.npy", array)
@@ -46,7 +46,7 @@ def write_split(folder: Path, size: int) -> Split:
 def start_training(
     network: str, split: Split, batch_size: int, num_threads: int, augmented: bool
 ) -> Iterator[loop.Epoch]:
-    """Start a training that yields practically unlimited epochs."""
+    """Start a training that yields epochs practically without end."""
     cell = create_cell(network, batch_size, num_threads)
     params = cell.train if augmented else cell.train.model_copy(update={"augmentation": None})
     eval_split = split.take(np.arange(1))
@@ -58,7 +58,7 @@ def start_training(
 
 
 def measure_images_per_second(training: Iterator[loop.Epoch]) -> float:
-    """Continue a training until the measurement is long enough."""
+    """Continue a training for at least `MIN_SECONDS`, and return its throughput."""
     images, seconds = 0, 0.0
     while seconds < MIN_SECONDS:
         epoch = next(training)
@@ -67,7 +67,7 @@ def measure_images_per_second(training: Iterator[loop.Epoch]) -> float:
 
 
 def measure_case(network: str, size: int, batch_size: int, num_threads: int, num_rounds: int, folder: Path) -> None:
-    """Print the row of a case."""
+    """Measure a network, and print its row."""
     disable_malloc_trim()
     torch.set_num_threads(num_threads)
     split, take = write_split(folder, size), BatchLoader.take
@@ -85,7 +85,7 @@ def measure_case(network: str, size: int, batch_size: int, num_threads: int, num
         for source, training in trainings.items():
             BatchLoader.take = take_first if source == ONE_BATCH else take  # type: ignore[method-assign]
             images_per_second = measure_images_per_second(training)
-            if number:  # the first is warm-up
+            if number:  # the first round is warm-up
                 measured[source].append(images_per_second)
     BatchLoader.take = take  # type: ignore[method-assign]
     medians = "".join(f"{statistics.median(measured[source]):>14.1f}" for source in SOURCES)

@@ -28,7 +28,7 @@ def compute_progress_quotient(train: Floats, val: Floats, strip: int = 5) -> Flo
 
 
 def count_successive_rises(val: Floats, strip: int = 5) -> npt.NDArray[np.int64]:
-    """Count UP at every epoch: successive strips of `strip` epochs that end with a higher loss than the one before."""
+    """Count UP at every epoch: successive strips of `strip` epochs whose last loss exceeds that of the strip before."""
     ups = np.zeros(len(val), dtype=np.int64)
     for end in range(2 * strip - 1, len(val)):
         if val[end] > val[end - strip]:

@@ -1,10 +1,10 @@
-"""Measure where the time of a cell goes: training, evaluation and bookkeeping per epoch, and time outside of epochs.
+"""Measure how the time of a run is spent: training, evaluation and bookkeeping per epoch, and time outside of epochs.
 
     python -m benchmarks.epoch_budget [--latency 0.05]
 
-Run in the project's folder after `pipeline prepare`, with nothing else running; `make bench` does this. One cell per
-variant of the grid, with the grid's first learning rate and seed, each in its own process. Runs are logged to a
-temporary SQLite store, or with `--latency` to an MLflow server whose answers are delayed by that many seconds. The
+Run it in the project's folder after `pipeline prepare`, with nothing else running; `make bench` does this. It trains
+one cell per variant of the grid, with the grid's first learning rate and seed, each in its own process. Runs are logged
+to a temporary SQLite store, or with `--latency` to an MLflow server that delays each response by that many seconds. The
 project is not changed.
 """
 
@@ -30,7 +30,7 @@ from pipeline.artifacts.run_folder import RunFolder
 from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
 
-if TYPE_CHECKING:  # the imports of a cell are measured
+if TYPE_CHECKING:  # not imported here, because the time of these imports is measured
     import numpy as np
     from numpy.typing import NDArray
 
@@ -100,14 +100,14 @@ def open_store(folder: Path, latency: float) -> Iterator[str]:
 def main() -> None:
     """Print one row per variant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds by which the server's answers are delayed")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds by which the server delays each response")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         measure_cell(args.worker)
         return
     params = read_params()
-    print("seconds per epoch, and per cell outside of its epochs")
+    print("seconds per epoch, and seconds per cell outside of its epochs")
     print(" " * 14 + "".join(f"{column:>12}" for column in (*EPOCH_COLUMNS, *CELL_COLUMNS)))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,10 +1,10 @@
-"""Measure how often the 95 % interval of a gap covers the true gap, in simulated losses.
+"""Measure how often the 95 % interval of a gap covers the true gap, on simulated losses.
 
     python benchmarks/gap_intervals.py [--repetitions 1000]
 
-Losses are grouped and skewed (lognormal), the best epoch is selected on the same images that the interval comes from,
-and the compared training images are a sample of those trained on. The true gap is the expected one of the selected
-epoch.
+Losses of images are lognormal and may be correlated within groups. The best epoch is selected on the validation images
+from which the interval is computed, and the compared training images are a sample of all training images. The true gap
+is the expected validation loss at the selected epoch minus the mean loss of all training images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.analysis.gap_interval import GroupedLosses, estimate_gap
 
 NUM_EPOCHS = 15
-TRAIN_FACTOR = 4  # images trained on / images compared
+TRAIN_FACTOR = 4  # number of training images divided by the number of compared ones
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Population:
     """Distribution of the losses, and the number of images that are drawn from it."""
 
     name: str
-    groups: tuple[int, ...]  # number of groups of each kind
+    groups: tuple[int, ...]  # number of groups, by kind of group
     num_images: int
-    skew: float  # sigma of the lognormal image losses
-    group_variance: float  # share of the variance of losses that images of a group have in common
+    skew: float  # sigma of the lognormal losses
+    group_variance: float  # share of the variance that images of a group have in common
 
 
 POPULATIONS = [
@@ -44,14 +44,14 @@ POPULATIONS = [
 
 
 def simulate_losses(population: Population, curve: np.ndarray, rng: np.random.Generator) -> GroupedLosses:
-    """Simulate the losses of new images whose expected loss at every epoch is the curve."""
+    """Simulate the losses of new images at every epoch; `curve` has the expected loss of each epoch."""
     labels = tuple(np.arange(population.num_images) % groups for groups in population.groups)
     labels = (labels[0], *(rng.permutation(kind) for kind in labels[1:]))
     deviation = rng.normal(size=population.num_images) * np.sqrt(1 - population.group_variance)
     for kind, groups in zip(labels, population.groups, strict=True):
         deviation += (rng.normal(size=groups) * np.sqrt(population.group_variance / len(labels)))[kind]
     level = np.exp(population.skew * deviation - population.skew**2 / 2)  # mean 1
-    # Independent changes of each image's loss between epochs, which bias the lowest mean.
+    # Each loss also varies independently between epochs, which biases the lowest mean.
     changes = np.exp(0.25 * rng.normal(size=(len(curve), population.num_images)) - 0.25**2 / 2)
     return GroupedLosses(curve[:, None] * level * changes, np.full(population.num_images, 4096), labels)
 
@@ -59,7 +59,10 @@ def simulate_losses(population: Population, curve: np.ndarray, rng: np.random.Ge
 def simulate_interval(
     population: Population, epoch: int | None, rng: np.random.Generator, num_resamples: int
 ) -> tuple[bool, float]:
-    """Return whether the interval of one simulated run covers the true gap, and the interval's width."""
+    """Simulate a run; return whether the interval of its gap covers the true gap, and the width of the interval.
+
+    `epoch` is the index of the epoch at which the gap is computed; None for the best epoch.
+    """
     decay = 0.3 * np.exp(-np.arange(NUM_EPOCHS) / 3)
     val_curve, train_curve = 0.30 + decay, 0.22 + decay
     val, train = simulate_losses(population, val_curve, rng), simulate_losses(population, train_curve, rng)
@@ -74,7 +77,7 @@ def simulate_interval(
     )
     assert estimate.low is not None
     assert estimate.high is not None
-    # The true training loss is the mean over all images trained on, including those that are not compared.
+    # The true training loss is the mean over all training images, including those that are not compared.
     others = [simulate_losses(population, train_curve, rng) for _ in range(TRAIN_FACTOR - 1)]
     train_loss = np.mean([losses.compute_means()[best] for losses in (train, *others)])
     true_gap = val_curve[best] - train_loss

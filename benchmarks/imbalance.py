@@ -1,15 +1,18 @@
-"""Compare losses and weights on made images with rare classes: IoU of all and of the rarest classes, and cost per step.
+"""Compare training losses and pixel weights on synthetic images with rare classes: scores, and cost per step.
 
     python -m benchmarks.imbalance [scores] [cost]
 
-scores: 200 training, 60 validation and 150 test images of 96 px with a textured background and six kinds of objects.
-Three are large (striped fields, lakes, houses). Three are rare, each below 1 % of the pixels: discs and crosses of the
-same color, which only their form tells apart, and thin rings. Squares in the colors of the rare objects belong to the
-background, and all colors vary from object to object. A U-Net with 8 channels is trained with each setting and three
-seeds for 12 epochs, all else as in `params.yaml`. Prints the scores of the test images as differences to plain
-cross-entropy with the same seed: mean, lowest and highest. The setting is chosen on the validation images: the highest
-IoU of the three rarest classes among those whose mean IoU is at most 0.005 below that of plain cross-entropy.
-cost: CPU time of a training step with each setting relative to plain cross-entropy, and that of all boundary weights.
+scores: Train a U-Net with 8 channels with each setting and three seeds for 12 epochs; all other parameters are those of
+`params.yaml`. There are 200 training, 60 validation and 150 test images of 96 px, with six classes of objects on a
+textured background. Three classes have large objects (striped fields, lakes, houses). Three are rare, each with less
+than 1 % of the pixels: discs and crosses, which differ only in shape, and thin rings. Squares in the colors of the rare
+objects belong to the background, and colors vary from object to object. The scores on the test images are printed as
+differences from plain cross-entropy with the same seed: mean, minimum and maximum. At the end, the setting is chosen
+that has the highest IoU of the three rarest classes on the validation images, among the settings whose mean IoU is at
+most 0.005 below that of plain cross-entropy.
+
+cost: Measure the CPU time of a training step with each setting, relative to plain cross-entropy, and the CPU time of
+computing the boundary weights of all training images.
 """
 
 from __future__ import annotations
@@ -38,15 +41,15 @@ from pipeline.params.model import UNetModel
 from pipeline.params.train import BoundaryWeight, Train
 from pipeline.train.loop import Epoch, EvalSplits, train
 
-SIDE = 96  # px
+SIDE = 96  # px, side of the images
 NAMES = ("background", "field", "lake", "house", "disc", "cross", "ring")
 CLASSES = tuple(SegmentationClass(name, "#000000", foreground=name != "background") for name in NAMES)
 FOREGROUND = range(1, len(CLASSES))
 NUM_RAREST = 3
-COUNTS = {"train": 200, "validation": 60, "test": 150}  # images
+COUNTS = {"train": 200, "validation": 60, "test": 150}  # number of images
 SEEDS = (0, 1, 2)
 LEARNING_RATE, EPOCHS = 1e-2, 12
-MAX_LOSS = 0.005  # of mean IoU that a chosen setting may cost
+MAX_LOSS = 0.005  # maximum decrease of the mean IoU by the chosen setting
 PLAIN = "cross_entropy"
 SETTINGS: dict[str, dict[str, Any]] = {
     PLAIN: {},
@@ -67,7 +70,7 @@ Inside = NDArray[np.bool_]
 
 
 def draw_sample(random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw an image with its mask."""
+    """Draw an image (SIDE x SIDE x 3) with its mask (SIDE x SIDE)."""
     image = ndimage.zoom(random.uniform(60, 150, (8, 8, 3)), (SIDE // 8, SIDE // 8, 1), order=1)
     mask = np.zeros((SIDE, SIDE), np.uint8)
     rows, columns = np.mgrid[:SIDE, :SIDE]
@@ -77,7 +80,7 @@ def draw_sample(random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray
         mask[inside] = index
 
     def place() -> tuple[Pixels, Pixels]:
-        """Return rows and columns relative to a random center."""
+        """Return the row and column of each pixel relative to a random center."""
         row, column = random.uniform(6, SIDE - 6, 2)
         return rows - row, columns - column
 
@@ -110,7 +113,7 @@ def draw_sample(random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray
 
 
 def make_splits() -> dict[str, Split]:
-    """Make the splits, always the same."""
+    """Draw the splits with a fixed seed."""
     random = np.random.default_rng(0)
     splits = {}
     for name, count in COUNTS.items():
@@ -136,14 +139,14 @@ def start_training(splits: dict[str, Split], setting: str, seed: int, epochs: in
 
 
 def score(prediction: Prediction, rarest: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return mean IoU, the mean IoU of the rarest classes, and the evaluation loss."""
+    """Return the mean IoU, the mean IoU of the rarest classes, and the evaluation loss."""
     confusion = prediction.confusion.sum(axis=0)
     rare = compute_class_iou(confusion)[rarest].mean()
     return np.array([compute_mean_iou(confusion), rare, prediction.loss], np.float64)
 
 
 def compare_scores() -> None:
-    """Print the scores of all settings, and the one that is chosen."""
+    """Print the scores of all settings, and the setting that is chosen."""
     splits = make_splits()
     pixels = np.bincount(np.concatenate([mask.ravel() for mask in splits["train"].masks]), minlength=len(CLASSES))
     rarest = np.argsort(pixels)[:NUM_RAREST]
@@ -180,7 +183,7 @@ def compare_cost() -> None:
         for setting, training in trainings.items():
             start = time.process_time()
             next(training)
-            if number:  # the first is warm-up, and computes boundary weights
+            if number:  # the first round is warm-up, and computes boundary weights
                 seconds[setting].append(time.process_time() - start)
     for setting, measured in seconds.items():
         ratios = [one / plain for one, plain in zip(measured, seconds[PLAIN], strict=True)]
@@ -189,11 +192,11 @@ def compare_cost() -> None:
     for mask in splits["train"].masks:
         compute_boundary_weights(mask, FOREGROUND, SETTINGS["boundary"]["boundary_weight"])
     once = (time.process_time() - start) / statistics.median(seconds[PLAIN])
-    print(f"boundary weights take {once:.0%} of the training time of an epoch, once")
+    print(f"computing all boundary weights, once per training: {once:.0%} of the time of an epoch")
 
 
 def main() -> None:
-    """Run the selected comparisons, by default all."""
+    """Run the selected comparisons, or all by default."""
     comparisons = {"scores": compare_scores, "cost": compare_cost}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("comparisons", nargs="*", choices=[[], *comparisons])

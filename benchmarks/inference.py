@@ -1,9 +1,9 @@
-"""Measure inference: the network alone, with the losses of an epoch's evaluation, and with calibration statistics.
+"""Measure the speed of inference: the network alone, with evaluation losses, and with calibration statistics.
 
     python -m benchmarks.inference [--size 96] [NETWORK ...]
 
-One thread, batches of 32. The losses and statistics come from `pipeline.inference.prediction`, through which training
-and evaluation run all networks. Rounds alternate between the three; medians are printed.
+Inference runs on one thread in batches of 32. Losses and statistics are computed by `predict_split`, which training and
+evaluation use for all networks. Rounds alternate between the three cases, and medians are printed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NUM_IMAGES, NUM_ROUNDS = 3 * MAX_BATCH_SIZE, 5
 
 
 def measure_images_per_second(network: str, size: int) -> list[float]:
-    """Return the throughput of the network alone, with losses, and with losses and calibration statistics."""
+    """Return images per second of the network alone, with losses, and with losses and calibration statistics."""
     torch.manual_seed(0)
     split, precision = create_random_split(NUM_IMAGES, size), resolve_precision("auto")
     model = build_network(NETWORKS[network], channels=3, classes=NUM_CLASSES)
@@ -51,7 +51,7 @@ def measure_images_per_second(network: str, size: int) -> list[float]:
         for function, seconds in zip(functions, measured, strict=True):
             start = time.perf_counter()
             function()
-            if number:  # the first is warm-up
+            if number:  # the first round is warm-up
                 seconds.append(time.perf_counter() - start)
     return [NUM_IMAGES / statistics.median(seconds) for seconds in measured]
 
@@ -60,7 +60,7 @@ def main() -> None:
     """Print one row per network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(NETWORKS))
-    parser.add_argument("--size", type=int, default=96, help="px")
+    parser.add_argument("--size", type=int, default=96, help="side of the images, px")
     args = parser.parse_args()
     torch.set_num_threads(1)
     disable_malloc_trim()

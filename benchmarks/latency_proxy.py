@@ -1,4 +1,4 @@
-"""A local MLflow server behind a proxy that delays its answers, to simulate a distant server."""
+"""Run a local MLflow server behind a proxy that delays its responses, to simulate a distant server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def start_delayed_server(folder: Path, latency: float) -> Iterator[str]:
-    """Yield the URL of a server with an SQLite store in the folder, whose answers are delayed by `latency` seconds."""
+    """Yield the URL of a server with a SQLite store in the folder, whose responses are delayed by `latency` seconds."""
     server_port, proxy_port = find_free_port(), find_free_port()
     command = ["mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/served.db", "--workers", "1"]
     command += ["--artifacts-destination", f"{folder}/artifacts", "--port", str(server_port)]
@@ -66,4 +66,4 @@ def _wait_for(url: str) -> None:
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
             return
         time.sleep(0.2)
-    raise SystemExit(f"{url} did not answer")
+    raise SystemExit(f"The server at {url} did not respond in time.")

@@ -1,11 +1,11 @@
-"""Measure the peak memory of the default runs, and of a training on 100,000 images of 128 px.
+"""Measure the peak memory of commands on the default data, and of a training on 100,000 images of 128 px.
 
     python -m benchmarks.memory [--images 100000]
 
-Run in the project's folder after `pipeline prepare`. Two peaks are printed: the resident memory as the system counts
-it, and the resident memory without file-backed pages. The latter excludes the memory-mapped prepared arrays, which the
-system drops from the page cache when memory is needed. The large data set consists of 5 GB of blank images on disk,
-with a tenth as many validation images; its network is small, so that an epoch takes minutes.
+Run it in the project's folder. Two peaks are printed for each command: the total resident memory, and the resident
+memory without file-backed pages. The latter excludes the memory-mapped images, whose pages the system reclaims when
+memory is short. The large data set has 100,000 blank training images (5 GB) and a tenth as many validation images. Its
+network is small, so that the epoch takes only minutes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IMAGE_SIZE = 128  # px
 
 
 def measure_command(command: list[str], folder: Path) -> tuple[float, float, float]:
-    """Return the peak memory of a command in GB, with and without file-backed pages, and its seconds."""
+    """Return the peak memory of a command in GB, with and without file-backed pages, and its duration in seconds."""
     env = {**os.environ, "PYTHONPATH": str(folder), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     start, peak, peak_anonymous = time.monotonic(), 0, 0
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -48,7 +48,7 @@ def measure_command(command: list[str], folder: Path) -> tuple[float, float, flo
 
 
 def write_blank_data(folder: Path, num_images: int) -> None:
-    """Replace the prepared data by blank images in sparse files."""
+    """Replace the prepared data by `num_images` blank training images in sparse files, and a tenth for validation."""
     prepared = folder / PREPARED
     header, *rows = (prepared / PreparedData.SAMPLES).read_text().splitlines(keepends=True)
     sizes, shares = f",,,{IMAGE_SIZE},{IMAGE_SIZE}", "," * (header.count(",") - 8)

@@ -1,4 +1,4 @@
-"""The networks, cells and random images that the speed benchmarks train."""
+"""Networks, cells and random images for the speed benchmarks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 NUM_CLASSES = 3
-IMAGE_SIZE, BATCH_SIZE = 160, 32  # px, images: as in Keras' pets example
+IMAGE_SIZE, BATCH_SIZE = 160, 32  # side in px and number of images, as in Keras' pets example
 
 
 def _create_unet(base_channels: int) -> UNetModel:
@@ -42,8 +42,8 @@ NETWORKS: dict[str, Model] = {
 
 
 def build_baseline_network(name: str) -> nn.Module:
-    """Build a network whose convolutions all use torch's own backward pass."""
-    from pipeline.models import cpu_convolutions  # not at the top: the Keras baseline must not import torch
+    """Build a network in which all convolutions use torch's own backward pass."""
+    from pipeline.models import cpu_convolutions  # not at the top, because the Keras baseline must not import torch
     from pipeline.models.factory import build_network
 
     cpu_convolutions._needs_backward = lambda _: False
@@ -51,14 +51,14 @@ def build_baseline_network(name: str) -> nn.Module:
 
 
 def create_cell(network: str, batch_size: int = BATCH_SIZE, num_threads: int = 1) -> Cell:
-    """Create a cell that trains a network for practically unlimited epochs; all else is as in `params.yaml`."""
+    """Create a cell that trains a network practically without end; all other parameters are as in `params.yaml`."""
     cell = read_params(ROOT / "params.yaml").cell("unet", 1e-3, 0)
     changes = {"batch_size": batch_size, "num_threads": num_threads, "epochs": 100_000}
     return cell.model_copy(update={"model": NETWORKS[network], "train": cell.train.model_copy(update=changes)})
 
 
 def create_random_split(num_images: int, size: int = IMAGE_SIZE) -> Split:
-    """Create images of noise with masks of random squares; the content does not affect the speed of a network."""
+    """Create images of noise and masks of random squares; their content does not affect the speed of a network."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (num_images, size, size, 3), dtype=np.uint8)
     squares = rng.integers(0, NUM_CLASSES, (num_images, size // 8, size // 8), dtype=np.uint8)

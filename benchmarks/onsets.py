@@ -1,14 +1,14 @@
-"""Measure how well onsets of overfitting are found in simulated curves with a known onset.
+"""Measure how accurately onsets of overfitting are found in simulated validation curves with a known onset.
 
     python benchmarks/onsets.py [--repetitions 1000]
 
-Curves fall (exponentially, or as a power of the epoch) and have noise of standard deviation 1 in every epoch. `sharp`
-curves rise with a constant slope from one epoch on, by 8 to 30 in total. `smooth` curves add a rise of the same size
-that begins slowly (linear or quadratic from the start, a soft knee, or a rise that levels off). `falling` and `flat`
-curves never rise. The true onset is the minimum of the curve without noise.
+Curves fall exponentially or as a power of the epoch, and have noise with a standard deviation of 1. `sharp` curves
+rise linearly from some epoch on, by 8 to 30 in total. `smooth` curves are the sum of a fall and of a gradual rise of
+the same size: linear, quadratic, with a soft knee, or leveling off. `falling` and `flat` curves do not rise. The true
+onset is the minimum of the curve without noise.
 
-The last columns show how often three early-stopping criteria, with their usual thresholds, would have stopped the same
-trainings. These are relative to the loss, so the curves have a level of 20: the noise is 5 % of the loss.
+The last columns show how often three early-stopping criteria with their usual thresholds would stop these trainings.
+The criteria are relative to the loss, so a constant of 20 is added to the curves; the noise is then 5 % of the loss.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MIN_RISE = 8.0
 
 
 def simulate_sharp_rise(rng: np.random.Generator) -> np.ndarray:
-    """Simulate a fall, a knee and a linear rise."""
+    """Simulate a curve with a fall, a knee and a linear rise."""
     num_epochs = int(rng.integers(20, 80))
     epochs, knee = np.arange(num_epochs), int(rng.uniform(0.25, 0.75) * num_epochs)
     fall = rng.uniform(10, 60) * np.exp(-epochs / (rng.uniform(0.2, 0.5) * knee))
@@ -34,7 +34,7 @@ def simulate_sharp_rise(rng: np.random.Generator) -> np.ndarray:
 
 
 def simulate_smooth_rise(rng: np.random.Generator) -> np.ndarray:
-    """Simulate a fall and a rise that begins slowly."""
+    """Simulate a curve that is the sum of a fall and a gradual rise."""
     num_epochs = int(rng.integers(20, 80))
     epochs, time = np.arange(num_epochs), np.linspace(0, 1, num_epochs)
     soft_knee = np.logaddexp(0, (epochs - rng.uniform(0.2, 0.6) * num_epochs) / (rng.uniform(0.05, 0.15) * num_epochs))
@@ -44,7 +44,7 @@ def simulate_smooth_rise(rng: np.random.Generator) -> np.ndarray:
 
 
 def simulate_fall(rng: np.random.Generator) -> np.ndarray:
-    """Simulate a fall without a rise."""
+    """Simulate a curve that only falls."""
     return _simulate_fall(int(rng.integers(10, 80)), rng)
 
 
@@ -54,7 +54,7 @@ def simulate_flat(rng: np.random.Generator) -> np.ndarray:
 
 
 def _simulate_fall(num_epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Simulate a fall that ends, or nearly ends, by the last epoch."""
+    """Simulate a fall that has ended, or nearly ended, at the last epoch."""
     epochs, height = np.arange(num_epochs), rng.uniform(10, 60)
     if rng.random() < 0.6:
         return height * np.exp(-epochs / rng.uniform(0.05, 0.25) / num_epochs)
@@ -84,7 +84,7 @@ def _print_row(kind: str, repetitions: int) -> None:
     rng, found, num_doubtful, num_stopped = np.random.default_rng(1), [], 0, np.zeros(3)
     for _ in range(repetitions):
         curve = simulate(rng)
-        # The minimum of a smooth curve may be near its end: such a curve has no rise to find.
+        # The minimum of a smooth curve may be near its end, so that there is no rise to find.
         while kind in RISING and curve[-1] - curve.min() < MIN_RISE:
             curve = simulate(rng)
         val = LEVEL + curve + rng.normal(size=len(curve))
@@ -104,7 +104,10 @@ def _print_row(kind: str, repetitions: int) -> None:
 
 
 def apply_early_stopping(val: np.ndarray) -> np.ndarray:
-    """Return whether each of the three criteria stops a training whose training loss halves."""
+    """Return whether each of three criteria stops a training with these validation losses.
+
+    The training loss is simulated: it falls to about half of its initial value.
+    """
     train = LEVEL * (0.5 + 0.5 * np.exp(-3 * np.linspace(0, 1, len(val))))
     quotient = compute_progress_quotient(train, val)
     return np.array(

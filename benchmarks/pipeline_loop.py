@@ -1,4 +1,4 @@
-"""Throughput of this project's training loop, with augmentation, weight averaging and schedule as in `params.yaml`."""
+"""Measure the throughput of this project's training loop, with the training parameters of `params.yaml`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.train.loop import EvalSplits, train
 
 
 def measure_images_per_second(network: str, num_threads: int) -> float:
-    """Train a network; the seconds are those that `timing.json` records as `training_seconds`."""
+    """Train a network and return its throughput, based on the seconds that `timing.json` has as `training_seconds`."""
     disable_malloc_trim()
     torch.set_num_threads(num_threads)
     torch.manual_seed(0)
@@ -26,7 +26,7 @@ def measure_images_per_second(network: str, num_threads: int) -> float:
     images, seconds = 0, 0.0
     eval_splits = EvalSplits(eval_split, eval_split, eval_split)
     for epoch in train(model, split, eval_splits, cell.train, 1e-3, 0, NUM_CLASSES, precision):
-        if epoch.number > 1:  # the first is warm-up
+        if epoch.number > 1:  # the first epoch is warm-up
             images, seconds = images + epoch.images, seconds + epoch.training_seconds
         if seconds >= MIN_SECONDS and images >= MIN_STEPS * BATCH_SIZE:
             break

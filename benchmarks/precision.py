@@ -1,10 +1,10 @@
-"""Compare training in bfloat16 and float32: the lowest validation loss of each of the grid's seeds.
+"""Compare training in bfloat16 with training in float32 by the lowest validation loss of each of the grid's seeds.
 
     python -m benchmarks.precision [VARIANT ...]
 
-Run in the project's folder after `pipeline prepare`. Each variant is trained with the middle one of the grid's learning
-rates. The row has the mean difference between the precisions, and the range over seeds to compare it with. Speed is
-measured by `throughput.py`.
+Run it in the project's folder after `pipeline prepare`. Each variant is trained at the middle learning rate of the
+grid. Its row has the mean difference between the precisions and, for comparison, the range of the losses in float32
+over the seeds. `throughput.py` measures the speed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def train_seeds(params: Params, variant: str, root: Path) -> dict[str, list[float]]:
-    """Return the lowest validation loss of each seed by precision, in the grid's order."""
+    """Return the lowest validation losses by precision, one per seed in the order of the grid."""
     learning_rates, lowest = params.grid.learning_rate, dict[str, list[float]]()
     for precision in PRECISIONS:
         for seed in params.grid.seed:

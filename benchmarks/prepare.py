@@ -1,15 +1,15 @@
-"""Measure `pipeline prepare` on a folder of JPEG images: its speed relative to Pillow's decoding, and its peak memory.
+"""Measure the speed of `pipeline prepare` relative to decoding with Pillow, or its peak memory, for JPEG images.
 
     python -m benchmarks.prepare [--images 7390] [--height 375 --width 500] [--rounds 3] [--memory]
 
-A folder of synthetic JPEG images with PNG masks, by default with the number and size of images of Oxford-IIIT Pet, is
-prepared at 160 px. For comparison, as many processes open, decode and resize the same files with Pillow alone and
-discard the result, which is the least that any preparation has to do. Rounds alternate between the two, and a ratio is
-the median of the rounds' ratios. Then the same folder is prepared again from the cache, without a change and with one
-more image.
+A folder of synthetic JPEG images with PNG masks is prepared at 160 px. By default, number and size of the images are
+those of Oxford-IIIT Pet. For comparison, the same number of processes opens, decodes and resizes the files with Pillow
+and discards the results, which is the minimum work of any preparation. The folder is then prepared again from the
+cache, once unchanged and once with one more image. Rounds alternate between the cases, and each ratio is the median
+over the rounds.
 
-`--memory` prepares once and prints the peak of the total resident memory of all processes, which counts shared
-libraries once per process.
+With `--memory`, the folder is prepared once, and the peak of the total resident memory of all processes is printed. It
+includes shared libraries once per process.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ from PIL import Image
 from pipeline.params.data.image_data import FolderData
 from pipeline.prepare.prepare_data import create_source, write_source
 
-IMAGE_SIZE = 160  # px
+IMAGE_SIZE = 160  # px, side of prepared images
 CHUNK_SIZE = 16  # images per task of a process
-NOISE_SIZES = (8, 32, 128)  # px, widths of the noise that an image is composed of
+NOISE_SIZES = (8, 32, 128)  # px, widths of the noise patterns that are added up to an image
 
 
 def write_sample(folder: Path, size: tuple[int, int], index: int) -> None:
-    """Write an image of smooth noise with a darker ellipse, and its mask; the JPEG has a typical file size."""
+    """Write an image of smooth noise with a darker ellipse as a JPEG file of typical size, and its mask.
+
+    `size` is the width and height in px.
+    """
     rng = np.random.default_rng(index)
     width, height = size
     image = np.zeros((height, width, 3), np.float32)
@@ -54,7 +57,7 @@ def write_sample(folder: Path, size: tuple[int, int], index: int) -> None:
 
 
 def decode_images(folder: Path, names: list[str]) -> None:
-    """Decode and resize images and masks with Pillow, without checks, and discard them."""
+    """Decode and resize images and masks with Pillow without any checks, and discard the results."""
     for name in names:
         with Image.open(folder / "images" / f"{name}.jpg") as image:
             image.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS).tobytes()
@@ -63,7 +66,7 @@ def decode_images(folder: Path, names: list[str]) -> None:
 
 
 def decode_folder(folder: Path) -> None:
-    """Decode a folder with as many processes as `prepare` uses."""
+    """Decode a folder with the number of processes that `prepare` uses."""
     names = sorted(path.stem for path in (folder / "images").iterdir())
     chunks = [names[start : start + CHUNK_SIZE] for start in range(0, len(names), CHUNK_SIZE)]
     with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
@@ -72,7 +75,7 @@ def decode_folder(folder: Path) -> None:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Prepare a folder as the stage does."""
+    """Prepare a folder as the stage `prepare` does."""
     classes = [
         {"name": "thing", "color": "#e69f00", "foreground": True, "mask_value": 2},
         {"name": "ground", "color": "#0072b2", "foreground": False, "mask_value": 1},
@@ -101,7 +104,7 @@ def remove_outputs() -> None:
 
 
 def measure_seconds(function: Callable[[Path], None], folder: Path) -> float:
-    """Return the duration of a call."""
+    """Return the duration of a call in seconds."""
     start = time.perf_counter()
     function(folder)
     return time.perf_counter() - start

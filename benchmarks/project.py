@@ -1,4 +1,4 @@
-"""Create temporary projects for benchmarks, so that the project itself is not changed."""
+"""Create temporary copies of the project, so that benchmarks do not change the project itself."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def copy_project(target: Path, changes: dict[str, dict[str, Any]]) -> None:
 
     Args:
         target: The new folder.
-        changes: Values to replace in the sections of its params.yaml.
+        changes: Values to replace in params.yaml, by section and key.
     """
     for name in PROJECT_FILES:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def copy_project(target: Path, changes: dict[str, dict[str, Any]]) -> None:
 
 
 def link_prepared_data(project: Path, target: Path) -> None:
-    """Copy a project's params.yaml to a folder and link its prepared data there, so that runs can be trained in it."""
+    """Copy params.yaml and link the prepared data of a project to a folder, so that runs can be trained in it."""
     if not (project / PREPARED).exists():
         raise SystemExit(f"{PREPARED} is missing. Run `pipeline prepare` first.")
     (target / PREPARED).parent.mkdir(parents=True)

@@ -1,10 +1,10 @@
-"""Measure the time, size and memory of rendering the report, for the default grid and for 1,008 runs.
+"""Measure the time and memory to render the report, and its size, for the default grid and for 1,008 runs.
 
     python benchmarks/report.py
 
-The runs are synthetic, written by the generator of the tests: 27 of 10 epochs, and 1,008 (28 variants, 12 learning
-rates, 3 seeds) of 30 epochs; images have 96 x 96 pixels. Writing them is not measured. Each report is rendered in a new
-process, whose peak memory is printed. If Chromium is installed, the time to load the page is measured too.
+The runs are synthetic and written by code of the tests: 27 runs of 10 epochs, and 1,008 runs of 30 epochs (28 variants,
+12 learning rates, 3 seeds), with images of 96 x 96 px. The time to write them is not included. Each report is rendered
+in a new process, whose peak memory is printed. If Chromium is installed, the time to load the page is measured too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ GRIDS = {"default grid": (3, 3, 10), "large grid": (28, 12, 30)}  # variants, le
 
 
 def measure_grid(shape: tuple[int, int, int]) -> tuple[int, float, float, float, float]:
-    """Return the number of runs, seconds to render, page size in MB, memory in GB, and seconds to load the page."""
+    """Render the report of a grid of this shape: numbers of variants, learning rates and epochs.
+
+    Returns:
+        The number of runs, the seconds to render the report, its size in MB, the peak memory in GB, and the seconds to
+        load the page.
+    """
     sys.path.insert(0, str(ROOT))
     from pipeline.artifacts.project import Project
     from pipeline.report.write_report import write_report
@@ -48,7 +53,7 @@ def measure_grid(shape: tuple[int, int, int]) -> tuple[int, float, float, float,
 
 
 def measure_loading(page: Path) -> float:
-    """Return the seconds until Chromium has loaded the page; 0 if it is not installed."""
+    """Return the seconds until Chromium has loaded the page; 0 if Chromium is not installed."""
     executable = shutil.which("chromium")
     if executable is None:
         return 0.0

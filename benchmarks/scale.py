@@ -1,10 +1,11 @@
-"""Measure the overhead of a sweep in grids of 100, 300 and 1,000 cells whose training sleeps for one second.
+"""Measure the overhead of a sweep of 100, 300 and 1,000 cells in which training is replaced by one second of sleep.
 
     python -m benchmarks.scale [CELLS ...]
 
-Run in the project's folder; the largest grid takes long. Everything except training and evaluation is real: DVC, worker
-processes, run folders with the usual number of files. Overhead is the wall time per cell in addition to its training,
-with as many workers as cores. `again s` is the wall time of a second sweep, which has nothing to do.
+Run it in the project's folder; the largest grid takes long. Everything except training and evaluation is real: DVC,
+worker processes, and run folders with the usual number of files. There are as many workers as cores. The overhead is
+the wall time in addition to that of the trainings, per cell. `again s` is the wall time of a second sweep, in which all
+cells are up to date.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def sleep_and_write(pipe: Connection, params: Params, root: Path) -> None:
 
 
 def measure_grid(num_cells: int) -> None:
-    """Sweep a grid in this process, then again with nothing to do, and print its row."""
+    """Sweep a grid twice in this process, the second time with nothing to do, and print its row."""
     methods = ("reproduce", "find_stale", "restore", "hash_dependencies", "commit", "update_lock")
     dvc_timer = MethodTimer(DvcStages, *methods)
     pool.serve = sleep_and_write
@@ -81,7 +82,7 @@ def measure_grid(num_cells: int) -> None:
 
 
 def main() -> None:
-    """Print one row per grid, each from a new process, because peak memory never decreases."""
+    """Print one row per grid, each measured in a new process, because peak memory never decreases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cells", metavar="CELLS", type=int, nargs="*", default=[100, 300, 1000])
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)

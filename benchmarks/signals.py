@@ -1,11 +1,11 @@
-"""Interrupt `train`, `sweep` and `dvc repro` in their first seconds with SIGINT or SIGTERM, and check the cleanup.
+"""Send SIGINT or SIGTERM to `train`, `sweep` and `dvc repro` in their first seconds, and check the cleanup.
 
     python -m benchmarks.signals [--signals 200] [--seconds 10] [--seed 0]
 
-Run in the project's folder; 200 signals take about half an hour. Half of the trials start with prepared data and an
-existing MLflow store, half with neither. SIGINT is sent to the whole process group, as a terminal does on Ctrl-C,
-SIGTERM to the group or to the first process alone. All processes must end within 15 seconds, no MLflow run may keep the
-status RUNNING, and no file may be partially written. The exit code is 1 otherwise.
+Run it in the project's folder; 200 signals take about half an hour. Half of the trials start with prepared data and an
+existing MLflow store, half with neither. SIGINT is sent to the whole process group, as a terminal does on Ctrl-C.
+SIGTERM is sent to the group or only to the first process. All processes must end within 15 seconds, no run in MLflow
+may keep the status RUNNING, and no file may be incomplete. The exit code is 1 otherwise.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ TEMPORARY_FILES = ("runs/.*", "evaluation/.*", "data/.*", ".*.yaml*", ".cache/**
 
 @dataclass(frozen=True)
 class Trial:
-    """One signal to one command."""
+    """A signal that is sent to a command."""
 
     command: str
     signal: str
@@ -57,7 +57,7 @@ class Trial:
 
 
 class Project:
-    """A small project whose trainings last longer than the trials."""
+    """A small project in which a training lasts longer than a trial."""
 
     def __init__(self, folder: Path) -> None:
         self.root, self._initial, self._prepared = folder / "project", folder / "initial", folder / "prepared"
@@ -103,7 +103,7 @@ class Project:
             return subprocess.Popen(
                 command,
                 cwd=self.root, env=env, stdout=output, stderr=output, start_new_session=True,
-                # Background jobs of a shell ignore SIGINT, and their children inherit this.
+                # Processes inherit ignored signals, and a background job of a shell ignores SIGINT.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
 

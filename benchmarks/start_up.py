@@ -1,9 +1,10 @@
-"""Measure the time from starting a command to its first training step, and the time of its imports.
+"""Measure the time from the start of `pipeline train` to its first training step, and the time of imports.
 
     python -m benchmarks.start_up [--rounds 5]
 
-Run in the project's folder after `pipeline prepare`. Each measurement is a new process. Each round measures every
-command once, and a ratio is the median of the rounds' ratios to importing torch alone. The project is not changed.
+Run it in the project's folder after `pipeline prepare`. Each measurement is a new process. Each round measures every
+command once. Times and ratios are medians over the rounds, and ratios are relative to importing torch. The project is
+not changed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from benchmarks.project import link_prepared_data
 from pipeline.params.file import read_params
 
 IMPORT_TORCH = "import torch"
-# The first step of a torch optimizer imports torch's compiler, which no training can avoid.
+# At its first step, an optimizer of torch imports torch's compiler, which no training can avoid.
 ADAMW_STEP = (
     "import torch; w = torch.nn.Parameter(torch.ones(1)); w.grad = torch.ones(1); torch.optim.AdamW([w]).step()"
 )
@@ -77,7 +78,7 @@ def main() -> None:
         for number in range(num_rounds + 1):
             for name, code in commands.items():
                 seconds = measure_seconds(code, root)
-                if number:  # the first fills the page cache
+                if number:  # the first round fills the page cache
                     measured[name].append(seconds)
     for name, values in measured.items():
         ratio = statistics.median(a / b for a, b in zip(values, measured["import torch"], strict=True))

@@ -1,9 +1,9 @@
-"""Profile a training step: the shares of its time by operation, and its speed relative to the processor's peak.
+"""Profile a training step: the share of its time by kind of operation, and its speed relative to the peak of the CPU.
 
     python -m benchmarks.step_profile [--batch 32] [--size 160] [NETWORK ...]
 
-One thread, so that the times of operations add up. The peak is the measured speed of matrix multiplication, which no
-network can exceed. The shares add up to 100 %: operations of no listed kind are counted as "other".
+A step runs on one thread, so that the times of operations add up. The peak is the measured speed of matrix
+multiplication, which no network can exceed. Shares add up to 100 %, because all unlisted operations count as "other".
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import resolve_precision
 from pipeline.train.loop import EvalSplits, train
 
-PREFIXES = {  # of the names of operations, by kind
+PREFIXES = {  # prefixes of the names of operations, by kind
     "convolution": ("aten::mkldnn_convolution", "aten::convolution", "aten::_convolution", "aten::thnn", "aten::_slow"),
     "normalization": ("aten::native_batch_norm", "aten::_batch_norm", "aten::batch_norm", "aten::native_group_norm"),
     "activation": ("aten::relu", "aten::threshold", "aten::hardtanh", "aten::clamp_min", "aten::silu"),
@@ -50,7 +50,7 @@ def measure_peak(dtype: torch.dtype) -> float:
 
 
 def profile_network(network: str, batch_size: int, size: int) -> None:
-    """Print the row of a network."""
+    """Profile a network, and print its row."""
     disable_malloc_trim()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -87,11 +87,11 @@ def profile_network(network: str, batch_size: int, size: int) -> None:
 
 
 def main() -> None:
-    """Print one row per network, each from a new process."""
+    """Print one row per network, each measured in a new process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(NETWORKS))
-    parser.add_argument("--batch", type=int, default=BATCH_SIZE)
-    parser.add_argument("--size", type=int, default=IMAGE_SIZE, help="px")
+    parser.add_argument("--batch", type=int, default=BATCH_SIZE, help="images per batch")
+    parser.add_argument("--size", type=int, default=IMAGE_SIZE, help="side of the images, px")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:

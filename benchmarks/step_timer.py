@@ -9,7 +9,7 @@ MIN_STEPS = 2
 
 
 class StepTimer:
-    """Records the end of each step. The first step is warm-up."""
+    """Timer that records the end of each step. The first step is warm-up."""
 
     def __init__(self) -> None:
         self._ends: list[float] = []

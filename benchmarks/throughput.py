@@ -3,10 +3,10 @@
     pip install --constraint constraints.txt --constraint constraints-test.txt '.[bench]'
     python -m benchmarks.throughput [--rounds 3] [--threads 2] [NETWORK ...]
 
-Each measurement is a new process. Each round measures every trainer once, so that a machine that slows down affects all
-of them, and a ratio is the median of the rounds' ratios. "ours" is this project's training loop with data loading,
-augmentation, weight averaging and schedule; "plain" is a bare PyTorch step on one batch; Lightning has the same
-augmentation, sample by sample.
+Each measurement is a new process. Each round measures every trainer once, so that a slower machine affects all of them,
+and each ratio is the median over the rounds. "ours" is this project's training loop with data loading, augmentation,
+weight averaging and learning rate schedule. "plain" is a plain PyTorch step on one batch. Lightning has the same
+augmentation, applied sample by sample.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TUNED = "bfloat16 and channels_last"
 
 
 def main() -> None:
-    """Print one row per network, then the ratios."""
+    """Print one row of throughputs per network, then one row of ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(NETWORKS))
     parser.add_argument("--rounds", type=int, default=3)
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _compare_trainers(network: str, num_rounds: int, num_threads: int) -> dict[str, float]:
-    """Print the median images per second of each trainer; return the median ratios of ours to each baseline."""
+    """Print the median images per second of each trainer; return the median ratio of ours to each baseline."""
     trainers = [OURS, *(baseline for baseline in BASELINES if baseline != "keras" or network == "keras_pets")]
     measured: dict[str, list[float]] = {trainer: [] for trainer in trainers}
     for _ in range(num_rounds):
@@ -73,7 +73,7 @@ def _print_row(name: str, values: tuple[str, ...] | list[str]) -> None:
 
 
 def _measure(network: str, trainer: str, num_threads: int) -> float:
-    """Measure one trainer in this process; the packages of the others are not imported."""
+    """Measure one trainer in this process, without importing the packages of the others; return images per second."""
     baseline, _, tuned = trainer.partition(", ")
     precision = "bfloat16" if tuned else "float32"
     measure: Callable[[str, int], float]

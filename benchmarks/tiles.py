@@ -1,19 +1,28 @@
-"""Measure tiles: agreement with the whole image, speed and memory, and small objects that resizing removes.
+"""Measure training on patches and prediction in tiles: accuracy, speed and memory.
 
     python -m benchmarks.tiles [agreement] [speed] [loading] [objects] [membranes] [file]
 
-agreement: three made images of 1,024 px (1,600 px for lite0, whose receptive field is larger), and networks trained for
-some steps on patches of others. Prints the largest difference of logits if tiles overlap by the receptive field and are
-cropped, and the share of equal labels with the default overlap.
-speed: an image of 4,096 px; the rate of tiles is compared with that of the network alone.
-loading: patches of memory-mapped images of 5,000 px; the share of a training step that waits for them.
-objects: images of 1,024 px with squares of 3 px; the share of squares found by a U-Net that is trained at 128 px, and
-by one that is trained on as many native patches of 128 px.
-membranes: 20 made slices of 512 px with membranes between cells, and 10 to test; the IoU of the membranes and the
-peak memory of a U-Net that is trained on two whole slices per step, and of one that sees as many pixels in patches of
-256 px, two per step; both memories with and without that of the libraries and the images.
-file: a TIFF of 20,000 px, or --side, in tiles of 512 px with Deflate, that is segmented as `pipeline predict` does; the
-rate is compared with that of the network alone.
+All images are synthetic.
+
+agreement: Compare tiled predictions with predictions of the whole image, for three images of 1,024 px (1,600 px for
+lite0, whose receptive field is larger). The networks are trained for a few steps on patches of other images. Prints the
+largest difference of log-probabilities if tiles overlap by the receptive field and are cropped, and the share of pixels
+with equal classes if tiles have the default overlap.
+
+speed: Predict an image of 4,096 px in tiles. Prints the rate relative to that of the network alone.
+
+loading: Train on patches of memory-mapped images of 5,000 px. Prints the share of a training step that is spent on
+loading patches.
+
+objects: Find squares of 3 px in images of 1,024 px. Prints the share found by a U-Net trained on images resized to
+128 px, and by a U-Net trained on as many patches of 128 px in the original resolution.
+
+membranes: Segment membranes between cells in slices of 512 px, 20 for training and 10 for testing. Prints the IoU of
+the membranes and the peak memory of a U-Net trained on two whole slices per step, and of a U-Net trained on the same
+number of pixels in patches of 256 px, two per step. Memory is printed with and without that of libraries and images.
+
+file: Segment a TIFF of 20,000 px (or `--side`), compressed with Deflate in tiles of 512 px, as `pipeline predict` does.
+Prints the rate relative to that of the network alone.
 """
 
 from __future__ import annotations
@@ -60,11 +69,11 @@ from pipeline.train.loop import EvalSplits, train
 from pipeline.train.optimizers import create_optimizer
 
 NUM_CLASSES = 2
-PATCH = 256  # px
-MULTIPLE = 32  # px, of every network here
-OVERLAP = 0.5  # default
-# Margin, px: at least the distance that a logit depends on, 95 px for unet16 and about 520 px for lite0. Side of the
-# images, px: larger than a tile with two margins.
+PATCH = 256  # px, side of patches and tiles
+MULTIPLE = 32  # px, size multiple of all networks here
+OVERLAP = 0.5  # the default of evaluation.tile_overlap
+# MARGINS: px; at least the radius of the receptive field, 95 px for unet16 and about 520 px for lite0.
+# SIDES: px, sides of the images; larger than a tile with two margins.
 MARGINS, SIDES = {"unet16": 128, "lite0": 544}, {"unet16": 1024, "lite0": 1600}
 
 
@@ -81,7 +90,7 @@ def draw_image(seed: int, side: int, object_side: int, count: int) -> tuple[NDAr
 
 
 def make_split(seeds: Sequence[int], side: int, object_side: int, count: int) -> Split:
-    """Make a split of drawn images."""
+    """Draw a split with one image per seed."""
     pairs = [draw_image(seed, side, object_side, count) for seed in seeds]
     images, masks = (ImageStack.of(arrays) for arrays in zip(*pairs, strict=True))
     return Split(images, masks, tuple(map(str, seeds)))
@@ -90,7 +99,7 @@ def make_split(seeds: Sequence[int], side: int, object_side: int, count: int) ->
 def train_network(
     name: str, split: Split, patch: int | None, epochs: int, patches: int | None = None, batch_size: int = 4
 ) -> nn.Module:
-    """Train on patches, or on whole images; the last weights' average is returned."""
+    """Train a network on patches, or on whole images if `patch` is None; return it with the averaged weights."""
     cell = create_cell(name)
     settings = cell.train.model_copy(
         update={
@@ -98,7 +107,7 @@ def train_network(
             "patches_per_epoch": patches,
             "epochs": epochs,
             "batch_size": batch_size,
-            "loss": "cross_entropy_dice",  # cross-entropy alone takes long to notice rare pixels
+            "loss": "cross_entropy_dice",  # cross-entropy alone learns rare classes slowly
         }
     )
     torch.manual_seed(0)
@@ -115,13 +124,13 @@ def train_network(
 
 
 def predict_tiled(network: nn.Module, image: NDArray[np.uint8], tiles: Tiles) -> torch.Tensor:
-    """Predict log-probabilities, classes x H x W, in float32."""
+    """Predict log-probabilities in tiles, classes x H x W, in float32."""
     strips = predict_strips(network, image, tiles, NUM_CLASSES, "float32")
     return torch.cat([log_probs for _, log_probs in strips], dim=1)
 
 
 def measure_agreement() -> None:
-    """Print the agreement of tiled with whole predictions."""
+    """Print the agreement of tiled predictions with predictions of the whole image."""
     training = make_split(range(4), 512, 24, 12)
     print(f"{'':<10}{'largest difference, cropped':>30}{'equal labels, default overlap':>32}")
     for name in ("unet16", "lite0"):
@@ -140,7 +149,7 @@ def measure_agreement() -> None:
 
 
 def measure_speed(side: int = 4096) -> None:
-    """Print seconds, memory and rates of one large image."""
+    """Print seconds, memory and rates for one large image."""
     network = build_network(NETWORKS["unet16"], 3, NUM_CLASSES).to(memory_format=torch.channels_last).eval()
     precision = resolve_precision("auto")
     image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
@@ -165,7 +174,7 @@ def measure_speed(side: int = 4096) -> None:
 
 
 def measure_loading(side: int = 5000, steps: int = 10) -> None:
-    """Print the share of a training step of a U-Net that loads and cuts its patches."""
+    """Print the share of a training step of a U-Net that is spent on loading and cutting patches."""
     cell = create_cell("unet16")
     settings = cell.train.model_copy(update={"patch_size": PATCH, "batch_size": 4})
     random = np.random.default_rng(0)
@@ -193,7 +202,7 @@ def measure_loading(side: int = 5000, steps: int = 10) -> None:
 
 
 def measure_file(side: int = 20_000) -> None:
-    """Print seconds, memory and rates of a TIFF that is segmented into another TIFF."""
+    """Print seconds, memory and rates for segmenting a TIFF into another TIFF."""
     network = build_network(NETWORKS["unet16"], 3, NUM_CLASSES).to(memory_format=torch.channels_last).eval()
     precision = resolve_precision("auto")
     tiles = Tiles((PATCH, PATCH), MULTIPLE, OVERLAP)
@@ -231,7 +240,7 @@ def measure_file(side: int = 20_000) -> None:
 
 
 def write_large_tiff(path: Path, side: int) -> Path:
-    """Write a TIFF without having it in memory: tiles of one drawn image."""
+    """Write a TIFF whose tiles all show the same image, so that it is never in memory as a whole."""
     tile = draw_image(0, 512, 24, 12)[0]
 
     def repeat() -> Iterator[NDArray[np.uint8]]:
@@ -244,7 +253,7 @@ def write_large_tiff(path: Path, side: int) -> Path:
 
 
 def draw_slice(seed: int, side: int = 512) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw gray cells with dark membranes between them, with noise and dark spots inside, and the mask of membranes."""
+    """Draw gray cells with noise, dark spots and dark membranes between them, and the mask of the membranes."""
     random = np.random.default_rng(seed)
     places = np.stack(np.mgrid[:side, :side], axis=-1).reshape(-1, 2)
     wobble = np.stack([8 * ndimage.gaussian_filter(random.normal(0, 12, (side, side)), 12) for _ in range(2)], axis=-1)
@@ -258,7 +267,11 @@ def draw_slice(seed: int, side: int = 512) -> tuple[NDArray[np.uint8], NDArray[n
 
 
 def train_on_membranes(patch: int | None, result: Queue[tuple[float, float, float]]) -> None:
-    """Train on slices or patches; put the membranes' test IoU, and the memory before training and at its peak, GB."""
+    """Train on patches, or on whole slices if `patch` is None, and put the results into the queue `result`.
+
+    The results are the IoU of the membranes on the test slices, the peak memory before training in GB, and the peak
+    memory after training in GB.
+    """
     training, test = (
         Split(*(ImageStack.of(arrays) for arrays in zip(*map(draw_slice, seeds), strict=True)), tuple(map(str, seeds)))
         for seeds in (range(20), range(100, 110))
@@ -272,7 +285,7 @@ def train_on_membranes(patch: int | None, result: Queue[tuple[float, float, floa
 
 
 def measure_membranes() -> None:
-    """Print IoU and memory of two trainings, each in a process of its own."""
+    """Print IoU and memory of two trainings, each in its own process."""
     for patch in (None, PATCH):
         context = multiprocessing.get_context("spawn")
         result: Queue[tuple[float, float, float]] = context.Queue()
@@ -298,7 +311,7 @@ def measure_objects(epochs: int = 20) -> None:
         )
         for split in (training, test)
     ]
-    # As many images of 128 px per epoch as patches.
+    # Repeat images, so that there are as many per epoch as patches.
     resized = train_network("unet16", small[0].take(np.tile(np.arange(8), 16)), None, epochs)
     predicted = predict_split(resized, small[1], NUM_CLASSES, "float32").masks
     masks = [resizing.restore_mask(mask, (1024, 1024)) for mask in predicted]
@@ -310,7 +323,7 @@ def measure_objects(epochs: int = 20) -> None:
 
 
 def find_share(split: Split, predicted: Sequence[NDArray[np.uint8]]) -> float:
-    """Compute the share of the objects of which a pixel is predicted."""
+    """Compute the share of objects of which at least one pixel is predicted."""
     found = total = 0
     for mask, guess in zip(split.masks, predicted, strict=True):
         labels, count = ndimage.label(mask == 1, np.ones((3, 3)))
@@ -330,11 +343,11 @@ PARTS = {
 
 
 def main() -> None:
-    """Run the parts that are named, or all."""
+    """Run the selected parts, or all by default."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--side", type=int, help="px, of the images of speed and file")
+    parser.add_argument("--side", type=int, help="side of the images of speed and file, px")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     disable_malloc_trim()

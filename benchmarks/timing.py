@@ -1,4 +1,4 @@
-"""Measure the total time that is spent in given methods."""
+"""Measure the total time spent in methods of a class."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import Any
 
 
 class MethodTimer:
-    """Total seconds of all calls of some methods of a class, which it replaces by timed ones."""
+    """Timer of all calls of some methods of a class; it replaces the methods by timed ones.
+
+    Attributes:
+        seconds: Total duration of all calls.
+    """
 
     def __init__(self, owner: type, *names: str) -> None:
         self.seconds = 0.0

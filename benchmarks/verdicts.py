@@ -1,10 +1,13 @@
-"""Measure how often the verdict is correct for simulated curves that leave no doubt.
+"""Measure how often the verdict is correct on simulated loss curves with a clear verdict.
 
     python benchmarks/verdicts.py [--repetitions 1000]
 
-The class-prior baseline is 0.9 nats. The validation loss ends at 1.05 to 1.3 times the training loss (learning), at 1.8
-to 3 times (memorizing), or rises by 10 to 40 % and at least 8 standard deviations of an epoch's noise above its minimum
-(overfitting); or the training loss ends above 0.93 of the baseline (underfitting).
+The class-prior baseline is 0.9 nats per pixel. The curves of each verdict are:
+
+- learning: the validation loss ends at 1.05 to 1.3 times the training loss.
+- memorizing: the validation loss ends at 1.8 to 3 times the training loss.
+- overfitting: the validation loss ends 10 to 40 % above its minimum, and at least 8 standard deviations of the noise.
+- underfitting: the training loss ends above 0.93 times the baseline.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ VERDICTS: tuple[VerdictWord, ...] = ("learning", "memorizing", "overfitting", "u
 
 
 def simulate_curves(verdict: VerdictWord, rng: np.random.Generator) -> LossCurves:
-    """Simulate a training whose correct verdict is known."""
+    """Simulate the loss curves of a training for which the given verdict is correct."""
     num_epochs = int(rng.integers(12, 80))
     time, low = np.linspace(0, 1, num_epochs), rng.uniform(0.1, 0.3)
     fall = rng.uniform(0.3, 0.6) * np.exp(-time / rng.uniform(0.03, 0.15))

@@ -1,1 +1,1 @@
-"""Which U-Net at which learning rate learns best, and does it learn or memorize?"""
+"""Train U-Nets at several learning rates, and report which learn best and which memorize their training images."""

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 
 def to_json(content: Any) -> str:
-    """Format JSON with one key per line in a stable order; NaN is refused."""
+    """Format a value or a dataclass as JSON with one key per line; raise `ValueError` if it contains NaN."""
     if dataclasses.is_dataclass(content) and not isinstance(content, type):
         content = dataclasses.asdict(content)
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -24,7 +24,7 @@ def to_json(content: Any) -> str:
 
 @contextlib.contextmanager
 def add_file_name(path: Path) -> Iterator[None]:
-    """Add the name of the file to an `OSError` that has none, such as that of a full disk."""
+    """Add the file name to an `OSError` of a block that has none, for example because the disk is full."""
     try:
         yield
     except OSError as error:
@@ -35,10 +35,10 @@ def add_file_name(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic_directory(target: Path) -> Iterator[Path]:
-    """Yield a new folder that replaces `target` when the block succeeds; otherwise nothing changes.
+    """Yield a new folder that replaces `target` if the block succeeds; otherwise nothing changes.
 
-    The folder is not written in place, because DVC's cache may be linked into the workspace, and a killed stage must
-    not leave incomplete outputs. Files are synced to the disk first. Leftovers of killed processes are removed.
+    `target` is not written in place, because its files may be links to DVC's cache, and because a killed stage must not
+    leave incomplete outputs. The new files are synced to disk first. Temporary folders of killed processes are removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target)
@@ -65,12 +65,12 @@ def atomic_directory(target: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file under another name, then rename it, so that a reader sees the old or the new text, never a part."""
+    """Write a text file atomically, so that a reader sees either the old or the new text."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
-    """Write the concatenated parts as `write_text` does."""
+    """Write the concatenated parts to a file atomically."""
     with atomic_file(path) as file:
         for part in parts:
             file.write(part)
@@ -78,7 +78,7 @@ def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Yield a new file that replaces `path` when the block succeeds; otherwise nothing changes."""
+    """Yield a new file that replaces `path` if the block succeeds; otherwise nothing changes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-{os.getpid()}-", dir=path.parent)
     try:
@@ -95,14 +95,14 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_with(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    """Write the output of `save` as `write_text` does; buffered, since encoders hide errors such as a full disk."""
+    """Write the output of `save` to a file atomically; it is buffered, because image encoders hide disk errors."""
     buffer = io.BytesIO()
     save(buffer)
     write_bytes(path, buffer.getbuffer())
 
 
 def remove_leftovers(target: Path) -> None:
-    """Remove what killed processes have left beside a file or folder that they were writing."""
+    """Remove the temporary files and folders of killed processes that were writing `target`."""
     for path in target.parent.glob(f".{glob.escape(target.name)}-*-*"):
         process = path.name.split("-")[-2]
         if process.isdecimal() and not _is_alive(process):  # not a user's own hidden file
@@ -113,7 +113,7 @@ def remove_leftovers(target: Path) -> None:
 
 
 def _create_sibling(target: Path) -> Path:
-    """Create a folder beside the target, on the same disk, with the id of this process in its name."""
+    """Create a temporary folder in the parent folder of `target`, with the id of this process in its name."""
     return Path(tempfile.mkdtemp(prefix=f".{target.name}-{os.getpid()}-", dir=target.parent))
 
 
@@ -128,7 +128,7 @@ def _is_alive(process: str) -> bool:
 
 
 def _sync(folder: Path) -> None:
-    """Sync a folder's files to the disk."""
+    """Sync all files in a folder to disk."""
     for path in (*folder.rglob("*"), folder):
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises, and the words for what the system refuses."""
+"""The exception for errors that the user can fix, and messages for errors of the operating system."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _ADVICE = {
 
 
 class PipelineError(Exception):
-    """Something that the user can mend; the command line prints its text, without a traceback, and exits with 1.
+    """An error that the user can fix. The command line prints its message without a traceback and exits with code 1.
 
-    The text names the file or key, what was found, what was expected and what to do.
+    The message names the file or key, what was found, what was expected, and what to do.
     """
 
 
 def user_message(error: PipelineError | OSError) -> str:
-    """Say what is wrong and what to do; of an `OSError`, the file, the reason and the advice."""
+    """Return the message for the user. For an `OSError`, it consists of the file, the reason and the action to take."""
     if isinstance(error, PipelineError):
         return str(error)
-    name = error.filename2 or error.filename or "A file, which the system does not name"
+    name = error.filename2 or error.filename or "A file could not be accessed"
     advice = _ADVICE.get(error.errno or 0, f"{error.strerror or error or type(error).__name__}. Fix this")
     return f"{name}: {advice}, then run the same command again."

@@ -1,20 +1,23 @@
-"""Wording of messages and pages: counts with their nouns, lists of names, columns, and the closest known name."""
+"""Format counts, lists of names, sizes and columns for messages and pages, and suggest corrections of names."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Sequence
 
-MAX_NAMES = 10  # names or lines in a message
+MAX_NAMES = 10  # maximum number of names or lines in a message
 
 
 def pluralize(count: int, singular: str, plural: str | None = None) -> str:
-    """Write a count with the noun, and perhaps the verb, that agrees with it; the plural is `singular` + s if None."""
+    """Format a count with its noun in singular or plural; `plural` is `singular` + s by default.
+
+    Both may contain a verb, such as "run was" and "runs were".
+    """
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
 def join_words(words: Sequence[str], limit: int | None = None) -> str:
-    """Join words: a, b and c; or, if there are more than `limit`: a, b and 3 more."""
+    """Join words to `a, b and c`, or to `a, b and 3 more` if there are more than `limit`."""
     if limit is not None and len(words) > limit:
         words = [*words[:limit], f"{len(words) - limit:,} more"]
     if len(words) < 2:
@@ -23,39 +26,42 @@ def join_words(words: Sequence[str], limit: int | None = None) -> str:
 
 
 def join_names(names: Iterable[object], most: int = MAX_NAMES) -> str:
-    """Join names of files or values, each on one line: a, b, c; or the first ones, and the number of the others."""
+    """Join names with commas; if there are more than `most`, list the first ones and count the others.
+
+    Unprintable characters, such as line breaks, are escaped.
+    """
     shown = [escape_unprintable(str(name)) for name in names]
     return join_words(shown, most) if len(shown) > most else ", ".join(shown)
 
 
 def escape_unprintable(name: str) -> str:
-    """Escape the unprintable characters of a name, so that it is one line."""
+    """Escape the unprintable characters of a name, such as line breaks."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in name
     )
 
 
 def format_size(size: tuple[int, int]) -> str:
-    """Write a height and width in px as width × height."""
+    """Format a height and width in px, with the width first: 640 × 480 px."""
     height, width = size
     return f"{width} × {height} px"
 
 
 def format_size_setting(size: tuple[int, int]) -> str:
-    """Write a height and width as the value of `data.image_size`."""
+    """Format a height and width in px as a value of `data.image_size`."""
     height, width = size
     return str(height) if height == width else f"[{height}, {width}]"
 
 
 def shorten(text: str, width: int) -> str:
-    """Leave out the end of a text that is wider than `width` columns of a terminal."""
+    """Truncate a text that is wider than `width` columns of a terminal."""
     from rich.cells import cell_len, set_cell_size
 
     return text if cell_len(text) <= width else f"{set_cell_size(text, max(0, width - 1))}…"
 
 
 def align_columns(columns: Sequence[Sequence[str]], left: Collection[int] = ()) -> list[str]:
-    """Join columns of entries into lines for a terminal; entries are at the right of their column, or at the left."""
+    """Format columns of entries as aligned lines for a terminal; columns in `left` are aligned left, others right."""
     from rich.cells import cell_len
 
     aligned = []
@@ -67,14 +73,14 @@ def align_columns(columns: Sequence[Sequence[str]], left: Collection[int] = ()) 
 
 
 def find_closest(name: str, known: Iterable[str]) -> str | None:
-    """Find the known name that is closest to a misspelled one, in any case of the letters; None if none is close."""
+    """Return the known name that is closest to a misspelled one, ignoring case; None if none is close."""
     by_lower = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1)
     return by_lower[near[0]] if near else None
 
 
 def suggest_closest(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """End a message about an unknown name with the closest known name; or with other advice, or known names."""
+    """Return the end of a message about an unknown name: the closest known name, otherwise advice or known names."""
     known = sorted(known)
     if near := find_closest(name, known):
         return f"did you mean {near}?"
@@ -82,5 +88,5 @@ def suggest_closest(name: str, known: Iterable[str], otherwise: str = "") -> str
 
 
 def format_megabytes(size: int) -> str:
-    """Format a number of bytes, such as 18.8 MB."""
+    """Format a number of bytes in megabytes, such as 18.8 MB."""
     return f"{size / 1e6:.1f} MB"

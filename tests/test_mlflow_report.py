@@ -139,13 +139,13 @@ def test_latest_selects_the_run_started_last(team: Team) -> None:
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
-        (" ", r"`mlflow:` must be followed by a run. Use `latest`, run ids of 32 hexadecimal digits"),
+        (" ", r"`mlflow:` must be followed by a selection of runs. Use `latest`, run ids of 32 hexadecimal"),
         (
             "metrics.val_loss_best < 0",
             r"no finished run for 'metrics.val_loss_best < 0'; the finished runs are unet-0.001-0",
         ),
         ("val_loss_best <", r"rejected the filter 'val_loss_best <'.*metrics.val_loss_best < 0.4"),
-        ("0123456789abcdef" * 2, r"no run 0123456789abcdef"),
+        ("0123456789abcdef" * 2, r"no run with the id 0123456789abcdef"),
     ],
 )
 def test_selection_without_runs_is_reported(team: Team, selection: str, message: str) -> None:
@@ -286,7 +286,7 @@ def test_run_of_other_data_is_reported_and_does_not_replace_an_older_run(
     try:
         done = CliRunner().invoke(main, ["report", "--runs", "mlflow:metrics.val_loss_best < 100", "--out", "all.html"])
         assert done.exit_code == 0, done.output
-        notice = "1 run was trained on other data than data/prepared holds and skipped: mia (unet-0.001-1)."
+        notice = "1 run was trained on other data than data/prepared contains and skipped: mia (unet-0.001-1)."
         assert done.stderr.splitlines() == [f"Notice: {notice}"]
         html = (team.root / "all.html").read_text("utf-8")
         assert notice in html

@@ -1,1 +1,1 @@
-"""Other trainers of the same networks on the same images, one module each; each measures its images per second."""
+"""Throughput of other trainers with the same networks and images, with one module per trainer."""

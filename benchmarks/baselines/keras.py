@@ -1,4 +1,4 @@
-"""Throughput of Keras on TensorFlow: the network of its pets example, RMSprop, `fit` on arrays, no augmentation."""
+"""Measure the throughput of Keras on TensorFlow, with the network of its pets example and without augmentation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.step_timer import StepTimer
 
 
 def build_pets_network() -> keras.Model:
-    """Build the network of the example, which has 2,058,979 parameters."""
+    """Build the network of Keras' pets example, which has 2,058,979 parameters."""
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
     x = _normalize(layers.Conv2D(32, 3, strides=2, padding="same")(images))
     x = residual = layers.Activation("relu")(x)
@@ -40,7 +40,7 @@ def _normalize(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 class StepTimerCallback(keras.callbacks.Callback):
-    """Stop the training when the measurement is complete."""
+    """Callback that stops the training when the measurement is complete."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class StepTimerCallback(keras.callbacks.Callback):
 
 
 def measure_images_per_second(num_threads: int) -> float:
-    """Train in float32, as the example does."""
+    """Train in float32 with RMSprop, as in Keras' example, and return the throughput."""
     tensorflow.config.threading.set_intra_op_parallelism_threads(num_threads)
     tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     keras.utils.set_random_seed(0)

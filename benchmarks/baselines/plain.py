@@ -1,4 +1,4 @@
-"""Throughput of a plain PyTorch training step: one batch repeatedly, without data loading, augmentation or schedule."""
+"""Measure the throughput of a plain PyTorch training step on one batch, without data loading and augmentation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.data.batch_loader import BatchLoader
 
 
 def measure_images_per_second(network: str, num_threads: int, precision: str) -> float:
-    """Train in float32 with torch's defaults, or in bfloat16 with autocast and channels_last."""
+    """Train in float32 with torch's defaults, or in bfloat16 with autocast and channels_last; return the throughput."""
     torch.set_num_threads(num_threads)
     torch.manual_seed(0)
     model = build_baseline_network(network).train()

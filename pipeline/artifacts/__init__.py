@@ -1,1 +1,1 @@
-"""One typed class per folder that the stages write: the only code that knows their file names and columns."""
+"""Classes that read and write the folders of the stages; all file names and columns are defined here."""

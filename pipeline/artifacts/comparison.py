@@ -1,4 +1,4 @@
-"""`comparison/`: the runs of the grid side by side, judged, and ranked over seeds."""
+"""`comparison/`: scores and verdicts of the grid's runs, and settings ranked by their mean over seeds."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Judgment(Record):
-    """Whether a run learned or memorized; numbers are None if they are undefined, and `not_checked` says why."""
+    """Verdict on a run, and the numbers behind it; undefined numbers are None."""
 
     verdict: str  # learning, memorizing, overfitting, underfitting, diverged or undecided
     evidence: tuple[str, ...]  # phrases with the numbers that the verdict is based on
-    not_checked: tuple[str, ...]
-    ratio: float | None = None  # validation by training loss, at the last epoch
-    rise: float | None = None  # of validation over its best, at the last epoch, as a share
-    iou_gap: float | None = None  # mean IoU on training minus validation, at the best epoch
-    iou_gap_last: float | None = None  # at the last epoch
-    iou_fall: float | None = None  # how far below its highest the mean IoU on validation ends
-    onset: tuple[int, int] | None = None  # epochs between which validation begins to worsen, at 90 %
-    gap_low: float | None = None  # 95 % interval of the gap at the best epoch, as a statement about other images
-    gap_high: float | None = None
-    selection_bias: float | None = None  # of val_loss from choosing the epoch on validation, nats per pixel
-    beats_baseline: bool | None = None  # IoU on validation above that of predicting one class everywhere; None: unknown
+    not_checked: tuple[str, ...]  # reasons why some numbers are undefined
+    ratio: float | None = None  # validation loss divided by training loss, at the last epoch
+    rise: float | None = None  # relative increase of the validation loss from its minimum to the last epoch
+    iou_gap: float | None = None  # mean IoU on training minus validation images, at the best epoch
+    iou_gap_last: float | None = None  # the same at the last epoch
+    iou_fall: float | None = None  # decrease of the mean IoU on validation from its maximum to the last epoch
+    onset: tuple[int, int] | None = None  # 90 % interval of the epoch from which the validation loss rises
+    gap_low: float | None = None  # lower end of the 95 % interval of the gap on new images, at the best epoch
+    gap_high: float | None = None  # upper end of this interval
+    selection_bias: float | None = None  # bias of val_loss due to choosing the epoch on validation, nats per pixel
+    beats_baseline: bool | None = None  # validation IoU above that of predicting one class everywhere; None if unknown
 
 
 @dataclass(frozen=True)
 class RunSummary(Record):
-    """A run of the grid; numbers are None if the run has none."""
+    """Summary of a run of the grid; numbers are None if the run does not have them."""
 
     run: str
     variant: str
@@ -48,7 +48,7 @@ class RunSummary(Record):
     reason: str  # a sentence if the run is not complete, otherwise empty
     epochs: int
     best_epoch: int | None
-    train_loss: float | None  # at the best epoch, as everything below
+    train_loss: float | None  # at the best epoch, like all following numbers
     val_loss: float | None
     gap: float | None
     gap_last: float | None  # at the last epoch
@@ -67,25 +67,25 @@ class RunSummary(Record):
 
     @property
     def trained(self) -> bool:
-        """Whether its training is complete or diverged, so it has curves."""
+        """Whether the training is complete or diverged, so that the run has loss curves."""
         return self.is_complete or self.status == "diverged"
 
     @property
     def is_complete(self) -> bool:
-        """Whether its training ended with finite losses, after all epochs or early."""
+        """Whether the training ended with finite losses, after all epochs or by early stopping."""
         return self.status in ("finished", "stopped_early")
 
 
 @dataclass(frozen=True)
 class SettingSummary(Record):
-    """A variant at a learning rate, over its seeds; sd is the sample standard deviation."""
+    """Summary of a setting (a variant at a learning rate) over its seeds; sd is the sample standard deviation."""
 
     variant: str
     learning_rate: float
-    seeds: int  # in the grid
-    finished: int  # of them; means and deviations are over these
+    seeds: int  # number of seeds in the grid
+    finished: int  # number of finished seeds, over which means and deviations are computed
     ranked: bool  # whether every seed finished; a setting with a diverged or missing seed is not ranked
-    run: str | None  # the seed with the median val_loss (of an even number the lower one); None if not ranked
+    run: str | None  # run with the median val_loss, the lower one of an even number of seeds; None if not ranked
     val_loss_mean: float | None
     val_loss_sd: float | None
     gap_mean: float | None
@@ -93,30 +93,30 @@ class SettingSummary(Record):
     val_mean_iou_mean: float | None
     val_mean_iou_sd: float | None
     missed_classes: float | None  # number of classes that a run misses on validation, mean over the seeds
-    beats_baseline: float | None = None  # share of the runs that do, of those that could be checked
+    beats_baseline: float | None = None  # share of runs that beat the baseline, among those that could be checked
 
     @property
     def is_no_better(self) -> bool:
-        """Whether at least half of the seeds do no better than predicting one class everywhere."""
+        """Whether at least half of the seeds are no better than predicting one class everywhere."""
         return self.beats_baseline is not None and self.beats_baseline <= 0.5
 
 
 @dataclass(frozen=True)
 class BestSetting(Record):
-    """A variant at its best learning rate by validation, represented by its median-seed run."""
+    """A variant at the learning rate with its lowest mean validation loss, represented by its median-loss run."""
 
     variant: str
     learning_rate: float
     run: str
-    test: Scores | None  # of that run; only ever of the best setting of the grid
-    test_by_seed: tuple[Scores, ...] = ()  # of all seeds of that setting, if `test` is known
+    test: Scores | None  # test scores of the run; None except for the best setting of the grid
+    test_by_seed: tuple[Scores, ...] = ()  # test scores of all seeds of the setting; empty if `test` is None
 
 
 @dataclass(frozen=True)
 class Summary(Record):
-    """`summary.json`: the grid's results."""
+    """`summary.json`: the results of the grid."""
 
-    baseline: Scores  # the class-prior baseline on validation
+    baseline: Scores  # scores of the class-prior baseline on validation
     runs: tuple[RunSummary, ...]
     settings: tuple[SettingSummary, ...]
     best_of_variant: tuple[BestSetting, ...]
@@ -126,7 +126,7 @@ class Summary(Record):
 
     @property
     def baseline_loss(self) -> float:
-        """The class-prior loss; defined, because `compare` refuses data without evaluated pixels."""
+        """The loss of the class-prior baseline; never None, because `compare` rejects data without evaluated pixels."""
         assert self.baseline.loss is not None
         return self.baseline.loss
 
@@ -149,7 +149,7 @@ class Summary(Record):
 
 @dataclass(frozen=True)
 class Finding(Record):
-    """A sentence of the report, with the numbers in it, and the runs that it is based on."""
+    """A sentence of the report with a result, and the runs that it is based on."""
 
     id: str
     sentence: str
@@ -162,14 +162,14 @@ class _Findings(Record):
 
 
 class Comparison(ArtifactFolder):
-    """The folder of the comparison."""
+    """The folder `comparison/`."""
 
     command = "pipeline compare"
     SUMMARY = MAIN = "summary.json"
     FINDINGS = "findings.json"
-    CURVES = "curves.csv"  # long form
+    CURVES = "curves.csv"  # long format: one row per run, epoch and split
     CURVE_COLUMNS = ("run", "variant", "learning_rate", "seed", "epoch", "split", "loss")
-    GAP_PARTS = "gap_breakdown.csv"  # each run's gap by class, and by the validation groups and images with the widest
+    GAP_PARTS = "gap_breakdown.csv"  # gap of each run by class, and by the groups and images with the widest gaps
     GAP_PART_COLUMNS = ("run", "part", "name", "images", "train_loss", "val_loss", "gap", "train_iou", "val_iou")
 
     @cached_property
@@ -179,19 +179,19 @@ class Comparison(ArtifactFolder):
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        """The sentences computed from the numbers."""
+        """Sentences with the main results."""
         return self.read_json(self.FINDINGS, _Findings).findings
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """Loss by run, split and epoch; only finite ones."""
+        """Losses by run, split and epoch, without NaN and infinite ones."""
         table = self.read_table(self.CURVES, self.CURVE_COLUMNS, {"run": str, "variant": str, "split": str})
         with self.reading(self.CURVES):
             return table[np.isfinite(table["loss"].astype(float))]
 
     @cached_property
     def gap_parts(self) -> pd.DataFrame:
-        """Parts of each run's gap."""
+        """The gap of each run by class, group and image."""
         return self.read_table(self.GAP_PARTS, self.GAP_PART_COLUMNS, {"run": str, "part": str, "name": str})
 
     def write_findings(self, findings: Iterable[Finding]) -> None:

@@ -17,43 +17,43 @@ from pipeline.artifacts.scores import Calibration, Scores
 if TYPE_CHECKING:
     import pandas as pd
 
-FEATURE_MAPS = ("skip", "below", "before", "after")  # K x H x W, K x H x W, h x w, h x w; uint8
+FEATURE_MAPS = ("skip", "below", "before", "after")  # shapes: K x H x W, K x H x W, h x w, h x w; uint8
 
 
 @dataclass(frozen=True)
 class RunEvaluation(Record):
-    """`metrics.json`: scores of a run; all None for a run that diverged in its first epoch."""
+    """`metrics.json`: scores of a run, all None if it diverged in its first epoch."""
 
     run: str
-    key: str  # run key of the training that was scored
+    key: str  # run key of the evaluated training
     gap: float | None  # val_loss - train_loss at the best epoch
-    gap_last: float | None  # at the last epoch
+    gap_last: float | None  # the same at the last epoch
     train: Scores | None  # on the fixed subset of the training images
     validation: Scores | None
     test: Scores | None
-    showcase: tuple[Scores, ...]  # one entry per image
+    showcase: tuple[Scores, ...]  # one entry per showcase image
     train_calibration: Calibration | None
     val_calibration: Calibration | None
 
 
 class EvaluationFolder(ArtifactFolder):
-    """The folder of a run's evaluation."""
+    """The folder `evaluation/<run>/`."""
 
     command = "pipeline evaluate {name}"
     METRICS = MAIN = "metrics.json"
-    # PER_IMAGE_COLUMNS, then iou_<class>, then loss_<class> in nats per pixel of that true class. A cell is empty if
-    # the value is undefined: all scores of an image without evaluated pixels, a class in neither mask.
+    # PER_IMAGE_COLUMNS, then iou_<class>, then loss_<class>: mean over the pixels of that true class, nats per pixel.
+    # Undefined values are empty: all scores of an image without evaluated pixels, scores of a class in neither mask.
     PER_IMAGE = "per_image.csv"
     PER_IMAGE_COLUMNS = ("id", "split", "loss", "accuracy", "mean_iou", "foreground_iou")
-    CALIBRATION = "calibration.csv"  # one row per confidence bin of train (compared images) and validation
-    CALIBRATION_COLUMNS = ("split", "low", "high", "pixels", "confidence", "accuracy")  # last two empty in an empty bin
-    FEATURE_MAPS = "feature_maps.npz"  # FEATURE_MAPS on the showcase; only for a U-Net
-    OVERVIEW = "overview.png"  # showcase and one validation image: image, ground truth, prediction
-    EXAMPLES = "examples"  # <sample id>.png: predicted class indices, 8 bit
+    CALIBRATION = "calibration.csv"  # one row per confidence bin of the compared training and the validation images
+    CALIBRATION_COLUMNS = ("split", "low", "high", "pixels", "confidence", "accuracy")  # last two: empty in empty bins
+    FEATURE_MAPS = "feature_maps.npz"  # arrays FEATURE_MAPS of the first showcase image; only for a U-Net
+    OVERVIEW = "overview.png"  # image, ground truth and prediction of a showcase and a validation image
+    EXAMPLES = "examples"  # folder with <sample id>.png: predicted class indices, 8 bit
 
     @cached_property
     def metrics(self) -> RunEvaluation:
-        """The scores by split."""
+        """Scores by split."""
         return self.read_json(self.METRICS, RunEvaluation)
 
     def read_per_image(self) -> pd.DataFrame:
@@ -65,7 +65,7 @@ class EvaluationFolder(ArtifactFolder):
         return self.read_table(self.CALIBRATION, self.CALIBRATION_COLUMNS, {"split": str})
 
     def read_feature_maps(self) -> dict[str, npt.NDArray[np.uint8]]:
-        """Read a U-Net's feature maps on the showcase, by name; empty for other networks."""
+        """Read a U-Net's feature maps on the first showcase image by name; empty for other networks."""
         if not (self.path / self.FEATURE_MAPS).exists():
             return {}
         arrays = self.read_arrays(self.FEATURE_MAPS)
@@ -73,7 +73,7 @@ class EvaluationFolder(ArtifactFolder):
             return {name: np.asarray(arrays[name], dtype=np.uint8) for name in FEATURE_MAPS}
 
     def list_examples(self) -> frozenset[str]:
-        """Return the ids of the samples whose predicted mask is kept."""
+        """Return the ids of the samples whose predicted masks are stored."""
         with self.reading(self.EXAMPLES) as path:
             found = frozenset(file.stem for file in path.iterdir() if file.suffix == ".png")
             if not found:
@@ -83,7 +83,7 @@ class EvaluationFolder(ArtifactFolder):
     def read_example(self, sample: str) -> npt.NDArray[np.uint8]:
         """Read the predicted mask of a sample: H x W, class indices."""
         with self.reading(f"{self.EXAMPLES}/{sample}.png") as path, Image.open(path) as image:
-            if image.mode not in ("L", "P"):  # both hold the indices themselves
+            if image.mode not in ("L", "P"):  # in both modes, pixel values are the indices
                 raise ValueError(f"it must hold 8-bit class indices, but is of mode {image.mode}")
             return np.asarray(image, dtype=np.uint8)
 
@@ -93,7 +93,7 @@ class EvaluationFolder(ArtifactFolder):
         self.write_table(self.PER_IMAGE, [*self.PER_IMAGE_COLUMNS, *by_class], rows)
 
     def write_examples(self, masks: Mapping[str, npt.NDArray[np.uint8]]) -> None:
-        """Write predicted masks by sample id; may be called several times."""
+        """Add predicted masks (H x W, class indices) by sample id."""
         (self.path / self.EXAMPLES).mkdir(exist_ok=True)
         for sample, mask in masks.items():
             Image.fromarray(mask).save(self.path / self.EXAMPLES / f"{sample}.png", optimize=True)

@@ -1,4 +1,4 @@
-"""Base of the artifact folders: JSON, tables and arrays, and errors that name the file and the command to run."""
+"""Base class of artifact folders: reads and writes JSON, tables and arrays; errors name the file and the command."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file, hex."""
+    """Return the SHA-256 of a file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
 class Record:
-    """Content of a JSON file or a part of it; reading refuses unknown keys, missing keys and wrong types."""
+    """Content of a JSON file, or a part of it; unknown keys, missing keys and wrong types are errors."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -42,16 +42,16 @@ _create_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter
 
 
 class ArtifactFolder:
-    """A folder that one stage writes and others read; files are read when they are asked for.
+    """A folder that one stage writes and other stages read. Its files are read on first access.
 
     Args:
-        path: of the folder.
-        root: the project's folder; messages name files relative to it.
-        create_all: the command that writes all artifacts, for messages.
+        path: the path of the folder.
+        root: the project's folder; error messages contain paths relative to it.
+        create_all: the command that writes all artifacts, for error messages.
     """
 
-    command: ClassVar[str]  # the command that writes the folder, for messages; {name} is the folder's name
-    MAIN: ClassVar[str]  # the file that every such folder has
+    command: ClassVar[str]  # the command that writes the folder, for error messages; {name} is the folder's name
+    MAIN: ClassVar[str]  # a file that every folder of the class has
 
     def __init__(self, path: Path, root: Path = Path(), create_all: str = "make report") -> None:
         self.path, self.root, self.create_all = path, root, create_all
@@ -59,32 +59,32 @@ class ArtifactFolder:
 
     @contextlib.contextmanager
     def replace(self) -> Iterator[Self]:
-        """Write a new folder that replaces this one when the block succeeds; otherwise nothing changes."""
+        """Yield a new, empty folder that replaces this one if the block succeeds; otherwise nothing changes."""
         with atomic_directory(self.path) as new:
             folder = type(self)(new, self.root, self.create_all)
             folder.produced_by = self.produced_by
             yield folder
 
     def exists(self) -> bool:
-        """Return whether the folder was written."""
+        """Return whether the folder has been written."""
         return (self.path / self.MAIN).exists()
 
     @property
     def redo_command(self) -> str:
-        """The command that writes the folder again, even if DVC takes it for up to date."""
+        """The command that writes the folder again, even if it is up to date for DVC."""
         return self.produced_by.replace("dvc repro ", "dvc repro --force ", 1)
 
     def display(self, name: str) -> str:
-        """Return a file's path as messages show it."""
+        """Return the path of a file as shown in error messages."""
         path = self.path / name
         return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[Path]:
-        """Yield the path of a file.
+        """Yield the path of a file to a block that reads it, and convert errors of the block.
 
         Raises:
-            PipelineError: The block could not read the file; the message names it and the command that writes it.
+            PipelineError: The file is missing or cannot be read. The message names the command that writes it.
         """
         try:
             yield self.path / name
@@ -101,12 +101,12 @@ class ArtifactFolder:
             raise self.unreadable(name, f"{type(error).__name__}: {error}") from None
 
     def unreadable(self, name: str, problem: str) -> PipelineError:
-        """Return the error for a file whose content is wrong."""
+        """Create the error for a file that cannot be read."""
         problem = problem.replace(f"{self.root}/", "") if self.root != Path() else problem
         return PipelineError(f"{self.display(name)} cannot be read ({problem}). Run `{self.redo_command}` again.")
 
     def read_json(self, name: str, record: type[RecordT]) -> RecordT:
-        """Read a JSON file; raise `PipelineError` if it is missing or not as `record` describes it."""
+        """Read a JSON file; raise `PipelineError` if it is missing or does not match the type `record`."""
         with self.reading(name) as path:
             content: RecordT = _create_adapter(record).validate_json(path.read_bytes())
             return content
@@ -118,7 +118,10 @@ class ArtifactFolder:
     def read_table(
         self, name: str, columns: Sequence[str], dtypes: Mapping[str, type], *, keep_default_na: bool = True
     ) -> pd.DataFrame:
-        """Read a CSV file that must have these columns; `keep_default_na`: texts such as "NA" are missing values."""
+        """Read a CSV file; raise `PipelineError` if it is missing or one of the columns is missing.
+
+        If `keep_default_na` is true, texts such as "NA" are missing values.
+        """
         import pandas as pd
 
         with self.reading(name) as path:
@@ -140,13 +143,13 @@ class ArtifactFolder:
             return dict(file)
 
     def write_arrays(self, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Write arrays as an `.npz` file; numpy stores no time in it, so equal arrays give equal bytes."""
+        """Write arrays to an `.npz` file. numpy stores no timestamps, so equal arrays give equal bytes."""
         with (self.path / name).open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def drop_nan(value: float) -> float | str:
-    """Return the number, or an empty cell if it is undefined: a missing value in CSV and MLflow."""
+    """Return a number, or for NaN an empty string, which is a missing value in a CSV file and in MLflow."""
     return "" if math.isnan(value) else value
 
 

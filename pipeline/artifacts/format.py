@@ -1,3 +1,3 @@
-"""Version of the files in the artifact folders."""
+"""Version of the format of all files in the artifact folders."""
 
-FORMAT = 4  # increase it if the meaning of a file changes: dvc.yaml makes every stage depend on it
+FORMAT = 4  # increase it if the meaning of a file changes; every stage in dvc.yaml depends on this file

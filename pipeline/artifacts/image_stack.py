@@ -1,4 +1,4 @@
-"""Images or masks of equal or different sizes, one after another in one array."""
+"""Images or masks, of equal or different sizes, stored one after another in one array."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Pixel = TypeVar("Pixel", bound=np.generic)
 
 @dataclass(frozen=True)
 class ImageStack(Generic[Pixel]):
-    """N images or masks; each is a view of the pixels, without a copy.
+    """N images or masks in one array of pixels; accessing an image returns a view.
 
     Attributes:
-        pixels: P x C for images, P for masks; may be memory-mapped.
-        sizes: N x 2, height and width of each.
-        starts: N, the place of the first pixel of each; its others follow, row by row.
+        pixels: Pixels of all images, P x C, or of all masks, P; may be memory-mapped.
+        sizes: Height and width of each image, N x 2.
+        starts: Index of the first pixel of each image, N; its other pixels follow row by row.
     """
 
     pixels: npt.NDArray[Pixel]
@@ -29,10 +29,10 @@ class ImageStack(Generic[Pixel]):
 
     @classmethod
     def split(cls, pixels: npt.NDArray[Pixel], sizes: npt.NDArray[np.int64]) -> ImageStack[Pixel]:
-        """Split pixels into images of these sizes (N x 2), one directly after another.
+        """Split an array of pixels into consecutive images of these sizes (N x 2, height and width).
 
         Raises:
-            ValueError: The sizes are not those of the pixels.
+            ValueError: The sizes do not add up to the number of pixels.
         """
         ends = sizes.prod(axis=1).cumsum()
         if (total := int(ends[-1]) if len(ends) else 0) != len(pixels):
@@ -41,7 +41,7 @@ class ImageStack(Generic[Pixel]):
 
     @classmethod
     def of(cls, images: npt.NDArray[Pixel] | Sequence[npt.NDArray[Pixel]]) -> ImageStack[Pixel]:
-        """Stack images (H x W x C) or masks (H x W), at least one; those of an array N x H x W, ... are not copied."""
+        """Stack at least one image (H x W x C) or mask (H x W); an array N x H x W (x C) is not copied."""
         sizes = np.array([image.shape[:2] for image in images], np.int64)
         inner = images[0].shape[2:]
         if isinstance(images, np.ndarray):
@@ -50,12 +50,12 @@ class ImageStack(Generic[Pixel]):
 
     @classmethod
     def empty(cls, sizes: npt.NDArray[np.int64], dtype: type[Pixel]) -> ImageStack[Pixel]:
-        """Create masks of these sizes (N x 2), whose values are arbitrary."""
+        """Create masks of these sizes (N x 2, height and width) with arbitrary values."""
         return cls.split(np.empty(sizes.prod(axis=1).sum(), dtype), sizes)
 
     @cached_property
     def size(self) -> tuple[int, int] | None:
-        """Height and width that all images have; None if they differ, or without images."""
+        """Height and width of all images; None if they differ, or if there are no images."""
         if not len(self) or (self.sizes != self.sizes[0]).any():
             return None
         height, width = self.sizes[0]
@@ -63,7 +63,7 @@ class ImageStack(Generic[Pixel]):
 
     @property
     def size_range(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Heights and widths of the images with the fewest and the most pixels."""
+        """Height and width of the image with the fewest pixels, and of the image with the most."""
         areas = self.sizes.prod(axis=1)
         (low, left), (high, right) = self.sizes[areas.argmin()], self.sizes[areas.argmax()]
         return (int(low), int(left)), (int(high), int(right))
@@ -93,5 +93,5 @@ class ImageStack(Generic[Pixel]):
         return (self[index] for index in range(len(self)))
 
     def take(self, index: npt.NDArray[np.int64]) -> ImageStack[Pixel]:
-        """Select some of the images, in the order of the index, without a copy."""
+        """Select images by their indices, in this order, without copying them."""
         return replace(self, sizes=self.sizes[index], starts=self.starts[index])

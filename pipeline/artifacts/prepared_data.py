@@ -1,4 +1,4 @@
-"""`data/prepared/`: images and masks as arrays, one row of `samples.csv` per image."""
+"""`data/prepared/`: images and masks as arrays, and tables with one row per image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "validation", "test")
-SHOWCASE = "showcase"  # a folder like a split, with images that are in no split
+SHOWCASE = "showcase"  # a folder like that of a split, with images that are in no split
 
 Images = npt.NDArray[np.uint8 | np.uint16]  # H x W x C
 Mask = npt.NDArray[np.uint8]  # H x W, class index or the ignore value
@@ -29,36 +29,36 @@ Mask = npt.NDArray[np.uint8]  # H x W, class index or the ignore value
 
 @dataclass(frozen=True)
 class SegmentationClass(Record):
-    """A class of the masks; its index is its place in `Dataset.classes`."""
+    """A class of the masks; its value in prepared masks is its index in `Dataset.classes`."""
 
     name: str
     color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
-    foreground: bool  # whether the class is the object of interest: its IoU is the foreground IoU
-    is_boundary: bool = False  # a trimap's boundary around the foreground, where it and the background mix
+    foreground: bool  # whether the class is an object of interest, on which the foreground IoU is computed
+    is_boundary: bool = False  # whether it is the boundary class of a trimap, where foreground and background mix
 
 
 @dataclass(frozen=True)
 class Dataset(Record):
-    """`classes.json`: what the data is."""
+    """`classes.json`: origin, classes and fingerprint of the data."""
 
     source: str  # value of data.source
-    title: str  # for a person: "cut-out animals over photographs"
+    title: str  # short description for readers, such as "cut-out animals over photographs"
     credit: str  # a sentence on the origin and license of the images; may be empty
     classes: tuple[SegmentationClass, ...]
-    fingerprint: str  # SHA-256 over all prepared arrays, hex
+    fingerprint: str  # SHA-256 of all prepared arrays, as hexadecimal digits
 
 
 @dataclass(frozen=True)
 class DatasetStats(Record):
-    """`dataset_stats.json`: what the files were that the data was prepared from."""
+    """`dataset_stats.json`: statistics of the files that the data was prepared from."""
 
     formats: dict[str, int]  # number of images by format: "RGB", "gray", "palette", "16-bit gray", ...; may be empty
-    rotated: int  # images that were rotated by their EXIF orientation
-    transparent: int  # images with transparent parts, which became black
-    compared: int  # images that were compared for duplicates; 0 if the source cannot have any
-    duplicates: int  # pairs of near-duplicates within a split; across splits there are none
+    rotated: int  # number of images that were rotated by their EXIF orientation
+    transparent: int  # number of images with transparent parts, which became black
+    compared: int  # number of images searched for near-duplicates; 0 if the source cannot have any
+    duplicates: int  # number of pairs of near-duplicates within a split; there are none across splits
     first_duplicates: tuple[tuple[str, str], ...]  # ids of the first ten such pairs
-    notices: tuple[str, ...] = ()  # sentences on possible mistakes in the data, for its owner to judge
+    notices: tuple[str, ...] = ()  # sentences on possible mistakes in the data, which its owner should check
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Split:
 
     @classmethod
     def of(cls, images: Images, masks: Mask) -> Split:
-        """Create a split of arrays N x H x W x C and N x H x W, with the indices as ids."""
+        """Create a split from images N x H x W x C and masks N x H x W; ids are the indices."""
         return cls(ImageStack.of(images), ImageStack.of(masks), tuple(map(str, range(len(images)))))
 
     @property
@@ -89,29 +89,29 @@ class Split:
         return len(self.ids)
 
     def take(self, index: npt.NDArray[np.int64]) -> Split:
-        """Select the samples at these places, without a copy of their pixels."""
+        """Select samples by their indices, without copying their pixels."""
         return Split(self.images.take(index), self.masks.take(index), tuple(self.ids[i] for i in index))
 
 
 class PreparedData(ArtifactFolder):
-    """The prepared data: a folder of two arrays per split, and tables of all samples."""
+    """The folder `data/prepared/`: one folder per split with its images and masks, and tables of all samples."""
 
     command = "dvc repro prepare"
-    # The pixels of all images, one image after another: N x H x W x C, or pixels x C if the sizes differ.
+    # All images of a split, N x H x W x C, or their pixels one image after another, P x C, if their sizes differ.
     IMAGES = "images.npy"  # uint8 or uint16
-    MASKS = "masks.npy"  # uint8, without the axis of channels
-    SAMPLES = "samples.csv"  # SAMPLE_COLUMNS, then share_<class>: shares of the evaluated pixels
-    # groups: factor=name;...; height and width are those of the file, px
+    MASKS = "masks.npy"  # N x H x W or P, uint8
+    SAMPLES = "samples.csv"  # SAMPLE_COLUMNS, then share_<class>: share of the class in the evaluated pixels
+    # `groups` has the format factor=name;factor=name. `height` and `width` are those of the file, px.
     SAMPLE_COLUMNS = (
         "id", "split", "groups", "height", "width", "prepared_height", "prepared_width", "sha256", "pixels",
     )  # fmt: skip
     CLASSES = MAIN = "classes.json"
-    SKIPPED = "skipped.csv"  # id, reason
+    SKIPPED = "skipped.csv"  # columns id and reason
     STATS = "dataset_stats.json"
 
     @cached_property
     def dataset(self) -> Dataset:
-        """Title, classes and fingerprint of the data."""
+        """Origin, classes and fingerprint of the data."""
         return self.read_json(self.CLASSES, Dataset)
 
     @cached_property
@@ -121,7 +121,7 @@ class PreparedData(ArtifactFolder):
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """One row per sample, in the order of the arrays: `SAMPLE_COLUMNS`, then share_<class>."""
+        """Table with one row per sample, in the same order as the arrays, and the columns of `samples.csv`."""
         shares = {f"share_{item.name}": float for item in self.dataset.classes}
         numbers = dict.fromkeys(("height", "width", "prepared_height", "prepared_width", "pixels"), int)
         dtypes = {**dict.fromkeys(self.SAMPLE_COLUMNS, str), **numbers, **shares}
@@ -129,14 +129,14 @@ class PreparedData(ArtifactFolder):
 
     @cached_property
     def skipped(self) -> pd.DataFrame:
-        """Images that were left out: id, reason."""
+        """Table of the images that were left out, with the columns id and reason."""
         return self.read_table(self.SKIPPED, ("id", "reason"), {"id": str, "reason": str}, keep_default_na=False)
 
     def open_split(self, split: str) -> Split:
-        """Map a split's arrays into memory without reading them.
+        """Open a split with memory-mapped arrays, which are not read into memory.
 
         Raises:
-            PipelineError: A file is missing, or images, masks and `samples.csv` disagree.
+            PipelineError: A file is missing, or images, masks and `samples.csv` do not match.
         """
         if split not in self._splits:
             self._splits[split] = self._open_split(split)
@@ -158,8 +158,9 @@ class PreparedData(ArtifactFolder):
             return Split(image_stack, ImageStack.split(masks.reshape(-1), sizes), ids)
         except ValueError:
             raise PipelineError(
-                f"{self.display(split)} is inconsistent: {images.shape} images, {masks.shape} masks, {len(ids)} rows "
-                f"in {self.SAMPLES}. Run `{self.redo_command}` again."
+                f"{self.display(split)} is inconsistent: the shape of {self.IMAGES} is {images.shape}, that of "
+                f"{self.MASKS} is {masks.shape}, and {self.SAMPLES} has {len(ids)} rows for it. Run "
+                f"`{self.redo_command}` again."
             ) from None
 
     @cached_property
@@ -167,7 +168,7 @@ class PreparedData(ArtifactFolder):
         return {}
 
     def array_paths(self, split: str) -> tuple[Path, Path]:
-        """Return the paths of a split's images and masks."""
+        """Return the paths of a split's image and mask arrays."""
         return self.path / split / self.IMAGES, self.path / split / self.MASKS
 
     def write_tables(
@@ -177,7 +178,7 @@ class PreparedData(ArtifactFolder):
         samples: Iterable[Sequence[str]],
         skipped: Iterable[tuple[str, str]],
     ) -> None:
-        """Write everything but the arrays; the rows have the columns of `samples` and `skipped`."""
+        """Write all files except the arrays; rows have the columns of the properties `samples` and `skipped`."""
         shares = [f"share_{item.name}" for item in dataset.classes]
         self.write_table(self.SAMPLES, [*self.SAMPLE_COLUMNS, *shares], samples)
         self.write_table(self.SKIPPED, ("id", "reason"), skipped)
@@ -186,9 +187,9 @@ class PreparedData(ArtifactFolder):
 
 
 def list_groups(groups: pd.Series[str]) -> pd.DataFrame:
-    """List the groups of samples from their column `groups`: a row per sample and factor, with `factor` and `name`.
+    """Parse the column `groups` of the samples into a table with one row per sample and factor: `factor` and `name`.
 
-    A semicolon separates groups only if a factor follows, since names may contain it.
+    Group names may contain semicolons, so a semicolon separates two groups only if another `factor=` follows.
     """
     parts = groups.str.split(r";(?=\w+=)", regex=True).explode()
     return parts.str.extract(r"(?s)(?P<factor>[^=]*)=(?P<name>.*)").dropna()
@@ -197,7 +198,7 @@ def list_groups(groups: pd.Series[str]) -> pd.DataFrame:
 def compute_class_shares(
     samples: pd.DataFrame, split: str, classes: Sequence[SegmentationClass]
 ) -> npt.NDArray[np.float64]:
-    """Compute the share of each class in the evaluated pixels of a split: over pixels, not images, as the loss.
+    """Compute the share of each class in all evaluated pixels of a split, in which every pixel has the same weight.
 
     Raises:
         PipelineError: No pixel of the split is evaluated.
@@ -206,7 +207,7 @@ def compute_class_shares(
     pixels = counts.groupby(samples["split"]).sum()
     if split not in pixels.index or not pixels.loc[split].sum():
         raise PipelineError(
-            f"data/prepared/{PreparedData.SAMPLES}: no pixel of {split} is evaluated, so nothing can be "
-            "compared. Add images whose masks are not all ignored."
+            f"data/prepared/{PreparedData.SAMPLES}: the split {split} has no evaluated pixels, so runs cannot be "
+            "compared. Add images to it whose pixels are not all ignored."
         )
     return (pixels.loc[split] / pixels.loc[split].sum()).to_numpy(dtype="float64")

@@ -1,4 +1,4 @@
-"""A project's folder: where every artifact is, and how commands that run in it are written."""
+"""Paths of all artifacts in a project's folder, and the commands to show in messages."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pipeline.errors import PipelineError
 STUDIES = Path("studies")  # in the project's folder, one folder per study
 RUNS, EVALUATION, PREPARED = Path("runs"), Path("evaluation"), Path("data/prepared")
 COMPARISON, SHOWCASE_PREDICTIONS = Path("comparison"), Path("showcase_predictions")
-METRICS = Path("metrics.json")  # for `dvc metrics`: outside of comparison/, because DVC allows no metric in an output
+METRICS = Path("metrics.json")  # for `dvc metrics`; not in comparison/, because DVC allows no metrics inside an output
 CACHE = Path(".cache")  # files that no stage reads; may be removed at any time
 REPORTS = Path("reports")
 REPORT = REPORTS / "learning-report.html"
 FAILURE = REPORTS / "failure.html"
 TEMPLATES = REPORTS / "templates"
 SHOWCASE_IMAGES = REPORTS / "showcase"  # the user's own images
-EXTERNAL_RESULTS = REPORTS / "external_results"  # curves and results of other people
+EXTERNAL_RESULTS = REPORTS / "external_results"  # the user's files with curves and results from elsewhere
 
 
 class Project:
     """The folder of a project or of a study in it.
 
-    A study is a folder `studies/<name>/` with its own parameters and artifacts; templates, custom code and the MLflow
-    store are those of the project around it.
+    A study is a folder `studies/<name>/` with its own parameters and artifacts. It shares the templates, custom code,
+    weights and MLflow store of the project that contains it.
     """
 
     def __init__(self, root: Path = Path()) -> None:
@@ -62,32 +62,32 @@ class Project:
 
     @property
     def weights(self) -> WeightsFolder:
-        """Weights that networks start from; a study shares those of the project around it."""
+        """Weights that networks start from; a study shares those of its project."""
         return WeightsFolder(self.home)
 
     @property
     def home(self) -> Path:
-        """The nearest folder upward that has the report's templates; the root itself if none has."""
+        """The project's folder: `root` or its nearest parent with the report's templates; `root` if there is none."""
         here = self.root.absolute()
         return next((folder for folder in (here, *here.parents) if (folder / TEMPLATES).is_dir()), here)
 
     @property
     def original_home(self) -> Path:
-        """`home`, or the folder that DVC works for: it runs queued experiments in a temporary copy (`DVC_ROOT`)."""
+        """The project's original folder: like `home`, except in a temporary copy in which DVC runs an experiment."""
         return Path(os.environ.get("DVC_ROOT") or self.home).absolute()
 
     @property
     def study(self) -> str | None:
-        """Name of the study; None for the project's own folder."""
+        """Name of the study; None for the project itself."""
         here = self.root.absolute()
         return here.name if here.parent == self.home / STUDIES else None
 
     def make_command(self, target: str) -> str:
-        """Return `make report` or `make ui` as typed in the project's folder, with `SET=` for a study."""
+        """Return the command for a make target, to be run in the project's folder; a study's has `SET=<name>`."""
         return f"make {target} SET={self.study}" if self.study else f"make {target}"
 
     def shell_command(self, command: str) -> str:
-        """Return a command that must run in this folder as it is typed in the project's folder."""
+        """Return a shell command that runs `command` in this folder, to be entered in the project's folder."""
         return f"cd {STUDIES / self.study} && {command}" if self.study else command
 
 

@@ -1,4 +1,4 @@
-"""`runs/<run>/`: what training a cell of the grid leaves behind."""
+"""`runs/<run>/`: results of training a cell of the grid."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ Side = Literal["train", "validation"]
 
 @dataclass(frozen=True)
 class RunRecord(Record):
-    """`run.json`: what was trained, and how it ended."""
+    """`run.json`: configuration of a run and how its training ended."""
 
-    format: int
+    format: int  # `FORMAT` of the version that wrote the file
     run: str
     key: str  # the run key
     status: TrainedStatus
-    epochs: int  # completed
-    best_epoch: int | None  # lowest val_loss; None if no epoch had a finite one
-    diverged_epoch: int | None  # the epoch in which a loss was NaN or infinite
-    precision: Precision  # as resolved on the machine
+    epochs: int  # number of completed epochs
+    best_epoch: int | None  # epoch with the lowest val_loss; None if no epoch had a finite one
+    diverged_epoch: int | None  # epoch in which a loss was NaN or infinite
+    precision: Precision  # chosen for the machine if `train.precision` is auto
     trainable_parameters: int
     data_fingerprint: str
     cell: dict[str, Any]  # pipeline.params.Cell as JSON
-    weights: WeightsRecord | None = None  # that the network started from; None: random ones
+    weights: WeightsRecord | None = None  # weights that the network started from; None for random initialization
 
     def describe_end(self) -> str:
         """Return a sentence on how the run ended."""
@@ -51,7 +51,7 @@ class RunRecord(Record):
 
 @dataclass(frozen=True)
 class EpochTiming(Record):
-    """Times of an epoch."""
+    """Duration and end of an epoch."""
 
     ended_ms: int  # milliseconds since 1970
     images: int
@@ -61,13 +61,13 @@ class EpochTiming(Record):
 
 @dataclass(frozen=True)
 class RunTiming(Record):
-    """`timing.json`: times and machine of a run.
+    """`timing.json`: times of a run and the machine that trained it.
 
-    DVC ignores the file (.dvcignore), because it differs between equal runs.
+    DVC ignores the file (.dvcignore), because it differs between otherwise equal runs.
     """
 
-    key: str  # the run key: the file may outlive its training, because DVC neither hashes nor restores it
-    seconds: float  # in all, set-up included
+    key: str  # the run key; if DVC restores another run, the file of the previous training remains
+    seconds: float  # total duration, including set-up
     training_seconds: float
     eval_seconds: float
     images_per_second: float | None
@@ -77,12 +77,12 @@ class RunTiming(Record):
 
     @property
     def last_ms(self) -> int | None:
-        """When the last epoch ended, in milliseconds since 1970; None without an epoch."""
+        """End of the last epoch in milliseconds since 1970; None if there are no epochs."""
         return self.epochs[-1].ended_ms if self.epochs else None
 
     @property
     def began_ms(self) -> int | None:
-        """When a run without interruption would have begun; None without an epoch."""
+        """Start in milliseconds since 1970 if the run was not interrupted; None if there are no epochs."""
         return None if self.last_ms is None else self.last_ms - round(self.seconds * 1000)
 
 
@@ -90,21 +90,21 @@ class RunTiming(Record):
 class ImageLosses:
     """Losses of single images at the end of each epoch."""
 
-    losses: npt.NDArray[np.float32]  # epochs x N, nats per pixel, NaN for an image without evaluated pixels
-    pixels: npt.NDArray[np.int64]  # N, evaluated ones
-    index: npt.NDArray[np.int64]  # N, places in the split
+    losses: npt.NDArray[np.float32]  # epochs x N, nats per pixel; NaN for an image without evaluated pixels
+    pixels: npt.NDArray[np.int64]  # N, number of evaluated pixels
+    index: npt.NDArray[np.int64]  # N, indices of the images in the split
 
 
 class RunFolder(ArtifactFolder):
-    """The folder of a run."""
+    """The folder `runs/<run>/`."""
 
     command = "dvc repro train@{name}"
     RECORD = MAIN = "run.json"
-    WEIGHTS = "model.safetensors"  # of the best epoch; missing if no epoch had a finite loss
+    WEIGHTS = "model.safetensors"  # weights of the best epoch; missing if no epoch had a finite loss
     HISTORY = "history.csv"  # HISTORY_COLUMNS, then train_iou_<class> and val_iou_<class>; epochs count from 1
     HISTORY_COLUMNS = ("epoch", "learning_rate", "objective", "train_loss", "val_loss", "val_mean_iou")
     IMAGE_LOSSES = "image_losses.npz"
-    SHOWCASE_MASKS = "showcase.npz"  # masks of the first showcase image: epochs x H x W, uint8
+    SHOWCASE_MASKS = "showcase.npz"  # predicted masks of the first showcase image: epochs x H x W, uint8
     TIMING = "timing.json"
 
     @property
@@ -114,7 +114,7 @@ class RunFolder(ArtifactFolder):
 
     @cached_property
     def record(self) -> RunRecord:
-        """What was trained, and how it ended.
+        """Configuration of the run and how its training ended.
 
         Raises:
             PipelineError: The file is missing, broken or of another format.
@@ -129,7 +129,7 @@ class RunFolder(ArtifactFolder):
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """One row per epoch."""
+        """Table with one row per epoch and the columns of `history.csv`."""
         return self.read_table(self.HISTORY, self.HISTORY_COLUMNS, {})
 
     @property
@@ -138,7 +138,7 @@ class RunFolder(ArtifactFolder):
         return self.path / self.WEIGHTS
 
     def read_image_losses(self, side: Side) -> ImageLosses:
-        """Read the losses of the compared training images, or of the validation images."""
+        """Read the losses of single images: the compared training images or the validation images."""
         with self.reading(self.IMAGE_LOSSES) as path, np.load(path, allow_pickle=False) as file:
             pixels, index = (file[f"{side}_{name}"].astype(np.int64) for name in ("pixels", "index"))
             return ImageLosses(file[side], pixels, index)
@@ -149,7 +149,7 @@ class RunFolder(ArtifactFolder):
             return np.asarray(file["masks"], dtype=np.uint8)
 
     def read_timing(self) -> RunTiming | None:
-        """Read the times of this training; None if they are unknown, as for a run that DVC restored."""
+        """Read the times of this training; None if they are unknown because DVC restored the run."""
         try:
             timing = self.read_json(self.TIMING, RunTiming)
             return timing if timing.key == self.record.key else None
@@ -157,7 +157,7 @@ class RunFolder(ArtifactFolder):
             return None
 
     def write_history(self, rows: Sequence[Mapping[str, float | int | str]], classes: Sequence[str]) -> None:
-        """Write `history.csv`; the rows have its columns as keys."""
+        """Write `history.csv`; the keys of each row are the columns."""
         columns = [*self.HISTORY_COLUMNS, *(f"{side}_iou_{name}" for side in ("train", "val") for name in classes)]
         self.write_table(self.HISTORY, columns, ([row[column] for column in columns] for row in rows))
 

@@ -1,4 +1,4 @@
-"""Scores of a run on a set of images, as several artifacts hold them."""
+"""Scores of a run on a set of images, which several artifacts contain."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from dataclasses import dataclass
 
 from pipeline.artifacts.folder import Record
 
-MIN_CLASS_IOU = 0.05  # a class below it counts as missed: less than a twentieth of its area is segmented right
+MIN_CLASS_IOU = 0.05  # a class with a lower IoU counts as missed
 
 
 @dataclass(frozen=True)
 class MissedClass(Record):
-    """A class that the ground truth of a set has and a model does not segment."""
+    """A class in the ground truth of a set of images that a model does not segment."""
 
     name: str
     iou: float  # below MIN_CLASS_IOU
-    is_predicted: bool  # for any pixel of the set
+    is_predicted: bool  # whether any pixel of the set is predicted as the class
 
     def __str__(self) -> str:
-        """Return the class with its IoU."""
+        """Return the name with the IoU, such as `cat (IoU 0.012)`, or `cat (never predicted)`."""
         return f"{self.name} ({f'IoU {self.iou:.3f}' if self.is_predicted else 'never predicted'})"
 
 
 @dataclass(frozen=True)
 class Scores(Record):
-    """Scores of a run's model on a set of images; None is undefined, which is not zero.
+    """Scores of a run's model on a set of images; None is an undefined score.
 
-    A set without evaluated pixels has no scores at all.
+    For a set without evaluated pixels, all scores are None.
     """
 
     loss: float | None  # cross-entropy, nats per pixel
-    accuracy: float | None  # share of the evaluated pixels
-    mean_iou: float | None  # over the set's pixels and the classes present in the ground truth
-    foreground_iou: float | None  # None without foreground in ground truth and prediction; 0 for false positives
-    object_iou: float | None  # foreground and its boundary as one class; None without a boundary class, and as above
+    accuracy: float | None  # share of correctly classified pixels among the evaluated ones
+    mean_iou: float | None  # mean over the classes in the ground truth; each IoU is over all pixels of the set
+    foreground_iou: float | None  # None if neither ground truth nor prediction has foreground; 0 for false positives
+    object_iou: float | None  # IoU of foreground and boundary as one class; None without a boundary class or object
     iou: dict[str, float | None]  # by class; None for a class that is not in the ground truth
-    predicted: dict[str, float | None]  # by class, the share of the evaluated pixels that are predicted as it
+    predicted: dict[str, float | None]  # by class, the share of the evaluated pixels that are predicted as the class
 
     def find_missed_classes(self) -> tuple[MissedClass, ...]:
         """Return the classes of the ground truth whose IoU is below `MIN_CLASS_IOU`."""
@@ -48,7 +48,7 @@ class Scores(Record):
 
 @dataclass(frozen=True)
 class Calibration(Record):
-    """Confidence of a run's model on a set, to be compared with `Scores.accuracy`."""
+    """Calibration of a run's model on a set of images."""
 
-    confidence: float  # mean probability of the predicted class
+    confidence: float  # mean probability of the predicted class, to be compared with `Scores.accuracy`
     error: float  # expected calibration error, 0 to 1

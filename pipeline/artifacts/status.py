@@ -1,15 +1,15 @@
-"""The words for the status of a run, a stage and a job of a sweep.
+"""Status values of runs, stages and jobs of a sweep.
 
-MLflow has its own words: a run that was not interrupted is FINISHED there, and one that was stopped is KILLED.
+MLflow has other values: a run that was not interrupted is FINISHED, and a run that was stopped is KILLED.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-# Of a run that was not interrupted, as run.json records it.
+# Status of a run that was not interrupted, in run.json.
 TrainedStatus = Literal["finished", "stopped_early", "diverged"]
-# Of a cell of the grid in a comparison.
+# Status of a cell of the grid in a comparison.
 RunStatus = Literal["finished", "stopped_early", "diverged", "failed", "killed", "missing"]
-StageState = Literal["running", "failed", "killed"]  # of a stage that started and has not succeeded
-JobStatus = Literal["finished", "failed", "stopped"]  # of a cell in a sweep; a stopped one resumes with the next sweep
+StageState = Literal["running", "failed", "killed"]  # state of a stage that has started and not succeeded
+JobStatus = Literal["finished", "failed", "stopped"]  # status of a job; the next sweep resumes a stopped job

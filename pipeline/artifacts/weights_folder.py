@@ -13,15 +13,15 @@ from pipeline.artifacts.folder import Record
 from pipeline.atomic_io import to_json, write_text
 from pipeline.errors import PipelineError
 
-WEIGHTS = Path("weights")  # in the project's folder; every run depends on it in dvc.yaml
+WEIGHTS = Path("weights")  # in the project's folder; in dvc.yaml, every train stage depends on it
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-TIMM = "tu-"  # smp's prefix of timm's encoders
-SHORT = 12  # characters of a revision or hash that tables and sentences show
+TIMM = "tu-"  # smp's prefix for encoders of timm
+SHORT = 12  # number of characters shown of a revision or hash
 
 
 @dataclass(frozen=True)
 class HubFile(Record):
-    """Weights of an encoder on the hub, pinned to a revision and a hash."""
+    """A file on the Hugging Face hub with the weights of an encoder, pinned to a revision and a hash."""
 
     library: Literal["smp", "timm"]
     repository: str
@@ -29,9 +29,9 @@ class HubFile(Record):
     file: str
     sha256: str
     bytes: int
-    license: str | None  # None if the hub does not say
-    mean: tuple[float, ...]  # of red, green and blue in 0..1, by which images were normalized
-    std: tuple[float, ...]
+    license: str | None  # None if the hub does not name one
+    mean: tuple[float, ...]  # mean of red, green and blue (0 to 1) with which training images were normalized
+    std: tuple[float, ...]  # their standard deviation
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class WeightsRecord(Record):
     """The weights that a network started from, as `run.json` records them."""
 
     source: str  # pip package with its version, repository on the hub, or file in `weights/`
-    revision: str | None  # commit of the repository
+    revision: str | None  # commit of the repository on the hub
     sha256: str
     license: str | None
     normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # mean and standard deviation on the hub
-    notes: tuple[str, ...] = ()  # adapted, newly initialized and omitted tensors
+    notes: tuple[str, ...] = ()  # phrases on tensors that were adapted, newly initialized or left out
 
     def describe(self) -> str:
-        """Describe the weights on one line."""
+        """Describe the weights in one line."""
         where = f"{self.source}@{self.revision}" if self.revision else self.source
         return "; ".join([f"{where}, SHA-256 {self.sha256}, license {self.license or 'unknown'}", *self.notes])
 
@@ -59,17 +59,17 @@ class _Index(Record):
 class WeightsFolder:
     """The folder `weights/` of a project."""
 
-    INDEX = "hub.json"  # `_Index`; tracked by git, so that every machine uses the same weights
+    INDEX = "hub.json"  # index of fetched weights, tracked by git so that every machine uses the same weights
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self.index_file = home / WEIGHTS / self.INDEX
 
     def read_index(self) -> Mapping[str, HubFile]:
-        """Read the fetched weights by encoder.
+        """Read the index of fetched weights, by encoder.
 
         Raises:
-            PipelineError: The file is not as this class writes it.
+            PipelineError: The file is not a valid index.
         """
         try:
             return TypeAdapter(_Index).validate_json(self.index_file.read_bytes()).encoders
@@ -82,9 +82,10 @@ class WeightsFolder:
             ) from None
 
     def find_hub_file(self, encoder: str, *, timm_only: bool = False) -> HubFile | None:
-        """Find the fetched weights of an encoder, with or without smp's prefix of timm's encoders; None if missing.
+        """Find the fetched weights of an encoder in the index; None if they are missing.
 
-        A name without the prefix that both libraries have is smp's, unless `timm_only`.
+        A name with smp's prefix `tu-` is an encoder of timm. If smp and timm both have an encoder of a name without the
+        prefix, it is that of smp, unless `timm_only`.
         """
         bare = encoder.removeprefix(TIMM)
         timm_only = timm_only or bare != encoder
@@ -93,12 +94,12 @@ class WeightsFolder:
         return next((one for one in found if one and (one.library == "timm" or not timm_only)), None)
 
     def add_hub_file(self, encoder: str, content: HubFile) -> None:
-        """Add an encoder to the index, or replace it."""
+        """Add or replace the weights of an encoder in the index."""
         encoders = dict(sorted({**self.read_index(), encoder: content}.items()))
         write_text(self.index_file, to_json(_Index(encoders)))
 
     def locate(self, name: str) -> Path:
-        """Locate a file by its path relative to the project.
+        """Return the path of a weight file, given by its path relative to the project.
 
         Raises:
             PipelineError: The file does not exist.

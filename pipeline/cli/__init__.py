@@ -1,4 +1,4 @@
-"""The command line. Only click is imported here; commands import what they need when they run."""
+"""The command line. To start quickly, commands import most of the package only when they run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from pipeline.errors import PipelineError, user_message
 
 
 class Commands(click.Group):
-    """A group that reports users' errors as one message on stderr with exit code 1; click's own code for usage is 2."""
+    """Command group that prints a `PipelineError` or `OSError` as a message on stderr and exits with code 1.
+
+    Wrong usage has click's exit code 2.
+    """
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Run the command line."""
@@ -23,7 +26,7 @@ class Commands(click.Group):
                 flush_output()
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
-        """Read the arguments; `--help` prints here."""
+        """Parse the arguments; `--help` prints the help."""
         with exit_on_broken_pipe():
             return super().make_context(*arguments, **options)
 
@@ -41,9 +44,9 @@ class Commands(click.Group):
 def main() -> None:
     """Which U-Net at which learning rate learns your images best, and does it learn or memorize?
 
-    Edit params.yaml, then run `make report`: it trains the cells of the grid that are new, and renders
-    reports/learning-report.html. The commands below are its steps; all of them run in the project's folder,
-    or in a study's.
+    Edit params.yaml, then run `make report`. It trains the new cells of the grid and renders
+    reports/learning-report.html. The commands below are its steps and further tools. Run them in the folder of the
+    project or of a study.
     """
 
 

@@ -9,19 +9,20 @@ import signal
 import sys
 from collections.abc import Iterator
 
-EXIT_CODE = 128 + signal.SIGPIPE  # as a shell reports for programs killed by SIGPIPE
+EXIT_CODE = 128 + signal.SIGPIPE  # as reported by a shell for a program that SIGPIPE killed
 
 
 @contextlib.contextmanager
 def exit_on_broken_pipe() -> Iterator[None]:
-    """Turn a broken pipe at stdout or stderr into `EXIT_CODE`; any other broken pipe stays an error.
+    """Exit with `EXIT_CODE` if stdout or stderr is a broken pipe; other broken pipes remain errors.
 
-    SIGPIPE itself stays ignored, Python's default: it would kill a run without cleanup.
+    SIGPIPE itself remains ignored, as by default in Python, because it would kill a training without cleanup.
     """
     try:
         yield
     except (BrokenPipeError, SystemExit) as error:
-        is_pipe = isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError)  # rich exits
+        # rich turns a broken pipe into SystemExit.
+        is_pipe = isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError)
         broken = [stream for stream in (1, 2) if _has_no_reader(stream)]
         if not (is_pipe and broken):
             raise
@@ -31,7 +32,7 @@ def exit_on_broken_pipe() -> Iterator[None]:
 
 
 def flush_output() -> None:
-    """Write all buffered output now: an error while Python exits could not be handled."""
+    """Flush stdout and stderr, because an error could not be handled if Python flushed them at its exit."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             stream.flush()

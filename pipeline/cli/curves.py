@@ -1,4 +1,4 @@
-"""Commands on single runs: verdicts on loss curves from any tool, and learning rates to try."""
+"""The commands `judge`, for verdicts on loss curves from any tool, and `lr-find`, for learning rates to try."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import click
 from pipeline.lr_find import HIGHEST, LOWEST, STEPS
 from pipeline.runtime.shutdown import exit_on_sigterm
 
-BASELINE = "Loss of predicting the class frequencies; without it, underfitting means a loss that hardly decreased."
+BASELINE = (
+    "Loss of always predicting the class frequencies. Without it, only a training loss that hardly decreases counts as "
+    "underfitting."
+)
 
 
 class FigurePath(click.Path):
     """Path of a figure to write."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Check the suffix."""
+        """Convert the value to a path, and check its suffix."""
         path = Path(value)
         if path.suffix.lower() not in (".png", ".svg", ".pdf"):
             self.fail(f"unknown figure format '{path.suffix}'; use .png, .svg or .pdf.", param, ctx)
@@ -27,13 +30,13 @@ class FigurePath(click.Path):
 @click.command()
 @click.argument("curves", type=click.Path(exists=True, path_type=Path))
 @click.option("--baseline", type=click.FloatRange(min=0, min_open=True), metavar="LOSS", help=BASELINE)
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead of sentences.")
-@click.option("--plot", type=FigurePath(), metavar="FILE", help="Draw the curves: .png, .svg or .pdf.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as a JSON list instead of sentences.")
+@click.option("--plot", type=FigurePath(), metavar="FILE", help="Draw the curves to a .png, .svg or .pdf file.")
 def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None) -> None:
     """Judge from loss curves whether a network learned or memorized.
 
-    CURVES is a table with the columns epoch, train_loss and val_loss, and optionally run; or what Keras' CSVLogger,
-    Lightning's metrics.csv, MLflow (key, value, step) or DVCLive (the folder plots/metrics) wrote.
+    CURVES is a table with the columns epoch, train_loss, val_loss and optionally run; a table written by Keras
+    (CSVLogger), Lightning (metrics.csv) or MLflow (key, value, step); or the folder plots/metrics of DVCLive.
     docs/explanation/gaps-and-verdicts.md explains the verdicts.
     """
     from pipeline.judge.verdicts import format_json, format_text, judge_file
@@ -49,15 +52,15 @@ def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None
 @click.command(
     help=f"""Suggest learning rates for the grid.
 
-    Trains on {STEPS} batches of the prepared data, with a learning rate that increases from {LOWEST:g} to
-    {HIGHEST:g}; nothing is written. The suggestion is a starting point: the grid decides which learning rate is
-    best.
+    Trains one variant on {STEPS} batches of the prepared data, with a learning rate that increases from
+    {LOWEST:g} to {HIGHEST:g}. The trained network is discarded. The suggestion is a starting point; the grid
+    decides which learning rate is best.
     """
 )
-@click.option("--variant", metavar="NAME", help="Which of variants:.  [default: the grid's first]")
-@click.option("--plot", type=FigurePath(), metavar="FILE", help="Draw the curve: .png, .svg or .pdf.")
+@click.option("--variant", metavar="NAME", help="Name of a variant in params.yaml.  [default: the grid's first]")
+@click.option("--plot", type=FigurePath(), metavar="FILE", help="Draw the loss to a .png, .svg or .pdf file.")
 def lr_find(variant: str | None, plot: Path | None) -> None:
-    """Run the range test."""
+    """Run the learning rate range test."""
     from pipeline.lr_find.find import find_learning_rates
     from pipeline.params.file import read_params
 

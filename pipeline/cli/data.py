@@ -1,4 +1,4 @@
-"""Commands on images, before training."""
+"""The commands `data` and `init`, which prepare a project for the user's images."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def data() -> None:
 def check(path: Path) -> None:
     """Check the images and masks in the folder PATH, and print a summary.
 
-    The folder is read like `pipeline prepare` does: with the section `data` of params.yaml if it names the same folder,
-    else with the one that `pipeline init` would write. All errors are reported at once; without errors, the exit code
-    is 0.
+    The folder is read as by `pipeline prepare`, with the section `data` of params.yaml if that names the same folder,
+    and otherwise with the section that `pipeline init` would write. All errors are reported at once. Without errors,
+    the exit code is 0.
     """
     from rich.console import Console
 
@@ -40,7 +40,7 @@ def check(path: Path) -> None:
 def download(path: Path) -> None:
     """Download Oxford-IIIT Pet (0.8 GB) to the folder PATH.
 
-    Archives and files in the folder are reused; the same command resumes an interrupted download.
+    Archives and files that exist in the folder are reused, so the same command resumes an interrupted download.
     """
     from pipeline.prepare.download import download_pets
 
@@ -54,10 +54,10 @@ def download(path: Path) -> None:
 def init(path: Path) -> None:
     """Write params.yaml for the images in the folder PATH.
 
-    Classes, colors, size, splits, batch size and epochs are derived from the images. PATH has images/ and masks/,
-    or images/ and a JSON of COCO's instances, or Oxford-IIIT Pet. Guesses have a comment. Only the section `data`,
-    the batch size, the epochs and variants that do not fit are changed; the previous file is kept as
-    params.before.yaml (then params.before.2.yaml and so on).
+    PATH contains images/ and masks/, or images/ and a JSON file with COCO instances, or the data set Oxford-IIIT
+    Pet. Classes, colors, image size, splits, batch size and epochs are derived from the images; guesses are marked
+    with a comment. Only the section `data`, the batch size, the epochs, and variants that do not fit the images
+    are changed. The previous file is kept as params.before.yaml (then params.before.2.yaml and so on).
     """
     from pipeline.init.write_params import init as write_params
 

@@ -1,4 +1,4 @@
-"""Commands on the whole grid: its cells, variants, sweeps and studies."""
+"""The commands `params`, `variants`, `sweep` and `study`, which concern the whole grid."""
 
 from __future__ import annotations
 
@@ -33,16 +33,17 @@ def params(schema: bool) -> None:
 def variants() -> None:
     """List the variants of params.yaml and their cost.
 
-    MACs are the multiply-accumulates in convolutions and matrix products for one image of data.image_size, or
-    one patch of train.patch_size.
+    MACs are the multiply-accumulate operations in convolutions and matrix products for one image of
+    data.image_size, or one patch of train.patch_size.
 
-    Step memory is what one training step at train.batch_size adds to a process: weights, gradients, two numbers per
-    parameter for the optimizer (Adam's; SGD needs fewer), and the activations kept for the backward pass.
+    Step memory is the memory that one training step at train.batch_size adds to a process: weights, gradients, two
+    numbers per parameter for the optimizer (for Adam; SGD needs fewer), and the activations kept for the backward
+    pass.
 
-    Process memory is the peak resident memory of a whole training process, with PyTorch, MLflow, scratch space and
-    evaluation, measured by training a few steps on blank images, which takes a few seconds. Memory-mapped images add
-    pages that the system reclaims when memory is short. With a GPU, this counts main memory only, not the memory of the
-    GPU. See docs/how-to/cluster.md.
+    Process memory is the peak resident memory of a whole training process, including PyTorch, MLflow, temporary
+    buffers and evaluation. It is measured by training a few steps on blank images, which takes a few seconds.
+    Memory-mapped images add pages that the system reclaims when memory is short. With a GPU, only main memory is
+    counted, not the memory of the GPU. See docs/how-to/cluster.md.
     """
     from pipeline.params.file import read_params
     from pipeline.runtime.progress import track
@@ -59,18 +60,23 @@ def variants() -> None:
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Runs in parallel.  [default: one per GPU; without a GPU, cores / train.num_threads]",
+    help="Number of parallel runs.  [default: one per GPU; without a GPU, cores / train.num_threads]",
 )
-@click.option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, or host:port. See docs/how-to/cluster.md.")
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Address of a Ray cluster to run on: auto, or host:port. See docs/how-to/cluster.md.",
+)
 def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> None:
     """Train and evaluate stale runs in parallel.
 
-    Each finished run is committed to DVC. TARGETS are names of runs, such as unet-0.001-0, or patterns in quotes,
-    such as 'lite0-*'; the default is the whole grid. Afterwards `dvc repro` only has to compare and render.
-    `make report` runs both commands.
+    A run is stale if its parameters, data or code have changed since it was trained. Each finished run is committed
+    to DVC. TARGETS are names of runs, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; the default
+    is the whole grid. Afterwards, `dvc repro` only compares the runs and renders the report. `make report` runs
+    both commands.
 
-    Ctrl-C stops after the current epochs; a second Ctrl-C stops immediately. The same command resumes each run after
-    its last epoch, whatever stopped or killed it.
+    Ctrl-C stops the sweep after the current epochs, a second Ctrl-C immediately. The same command resumes
+    interrupted runs after their last complete epoch, even if the sweep was killed.
     """
     from pipeline.artifacts.project import FAILURE, Project
     from pipeline.params.file import read_params
@@ -83,7 +89,7 @@ def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> Non
     from pipeline.sweep.run_sweep import sweep as run_sweep
 
     for stage in ("prepare", "compare", "showcase", "report"):
-        clear_stage_status(stage)  # recorded again if they fail again
+        clear_stage_status(stage)  # these stages run again after the sweep
     with record_stage("sweep"):
         code = run_sweep(read_params(), workers, targets, ray, Project())
     if code == 0 and not targets:
@@ -94,13 +100,14 @@ def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> Non
 @click.command()
 @click.argument("name", required=False)
 @click.option(
-    "--data", metavar="PATH", type=click.Path(path_type=Path), help="Folder of images, in place of the preset's."
+    "--data", metavar="PATH", type=click.Path(path_type=Path), help="Folder of images to use instead of the preset's."
 )
 def study(name: str | None, data: Path | None) -> None:
     """Create the study NAME; without NAME, list the presets.
 
-    NAME is a preset, params/NAME.yaml, with the differences from params.yaml. Both are merged into studies/NAME/, a DVC
-    pipeline of its own. `make report SET=NAME` does this, runs the study and renders its report.
+    NAME is the name of a preset, whose file params/NAME.yaml has the differences from params.yaml. Both files are
+    merged into studies/NAME/, which is a separate DVC pipeline. `make report SET=NAME` creates the study, runs it
+    and renders its report.
     """
     from pipeline.artifacts.project import STUDIES, Project
     from pipeline.study.compose import list_presets

@@ -1,4 +1,4 @@
-"""Commands on trained runs: predict, promote, and MLflow."""
+"""The commands `predict`, `promote`, `sync` and `ui`, which use trained runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ run_option = click.option(
     default="best",
     show_default=True,
     metavar="RUN",
-    help="A run's name; best: median seed of the best setting.",
+    help="Name of a run; best: the median-loss run of the best setting.",
 )
 
 
@@ -28,20 +28,20 @@ run_option = click.option(
     default="predictions",
     show_default=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="The folder to write into.",
+    help="Folder for the results.",
 )
-@click.option("--overlay", is_flag=True, help="Also write each image with its classes tinted.")
-@click.option("--foreground", is_flag=True, help="Also write the foreground of each image, the rest transparent.")
+@click.option("--overlay", is_flag=True, help="Also write each image with its foreground classes in color.")
+@click.option("--foreground", is_flag=True, help="Also write the foreground of each image on a transparent background.")
 def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foreground: bool) -> None:
     """Segment images with a trained run.
 
-    Writes masks of the same size, and a table of class shares.
-    IMAGES are files, or folders that are searched recursively: PNG, JPEG, WebP, BMP, TIFF, of any size. They are
-    rotated as their EXIF orientation says. Masks have the values of the data's masks, and those of TIFFs are TIFFs with
-    the same georeference and pixel size. Unreadable files are reported and skipped; then the exit code is 1.
+    Writes a mask of the same size for each image, and a table of class shares. IMAGES are files, or folders that are
+    searched recursively, with PNG, JPEG, WebP, BMP or TIFF images of any size. Images are rotated by their EXIF
+    orientation. Masks have the same values as the masks of the training data. The mask of a TIFF is a TIFF with the
+    same georeference and pixel size. Unreadable files are reported and skipped; the exit code is then 1.
 
-    The first line names the run's training data. The table has the first images with their most frequent classes;
-    shares.csv is complete.
+    The first line of the output describes the run's training data. The printed table has only the first images and,
+    if there are many classes, the most frequent ones; shares.csv is complete.
     """
     from rich.console import Console
 
@@ -73,8 +73,8 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foregr
 def promote(run: str) -> None:
     """Register a run's model in MLflow, ready for serving.
 
-    It becomes the champion. The model is a network in ONNX with its preprocessing, an example and its scores; it
-    needs neither this package nor PyTorch. If the run is registered already, it only becomes the champion again.
+    The model gets the alias champion. It contains the network in ONNX, its preprocessing, an input example and its
+    scores, and needs neither this package nor PyTorch. If the run is registered already, only the alias is set.
     """
     from pipeline.params.file import read_params
     from pipeline.promote.promote_run import promote_run
@@ -86,11 +86,14 @@ def promote(run: str) -> None:
 @click.argument("targets", metavar="[RUNS]...", nargs=-1)
 @click.option("--tracking-uri", metavar="URI", help="Use this MLflow server or database instead of the project's.")
 def sync(targets: tuple[str, ...], tracking_uri: str | None) -> None:
-    """Upload finished runs to MLflow. Anything already there is skipped.
+    """Upload finished runs to MLflow.
 
-    RUNS are names, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; without any, all trained runs of the
-    grid. Training uploads its runs too; the command is for runs that DVC restored without training them, for a server
-    that was down, and for a second server. `make report` runs it as its last step.
+    Data that MLflow already has is not uploaded again.
+
+    RUNS are names of runs, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; the default is all
+    trained runs of the grid. Runs are also logged while they train. This command is for runs that DVC restored
+    instead of training them, for runs that were trained while the server was down, and for a second server.
+    `make report` runs it as its last step.
     """
     from pipeline.artifacts.project import Project
     from pipeline.params.file import read_params
@@ -102,7 +105,7 @@ def sync(targets: tuple[str, ...], tracking_uri: str | None) -> None:
 
 @click.command()
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1024, 65535), help="Port to listen on.")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="IP", help="Address to bind; 0.0.0.0: all.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="IP", help="Address to bind; 0.0.0.0 for all.")
 def ui(port: int, host: str) -> None:
     """Open the MLflow UI with the trained runs."""
     from pipeline.artifacts.project import Project

@@ -1,4 +1,4 @@
-"""The learning report, and the page on failed stages."""
+"""The commands `report`, which renders the learning report, and `failure`, which renders a page on failed stages."""
 
 from __future__ import annotations
 
@@ -12,34 +12,37 @@ from pipeline.runtime.shutdown import check_signals, defer_signals
 
 
 @click.command()
-@click.option("--runs", "selection", metavar="SELECTION", help="Which runs; see above.")
+@click.option("--runs", "selection", metavar="SELECTION", help="The runs to show, see above.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
 @click.option("--open", "show", is_flag=True, help="Show the report in the browser.")
-@click.option("--provenance", is_flag=True, help="Add date, durations, git commit, and a link to MLflow.")
+@click.option("--provenance", is_flag=True, help="Add the date, durations, git commit, and a link to MLflow.")
 def report(selection: str | None, out: Path | None, show: bool, provenance: bool) -> None:
     """Render the learning report.
 
-    Without options this is the stage that writes reports/learning-report.html. With --runs, the report shows a part of
-    the grid and is written to a file of its own in reports/. SELECTION is one of
+    Without options, this is the stage that writes reports/learning-report.html. With --runs, the report shows only
+    the selected runs and is written to another file in reports/. SELECTION is one of
 
     \b
-      best                            the best run: the median seed of the setting with the lowest mean loss
-      best:3                          the median-seed runs of the three best settings
+      best                            the best run: the median-loss run of the best setting
+      best:3                          the median-loss runs of the three best settings
       all                             every run
       unet-0.001-0,lite0-*            comma-separated names, with the wildcards * and ?
       "variant == 'unet' and learning_rate <= 1e-3"
                                       a filter in the syntax of pandas.DataFrame.query, with and, or, not, in
-      mlflow:latest                   from MLflow at tracking.uri: the run that started last
-      mlflow:ID,ID                    runs by their ids
+      mlflow:latest                   the run in MLflow (at tracking.uri) that started last
+      mlflow:ID,ID                    runs in MLflow by their ids
       "mlflow:metrics.val_loss_best < 0.4"
-                                      a search filter of MLflow; of each author, the newest run of each name
+                                      an MLflow search filter; of each author, the newest run of each name
+
+    A setting is a variant at a learning rate. The best setting has the lowest mean validation loss over its seeds,
+    and its median-loss run is the seed with the median validation loss.
 
     \b
     Columns of a filter: run, variant, status, verdict (text in quotes); learning_rate, seed, epochs, best_epoch,
     train_loss, val_loss, gap, val_mean_iou, val_foreground_iou, val_object_iou, showcase_iou, showcase_mean_iou.
 
-    Reports from a server with runs of several people rank their results.
-    """  # noqa: D301 - click takes the backspace as "do not rewrap"
+    If several users have runs in MLflow, a report from MLflow also ranks their results.
+    """  # noqa: D301 - the backspace makes click keep the line breaks of a paragraph
     import webbrowser
 
     from pipeline.artifacts.project import FAILURE
@@ -78,10 +81,10 @@ def report(selection: str | None, out: Path | None, show: bool, provenance: bool
 def failure() -> None:
     """Show what failed in the last `make report`.
 
-    Renders reports/failure.html: failed stages with their last lines, parameters and commands. If only runs failed, the
-    learning report of the others is rendered too.
+    Renders reports/failure.html with the failed stages, their last output, parameters and commands. If only runs
+    failed, a learning report of the other runs is rendered too.
 
-    While another command is running and nothing has failed, no page is written.
+    If another command is still running and nothing has failed, no page is written.
     """
     from pipeline.artifacts.project import Project
     from pipeline.compare.compare_runs import compare as compare_stage
@@ -91,7 +94,7 @@ def failure() -> None:
     from pipeline.runtime.stage_status import list_stage_statuses
 
     found = page = None
-    with contextlib.suppress(PipelineError):  # the page reports what cannot be read or made
+    with contextlib.suppress(PipelineError):  # the failure page reports these errors
         found = read_params()
         lost = find_failures(found, Project())
         if lost and all(one.run for one in lost):

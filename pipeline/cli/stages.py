@@ -1,4 +1,4 @@
-"""The stages that dvc.yaml calls, except the report."""
+"""The commands that dvc.yaml runs as stages, except `report`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 
 from pipeline.runtime.shutdown import check_signals, defer_signals, exit_on_sigterm
+from pipeline.wording import pluralize
 
 
 @click.command()
 def prepare() -> None:
-    """Stage: prepare images and masks in data/prepared/."""
+    """Stage: prepare images and masks for training; writes data/prepared/."""
     from pipeline.artifacts.prepared_data import PreparedData
     from pipeline.artifacts.project import PREPARED, Project
     from pipeline.params.file import read_params
@@ -25,29 +26,31 @@ def prepare() -> None:
     terminate_with_dvc()
     with record_stage("prepare"):
         data = stage(read_params())
-    click.echo(f"{PREPARED}: classes {', '.join(item.name for item in data.classes)}; {data.fingerprint[:12]}")
+    names = ", ".join(item.name for item in data.classes)
+    click.echo(f"{PREPARED}: classes {names}; fingerprint {data.fingerprint[:12]}")
     for notice in Project().prepared.stats.notices:
         click.echo(f"Notice: {notice}")
     with (PREPARED / PreparedData.SKIPPED).open(encoding="utf-8", newline="") as file:
         if num_skipped := sum(1 for _ in csv.DictReader(file)):
-            click.echo(f"skipped: {num_skipped}; {PREPARED / PreparedData.SKIPPED} lists them with reasons")
+            skipped = pluralize(num_skipped, "image was skipped", "images were skipped")
+            click.echo(f"{skipped}; see {PREPARED / PreparedData.SKIPPED} for the reasons")
 
 
 @click.command()
-@click.option("--variant", required=True, help="A name under variants: in params.yaml.")
-@click.option("--learning-rate", required=True, type=float, help="Such as 1e-3.")
-@click.option("--seed", required=True, type=int, help="Seed of initialization, order and augmentation.")
+@click.option("--variant", required=True, help="Name of a variant in params.yaml.")
+@click.option("--learning-rate", required=True, type=float, help="Learning rate, such as 1e-3.")
+@click.option("--seed", required=True, type=int, help="Seed of initialization, image order and augmentation.")
 def train(variant: str, learning_rate: float, seed: int) -> None:
-    """Stage: train one cell of the grid into runs/<run>/.
+    """Stage: train one cell of the grid; writes runs/<run>/.
 
-    An interrupted run resumes after its last epoch. A diverged run is a result: it is recorded, and the exit code is 0.
+    An interrupted run resumes after its last epoch. A run that diverges is recorded as a result, with exit code 0.
     """
     from pipeline.params.file import read_params
     from pipeline.runtime.process import terminate_with_dvc
     from pipeline.runtime.progress import EpochProgress, TrainingProgress
     from pipeline.runtime.stage_status import record_stage
 
-    # Before imports, which take seconds.
+    # Before the following imports, which take seconds.
     defer_signals()
     terminate_with_dvc()
 
@@ -72,7 +75,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
 @click.command()
 @click.argument("run")
 def evaluate(run: str) -> None:
-    """Stage: score a trained RUN into evaluation/<run>/."""
+    """Stage: score a trained RUN; writes evaluation/<run>/."""
     from pipeline.params.file import read_params
     from pipeline.runtime.process import terminate_with_dvc
     from pipeline.runtime.stage_status import record_stage
@@ -93,7 +96,7 @@ def evaluate(run: str) -> None:
 
 @click.command()
 def compare() -> None:
-    """Stage: rank the settings of the grid into comparison/."""
+    """Stage: judge the runs and rank the settings of the grid; writes comparison/."""
     from pipeline.compare.compare_runs import compare as stage
     from pipeline.params.file import read_params
     from pipeline.runtime.process import DVC_STAGE
@@ -103,15 +106,15 @@ def compare() -> None:
 
     with record_stage("compare"):
         found = read_params()
-        # Before the comparison: DVC hashes the dependencies of a stage after its command.
+        # Before the comparison, because DVC hashes the dependencies of a stage after its command has run.
         move_outside_grid([cell.name for cell in found.cells()])
-        if DVC_STAGE in os.environ:  # it has appended the stages that it ran
+        if DVC_STAGE in os.environ:  # `dvc repro` has appended the stages that it ran to dvc.lock
             from pipeline.sweep.dvc_internals.stages import DvcStages
 
             DvcStages(Path()).update_lock()
         summary = stage(found)
     best = summary.best
-    click.echo(f"best: {best.variant} at {best.learning_rate:g}" if best else "no setting could be ranked")
+    click.echo(f"best setting: {best.variant} at {best.learning_rate:g}" if best else "no setting could be ranked")
     defer_signals()
     sync_after_stage(sync_comparison, found)
     check_signals()
@@ -119,7 +122,7 @@ def compare() -> None:
 
 @click.command()
 def showcase() -> None:
-    """Stage: segment report.showcase with the best run."""
+    """Stage: segment the images of report.showcase; writes showcase_predictions/."""
     from pipeline.params.file import read_params
     from pipeline.runtime.stage_status import record_stage
     from pipeline.showcase.predict_showcase import predict_showcase

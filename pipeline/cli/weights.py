@@ -1,4 +1,4 @@
-"""Commands on the weights that networks start from."""
+"""The command `weights` and its subcommands, for weights that networks start from."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from pipeline.runtime.shutdown import exit_on_sigterm
 @click.group(invoke_without_command=True)
 @click.pass_context
 def weights(context: click.Context) -> None:
-    r"""List, fetch and add weights that networks start from.
+    """List, fetch and add weights that networks start from.
 
-    Without a command, this lists the encoders that the variants of params.yaml start from, the grid's first: their
-    weights are in a pip package, in the cache of the Hugging Face hub, or missing. Other available weights follow.
+    Without a command, this lists the pretrained encoders of the variants in params.yaml, and whether their weights
+    are in a pip package, in the cache of the Hugging Face hub, or missing. Other available weights follow.
+
+    The key model.pretrained in params.yaml selects the weights:
 
     \b
-    pretrained: true                    the encoder's published weights
-    pretrained: weights/file.pth        a file of yours, of the encoder or of the whole network
-    pretrained: weights/RUN.safetensors a run, after `pipeline weights add RUN`
+    pretrained: true                     the encoder's published weights
+    pretrained: weights/file.pth         your own file, with weights of the encoder or of the whole network
+    pretrained: weights/RUN.safetensors  weights of a run, after `pipeline weights add RUN`
 
-    model.pretrained in params.yaml selects the start. Training never downloads anything. See
-    docs/how-to/pretrained-weights.md.
-    """
+    Training never downloads anything. See docs/how-to/pretrained-weights.md.
+    """  # noqa: D301 - the backspace makes click keep the line breaks of a paragraph
     if context.invoked_subcommand is not None:
         return
     from pipeline.artifacts.project import Project
@@ -39,12 +40,13 @@ def weights(context: click.Context) -> None:
 def fetch(encoders: tuple[str, ...]) -> None:
     """Fetch the weights of ENCODERS from the Hugging Face hub.
 
-    The default is all that params.yaml needs. ENCODERS are names of smp, such as resnet34, or of timm, such as
-    convnext_tiny; tu-resnet34 is timm's.
+    ENCODERS are names of encoders in smp, such as resnet34, or in timm, such as convnext_tiny. The prefix tu- selects
+    an encoder of timm if both have one of that name, as in tu-resnet34. The default is all weights that params.yaml
+    needs.
 
-    The files go into the cache of the hub (HF_HUB_CACHE, by default ~/.cache/huggingface/hub), which all projects
-    share. weights/hub.json records their revisions and SHA-256: commit it, so that every machine uses the same weights.
-    The file is verified against it. Interrupted connections are resumed.
+    The files are stored in the cache of the hub (HF_HUB_CACHE, by default ~/.cache/huggingface/hub), which all
+    projects share. Their revisions and SHA-256 are recorded in weights/hub.json, and files are verified against it.
+    Commit weights/hub.json, so that every machine uses the same weights. Interrupted downloads are resumed.
     """
     from pipeline.artifacts.project import Project
     from pipeline.errors import PipelineError
@@ -57,7 +59,7 @@ def fetch(encoders: tuple[str, ...]) -> None:
     needed = {model.encoder: model.architecture for model in list_needed_from_hub(read_params())}
     chosen = dict.fromkeys(encoders) if encoders else needed
     if not chosen:
-        click.echo("params.yaml needs no weights of the hub.")
+        click.echo("params.yaml needs no weights from the hub.")
     failures = []
     for encoder in chosen:
         if is_packaged(encoder):
@@ -78,8 +80,8 @@ def fetch(encoders: tuple[str, ...]) -> None:
 def add(run: Path) -> None:
     """Copy the weights of RUN to weights/, for runs that start from them.
 
-    RUN is a finished run of this project, such as unet-0.001-0, or the path of a run folder of another project. If its
-    number of classes differs, only the last layer is initialized at random.
+    RUN is a finished run of this project, such as unet-0.001-0, or the path of a run folder of another project. In a
+    network with another number of classes, the last layer is then initialized at random.
     """
     from pipeline.artifacts.project import Project
     from pipeline.weights.add_run import add_run

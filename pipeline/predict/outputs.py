@@ -25,16 +25,16 @@ JPEG_QUALITY = 92
 
 @dataclass(frozen=True)
 class ClassShares:
-    """A segmented image's row in the table."""
+    """Row of the table for a segmented image."""
 
     file: str
-    height: int
-    width: int
-    shares: tuple[float, ...]  # of the pixels, by class
+    height: int  # px
+    width: int  # px
+    shares: tuple[float, ...]  # share of each class in the pixels
 
 
 def encode_labels(labels: NDArray[np.uint8], encoding: MaskEncoding) -> NDArray[Any]:
-    """Convert labels, H x W, to the values of the data's own masks, uint8 or uint16, or to colors, H x W x 3."""
+    """Convert class indices (H x W) to mask values as in the training data: uint8, uint16, or colors (H x W x 3)."""
     values = encoding.output_values[labels]
     if encoding.are_colors:
         return np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1).astype(np.uint8)
@@ -42,7 +42,7 @@ def encode_labels(labels: NDArray[np.uint8], encoding: MaskEncoding) -> NDArray[
 
 
 def create_palette(encoding: MaskEncoding, classes: Sequence[SegmentationClass]) -> NDArray[np.uint8] | None:
-    """Create the colors in which viewers show 8-bit masks, 256 x 3; None if masks have colors or larger values."""
+    """Create a palette (256 x 3) with the classes' colors for 8-bit masks; None if values are colors or exceed 255."""
     if encoding.are_colors or encoding.output_values.max() > 255:
         return None
     palette = np.zeros((256, 3), np.uint8)
@@ -51,7 +51,7 @@ def create_palette(encoding: MaskEncoding, classes: Sequence[SegmentationClass])
 
 
 def write_png_mask(path: Path, values: NDArray[Any], palette: NDArray[np.uint8] | None) -> None:
-    """Write values of `encode_labels` as a PNG."""
+    """Write mask values, as returned by `encode_labels`, to a PNG file."""
     image = Image.fromarray(values)
     if palette is not None:
         image.putpalette(palette.tobytes())
@@ -61,26 +61,26 @@ def write_png_mask(path: Path, values: NDArray[Any], palette: NDArray[np.uint8] 
 def write_overlay(
     path: Path, image: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Sequence[SegmentationClass]
 ) -> None:
-    """Write an RGB image with the foreground and its boundary tinted in the classes' colors."""
+    """Write an RGB image to a JPEG file, with foreground and boundary tinted in the classes' colors."""
     alphas = [OVERLAY_ALPHA if item.foreground or item.is_boundary else 0.0 for item in classes]
     by_class = np.array(alphas, np.float32)[:, None]
     colors = np.array([ImageColor.getrgb(item.color) for item in classes], np.float32)
     blended = np.empty(image.shape, np.uint8)
-    # Row by row: as float32, a large image would take four times its memory.
+    # Row by row, because a whole image in float32 would take four times its memory.
     for row, (pixels, line) in enumerate(zip(image, labels, strict=True)):
         blended[row] = np.rint(pixels * (1 - by_class[line]) + colors[line] * by_class[line])
     write_with(path, lambda file: Image.fromarray(blended).save(file, "JPEG", quality=JPEG_QUALITY))
 
 
 def write_foreground(path: Path, image: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> None:
-    """Write the foreground of an RGB image, with the rest transparent."""
+    """Write the foreground of an RGB image to a PNG file, with the given opacity (H x W, 0 to 255)."""
     write_with(path, lambda file: Image.fromarray(np.dstack([image, opacity])).save(file, "PNG"))
 
 
 def compute_opacity(probs: Probs, classes: Sequence[SegmentationClass]) -> NDArray[np.uint8]:
-    """Compute the opacity (H x W, 0 to 255) of a foreground: its probability, plus half of the boundary's.
+    """Compute the opacity of the foreground (H x W, 0 to 255): its probability plus half of the boundary's.
 
-    `probs` are classes x H x W.
+    `probs` has the shape classes x H x W.
     """
     weights = np.array([1.0 if item.foreground else 0.5 if item.is_boundary else 0.0 for item in classes], np.float32)
     opacity: NDArray[np.uint8] = np.rint(np.tensordot(weights, probs, 1).clip(0, 1) * 255).astype(np.uint8)
@@ -93,7 +93,7 @@ def write_table(path: Path, rows: Sequence[ClassShares], classes: Sequence[Segme
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["file", "height", "width", *(f"share_{item.name}" for item in classes)])
     for row in rows:
-        # Spreadsheets would compute a formula.
+        # A spreadsheet would evaluate a name that looks like a formula.
         file = f"./{row.file}" if row.file.startswith(FORMULA_STARTS) else row.file
         writer.writerow([file, row.height, row.width, *(f"{share:.6f}" for share in row.shares)])
     write_text(path, buffer.getvalue())

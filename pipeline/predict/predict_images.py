@@ -23,17 +23,18 @@ from pipeline.predict.outputs import ClassShares, write_table
 from pipeline.predict.result_writer import OutputFiles, ResultWriter
 from pipeline.runtime.progress import PredictionProgress
 
-TABLE = "shares.csv"  # beside the folders of masks, overlays and foregrounds
-MAX_IMAGES = 32  # in memory at once
-MAX_BYTES = 150_000_000  # of their pixels together
+TABLE = "shares.csv"  # in the output folder
+MAX_IMAGES = 32  # per batch
+MAX_BYTES = 150_000_000  # bytes of pixels per batch; the last image of a batch may exceed it
 
 
 def predict_images(
     run: TrainedRun, paths: Sequence[Path], files: OutputFiles, console: Console
 ) -> tuple[list[ClassShares], int]:
-    """Write the masks of images and folders of images, and a table of the share of each class in each image.
+    """Segment images and write their masks, and a table with the share of each class in each image.
 
-    Existing files are overwritten. The console shows progress, and the images that are skipped.
+    `paths` are images and folders of images. Existing results are overwritten. The console shows the progress and the
+    skipped images.
 
     Returns:
         The rows of the table, and the number of skipped images.
@@ -82,7 +83,7 @@ def predict_images(
             try:
                 strips = _predict_tiles(run, run.tiles, image, progress)
                 rows.append(writer.write(source, name, image, strips))
-            except ImageError as error:  # a part of a large file
+            except ImageError as error:  # a part of a large file cannot be decoded
                 skip(source, error)
             finally:
                 if isinstance(image, TiffImage):
@@ -96,7 +97,7 @@ def predict_images(
 def _predict_tiles(
     run: TrainedRun, tiles: Tiles, image: NDArray[Any] | TiffImage, progress: PredictionProgress
 ) -> Iterator[Probs]:
-    """Predict an image of any size and show the progress; yields class probabilities as `TrainedRun.predict_strips`."""
+    """Predict an image of any size in tiles and show the progress; yield strips like `TrainedRun.predict_strips`."""
     preprocessing, resizing = run.preprocessing, run.preprocessing.resizing
     assert isinstance(resizing, NativeSize)
     network_input = (
@@ -109,11 +110,11 @@ def _predict_tiles(
 
 
 def _find_images(paths: Sequence[Path], out: Path) -> dict[Path, str]:
-    """Find images: the files among some paths, and all images in and below the folders; those in `out` are results.
+    """Find images: all files in `paths`, and all images in its folders and their subfolders, except results in `out`.
 
     Returns:
-        The name of the results by image: a path without suffix, relative to their folders. Images whose results would
-        have the same name keep their suffix in it.
+        The name of the results of each image: its path relative to the given folder, without suffix. Images that would
+        have the same name keep their suffix.
 
     Raises:
         PipelineError: There is no image, or two results would have the same name.
@@ -130,7 +131,9 @@ def _find_images(paths: Sequence[Path], out: Path) -> dict[Path, str]:
     times = Counter(name.with_suffix("") for name in relative.values())
     names = {file: name if times[name.with_suffix("")] > 1 else name.with_suffix("") for file, name in relative.items()}
     if duplicates := [name for name, count in Counter(names.values()).items() if count > 1]:
-        raise PipelineError(f"Several images have the name {duplicates[0]}. Predict one folder at a time, with --out.")
+        raise PipelineError(
+            f"Several images have the name {duplicates[0]}. Predict one folder at a time, each with another --out."
+        )
     return {file: name.as_posix() for file, name in names.items()}
 
 

@@ -1,4 +1,4 @@
-"""Write the results of an image while it is segmented strip by strip."""
+"""Write the results of an image while it is segmented in strips."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from pipeline.predict.outputs import (
 )
 from pipeline.predict.tiff_mask import write_tiff_mask
 
-MAX_PREVIEW = 8192  # px, side of an overlay or foreground; those of larger images are shrunk
+MAX_PREVIEW = 8192  # px, maximum side of an overlay or foreground; those of larger images are downsampled
 TIFF_ENDINGS = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """The files to write for each image."""
+    """Output folder, and the files to write for each image."""
 
     folder: Path
-    has_overlay: bool  # the image with its classes tinted
-    has_foreground: bool  # the foreground, with the rest transparent
+    has_overlay: bool  # whether to write the image with its foreground classes in color
+    has_foreground: bool  # whether to write the foreground on a transparent background
 
     def paths(self, source: Path, name: str) -> tuple[Path, Path, Path]:
         """Return the paths of an image's mask, overlay and foreground; the mask of a TIFF is a TIFF."""
@@ -49,7 +49,7 @@ class OutputFiles:
 
 
 class ResultWriter:
-    """Writes masks, overlays and foregrounds of images that a run segments."""
+    """Writer of the masks, overlays and foregrounds of images that a run segments."""
 
     def __init__(self, run: TrainedRun, files: OutputFiles) -> None:
         self._files, self._classes, self._encoding = files, run.data.classes, run.encoding
@@ -60,22 +60,22 @@ class ResultWriter:
         """Write the results of an image.
 
         Args:
-            source: Its file.
-            name: Of the results.
-            image: Its pixels, H x W x C.
-            strips: Class probabilities of the network's input, from its top, classes x rows x W each.
+            source: The file of the image.
+            name: Name of the results, a path without suffix that is relative to the folders of the results.
+            image: The image, H x W x C.
+            strips: Class probabilities of strips of the network input from top to bottom, each classes x rows x W.
 
         Returns:
-            The row of the table.
+            The image's row of the table.
 
         Raises:
-            ImageError: A part of the file cannot be decoded; then no result is written.
+            ImageError: A part of the file cannot be decoded. In this case, no result is written.
         """
         mask, overlay, foreground = self._files.paths(source, name)
         height, width, _ = image.shape
         stride = math.ceil(max(height, width) / MAX_PREVIEW)
-        pixels = np.zeros(len(self._classes), np.int64)  # of each class
-        shown: list[NDArray[np.uint8]] = []  # labels of the overlay
+        pixels = np.zeros(len(self._classes), np.int64)  # number of pixels of each class
+        shown: list[NDArray[np.uint8]] = []  # class indices of the overlay
         opacity: list[NDArray[np.uint8]] = []
 
         def encode_strips() -> Iterator[NDArray[Any]]:
@@ -85,7 +85,7 @@ class ResultWriter:
                 pixels[:] += np.bincount(labels.ravel(), minlength=len(pixels))
                 rows = slice(-top % stride, None, stride)
                 if self._files.has_overlay:
-                    shown.append(labels[rows, ::stride].copy())  # a view would keep all labels
+                    shown.append(labels[rows, ::stride].copy())  # a view would keep all labels in memory
                 if self._files.has_foreground:
                     opacity.append(compute_opacity(probs[:, rows, ::stride], self._classes))
                 top += len(labels)
@@ -107,7 +107,7 @@ class ResultWriter:
 
 
 def _shrink(image: NDArray[Any] | TiffImage, stride: int) -> NDArray[Any]:
-    """Take every `stride`-th pixel of an image; a file is read in strips."""
+    """Downsample an image to every `stride`-th pixel in both directions; a TIFF file is read in strips."""
     if isinstance(image, np.ndarray):
         return image[::stride, ::stride]
     height, width, _ = image.shape

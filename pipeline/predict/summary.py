@@ -1,4 +1,4 @@
-"""The text of `pipeline predict`: the run's training data, and the class shares of each image."""
+"""Output of `pipeline predict`: the run's training data, and a table of the class shares of each image."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pipeline.params.run_config import read_run_config
 from pipeline.predict.outputs import ClassShares
 from pipeline.wording import escape_unprintable, format_size, pluralize, shorten
 
-MAX_NAMED = 6  # classes
-SHOWN = 20  # images in a terminal
+MAX_NAMED = 6  # classes listed in the description of the training data
+SHOWN = 20  # images listed in the table
 GAP = 2  # characters between columns
-MIN_FILE = 20  # characters of a file's name that columns of classes leave room for
+MIN_FILE = 20  # characters of file names that must remain visible beside columns of classes
 
 
 def _describe_size(resizing: Resizing) -> str:
@@ -29,7 +29,7 @@ def _describe_size(resizing: Resizing) -> str:
 
 
 def describe_training_data(run: TrainedRun, project: Project) -> str:
-    """Describe the data that a run was trained on, in one line."""
+    """Describe the training data of a run in one line."""
     cell = read_run_config(run.record, project.run(run.record.run).path)
     used = min(run.num_train_images, cell.max_train_images or run.num_train_images)
     names = [item.name for item in run.data.classes]
@@ -43,20 +43,20 @@ def describe_training_data(run: TrainedRun, project: Project) -> str:
 
 
 def advise_on_composites(params: Params) -> str:
-    """Recommend better training data than the bundled composites; empty if other data is trained or tested on."""
+    """Recommend better training data than the bundled composites; empty if other data is used."""
     if not isinstance(params.data, CompositesData) or params.data.external_test is not None:
         return ""
     return (
-        "Photographs differ from these composites, so expect poor masks of them. Train on your own images and masks "
+        "Photographs differ from these composites, so their masks will be poor. Train on your own images and masks "
         "(pipeline init FOLDER; make report), or on composites that resemble photographs (make report SET=composites "
         "DATA=FOLDER; docs/explanation/recipe.md)."
     )
 
 
 def create_table(rows: Sequence[ClassShares], data: Dataset, width: int) -> Table:
-    """Lay out the class shares of the first images, and of all on average, in lines of at most `width` characters.
+    """Create a table of at most `width` characters with the class shares of the first images and their overall mean.
 
-    Each class has a column if all of them fit, else each image has a list of the classes with the largest shares.
+    If all classes fit, the table has a column for each. Otherwise, it lists the largest classes of each image.
     """
     names = [escape_unprintable(item.name) for item in data.classes]
     lines = [(escape_unprintable(row.file), f"{row.width} × {row.height}", row.shares) for row in rows[:SHOWN]]
@@ -86,7 +86,7 @@ def create_table(rows: Sequence[ClassShares], data: Dataset, width: int) -> Tabl
 
 
 def list_largest_classes(shares: Sequence[float], names: Sequence[str], width: int) -> str:
-    """List the classes with the largest shares, as many as fit the width: `road 41%, building 22%, +6 more`."""
+    """List as many of the largest classes as fit into `width` characters: `road 41%, building 22%, +6 more`."""
     present = sorted((place for place, share in enumerate(shares) if share > 0), key=lambda place: -shares[place])
     for count in range(len(present), 0, -1):
         rest = f", +{len(present) - count} more" if count < len(present) else ""
@@ -104,7 +104,7 @@ def _percent(share: float) -> str:
 
 
 def _shorten_path(path: str, width: int) -> str:
-    """Leave out the beginning of a path that is longer than `width` characters."""
+    """Truncate a path that is longer than `width` characters at its beginning."""
     if cell_len(path) <= width:
         return path
     while path and cell_len(path) > width - 1:

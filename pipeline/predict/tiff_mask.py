@@ -1,4 +1,4 @@
-"""Write masks as tiled TIFFs, of any size, with the place and the scale of their images."""
+"""Write masks of any size as tiled TIFFs, with the georeference and the pixel size of their images."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pipeline.imaging.errors import ImageError
 from pipeline.imaging.tiff import open_pages
 
 TILE = 256  # px, side of a tile
-BIG_BYTES = 4e9  # uncompressed, above which the TIFF is a BigTIFF
+BIG_BYTES = 4e9  # a mask with more uncompressed bytes is written as a BigTIFF
 
 _DESCRIPTION, _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 270, 274, 282, 283, 296
-# GeoTIFF 1.1 (OGC 19-008r4): pixel scale, tie points, transformation, and the directory of keys with its values.
+# GeoTIFF 1.1 (OGC 19-008r4): pixel scale, tie points, transformation, and the key directory with its two value tags.
 _GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
-# ImageJ writes its unit into the description, and no unit that TIFF knows.
+# ImageJ writes the unit of the resolution to the image description instead of TIFF's tag.
 _UNITS_PER_CENTIMETER = {
     "nm": 1e7, "micron": 1e4, "um": 1e4, "µm": 1e4, "\\u00B5m": 1e4, "mm": 10.0, "cm": 1.0, "m": 0.01, "inch": 1 / 2.54,
 }  # fmt: skip
@@ -30,19 +30,19 @@ _UNITS_PER_CENTIMETER = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """Where the pixels of a TIFF are, and how large: its GeoTIFF tags, resolution, and size in OME-XML.
+    """Georeference and pixel size of a TIFF: its GeoTIFF tags, its resolution, and the pixel size in OME-XML.
 
-    Invalid ones are left out.
+    Invalid values are left out.
     """
 
     georeference: tuple[tuple[int, int, int, Any], ...] = ()  # tags: code, type, count, value
     resolution: tuple[float, float] | None = None  # pixels per unit, in x and y
-    resolution_unit: int = 1  # of TIFF; 1: none
-    ome: dict[str, Any] | None = None  # for tifffile; None for other TIFFs
+    resolution_unit: int = 1  # TIFF's code: 1 none, 2 inch, 3 centimeter
+    ome: dict[str, Any] | None = None  # OME metadata for tifffile; None if the TIFF has no OME-XML
 
     @classmethod
     def read(cls, path: Path) -> Calibration:
-        """Read it from a file; nothing from a file that is not a TIFF, or is stored turned or mirrored."""
+        """Read the calibration of a file; it is empty if the file is not a TIFF, or is stored rotated or mirrored."""
         try:
             with path.open("rb") as file, open_pages(file) as (pages, _):
                 found = pages[0].tags
@@ -68,14 +68,14 @@ class Calibration:
 def write_tiff_mask(
     path: Path, strips: Iterable[NDArray[Any]], shape: tuple[int, ...], palette: NDArray[np.uint8] | None, source: Path
 ) -> None:
-    """Write a mask in strips, so that it never is in memory as a whole.
+    """Write a mask in strips, so that the whole mask is never in memory.
 
     Args:
         path: The file to write.
-        strips: The values from the top to the bottom, rows x W or rows x W x 3, uint8 or uint16.
-        shape: Of all of them, H x W or H x W x 3.
-        palette: Colors of the values, 256 x 3; None if there are more values, or the values are colors.
-        source: The image, whose georeference, resolution, pixel size and names of channels the mask gets.
+        strips: Mask values in strips from top to bottom, each rows x W or rows x W x 3, uint8 or uint16.
+        shape: Shape of the whole mask, H x W or H x W x 3.
+        palette: Colors of the values, 256 x 3; None if values exceed 255 or are colors.
+        source: The image whose georeference, resolution, pixel size and channel names the mask gets.
     """
     import tifffile
 
@@ -107,8 +107,8 @@ def write_tiff_mask(
 
 
 def _cut_tiles(strips: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    """Cut strips of any heights, from the top, into the tiles of a TIFF, row by row, padded with zeros."""
-    rows: list[NDArray[Any]] = []  # of the next row of tiles
+    """Cut strips of any height into the tiles of a TIFF, row by row from the top; edge tiles are padded with zeros."""
+    rows: list[NDArray[Any]] = []  # parts of strips for the next row of tiles
     for strip in strips:
         rest = strip
         while len(rest):
@@ -132,7 +132,7 @@ def _cut_row(rows: Sequence[NDArray[Any]]) -> Iterator[NDArray[Any]]:
 
 
 def _read_resolution(tags: Any, description: str) -> tuple[tuple[float, float] | None, int]:
-    """Read the pixels per unit in x and y, and TIFF's number of the unit; ImageJ's units become centimeters."""
+    """Read the pixels per unit in x and y, and TIFF's code of the unit; ImageJ's units are converted to centimeters."""
     fractions = tags.valueof(_X_RESOLUTION), tags.valueof(_Y_RESOLUTION)
     if not all(isinstance(one, tuple) and len(one) == 2 and all(one) for one in fractions):
         return None, 1
@@ -146,7 +146,7 @@ def _read_resolution(tags: Any, description: str) -> tuple[tuple[float, float] |
 
 
 def _read_ome(description: str) -> dict[str, Any] | None:
-    """Read the pixel size and the names of the channels from OME-XML; None if the description is another text."""
+    """Read the pixel size and the channel names from OME-XML; None if the description is not OME-XML."""
     if "<OME" not in description[:2000]:
         return None
     pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", description)

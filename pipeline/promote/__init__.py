@@ -1,1 +1,1 @@
-"""The command `pipeline promote`: register a run's model in MLflow, ready to be served without this project."""
+"""The command `pipeline promote`: register a run's model in MLflow, to be served without this project's code."""

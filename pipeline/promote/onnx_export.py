@@ -1,4 +1,4 @@
-"""Export a network to ONNX, which needs none of this project's code and contains no pickle."""
+"""Export a network to ONNX, which can be loaded without this project's code and without unpickling."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from pipeline.inference.prediction import compute_batch_size
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.promote.served_model import predict_probs
 
-MIN_AGREEMENT = 0.98  # of the pixels; bfloat16 and float32 differ in a few per mille of them, a broken graph in more
+MIN_AGREEMENT = 0.98  # share of pixels; bfloat16 and float32 differ in a few per mille of them, a faulty export in more
 
 
 def export_onnx(run: TrainedRun, target: Path) -> None:
-    """Write a network as ONNX: float32, images N x channels x H x W in 0..1 to probabilities, any N.
+    """Export a run's network as an ONNX file in float32.
+
+    Its input `images` has the shape N x channels x H x W, any N, and values from 0 to 1. Its output `probabilities` has
+    the shape N x classes x H x W.
 
     Raises:
         PipelineError: The network has an operation that cannot be exported.
@@ -31,7 +34,7 @@ def export_onnx(run: TrainedRun, target: Path) -> None:
     network = nn.Sequential(run.network, nn.Softmax(dim=1)).to("cpu").eval()
     example = torch.zeros(
         2, run.preprocessing.channels, *run.input_size
-    )  # a batch of one would be exported as a constant
+    )  # a batch size of 1 would be exported as a constant
     try:
         with _silence_exporter():
             program = torch.onnx.export(
@@ -43,9 +46,9 @@ def export_onnx(run: TrainedRun, target: Path) -> None:
                 dynamo=True,
                 verbose=False,
             )
-    except Exception as error:  # the exporter's own, of many kinds
+    except Exception as error:  # the exporter raises many kinds of errors
         raise PipelineError(
-            f"{run.record.run}: its network cannot be exported to ONNX ({type(error).__name__}: "
+            f"{run.record.run}: the network cannot be exported to ONNX ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else ''}). Promote a run of another variant."
         ) from error
     assert program is not None
@@ -54,7 +57,7 @@ def export_onnx(run: TrainedRun, target: Path) -> None:
 
 
 def measure_agreement(run: TrainedRun, onnx: Path, split: Split) -> float:
-    """Measure the share of a split's pixels that get the same class from the exported network as from the trained one.
+    """Measure the share of a split's pixels for which the exported and the trained network predict the same class.
 
     Raises:
         PipelineError: The share is below `MIN_AGREEMENT`.
@@ -69,15 +72,15 @@ def measure_agreement(run: TrainedRun, onnx: Path, split: Split) -> float:
     share = same / len(trained.pixels)
     if share < MIN_AGREEMENT:
         raise PipelineError(
-            f"{run.record.run}: exported to ONNX, its network gives {share:.1%} of the validation pixels the same "
-            f"class as in training; expected at least {MIN_AGREEMENT:.0%}. Promote a run of another variant."
+            f"{run.record.run}: the network exported to ONNX predicts the same class as the trained network for only "
+            f"{share:.1%} of the validation pixels; {MIN_AGREEMENT:.0%} are required. Promote a run of another variant."
         )
     return share
 
 
 @contextlib.contextmanager
 def _silence_exporter() -> Iterator[None]:
-    """Suppress what the exporter prints and logs about each step."""
+    """Suppress the output, warnings and log messages of the exporter during a block."""
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:

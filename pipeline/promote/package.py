@@ -1,4 +1,4 @@
-"""Write a model as a folder that MLflow loads: the ONNX network, its description, and the code that serves it."""
+"""Package a model as a folder that MLflow can load: the ONNX network, its description, and the code to serve it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from pipeline.inference.prediction import compute_batch_size
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.promote.served_model import DESCRIPTION, IMAGE, MASK, NETWORK
 
-# Not `pipeline`: where the model is loaded, that may be installed in another version.
+# Not `pipeline`, which may be installed in another version where the model is loaded.
 PACKAGE = "learning_report_model"
-# Their imports of each other are relative.
+# Modules that import each other relatively, so that they work in a package of another name.
 CODE = ("imaging", "inference/preprocessing.py", "inference/tiles.py", "promote/served_model.py")
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
-TIFF_REQUIREMENTS = ("imagecodecs", "tifffile")  # if images are neither gray nor 8-bit RGB
+TIFF_REQUIREMENTS = ("imagecodecs", "tifffile")  # only for images that are neither gray nor 8-bit RGB
 NUM_EXAMPLES = 3
 
 _ENTRY = f'''"""MLflow runs this file to load the model."""
@@ -42,7 +42,7 @@ set_model(SegmentationModel())
 
 
 def package_model(run: TrainedRun, onnx: Path, examples: Split, target: Path) -> None:
-    """Write the folder of a model: the exported network, and the first images of a split as its input example."""
+    """Write the folder of an MLflow model with the exported network, and images of `examples` as its input example."""
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
@@ -76,7 +76,7 @@ def package_model(run: TrainedRun, onnx: Path, examples: Split, target: Path) ->
 
 
 def _copy_code(folder: Path) -> None:
-    """Copy the modules that the model needs into a package of its own."""
+    """Copy the modules that the model needs into a separate package."""
     for name in CODE:
         source, target = Path(__file__).parents[1] / name, folder / name
         if source.is_dir():
@@ -91,7 +91,7 @@ def _fits_png(channels: int, bits: int) -> bool:
 
 
 def _encode_images(split: Split) -> list[str]:
-    """Encode the first images of a split as files in base64."""
+    """Encode the first images of a split as PNG or TIFF files in base64."""
     encoded = []
     for image in split.images.take(np.arange(min(len(split), NUM_EXAMPLES))):
         buffer = io.BytesIO()
@@ -107,7 +107,7 @@ def _encode_images(split: Split) -> list[str]:
 
 @contextlib.contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Make the code importable for MLflow, which runs it once to check that it defines a model."""
+    """Make the code in a folder importable for a block, in which MLflow runs it to check that it defines a model."""
     sys.path.insert(0, str(folder))
     try:
         yield

@@ -1,4 +1,4 @@
-"""Register a run's model in MLflow under an alias, with its scores."""
+"""Register a run's model in MLflow with its scores, and set the alias `champion`."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, format_beats_basel
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-ALIAS = "champion"  # MLflow's own example of an alias
+ALIAS = "champion"  # the alias in MLflow's own examples
 ARTIFACT = "model"
 
 
 def promote_run(params: Params, run: str) -> str:
-    """Register the model of a run, or of the `best` by validation; if it is registered already, only move the alias.
+    """Register the model of a run, and set the alias. If the model is registered already, only the alias is set.
+
+    Args:
+        params: the content of `params.yaml`.
+        run: the name of a run, or `best` for the best run by validation loss.
 
     Returns:
-        The model's name and version, and the command that serves it.
+        A message with the model's name and version, and the command that serves it.
 
     Raises:
         PipelineError: The run cannot be read, its network cannot be exported, or MLflow does not answer.
@@ -43,7 +47,7 @@ def promote_run(params: Params, run: str) -> str:
     uri, name = tracking_uri(params.tracking), re.sub(r"[^\w\- ]", "-", params.tracking.experiment)
     with store_errors(uri):
         version = _find_version(open_client(uri), name, record.key)
-    done = ", registered before" if version else ""
+    done = ", already registered" if version else ""
     if version is None:
         for _ in sync_runs(params, [record.run], project):  # the model belongs to the run in MLflow
             pass
@@ -73,7 +77,7 @@ def format_serve_command(name: str, uri: str) -> str:
 
 
 def _find_version(client: MlflowClient, name: str, key: str) -> str | None:
-    """Find the version of a run key."""
+    """Find the version of the registered model that has a run key; None if there is none."""
     found = client.search_model_versions(f"name = '{name}'")
     return next((str(one.version) for one in found if one.tags.get(RUN_KEY) == key), None)
 
@@ -85,8 +89,8 @@ def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model:
     stored = MlflowRun.find(client, get_experiment_id(client, uri, tracking.experiment), record.key)
     if stored is None:
         raise PipelineError(
-            f"MLflow at {hide_passwords(uri)} no longer has the run {record.run}. Repeat the command to upload it "
-            "again."
+            f"MLflow at {hide_passwords(uri)} no longer has the run {record.run}. Run the same command again to upload "
+            "the run."
         )
     stored.upload_files(ARTIFACT, list_files(model))
     try:
@@ -105,7 +109,7 @@ def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model:
 
 
 def _collect_evidence(project: Project, run: str) -> dict[str, str]:
-    """Collect a run's scores from the comparison; test scores only of the best run by validation."""
+    """Collect a run's scores from the comparison; test scores are included only for the best run by validation."""
     summary = project.comparison.summary
     row = next((row for row in summary.runs if row.run == run), None)
     if row is None:
@@ -131,7 +135,7 @@ def _collect_evidence(project: Project, run: str) -> dict[str, str]:
 
 
 def _format_description(run: str, evidence: dict[str, str]) -> str:
-    """Format the evidence as a table in Markdown."""
+    """Format the evidence as a Markdown table."""
     rows = "\n".join(f"| {name} | {value} |" for name, value in evidence.items())
     return (
         f"The model of {run}, exported to ONNX.\n\n| | |\n|---|---|\n{rows}\n\n*agreement*: share of the "

@@ -1,7 +1,8 @@
-"""The model as MLflow loads and serves it: images in, masks out.
+"""MLflow model that segments images.
 
-A served model contains a copy of this file, which therefore imports relatively, and only modules that are copied, too.
-It needs numpy, pandas, Pillow, ONNX Runtime and MLflow; tifffile for images of other channels than gray and RGB.
+A packaged model contains a copy of this file, which therefore uses relative imports, and imports only modules that are
+copied as well. It requires numpy, pandas, Pillow, ONNX Runtime and MLflow, and tifffile for images that are neither
+gray nor 8-bit RGB.
 """
 
 from __future__ import annotations
@@ -28,18 +29,20 @@ from ..imaging.windows import Window, cut_window
 from ..inference.preprocessing import Preprocessing, Probs, measure_class_shares
 from ..inference.tiles import Tiles
 
-IMAGE, MASK = "image", "mask"  # columns: an image file and a PNG, both in base64
-NETWORK, DESCRIPTION = "network", "description"  # artifacts: ONNX; JSON with preprocessing, classes and batch size
+IMAGE, MASK = "image", "mask"  # columns with an image file and with a PNG mask, both in base64
+# Artifacts: the ONNX file, and a JSON file with preprocessing, tiles, classes and batch size.
+NETWORK, DESCRIPTION = "network", "description"
 
 
 class SegmentationModel(PythonModel):
-    """Segment a table with the column `image` into one with the columns `mask` and `share_<class>`, one row per image.
+    """MLflow model that predicts the mask and the class shares of each image.
 
-    A mask is as large as its image. Its values are indices into the description's list of classes.
+    The input is a table with the column `image`, the output a table with the columns `mask` and `share_<class>`, with
+    one row per image. A mask has the size of its image. Its values are indices of the classes in the description.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Open the network; MLflow calls it once."""
+        """Load the description and the network; MLflow calls this method once."""
         import onnxruntime
 
         description = json.loads(Path(context.artifacts[DESCRIPTION]).read_text(encoding="utf-8"))
@@ -51,7 +54,11 @@ class SegmentationModel(PythonModel):
 
     # MLflow supports both signatures of `predict`; its base class has the older one.
     def predict(self, model_input: pd.DataFrame) -> pd.DataFrame:  # type: ignore[override]
-        """Segment images; raises `MlflowException`, which a server returns as status 400, if one cannot be read."""
+        """Segment the images of a table.
+
+        Raises:
+            MlflowException: An image cannot be read. MLflow's server responds with status 400.
+        """
         images = [self._read_image(text, row) for row, text in enumerate(model_input[IMAGE])]
         inputs = (self._preprocessing.create_input(image) for image in images)
         predicted = predict_probs(self._session, inputs, len(self._class_names), self._tiles, self._batch_size)
@@ -74,9 +81,10 @@ class SegmentationModel(PythonModel):
 def predict_probs(
     session: Any, inputs: Iterable[NDArray[Any]], num_classes: int, tiles: Tiles | None, batch_size: int
 ) -> Iterator[Probs]:
-    """Predict class probabilities, classes x H x W, of each network input, with a session of ONNX Runtime.
+    """Predict the class probabilities of each input, classes x H x W, with a session of ONNX Runtime.
 
-    `inputs` are H x W x channels, uint8 or uint16: of one size, or of any if they are predicted in `tiles`.
+    Inputs are images H x W x channels, uint8 or uint16. They must have the network's input size unless `tiles` are
+    given.
     """
     if tiles is None:
         yield from _run_batches(session, inputs, batch_size)
@@ -87,8 +95,7 @@ def predict_probs(
             for probs in _run_batches(session, (cut_window(image, window) for window in windows), batch_size):
                 yield np.log(np.maximum(probs, np.finfo(np.float32).tiny))
 
-        # Blended logarithms of probabilities differ from blended logits by a constant per pixel, which the division
-        # removes.
+        # Blended log-probabilities differ from blended logits by a constant per pixel, which the division removes.
         strips = tiles.cover(image.shape).predict_strips(predict, num_classes, np.asarray)
         blended = np.exp(np.concatenate([log_probs for _, log_probs in strips], axis=1))
         yield blended / blended.sum(axis=0)

@@ -1,1 +1,1 @@
-"""Library: what a running command needs, such as signals, child processes, locks, the status of stages and progress."""
+"""Utilities for running commands: signals, child processes, locks, the status of stages, and progress bars."""

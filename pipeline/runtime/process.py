@@ -1,4 +1,4 @@
-"""Child processes: run them, and let none outlive the process that started it."""
+"""Run child processes, and end them when the process that started them ends."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pathlib import Path
 
 from pipeline.runtime.shutdown import GRACE_SECONDS, check_signals
 
-DVC_STAGE = "DVC_STAGE"  # DVC sets it for the commands that it runs
+DVC_STAGE = "DVC_STAGE"  # environment variable that DVC sets for the commands that it runs
 POLL_SECONDS = 0.5
-_END_SECONDS = 5  # for a command that received SIGTERM
+_END_SECONDS = 5  # from SIGTERM until a command is killed
 
 
 def describe_process() -> str:
-    """Return this process by its id, machine and the time now, for a person who wants to find it."""
+    """Describe this process by its id, its machine and the current time, so that a user can find it."""
     return f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%H:%M}"
 
 
 def run_command(command: list[str], folder: Path) -> tuple[int, str]:
-    """Run a command in a folder; a signal that stops this process ends the command and its children too.
+    """Run a command in a folder. A signal that stops this process also ends the command and its child processes.
 
     Returns:
-        The exit code, and what the command wrote to stdout and stderr.
+        The exit code, and the combined output to stdout and stderr.
     """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
@@ -40,7 +40,7 @@ def run_command(command: list[str], folder: Path) -> tuple[int, str]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a process group, so that its children can be ended with it
+            start_new_session=True,  # with its own process group, so that its children can be ended with it
         )
         try:
             while not _has_ended(process, POLL_SECONDS):
@@ -55,7 +55,10 @@ def run_command(command: list[str], folder: Path) -> tuple[int, str]:
 
 
 def terminate_with_parent(grace_seconds: float = 0.0) -> None:
-    """Send this process SIGTERM when the process that spawned it is gone, and end it some seconds later."""
+    """Send SIGTERM to this process when its parent process has ended, and exit after `grace_seconds`.
+
+    The process must have been started by `multiprocessing`.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
     sentinel = parent.sentinel
@@ -63,14 +66,14 @@ def terminate_with_parent(grace_seconds: float = 0.0) -> None:
 
 
 def terminate_with_dvc() -> None:
-    """End this process when the DVC process that started it ends, since DVC does not pass on SIGTERM.
+    """End this process when the DVC process that started it ends, because DVC does not pass SIGTERM to its commands.
 
-    It has no effect in a command that DVC did not start.
+    This has no effect if the process was not started by DVC.
     """
     if DVC_STAGE not in os.environ:
         return
     parent = os.getppid()
-    # DVC leaves a command in its process group; if it was killed before this line, the parent is another process.
+    # DVC's commands are in its process group. If DVC was killed before this line, the parent is not in this group.
     is_orphan = os.getpgid(parent) != os.getpgrp()
 
     def wait_for_orphaning() -> None:

@@ -1,4 +1,4 @@
-"""Progress bars in a terminal, and plain lines of the epochs elsewhere."""
+"""Show progress: bars in a terminal, and otherwise one plain line per epoch."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ Item = TypeVar("Item")
 
 
 def track(items: Iterable[Item], description: str, total: int, console: Console | None = None) -> Iterator[Item]:
-    """Yield items with a transient progress bar, on stderr by default; without one if that is not a terminal."""
+    """Yield items and show a progress bar, which is removed at the end; there is none if the console is no terminal.
+
+    The console is stderr by default.
+    """
     console = console or Console(stderr=True)
     hidden = not console.is_terminal
     yield from rich.progress.track(items, description, total, console=console, disable=hidden, transient=True)
 
 
 class PredictionProgress:
-    """Shows the images and tiles of a prediction while it runs; a context manager. Nothing without a terminal."""
+    """Context manager that shows the progress of a prediction in images and tiles, if the console is a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Progress(
@@ -55,11 +58,11 @@ class PredictionProgress:
         self._bars.stop()
 
     def track_images(self, images: Collection[Item]) -> Iterator[Item]:
-        """Yield images."""
+        """Yield images and show how many are done."""
         yield from self._bars.track(images, len(images), description="Images")
 
     def track_tiles(self, strips: Iterable[Item], step: int, total: int) -> Iterator[Item]:
-        """Yield the strips of an image of `total` tiles, `step` in each."""
+        """Yield the strips of an image, and show how many of its `total` tiles are done; a strip has `step` tiles."""
         task = self._bars.add_task("Tiles", total=total)
         try:
             for strip in strips:
@@ -70,16 +73,16 @@ class PredictionProgress:
 
 
 class _RateColumn(ProgressColumn):
-    """How many units were completed per second."""
+    """Column with the number of units completed per second."""
 
     def render(self, task: Task) -> Text:
-        """See `ProgressColumn`."""
+        """Return the text of the column."""
         return Text("" if task.speed is None else f"{task.speed:.1f}/s")
 
 
 @dataclass(frozen=True)
 class EpochProgress:
-    """A finished epoch of a run, small enough to be sent between processes."""
+    """Progress of a run after an epoch, small enough to be sent between processes."""
 
     run: str
     epoch: int
@@ -89,12 +92,12 @@ class EpochProgress:
     images_per_second: float
 
     def describe(self) -> str:
-        """Return a phrase on the progress of the run."""
+        """Describe the progress in a phrase: epoch and losses."""
         return f"epoch {self.epoch} of {self.epochs}: training {self.train_loss:.3f}, validation {self.val_loss:.3f}"
 
 
 class TrainingProgress:
-    """Shows the epochs of one or several runs; a context manager."""
+    """Context manager that shows the progress of one or several runs in epochs."""
 
     def __init__(self, runs: int, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
@@ -132,7 +135,7 @@ class TrainingProgress:
         self._bars.update(self._tasks[epoch.run], completed=epoch.epoch, numbers=numbers)
 
     def end_run(self, run: str, message: str) -> None:
-        """Replace the bar of a run by a line, so that a long grid does not fill the screen."""
+        """Replace the bar of a run by a line of text, so that the bars of a large grid do not fill the screen."""
         self._ended += 1
         if (task := self._tasks.pop(run, None)) is not None:
             self._bars.remove_task(task)

@@ -1,9 +1,9 @@
-"""Shut down on SIGINT, SIGTERM and SIGHUP, at points where nothing is left half done.
+"""Handle SIGINT, SIGTERM and SIGHUP at points where the work can be stopped safely.
 
-An exception that a signal handler raises can surface inside an import, while Python holds the import lock, or between
-acquiring a lock and releasing it; another thread then waits for that lock forever. So the handler only records the
-signal, and `check_signals` raises where the work can stop: between steps, batches, runs and polls. Whatever fails to
-get there in time is ended by the operating system.
+An exception raised by a signal handler can surface anywhere, for example during an import or between acquiring and
+releasing a lock, and another thread then waits for the lock forever. Therefore, the handler only records the signal,
+and `check_signals` raises the exception between steps, batches, runs and polls. If the process does not end within
+`GRACE_SECONDS`, the operating system ends it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the command line imports this module, and must start fast
+if TYPE_CHECKING:  # not imported at run time, so that the command line starts fast
     from filelock import FileLock
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -31,18 +31,18 @@ _SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
 
 @dataclass
 class _State:
-    """The signal that this process received; one per process, as there is one handler per signal."""
+    """The signal that this process has received, and how it is handled."""
 
     received: int | None = None
     is_raised: bool = False
-    is_graceful: bool = False  # whether the first Ctrl-C only asks
-    is_asked: bool = False
+    is_graceful: bool = False  # whether the first Ctrl-C only requests a stop
+    is_asked: bool = False  # whether such a stop was requested
 
     def record(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGINT and self.is_graceful and not self.is_asked:
             self.is_asked = True
         elif number == signal.SIGINT == self.received:
-            _exit_now(number)  # the second Ctrl-C does not wait
+            _exit_now(number)  # at another Ctrl-C, without waiting for `check_signals`
         elif self.received is None:
             self.received = number
             _limit_remaining_time()
@@ -52,9 +52,9 @@ _state = _State()
 
 
 def defer_signals() -> None:
-    """Record signals from now on, for `check_signals` to raise; a second Ctrl-C exits at once.
+    """Make this process record signals until `check_signals` raises them; a second Ctrl-C exits at once.
 
-    What the process ignores, as a background job ignores Ctrl-C and `nohup` a closed terminal, it continues to ignore.
+    Signals that the process ignores remain ignored, such as SIGINT in a background job, or SIGHUP with `nohup`.
     """
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -62,9 +62,9 @@ def defer_signals() -> None:
 
 
 def check_signals() -> None:
-    """Raise `KeyboardInterrupt` or `SystemExit` in the main thread if a signal arrived.
+    """Raise `KeyboardInterrupt` or `SystemExit` in the main thread if a signal was received.
 
-    Only once, so that cleaning up is not cut off.
+    The exception is raised only once, so that it does not interrupt the cleanup.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if _state.received is not None and not _state.is_raised and is_main:
@@ -73,12 +73,12 @@ def check_signals() -> None:
 
 
 def is_stopping() -> bool:
-    """Return whether a signal arrived: waits must come to an end."""
+    """Return whether a signal was received, so that the process must stop waiting."""
     return _state.received is not None
 
 
 def sleep(seconds: float) -> None:
-    """Sleep, unless a signal arrives, which is raised."""
+    """Sleep; if a signal is received, raise it as `check_signals` does."""
     deadline = time.monotonic() + seconds
     while (rest := deadline - time.monotonic()) > 0:
         check_signals()
@@ -87,7 +87,7 @@ def sleep(seconds: float) -> None:
 
 @contextlib.contextmanager
 def hold(lock: FileLock) -> Iterator[None]:
-    """Hold a lock for a block; a signal ends the wait for it."""
+    """Hold a lock for a block; if a signal is received while waiting for the lock, raise it as `check_signals` does."""
     from filelock import Timeout
 
     try:
@@ -102,18 +102,18 @@ def hold(lock: FileLock) -> Iterator[None]:
 
 
 def exit_on_sigterm() -> None:
-    """Raise `SystemExit` wherever SIGTERM arrives, as Ctrl-C raises `KeyboardInterrupt`: temporary files are removed.
+    """Make SIGTERM raise `SystemExit` immediately, as Ctrl-C raises `KeyboardInterrupt`, so that cleanup code runs.
 
-    For commands without threads and without a connection to a database, which may stop anywhere.
+    Use this for commands that can stop at any point, because they have no threads and no connection to a database.
     """
     signal.signal(signal.SIGTERM, _raise_in_place)
 
 
 @contextlib.contextmanager
 def graceful_interrupt() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C within a block only ask to stop; yields a function that returns whether it did.
+    """Make the first Ctrl-C in a block only request a stop; yield a function that returns whether it was requested.
 
-    Needs `defer_signals`.
+    `defer_signals` must have been called before.
     """
     _state.is_graceful, _state.is_asked = True, False
     try:
@@ -134,7 +134,7 @@ def _raise(number: int) -> None:
 
 
 def _limit_remaining_time() -> None:
-    """Have the operating system end this process, even if it is stuck in a call that runs no Python code."""
+    """Make the operating system end this process after `GRACE_SECONDS`, even if it is stuck outside of Python code."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
 

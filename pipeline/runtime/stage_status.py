@@ -1,7 +1,7 @@
-"""The status of stages that are running or did not succeed.
+"""Record the status of stages that are running or did not succeed.
 
-One file per stage in `.cache/attempts/`. It exists while the stage runs, is removed when the stage succeeds, and
-remains if it fails or is killed, so that the report can name the reason.
+Each of these stages has a file in `.cache/attempts/`. The file exists while the stage runs. It is removed if the stage
+succeeds, and kept if the stage fails or is killed, so that the report can name the reason.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ FOLDER = CACHE / "attempts"
 
 @dataclass(frozen=True)
 class StageStatus:
-    """A stage that is running or did not succeed, as its file has it."""
+    """Status of a stage that is running or did not succeed."""
 
-    stage: str  # prepare, train, evaluate, compare, showcase, report, or sweep for what precedes them
+    stage: str  # prepare, train, evaluate, compare, showcase or report; or sweep, for errors outside of these stages
     run: str  # empty for a stage of the whole grid
     state: StageState
-    reason: str  # a sentence: what went wrong, or the progress
-    lines: tuple[str, ...]  # its last messages
-    time: datetime  # of the last message, local
+    reason: str  # a sentence with the error; the latest message if the stage is running
+    lines: tuple[str, ...]  # the last messages
+    time: datetime  # local time of the last message
 
     @property
     def name(self) -> str:
-        """DVC's name of the stage."""
+        """Name of the stage in DVC."""
         return f"{self.stage}@{self.run}" if self.run else self.stage
 
 
@@ -48,9 +48,9 @@ _JSON = TypeAdapter(StageStatus)
 
 @contextlib.contextmanager
 def record_stage(stage: str, run: str = "", root: Path = Path()) -> Iterator[Callable[[str], None]]:
-    """Record the status of a stage during a block that does its work.
+    """Record the status of a stage while a block runs it.
 
-    Exceptions of the block are recorded and raised again. If the status cannot be written, the work continues without.
+    Exceptions of the block are recorded and raised again. If the status cannot be written, it is not recorded.
 
     Yields:
         A function that records a message, one line per call.
@@ -60,7 +60,7 @@ def record_stage(stage: str, run: str = "", root: Path = Path()) -> Iterator[Cal
     lines: deque[str] = deque(maxlen=MAX_LINES)
 
     def record(state: StageState, reason: str) -> None:
-        with contextlib.suppress(OSError):  # a full disk: the stage itself will report it
+        with contextlib.suppress(OSError):  # such as a full disk, which the stage itself reports
             write_bytes(path, _JSON.dump_json(StageStatus(stage, name, state, reason, tuple(lines), datetime.now())))
 
     def report(line: str) -> None:
@@ -74,13 +74,13 @@ def record_stage(stage: str, run: str = "", root: Path = Path()) -> Iterator[Cal
             is_held = False
         if not is_held:  # another process runs the same stage and records it
             yield lambda _: None
-            if not lock.is_held():  # the other one died, and the work is done nevertheless
+            if not lock.is_held():  # the other process has died, but this one has completed the stage
                 path.unlink(missing_ok=True)
             return
         record("running", "")
         try:
             yield report
-        except (KeyboardInterrupt, SystemExit, BrokenPipeError):  # the last: the reader of the output is gone
+        except (KeyboardInterrupt, SystemExit, BrokenPipeError):  # broken pipe: the reader of the output has exited
             record("killed", _describe_end(lines, "It was stopped"))
             raise
         except BaseException as error:
@@ -96,7 +96,7 @@ def record_stage(stage: str, run: str = "", root: Path = Path()) -> Iterator[Cal
 
 
 def read_stage_status(stage: str, run: str = "", root: Path = Path()) -> StageStatus | None:
-    """Read the status of a stage; None if it is not running and has not failed."""
+    """Read the status of a stage; None if the stage is not running and has not failed."""
     path = _path(root, stage, run)
     try:
         status = _JSON.validate_json(path.read_bytes())
@@ -108,20 +108,22 @@ def read_stage_status(stage: str, run: str = "", root: Path = Path()) -> StageSt
     if status.state == "running" and not _lock(path).is_held():
         end = _describe_end(status.lines, "Its process was killed")
         return replace(
-            status, state="killed", reason=f"{end} If memory ran out, `pipeline sweep --workers 1` leaves more per run."
+            status,
+            state="killed",
+            reason=f"{end} If memory ran out, `pipeline sweep --workers 1` leaves more memory for each run.",
         )
     return status
 
 
 def list_stage_statuses(root: Path = Path()) -> list[StageStatus]:
-    """Read the status of all stages that are running or did not succeed, those of the whole grid first."""
+    """Read the status of all stages that are running or did not succeed, with stages of the whole grid first."""
     names = [path.stem.partition("@") for path in sorted((root / FOLDER).glob("*.json"))]
     found = [read_stage_status(stage, run, root) for stage, _, run in sorted(names, key=lambda name: name[2])]
     return [status for status in found if status is not None]
 
 
 def clear_stage_status(stage: str, run: str = "", root: Path = Path()) -> None:
-    """Remove the status of a stage whose results are up to date in spite of it."""
+    """Remove the status of a stage whose results are up to date."""
     _path(root, stage, run).unlink(missing_ok=True)
 
 

@@ -1,7 +1,4 @@
-"""Locks on work in progress: who is working, whether that process is alive, and what it leaves when it is killed.
-
-The operating system releases a lock when the process that holds it dies.
-"""
+"""Locks on sweeps, stages and runs, which the operating system releases when the process that holds them ends."""
 
 from __future__ import annotations
 
@@ -18,14 +15,14 @@ from pipeline.errors import PipelineError
 from pipeline.runtime.process import describe_process
 from pipeline.runtime.shutdown import check_signals, is_stopping
 
-UNFINISHED = CACHE / "unfinished"  # a folder per run key
-EXTENDABLE = CACHE / "extendable"  # a folder per extension key: the last checkpoint of a finished run
-WAIT_SECONDS = 60  # for the lock of a run: a process that received a signal may still be sending epochs to MLflow
-EXPIRY_SECONDS = 30 * 24 * 3600  # after which the checkpoints of unused parameters are removed
+UNFINISHED = CACHE / "unfinished"  # one folder per run key, with lock and checkpoints of the run
+EXTENDABLE = CACHE / "extendable"  # one folder per extension key, with the last checkpoint of a finished run
+WAIT_SECONDS = 60  # for the lock of a run, since a process that is stopping may still upload epochs to MLflow
+EXPIRY_SECONDS = 30 * 24 * 3600  # age at which unused checkpoints are removed
 
 
 class WorkLock:
-    """A file that one process locks while it works; its content describes the process that locked it last."""
+    """Lock file that one process holds while it works; its content describes the last holder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -35,7 +32,7 @@ class WorkLock:
         """Hold the lock for a block.
 
         Raises:
-            PipelineError: Another process holds it; `work` is the subject of the message, such as "Another sweep".
+            PipelineError: Another process holds the lock. `work` is the subject of the message, as in "Another sweep".
         """
         with self.try_hold(wait_seconds) as is_held:
             if not is_held:
@@ -65,7 +62,7 @@ class WorkLock:
             lock.release()
 
     def is_held(self) -> bool:
-        """Return whether a living process holds the lock; also true if that cannot be determined."""
+        """Return whether a process holds the lock; true if this cannot be determined."""
         lock = FileLock(self._path)
         try:
             if not self._acquire(lock, 0):
@@ -81,7 +78,7 @@ class WorkLock:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire(timeout=max(0, deadline - time.monotonic()), cancel_check=is_stopping)
-            except FileNotFoundError:  # the process that held it has just removed the folder
+            except FileNotFoundError:  # the last holder has just removed the folder
                 continue
             except Timeout:
                 return False
@@ -95,10 +92,10 @@ class WorkLock:
 
 
 class RunLock:
-    """The folder of a run that is not complete: its lock and its checkpoints.
+    """Folder with the lock and the checkpoints of an incomplete run.
 
-    It is in the project's cache folder, also for studies and for DVC's temporary copies: a run with the same key
-    resumes from its checkpoints.
+    The folder is always in the cache of the project itself. A run with the same key in a study or in a temporary copy
+    by DVC therefore resumes from the same checkpoints.
     """
 
     def __init__(self, key: str, root: Path = Path()) -> None:
@@ -110,12 +107,12 @@ class RunLock:
         """Hold the lock for a block that trains the run.
 
         Raises:
-            PipelineError: Another process trains the same run, and still did so after `WAIT_SECONDS`.
+            PipelineError: Another process trains the same run, also after `WAIT_SECONDS`.
         """
-        return self._lock.hold("Another training of exactly this run", WAIT_SECONDS)
+        return self._lock.hold("Another training of this run", WAIT_SECONDS)
 
     def remove(self) -> None:
-        """Remove the folder if no process trains the run: it is complete."""
+        """Remove the folder of a run that is complete, unless another process trains it."""
         if self.folder.exists():
             with self._lock.try_hold() as is_held:
                 if is_held:
@@ -123,7 +120,7 @@ class RunLock:
 
 
 def list_unfinished(root: Path = Path()) -> list[RunLock]:
-    """Remove expired unfinished runs, and return the others."""
+    """Remove the folders of unfinished runs that have expired, and return the others."""
     found = [RunLock(folder.name, root) for folder in sorted((Project(root).original_home / UNFINISHED).glob("*"))]
     for run in found:
         with contextlib.suppress(FileNotFoundError):  # another process has just completed it

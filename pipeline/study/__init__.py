@@ -1,1 +1,1 @@
-"""Ready studies: a parameter set laid over `params.yaml` becomes a DVC pipeline in a folder of its own."""
+"""The command `pipeline study`: create a study from a preset, in its own folder and with its own DVC pipeline."""

@@ -1,1 +1,1 @@
-"""Which cells are stale, and running them side by side on this machine."""
+"""Train and evaluate the stale cells of the grid in parallel, on this machine or on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""Commits finished jobs to DVC while others run, and records them in dvc.lock at the end."""
+"""Commit finished jobs to DVC while other jobs run, and record them in dvc.lock at the end."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ from pipeline.sweep.worker import JobResult
 
 
 class CommitQueue:
-    """Finished stages that are not committed yet, and those that DVC cannot commit."""
+    """Queue of finished stages that are committed to DVC; a failed commit is retried together with the next one.
+
+    Attributes:
+        refused: The reason for each stage that cannot be committed, by its name in DVC.
+    """
 
     def __init__(self, stages: DvcStages, project: Project) -> None:
         self._stages, self._project = stages, project
-        self._hashes: dict[str, str] = {}  # by stage, of its dependencies
+        self._hashes: dict[str, str] = {}  # hash of the dependencies of each stage that is not committed yet
         self._has_committed = False
         self.refused: dict[str, Refusal] = {}
 
     def add(self, result: JobResult) -> None:
-        """Commit what a job finished; if DVC cannot, the next call tries again."""
+        """Commit the stages that a job finished; if this fails, the next call retries it."""
         self._hashes |= result.hashes()
         try:
             self._commit()
         except PipelineError as error:
-            click.echo(f"not committed yet: {error}", err=True)
+            click.echo(f"Finished runs could not be committed to DVC; this is retried. {error}", err=True)
 
     def close(self) -> None:
-        """Commit the rest and write dvc.lock.
+        """Commit the remaining stages and write dvc.lock.
 
         Raises:
-            PipelineError: DVC cannot; the next sweep resumes or restores what is missing.
+            PipelineError: DVC failed. The next sweep resumes or restores the runs that were not committed.
         """
         self._commit()
         if self._has_committed:
@@ -44,7 +48,7 @@ class CommitQueue:
         refused = self._stages.commit(self._hashes)
         for name in self._hashes.keys() - refused.keys():
             stage, _, run = name.partition("@")
-            if stage == "train":  # a kill before this line resumes from them
+            if stage == "train":  # remove its checkpoints only now, so that a sweep killed earlier resumes from them
                 RunLock(self._project.run(run).record.key, self._project.root).remove()
         self._has_committed |= refused.keys() < self._hashes.keys()
         self.refused |= refused

@@ -1,7 +1,8 @@
-"""Keep folders of runs outside the grid out of `runs/` and `evaluation/`, because DVC hashes these as a whole.
+"""Move the folders of runs that are not in the grid out of `runs/` and `evaluation/`.
 
-`compare`, `showcase` and `report` depend on the two folders, since dvc.yaml cannot list those of a grid's cells as
-dependencies. A folder that remains from another grid would change their hashes, and no clone could reproduce them.
+The stages `compare`, `showcase` and `report` depend on each of these folders as a whole, because dvc.yaml cannot list
+the folders of single cells as dependencies. A run left over from an earlier grid would change their hashes, which no
+other clone of the project could reproduce.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ RECORDS = {RUNS: RunFolder.RECORD, EVALUATION: EvaluationFolder.METRICS}
 def move_outside_grid(grid: Collection[str], root: Path = Path()) -> None:
     """Move the folders of runs outside the grid to `.cache/outside_grid/`, and back if they are in the grid again.
 
-    A folder in `runs/` or `evaluation/` is never replaced. Committed runs are in DVC's cache too.
+    Folders that exist in `runs/` and `evaluation/` are never overwritten. Committed runs are also in DVC's cache.
     """
     moved = _move(root, root / FOLDER, lambda folder, _: folder.name not in grid)
     returned = _move(root / FOLDER, root, lambda folder, to: folder.name in grid and not to.exists())
     if moved:
-        click.echo(f"No longer in the grid, so moved to {FOLDER}/: {', '.join(sorted(moved))}", err=True)
+        click.echo(f"Runs that are no longer in the grid were moved to {FOLDER}/: {', '.join(sorted(moved))}", err=True)
     if returned:
-        click.echo(f"In the grid again, so moved back from {FOLDER}/: {', '.join(sorted(returned))}", err=True)
+        names = ", ".join(sorted(returned))
+        click.echo(f"Runs that are in the grid again were moved back from {FOLDER}/: {names}", err=True)
 
 
 def _move(here: Path, there: Path, should_move: Callable[[Path, Path], bool]) -> set[str]:
@@ -39,7 +41,7 @@ def _move(here: Path, there: Path, should_move: Callable[[Path, Path], bool]) ->
     for part, record in RECORDS.items():
         for path in sorted((here / part).glob(f"*/{record}")):
             folder, to = path.parent, there / part / path.parent.name
-            if should_move(folder, to) and not folder.name.startswith("."):  # of a killed stage
+            if should_move(folder, to) and not folder.name.startswith("."):  # hidden folders are left by killed stages
                 to.parent.mkdir(parents=True, exist_ok=True)
                 if to.exists():
                     shutil.rmtree(to)

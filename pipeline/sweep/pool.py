@@ -1,7 +1,7 @@
-"""Worker processes that each do one job at a time.
+"""Run jobs in a pool of worker processes.
 
-concurrent.futures and loky fail all pending jobs when one worker is killed. Pebble fails only one, but has no channel
-for epochs and stop requests and no GPU per worker: with a pipe per job beside it, it needs more code than this module.
+`concurrent.futures` and loky fail all pending jobs when one worker is killed. Pebble fails only the job of that worker,
+but it cannot send epochs and stop requests or assign GPUs; adding them would take more code than this module.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pipeline.sweep.gpus import call_on_gpu, find_least_used, list_gpus
 from pipeline.sweep.worker import END_SECONDS, STOP, Job, JobResult, serve
 from pipeline.tracking.run_metrics import TrainingState
 
-# spawn: a forked torch would share the locks of its thread pools with its parent.
+# Not fork: a forked process inherits the locks of torch's thread pools, which may be held.
 CONTEXT = multiprocessing.get_context("spawn")
-POLL_SECONDS = 0.5  # between two checks whether to stop
+POLL_SECONDS = 0.5  # between two checks for a stop request
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A process and the parent's end of the pipe to it."""
+    """A worker process and the parent's end of the pipe to it."""
 
     process: BaseProcess
     pipe: Connection
@@ -44,12 +44,12 @@ class Worker:
         return cls(process, ours, gpu)
 
     def send(self, message: Job | str) -> None:
-        """Send a job or `STOP`; the death of the process is found when its answer is read."""
+        """Send a job or `STOP`. Errors are ignored, because reading the answer detects a dead process."""
         with contextlib.suppress(OSError):
             self.pipe.send(message)
 
     def join(self) -> None:
-        """Wait for a process that is ending or dead; kill it if it takes too long."""
+        """Wait until the process has ended; kill it after `END_SECONDS`."""
         self.process.join(END_SECONDS)
         self.process.kill()
         self.process.join()
@@ -64,11 +64,10 @@ def run_jobs(
     listen: Callable[[TrainingState], None],
     is_stopping: Callable[[], bool],
 ) -> Generator[JobResult, None, None]:
-    """Run jobs in parallel, each on a GPU of its own if there are enough; yield each result when the job ends.
+    """Run jobs in parallel, each on its own GPU if there are enough, and yield each result when the job ends.
 
-    `listen` is called with the states of the runs. Once `is_stopping` returns true, runs end after their
-    current epochs, and jobs that were not started have no result. When the caller closes the generator, the workers are
-    ended before this returns.
+    `listen` is called with each new state of a training. Once `is_stopping` returns true, trainings stop after their
+    current epochs, and jobs that have not started are dropped without a result. Closing the generator ends the workers.
     """
     waiting, idle, devices = deque(jobs), list[Worker](), list_gpus()
     busy: dict[Connection, tuple[Worker, Job]] = {}
@@ -82,7 +81,7 @@ def run_jobs(
                 for worker, _ in busy.values():
                     worker.send(STOP)
             while waiting and len(busy) < num_workers:
-                while idle and not idle[-1].process.is_alive():  # killed while it had nothing to do
+                while idle and not idle[-1].process.is_alive():  # killed while idle
                     idle.pop().join()
                 if not idle:
                     used = [worker.gpu for worker, _ in busy.values()]
@@ -117,4 +116,4 @@ def run_jobs(
 def _describe_death(worker: Worker) -> str:
     code = worker.process.exitcode
     how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
-    return f"its process ended {how}; if memory ran out, --workers 1 leaves more per run"
+    return f"its process was ended {how}; if memory ran out, --workers 1 leaves more memory for each run"

@@ -1,8 +1,8 @@
 """Run the jobs of a sweep as tasks on a running Ray cluster.
 
 The driver is the process that the user started in the project, and the only one that uses DVC and MLflow. A node that
-shares the project's folder works in it, so that a run whose node is lost resumes on another one. Other nodes get code
-and data through Ray, work in a folder of Ray's, and return their files.
+shares the project's folder works in it, so that a run whose node is lost resumes on another one. Other nodes receive
+code and data through Ray, work in Ray's working directory, and return their files to the driver.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 PROBE_SECONDS = 5
-MAX_RETRIES = 3  # of a run whose process or node is lost
+MAX_RETRIES = 3  # retries of a run whose process or node is lost
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -47,7 +47,7 @@ def run_on_ray(
     listen: Callable[[TrainingState], None],
     is_stopping: Callable[[], bool],
 ) -> Generator[JobResult, None, None]:
-    """Run as many jobs at a time as the cluster has room for; otherwise like `pool.run_jobs`.
+    """Run jobs on a Ray cluster, as many at a time as it has resources for; otherwise like `pool.run_jobs`.
 
     Raises:
         PipelineError: Ray is not installed, or no cluster answers at the address.
@@ -63,7 +63,7 @@ def run_on_ray(
         _connect(ray, address, code)
         try:
             memory = find_memory_requests(params, jobs, project)
-            demands = {  # of a node, by Ray's name of the resource
+            demands = {  # resources of a run by Ray's names for them, by variant
                 variant: {"CPU": cell.train.num_threads, "memory": memory[variant], **params.ray.resources}
                 for variant, cell in {job.cell.variant: job.cell for job in jobs}.items()
             }
@@ -92,12 +92,13 @@ def run_on_ray(
 
 
 def _import_ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise it reports each start to a host on the internet
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray sends usage statistics by default
     try:
         import ray
     except ImportError:
         raise PipelineError(
-            "--ray requires Ray, which is not installed: pip install 'unet-learning-report[ray]', on every node."
+            "--ray requires Ray, which is not installed. Install it on every node: pip install "
+            "'unet-learning-report[ray]'"
         ) from None
     return ray
 
@@ -110,8 +111,8 @@ def _connect(ray: Any, address: str, code: str) -> None:
         if "Package size" in str(error):
             reason = str(error).partition(". ")[0]
             raise PipelineError(
-                f"The code and the files of weights/ cannot be sent to the cluster: {reason}. Use weights that each "
-                "node fetches: pretrained: true, and `pipeline weights fetch` on every node."
+                f"The code and the files in weights/ cannot be sent to the cluster: {reason}. Use published weights "
+                "(pretrained: true), and run `pipeline weights fetch` on every node."
             ) from None
         raise PipelineError(
             f"No Ray cluster answers at {address} ({str(error).strip().splitlines()[0]}). Start one with `ray start "
@@ -120,21 +121,24 @@ def _connect(ray: Any, address: str, code: str) -> None:
 
 
 def _probe(address: str) -> None:
-    """Raise `OSError` if nothing listens at host:port: Ray would retry for many minutes. Ray itself resolves `auto`."""
+    """Raise `OSError` if nothing listens at host:port, where Ray would retry for minutes; `auto` is not checked."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
 
 
 def copy_code(home: Path, to: Path) -> None:
-    """Copy this package and the project's `custom/` as they are now."""
+    """Copy this package and the project's folder `custom/`."""
     for folder in (PACKAGE, home / CUSTOM):
         if folder.is_dir():
             shutil.copytree(folder, to / folder.name, ignore=shutil.ignore_patterns(BYTECODE))
 
 
 def copy_weights(jobs: Sequence[Job], project: Project, to: Path) -> None:
-    """Copy the files that the jobs start from, and the index of fetched weights, which each node has in its cache."""
+    """Copy the weight files that the jobs start from, and the index of the weights fetched from the hub.
+
+    The fetched weights themselves are not copied: each node must have them in its own cache.
+    """
     files = {job.cell.model.pretrained for job in jobs if isinstance(job.cell.model.pretrained, str)}
     paths = {name: project.weights.locate(name) for name in files}
     if project.weights.index_file.exists():
@@ -145,12 +149,12 @@ def copy_weights(jobs: Sequence[Job], project: Project, to: Path) -> None:
 
 
 def _put_folder(ray: Any, folder: Path) -> dict[str, ObjectRef[bytes]]:
-    """Put a folder's files into the object store, by path; a node fetches them only when it needs them."""
+    """Put a folder's files into Ray's object store and return references by path; nodes fetch files on demand."""
     return {name: ray.put(path.read_bytes()) for name, path in list_files(folder).items()}
 
 
 def _start_listener(ray: Any) -> Any:
-    """Start the actor on the driver's own node, so that the loss of no other node stops it."""
+    """Start the `Listener` actor on the driver's node, so that it survives the loss of other nodes."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -176,15 +180,15 @@ def _submit(
 def _get_result(ray: Any, reference: ObjectRef[TaskResult | None], job: Job) -> TaskResult | None:
     try:
         result: TaskResult | None = ray.get(reference)
-    except ray.exceptions.RayError as error:  # the process or node was lost more often than Ray retries
+    except ray.exceptions.RayError as error:  # the process or node was lost, also in all retries
         reason = str(error).strip().splitlines()[0]
-        message = f"lost on the cluster {1 + MAX_RETRIES} times ({type(error).__name__}: {reason})"
+        message = f"its process or node was lost {1 + MAX_RETRIES} times ({type(error).__name__}: {reason})"
         return TaskResult(JobResult(job, message, "failed"), {})
     return result
 
 
 def _receive(result: TaskResult, root: Path) -> None:
-    """Write what a node that does not share the project's folder returned."""
+    """Write the files that a node without the project's folder returned, and record the stage if it failed."""
     if result.files is None:
         return
     for folder, files in result.files.items():

@@ -1,4 +1,4 @@
-"""A job of a sweep as a task on a node of a Ray cluster, and the actor that connects it with the driver."""
+"""Run a job of a sweep as a Ray task, connected with the driver through an actor."""
 
 from __future__ import annotations
 
@@ -20,55 +20,55 @@ if TYPE_CHECKING:
 
 Files = dict[str, bytes]
 
-TOKEN = CACHE / "sweep" / "token"  # a node that reads the driver's token there shares the project's folder
+TOKEN = CACHE / "sweep" / "token"  # a node that can read the driver's token from this file shares the project's folder
 
 
 @dataclass(frozen=True)
 class DataLocation:
-    """Where the prepared data is: in the project's folder, or in the cluster's object store."""
+    """Location of the prepared data: the project's folder, or Ray's object store."""
 
     root: Path
     token: str  # content of the file `TOKEN` in that folder
-    files: dict[str, ObjectRef[bytes]]
+    files: dict[str, ObjectRef[bytes]]  # by path in `data/prepared/`
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What a task returns to the driver."""
+    """Result of a task, as returned to the driver."""
 
     job_result: JobResult
-    files: dict[str, Files] | None  # by folder, what the job wrote; None if the node shares the project's folder
+    files: dict[str, Files] | None  # written by the job, by folder; None if the node shares the project's folder
 
 
 class Listener:
-    """An actor that collects the states of runs for the driver, and tells tasks whether to stop."""
+    """Actor that collects the states of trainings for the driver, and passes its stop request to the tasks."""
 
     def __init__(self) -> None:
         self._states: list[TrainingState] = []
         self._is_stopping = False
 
     def publish(self, state: TrainingState | None) -> bool:
-        """Add a state of a run, if any; return whether to stop."""
+        """Add a state of a training, if given; return whether the task must stop."""
         if state is not None:
             self._states.append(state)
         return self._is_stopping
 
     def take_states(self) -> list[TrainingState]:
-        """Return the states published since the last call, and forget them."""
+        """Return the states that were published since the last call."""
         states, self._states = self._states, []
         return states
 
     def stop(self) -> None:
-        """Tell tasks to stop from now on."""
+        """Make all tasks stop when they next call `publish`."""
         self._is_stopping = True
 
 
 def run_task(
     params: Params, job: Job, data: DataLocation, trained: dict[str, ObjectRef[bytes]], listener: Any
 ) -> TaskResult | None:
-    """Do a job on this node; returns None if the sweep was asked to stop before.
+    """Run a job on this node; return None if the sweep was stopped before the job started.
 
-    `trained` has the run folder's files for a job that only evaluates.
+    `trained` has the files of the run folder if the job only evaluates the run; otherwise it is empty.
     """
     import ray
 
@@ -81,7 +81,8 @@ def run_task(
         return None
     if _shares_folder(data):
         return TaskResult(run_job(params, job, Project(data.root), publish), None)
-    root = Path.cwd() / data.token  # Ray's, one per node: checkpoints outlive the process, but not Ray's session
+    # In Ray's working directory, where checkpoints survive a killed process until Ray's session ends.
+    root = Path.cwd() / data.token
     _unpack(data.files, root / PREPARED)
     if trained:
         _unpack(trained, root / RUNS / job.cell.name)
@@ -99,7 +100,7 @@ def _shares_folder(data: DataLocation) -> bool:
 
 
 def _unpack(files: dict[str, ObjectRef[bytes]], folder: Path) -> None:
-    """Write files from the object store, once per node."""
+    """Write files from the object store into a folder, unless another task on this node has written it."""
     import ray
 
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +110,7 @@ def _unpack(files: dict[str, ObjectRef[bytes]], folder: Path) -> None:
 
 
 def write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
-    """Write a folder atomically from its files by path."""
+    """Write a folder atomically; `files` are pairs of a path in the folder and the content."""
     with atomic_directory(folder) as new:
         for name, content in files:
             (new / name).parent.mkdir(parents=True, exist_ok=True)

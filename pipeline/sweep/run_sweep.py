@@ -1,4 +1,4 @@
-"""A sweep: train and evaluate the stale cells of the grid side by side, and commit them to DVC."""
+"""Train and evaluate the stale cells of the grid in parallel, and commit them to DVC."""
 
 from __future__ import annotations
 
@@ -33,34 +33,35 @@ from pipeline.variants.model_checks import check_models
 from pipeline.wording import pluralize
 
 LOCK = CACHE / "sweep" / "lock"
-STOPPED = 130  # exit code, as a shell's after Ctrl-C
+STOPPED = 130  # exit code of a command that was ended by Ctrl-C, by a shell's convention
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep has to do."""
+    """Jobs of a sweep, and runs that do not need a job."""
 
     jobs: list[Job]
-    restored: list[str]  # runs that DVC's cache had a stage of
+    restored: list[str]  # runs with a stage that was restored from DVC's cache
     num_current: int  # runs that are up to date
 
 
 def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray: str | None, project: Project) -> int:
-    """Train and evaluate stale cells; afterwards `dvc status` lists none of them.
+    """Train and evaluate the stale cells of the grid, and commit them to DVC.
 
     Args:
-        params: the whole of `params.yaml`.
-        num_workers: runs at once; None for cores / `train.num_threads`, or for the number of GPUs.
+        params: the content of `params.yaml`.
+        num_workers: number of runs in parallel; None for one per GPU, or without a GPU for the number of cores divided
+            by `train.num_threads`.
         targets: names or patterns of runs; empty for all.
         ray: the address of a Ray cluster to run on; None for this machine.
-        project: to sweep.
+        project: the project or study that is swept.
 
     Returns:
         The exit code: 1 if a cell failed or could not be committed, 130 if the user stopped the sweep, otherwise 0.
 
     Raises:
-        PipelineError: A network cannot be built, a target matches no run, another sweep is running, or the cluster
-            cannot be used; nothing was trained.
+        PipelineError: Nothing was trained, because a network cannot be built, a target matches no run, another sweep is
+            running, or the cluster cannot be used; or finished runs cannot be recorded in DVC.
     """
     selected = params.select_runs(targets)
     lock = WorkLock(project.root / LOCK)  # two sweeps would train the same cells
@@ -100,7 +101,7 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
                         name = result.job.cell.name
                         if result.trained or result.evaluated:
                             logger.finish(name)
-                        logger.kill(name)  # if its process ended without an error
+                        logger.kill(name)  # no effect unless the training was stopped or killed
                         results.append(result)
                         queue.add(result)
                         failed = "failed: " if result.status == "failed" else ""
@@ -123,7 +124,7 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
 
 
 def _recover(merged: MergedLock, params: Params, selected: list[str], stages: DvcStages, project: Project) -> None:
-    """Find the runs of both sides of a merge, and report the merge."""
+    """Recover the runs of both sides of a merged dvc.lock, and report the merge."""
     cells = {cell.name: cell for cell in params.cells()}
     recognized = stages.commit_recognized(
         merged.trained, lambda name: name in cells and is_current(cells[name], project)
@@ -132,24 +133,24 @@ def _recover(merged: MergedLock, params: Params, selected: list[str], stages: Dv
     try:
         fetched = stages.fetch(selected)
     except PipelineError as error:
-        click.echo(f"DVC's remote cannot be read, so runs that are only there are trained again: {error}", err=True)
+        click.echo(f"DVC's remote cannot be read, so runs that exist only there are trained again: {error}", err=True)
     click.echo(merged.describe(len(recognized), len(fetched)), err=True)
 
 
 def _plan(params: Params, selected: list[str], stages: DvcStages, project: Project) -> SweepPlan:
-    """Restore what DVC's run cache has, also of a killed sweep, and return the rest."""
+    """Restore stale stages from DVC's run cache, including those of a killed sweep, and plan jobs for the others."""
     cells = {cell.name: cell for cell in params.cells()}
     train, evaluate = stages.find_stale(selected, lambda name: is_current(cells[name], project))
     restored = stages.restore("train", train)
     if restored:
         train, evaluate = stages.find_stale(selected)
-    # The run cache needs the training's output to find an evaluation.
+    # Evaluations come second, because the run cache finds them by the hash of the trained run.
     evaluated = stages.restore("evaluate", [run for run in evaluate if run not in train])
     evaluate = [run for run in evaluate if run not in evaluated]
-    stages.update_lock()  # now, so that a stop has nothing to write if no run has finished since
+    stages.update_lock()  # now, so that a sweep that is stopped before a run finishes has nothing to write
     hashes = stages.hash_dependencies([*(f"train@{run}" for run in train), *(f"evaluate@{run}" for run in evaluate)])
-    if read_params(project.root / "params.yaml") != params:  # DVC would record other ones than are trained
-        raise PipelineError("params.yaml was changed just now. Run the same command again.")
+    if read_params(project.root / "params.yaml") != params:  # DVC would record parameters that are not trained
+        raise PipelineError("params.yaml was changed while the sweep was starting. Run the same command again.")
     jobs = [
         Job(cell, hashes.get(f"train@{cell.name}"), hashes.get(f"evaluate@{cell.name}"))
         for cell in params.cells()
@@ -163,7 +164,7 @@ def _plan(params: Params, selected: list[str], stages: DvcStages, project: Proje
 
 
 def _clear_leftovers(jobs: list[Job], project: Project) -> None:
-    """Remove failures and checkpoints of stages that are up to date."""
+    """Remove the recorded failures and the checkpoints of stages that are up to date."""
     unfinished = {run.key: run for run in list_unfinished(project.root)}
     for job in jobs:
         for stage, is_stale in (("train", job.train), ("evaluate", job.train or job.evaluate)):
@@ -177,7 +178,7 @@ def _clear_leftovers(jobs: list[Job], project: Project) -> None:
 
 @contextlib.contextmanager
 def _graceful_stop() -> Iterator[Callable[[], bool]]:
-    """Yield whether the user pressed Ctrl-C once, which prints a line."""
+    """Let the first Ctrl-C print a message instead of raising; yield a function that returns whether it was pressed."""
     with graceful_interrupt() as is_asked:
         has_answered = False
 
@@ -192,7 +193,7 @@ def _graceful_stop() -> Iterator[Callable[[], bool]]:
 
 
 def _default_workers(jobs: list[Job]) -> int:
-    """Return the number of GPUs; without one, as many runs as have a core for each of their threads."""
+    """Return the number of GPUs; without a GPU, the number of cores divided by the threads of a run, at least 1."""
     return len(list_gpus()) or max(
         1, len(os.sched_getaffinity(0)) // max((job.cell.train.num_threads for job in jobs), default=1)
     )

@@ -1,4 +1,4 @@
-"""The last lines of a sweep: what ran, what was up to date, what failed, and what to do next."""
+"""Summary at the end of a sweep: runs that were trained, up to date or failed, and the command to run next."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pipeline.wording import align_columns, pluralize
 
 def summarize(
     results: list[JobResult],
-    restored: list[str],  # runs that DVC's cache had a stage of
+    restored: list[str],  # runs with a stage that was restored from DVC's cache
     left: list[str],  # runs that were not started, because the user stopped the sweep
     num_current: int,  # runs that were up to date
     refused: Mapping[str, Refusal],  # stages that were not committed
     project: Project,
 ) -> str:
-    """Return one row per run that was not up to date, a line of counts, and what to do next."""
+    """Format one row per run that was not up to date, a line of counts, and the command to run next."""
     names = [result.job.cell.name for result in results]
     rows = [(name, *_row(result)) for name, result in zip(names, results, strict=True)]
     rows += [(name, "restored", "", "from DVC's cache") for name in restored if name not in {*names, *left}]
@@ -35,7 +35,7 @@ def summarize(
         lines.append("To retry only these: " + project.shell_command(" ".join(["pipeline sweep", *failed])))
     for reason in Refusal:
         if stages := [stage for stage, refusal in refused.items() if refusal is reason]:
-            lines.append(f"Not recorded, because {reason.value} while they ran: {', '.join(stages)}")
+            lines.append(f"Not recorded in DVC, because {reason.value}: {', '.join(stages)}")
     if refused:
         lines.append("Run the same command again.")
     return "\n".join(lines)

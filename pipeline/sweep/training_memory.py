@@ -1,4 +1,4 @@
-"""Peak memory of a training process: measured with a few real training steps, and requested from a Ray cluster."""
+"""Measure the peak memory of a training process with a few training steps, and request it from a Ray cluster."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from pipeline.sweep.worker import Job
 from pipeline.variants.data_shape import DataShape, choose_input_size, describe_data
 
 STEPS = 2  # the first creates the optimizer's state, the second holds it together with the activations
-HEADROOM = 1.2  # factor on the measured memory: the evaluation after the training, and Ray's part of the process
+HEADROOM = 1.2  # factor on the measured memory, for the evaluation after training and for Ray's part of the process
 STATUS = Path("/proc/self/status")
-# A training process imports these in its logging thread: a seventh of the memory of a small training.
+# A training process imports these in its logging thread. They take a seventh of the memory of a small training.
 TRACKING_MODULES = ("mlflow", "mlflow.store.tracking.sqlalchemy_store")
 
 
 class ProcessKilledError(PipelineError):
-    """The measuring process ended without a result."""
+    """The process that measures a variant's memory was killed before it returned a result."""
 
 
 def measure_process(cell: Cell, data: DataShape) -> int:
     """Measure the peak resident memory of a process that trains a cell.
 
-    The process imports, allocates and does what `pipeline train` does, on blank images and for one short epoch: forward
-    pass, backward pass and optimizer steps, evaluation batches, checkpoint. Pages of the memory-mapped images are not
-    included, since the system reclaims them when memory is short.
+    The process runs the code of `pipeline train` for one short epoch on blank images: training steps, evaluation
+    batches and a checkpoint. Pages of memory-mapped images are not included, because the system reclaims them when
+    memory is short.
 
     Returns:
         Bytes of main memory; the memory of a GPU is not included.
@@ -57,7 +57,7 @@ def measure_process(cell: Cell, data: DataShape) -> int:
 
 
 def find_memory_requests(params: Params, jobs: Sequence[Job], project: Project) -> dict[str, int]:
-    """Return the memory that the jobs of each variant request: `ray.memory_gb` if set, otherwise as measured here.
+    """Return the memory that a job of each variant requests: `ray.memory_gb` if set, otherwise the measured peak.
 
     Returns:
         Bytes by variant; 0 for a variant that cannot be trained, whose jobs report the reason.
@@ -73,7 +73,8 @@ def find_memory_requests(params: Params, jobs: Sequence[Job], project: Project) 
     for variant, cell in cells.items():
         try:
             requests[variant] = round(measure_process(cell, data) * HEADROOM)
-            click.echo(f"{variant}: each run requests {requests[variant] / 1e9:.1f} GB, as measured (ray.memory_gb)")
+            gigabytes = f"{requests[variant] / 1e9:.1f} GB of memory"
+            click.echo(f"{variant}: each run requests {gigabytes}, as measured; to change it, set ray.memory_gb")
         except ProcessKilledError as error:
             raise PipelineError(f"{error} Or set ray.memory_gb to skip the measurement.") from None
         except PipelineError:
@@ -82,9 +83,11 @@ def find_memory_requests(params: Params, jobs: Sequence[Job], project: Project) 
 
 
 def warn_of_unmet(demands: Mapping[str, Mapping[str, float]], nodes: Sequence[Mapping[str, float]]) -> None:
-    """Warn of runs that no node has room for: Ray waits silently until a node joins that has.
+    """Warn about variants whose runs no node has enough resources for, because Ray waits silently for such a node.
 
-    `demands` has what a run of each variant requests, `nodes` what each node offers, by Ray's name of the resource.
+    Args:
+        demands: by variant, the resources that a run requests, by Ray's names.
+        nodes: the resources of each node, by Ray's names.
     """
     unmet = {
         variant: demand
@@ -96,14 +99,14 @@ def warn_of_unmet(demands: Mapping[str, Mapping[str, float]], nodes: Sequence[Ma
         names = dict.fromkeys(name for demand in unmet.values() for name in demand)
         offered = "; ".join(_list_resources(node, names) for node in nodes)
         click.echo(
-            f"No node of the Ray cluster has room for runs of these variants, which wait until one joins: {requested}. "
-            f"The nodes offer: {offered}. See ray and train.num_threads in params.yaml.",
+            "No node of the Ray cluster has enough resources for runs of these variants, which wait until such a node "
+            f"joins: {requested}. The nodes offer: {offered}. See ray and train.num_threads in params.yaml.",
             err=True,
         )
 
 
 def _train_blank(cell: Cell, data: DataShape) -> int:
-    # In a thread, as in training.
+    # In a thread, as a training process does.
     tracking = threading.Thread(target=lambda: [importlib.import_module(module) for module in TRACKING_MODULES])
     tracking.start()
 
@@ -131,9 +134,9 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
 
     used = min(data.train, cell.max_train_images or data.train)
     compared = max(1, min(used, data.validation))
-    # The predicted masks of both splits; the images are read from their file. Memory counts once it is written.
+    # Space for the predicted masks of both splits. It is filled, because only written memory counts as resident.
     predicted = np.ones((2, compared, data.mean_pixels or math.prod(size)), np.uint8)
-    # Two batches per step need as much as more of them; a frozen encoder needs less than one that is trained later.
+    # More than two accumulated batches need no more memory. The encoder is not frozen, since training it needs more.
     accumulated = min(cell.train.gradient_accumulation_steps, 2)
     training = blank(min(used, STEPS * accumulated * cell.train.batch_size))
     watched = EvalSplits(blank(1), blank(min(data.validation, compute_batch_size(*size))), blank(1))
@@ -149,10 +152,10 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
                 state = {"training": epoch.state.state_dict(""), "results": outputs.state_dict()}
                 CheckpointManager(Path(folder), cell.name).save(epoch.number, state)
     except DivergedError:
-        pass  # the step was taken
+        pass  # the step has been measured
     except PipelineError:
         raise
-    except (Exception, SystemExit) as error:  # of a user's own network or optimizer
+    except (Exception, SystemExit) as error:  # raised by a user's own network or optimizer
         raise PipelineError(f"variants.{cell.variant}: a training step raised {describe_error(error)}.") from error
     tracking.join()
     del predicted
@@ -160,7 +163,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
 
 
 def _peak_resident() -> int:
-    """Read this process's peak in bytes; `ru_maxrss` would include that of the process that started this one."""
+    """Read the peak resident memory of this process, in bytes; `ru_maxrss` would include that of its parent process."""
     lines = dict(line.split(":", 1) for line in STATUS.read_text(encoding="ascii").splitlines() if ":" in line)
     return int(lines["VmHWM"].split()[0]) * 1024
 

@@ -1,4 +1,4 @@
-"""Jobs of a sweep, and the worker process that does one after the other."""
+"""Jobs of a sweep, and the worker process that runs them one after another."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pipeline.runtime.shutdown import check_signals, defer_signals
 from pipeline.runtime.stage_status import record_stage
 from pipeline.tracking.run_metrics import TrainingState
 
-# From SIGTERM until a worker is killed: it completes the step and sends the end of the run to MLflow. The sweep has the
-# rest of `shutdown.GRACE_SECONDS` for its own end.
+# From SIGTERM until a worker is killed; long enough to complete a training step. The sweep uses the remainder of
+# `shutdown.GRACE_SECONDS` for its own cleanup.
 END_SECONDS = 10
 _POLL_SECONDS = 0.5
-STOP = "stop"  # instead of a job: end after the current epoch
+STOP = "stop"  # message that ends a worker: after the current epoch, or at once if it is idle
 
 
 @dataclass(frozen=True)
@@ -31,35 +31,35 @@ class Job:
     """A cell to train, to evaluate, or both."""
 
     cell: Cell
-    train: str | None  # hash of the dependencies of the training; None if it is up to date
-    evaluate: str | None  # the same of the evaluation
+    train: str | None  # hash of the training's dependencies; None if it is up to date
+    evaluate: str | None  # hash of the evaluation's dependencies; None if it is up to date
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """How a job ended, and what of it was done."""
+    """Status of a job that has ended, and the stages that it completed."""
 
     job: Job
-    message: str  # for the user
+    message: str  # shown to the user
     status: JobStatus = "finished"
     trained: bool = False
     evaluated: bool = False
     seconds: float = 0.0
 
     def hashes(self) -> dict[str, str]:
-        """Return the finished stages by DVC's name, with the hash of their dependencies."""
+        """Return the hash of the dependencies of each completed stage, by the stage's name in DVC."""
         job = self.job
         done = (("train", self.trained, job.train), ("evaluate", self.evaluated, job.evaluate))
         return {f"{stage}@{job.cell.name}": value for stage, is_done, value in done if is_done and value is not None}
 
 
 class StopRequested(KeyboardInterrupt):
-    """The user asked the sweep to stop; the last finished epoch is saved."""
+    """Exception that ends a job when the user stops the sweep; the last finished epoch of the run is saved."""
 
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
-    """Do the jobs that come through the pipe until it closes; epochs, states and results go back through it."""
-    # Ctrl-C reaches every process of the terminal; the sweep decides what it means.
+    """Run jobs received through the pipe until it closes, and send states of trainings and results back."""
+    # A terminal sends Ctrl-C to all of its processes, but only the sweep handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     defer_signals()
     terminate_with_parent(END_SECONDS)
@@ -67,7 +67,7 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
     def publish(state: TrainingState) -> None:
         try:
             pipe.send(state)
-        except OSError:  # the sweep is gone
+        except OSError:  # the sweep has exited
             sys.exit(128 + signal.SIGHUP)
         if state.progress:
             check_signals()
@@ -90,7 +90,7 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
             return
         try:
             pipe.send(run_job(params, job, Project(root), publish, check_request))
-        except OSError:  # the sweep is gone
+        except OSError:  # the sweep has exited
             return
 
 
@@ -103,15 +103,15 @@ def run_job(
     *,
     keep_checkpoints: bool = True,
 ) -> JobResult:
-    """Do a job; a failure is a result, so that the other cells continue.
+    """Train and evaluate a cell; a failure is returned as a result, so that the other cells continue.
 
     Args:
-        params: the whole of `params.yaml`.
-        job: what to do.
-        project: a new one for each job, since it keeps what it has read.
-        publish: called with the state of the training, which the sweep shows and logs to MLflow.
+        params: the content of `params.yaml`.
+        job: the cell and its stale stages.
+        project: a new object for each job, because it caches the files that it has read.
+        publish: called with each new state of the training, which the sweep displays and logs to MLflow.
         check_request: called before the job starts; it and `publish` may raise `StopRequested`.
-        keep_checkpoints: leave the checkpoints of a complete run until the sweep has committed it.
+        keep_checkpoints: whether to keep the checkpoints of a complete run until the sweep has committed it.
     """
     started = time.monotonic()
     trained = evaluated = False
@@ -150,7 +150,7 @@ def run_job(
                 said.append(f"val {found.validation.loss:.3f}, gap {found.gap:+.3f}")
     except StopRequested:
         return result("stopped", f"stopped after {said[0]}" if said else "stopped before its first epoch")
-    except (PipelineError, OSError) as error:  # a user's mistake, a full disk
+    except (PipelineError, OSError) as error:  # for example an invalid parameter or a full disk
         return result("failed", user_message(error))
     except Exception as error:  # a bug
         return result("failed", f"{type(error).__name__}: {error}")

@@ -1,1 +1,1 @@
-"""MLflow as a view of the run folders: the files are the truth, and no failure of a server stops a run."""
+"""Log runs to MLflow. The run folders remain the reference, and no failure of MLflow stops a training."""

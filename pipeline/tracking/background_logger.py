@@ -1,7 +1,7 @@
 """Log runs to MLflow in a background thread, so that a slow server never delays training.
 
-One logger per command writes all runs of it. It keeps the newest state of each run, and each state has the whole
-history, so a server that answers late gets everything in one upload.
+Each command has one logger for all of its runs. The logger keeps the newest state of each run, and each state contains
+the whole history, so that a server that was unreachable receives everything in one upload.
 """
 
 from __future__ import annotations
@@ -40,36 +40,36 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pipeline.tracking")
 
-RETRY_SECONDS = 30.0  # between two attempts at a store that failed; each may take some ten seconds itself
-MAX_END_FAILURES = 3  # in a row, at the end: a server with a restarted database fails once per kept connection
-END_SECONDS = 7  # to wait for MLflow after a signal
-_LOCK_SECONDS = 60  # to wait for another process that uploads
+RETRY_SECONDS = 30.0  # pause after a failed upload; the upload itself may take about ten seconds to fail
+MAX_END_FAILURES = 3  # in a row, in `close`: after a restart of its database, a server fails once per open connection
+END_SECONDS = 7  # maximum wait for MLflow after a signal
+_LOCK_SECONDS = 60  # maximum wait for another process that uploads
 _POLL_SECONDS = 0.1
 _REASON_LENGTH = 200  # characters; MLflow's messages contain whole chains of causes
 
-_Update = tuple[str, Callable[[], RunContent]]  # a run, and what returns its content when it is uploaded
+_Update = tuple[str, Callable[[], RunContent]]  # name of a run, and a function that returns its content for the upload
 
 
 class BackgroundLogger:
-    """Uploads the runs of a command; a context manager. Methods return at once, except `close`."""
+    """Context manager that uploads the runs of a command in a thread. All methods except `close` return at once."""
 
     def __init__(self, params: Params, project: Project | None = None, *, log_system_metrics: bool = True) -> None:
         """Start the thread.
 
         Args:
-            params: the grid, and where to log.
-            project: that has the runs; None for the current folder.
-            log_system_metrics: whether the runs train on this machine, whose metrics MLflow can then log.
+            params: the content of `params.yaml`, with the store and the grid.
+            project: the project that contains the runs; None for the current folder.
+            log_system_metrics: whether to log the system metrics of this machine; false if the runs train elsewhere.
         """
         self._params, self._project, self._log_system_metrics = params, project or Project(), log_system_metrics
         self._uri = tracking_uri(params.tracking)
-        self._training: dict[str, TrainingState] = {}  # by run: those that have not ended
-        # SimpleQueue and a daemon thread: a call to MLflow that never returns does not keep the process alive.
+        self._training: dict[str, TrainingState] = {}  # runs that have not ended, by name
+        # SimpleQueue and a daemon thread, so that a call to MLflow that never returns does not keep the process alive.
         self._queue: queue.SimpleQueue[_Update | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._error: Exception | None = None
         self._open_runs = OpenRuns(params.tracking, self._project)
-        # The following are used by the thread only.
+        # Only the thread uses the following attributes.
         self._pending: dict[str, Callable[[], RunContent]] = {}  # by run
         self._client: MlflowClient | None = None
         self._experiment = ""
@@ -85,22 +85,22 @@ class BackgroundLogger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Log runs that have not ended as KILLED, and wait for the uploads."""
+        """Log all runs that have not ended as KILLED, and wait for the uploads."""
         self.kill_all()
         self.close()
 
     def update(self, state: TrainingState) -> None:
-        """Log a run that trains, or that failed."""
+        """Log the state of a run in training, or of a run that failed."""
         if state.has_failed:
             self._training.pop(state.run, None)
         else:
-            with contextlib.suppress(OSError):  # a full disk: the training reports it
+            with contextlib.suppress(OSError):  # such as a full disk, which the training itself reports
                 self._open_runs.add(state.key, state.run)
             self._training[state.run] = state
         self._put_training(state, "FAILED" if state.has_failed else "RUNNING")
 
     def finish(self, run: str) -> None:
-        """Log a run from its folder, which must not change until `close` has returned."""
+        """Log a finished run from its folder, which must not change until `close` has returned."""
         self._training.pop(run, None)
         self._queue.put((run, functools.partial(self._describe_finished, run)))
 
@@ -111,18 +111,18 @@ class BackgroundLogger:
             self._put_training(state, "KILLED")
 
     def kill_all(self) -> None:
-        """Log all runs as KILLED that have neither finished nor failed."""
+        """Log all runs that have neither finished nor failed as KILLED."""
         for run in list(self._training):
             self.kill(run)
 
     def close(self) -> None:
-        """Upload everything and wait until that is done, or has failed `MAX_END_FAILURES` times in a row.
+        """Wait until everything is uploaded, or uploads have failed `MAX_END_FAILURES` times in a row.
 
-        After a signal the wait takes `END_SECONDS` at most. What is not uploaded then, `mark_killed` and `pipeline
-        sync` complete.
+        After a signal, the wait is limited to `END_SECONDS`. Later, `mark_killed` and `pipeline sync` complete the
+        uploads.
 
         Raises:
-            Exception: A bug in this class that appeared in the thread.
+            Exception: An unexpected error in the thread, which is a bug in this class.
         """
         self._queue.put(None)
         deadline: float | None = None
@@ -149,14 +149,14 @@ class BackgroundLogger:
             self._error = error
 
     def _settle_killed(self) -> None:
-        """Mark runs of killed processes, and upload those that had finished."""
+        """Mark the runs of killed processes as KILLED, and queue those that had finished for upload."""
         for key, run in mark_killed(self._project).items():
-            with contextlib.suppress(PipelineError):  # it has no folder
+            with contextlib.suppress(PipelineError):  # the run has no folder
                 if self._project.run(run).record.key == key:
                     self._pending[run] = functools.partial(self._describe_finished, run)
 
     def _collect(self, next_attempt: float) -> bool:
-        """Wait for updates, or until it is time for the next attempt; return whether the logger is closing."""
+        """Wait for an update or for the time of the next attempt; return whether the logger is closing."""
         with contextlib.suppress(queue.Empty):
             timeout = max(0.0, next_attempt - time.monotonic()) if self._pending else None
             update = self._queue.get(timeout=timeout)
@@ -167,7 +167,7 @@ class BackgroundLogger:
         return False
 
     def _upload_pending(self, max_failures: int) -> bool:
-        """Upload the pending runs; return False after some failures in a row."""
+        """Upload the pending runs; return False after `max_failures` failures in a row."""
         failures = 0
         while self._pending and failures < max_failures:
             run = next(iter(self._pending))
@@ -175,9 +175,9 @@ class BackgroundLogger:
             try:
                 self._upload(describe())
                 failures = 0
-            except Exception as error:  # of MLflow, a database driver or the disk: none may stop a run
-                self._pending[run] = describe  # after the other runs
-                self._runs.pop(run, None)  # an upload may have been done in part
+            except Exception as error:  # from MLflow, a database driver or the disk; none may stop a run
+                self._pending[run] = describe  # retry it after the other runs
+                self._runs.pop(run, None)  # the upload may be incomplete
                 self._client = None
                 failures += 1
                 self._warn(run, error)
@@ -214,7 +214,10 @@ class BackgroundLogger:
         return self._data
 
     def _get_tags(self) -> Mapping[str, str]:
-        """Return the standard tags, with the commit at the first upload: workers keep the code that they import."""
+        """Return the standard tags.
+
+        The git commit is that at the first upload, because workers keep the code that they have imported.
+        """
         if not self._tags:
             self._tags = create_standard_tags("train", self._get_data().fingerprint, self._params.grid)
         return self._tags
@@ -224,8 +227,8 @@ class BackgroundLogger:
             self._has_warned = True
             reason = find_sqlite_reason(error) or f"{type(error).__name__}: {hide_passwords(str(error))}"
             logger.warning(
-                "Run %s: MLflow at %s %s. Training continues, and its files are complete. What MLflow misses is "
-                "uploaded when it answers again, or by `pipeline sync`.",
+                "Run %s: MLflow at %s %s. Training continues and its files are complete. The missing data is uploaded "
+                "when MLflow answers again, or by `pipeline sync`.",
                 run,
                 hide_passwords(self._uri),
                 describe_refusal(error) or f"fails ({textwrap.shorten(reason, _REASON_LENGTH, placeholder=' …')})",

@@ -1,4 +1,4 @@
-"""Download runs from MLflow: their run and evaluation folders as they were on disk."""
+"""Download the run and evaluation folders of runs from MLflow."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-CHECKSUMS = "checksums.json"  # of the downloaded files, beside them
+CHECKSUMS = "checksums.json"  # SHA-256 of each downloaded file, in the same folder
 
 
 @dataclass(frozen=True)
@@ -50,23 +50,26 @@ class FetchedRun:
 def fetch_runs(
     tracking: Tracking, query: str, cache: Path, fingerprint: str, check: Callable[[FetchedRun], None]
 ) -> tuple[list[FetchedRun], tuple[str, ...]]:
-    """Download runs from MLflow; files that were downloaded before and are unchanged are not downloaded again.
+    """Download runs from MLflow, unless an unchanged copy is in the cache.
+
+    Weights are not downloaded, because no page shows them. If a search matches several runs of one author with the same
+    name, only the newest is returned: the others have other parameters or code. Matching runs that were trained on
+    other data, or whose files are missing or broken, are skipped.
 
     Args:
         tracking: the server, and the experiment to search.
-        query: ids of runs with commas between; `latest`, the run that began last; or a filter of MLflow's, such as
-            `metrics.val_loss_best < 0.4`. A search takes the newest run of each author and name, since earlier ones
-            have other parameters or code; runs of other data, or whose files are missing or broken, are skipped.
-        cache: the folder to keep the runs in, one folder per run. Weights are not downloaded: no page shows them.
-        fingerprint: of the prepared data.
-        check: raises `PipelineError` if a page cannot be made of a run's files.
+        query: comma-separated run ids; `latest` for the run that started last; or an MLflow search filter, such as
+            `metrics.val_loss_best < 0.4`.
+        cache: the folder of downloaded runs, with one folder per run.
+        fingerprint: fingerprint of the prepared data.
+        check: raises `PipelineError` if a run's files are unfit for a report.
 
     Returns:
-        The runs, oldest first, and sentences on those that were skipped.
+        The runs, oldest first, and sentences that name the skipped runs and the reasons.
 
     Raises:
-        PipelineError: The server does not answer, no run matches, none of those that match can be shown, or a run
-            given by its id cannot.
+        PipelineError: The server does not answer, no run matches, no matching run can be shown, or a run that was given
+            by its id cannot be shown.
     """
     uri = tracking_uri(tracking)
     if is_store_missing(uri):
@@ -83,9 +86,9 @@ def _fetch_ids(client: MlflowClient, ids: list[str], cache: Path, fingerprint: s
     others = [one.record.run for one in fetched if one.record.data_fingerprint != fingerprint]
     if others:
         raise PipelineError(
-            f"{', '.join(others)}: trained on other data than {PREPARED} has (fingerprint {fingerprint[:12]}). "
-            "Leave out the ids of these runs, or prepare that data again with the parameters of that time: dvc repro "
-            "prepare"
+            f"{', '.join(others)}: trained on other data than {PREPARED} contains (fingerprint {fingerprint[:12]}). "
+            "Leave out the ids of these runs, or restore the parameters of their data in params.yaml and run: dvc "
+            "repro prepare"
         )
     return fetched
 
@@ -128,7 +131,7 @@ def _fetch_newest(
 
 
 def _fetch(client: MlflowClient, run: Run, folder: Path) -> FetchedRun:
-    """Download a run; raises `PipelineError` if its files are missing, unreadable or those of an earlier training."""
+    """Download a run; raise `PipelineError` if its files are missing, unreadable or from another training."""
     name = f"MLflow's run {run.info.run_name} ({run.info.run_id})"
     with _explain_errors(client, run, name):
         files = {
@@ -138,7 +141,7 @@ def _fetch(client: MlflowClient, run: Run, folder: Path) -> FetchedRun:
             if not path.endswith(f"/{RunFolder.WEIGHTS}")
         }
     if odd := next((path for path in files if ".." in Path(path).parts or Path(path).is_absolute()), None):
-        raise PipelineError(f"{name} has a file '{odd}', which is outside of its folder; it is not downloaded.")
+        raise PipelineError(f"{name} has a file '{odd}', whose path leaves the run's folder. Nothing was downloaded.")
     if missing := sorted(set(FOLDERS) - {path.partition("/")[0] for path in files}):
         raise PipelineError(f"{name} has no folder {' and no folder '.join(missing)}: {explain_missing_files(run)}.")
     if not _is_downloaded(folder, files):
@@ -158,15 +161,17 @@ def _fetch(client: MlflowClient, run: Run, folder: Path) -> FetchedRun:
         )
     key = run.data.tags.get(RUN_KEY)
     if not fetched.record.key == key == EvaluationFolder(fetched.evaluation).metrics.key:
-        raise PipelineError(f"{name} has the files of another training than its key says, because it was overwritten.")
+        raise PipelineError(
+            f"{name} was overwritten: its files belong to another training than its tag {RUN_KEY}. Use another run."
+        )
     return fetched
 
 
 @contextlib.contextmanager
 def _explain_errors(client: MlflowClient, run: Run, name: str) -> Iterator[None]:
-    """Turn an error about one run's artifacts into a `PipelineError`; pass on one that concerns the whole store.
+    """Turn errors about the artifacts of one run into `PipelineError`; raise errors of the whole store unchanged.
 
-    The artifacts may be in a place that cannot be reached from here, or removed.
+    Artifacts may have been removed, or be in a location that this machine cannot reach.
     """
     from mlflow.exceptions import MlflowException
 
@@ -180,7 +185,7 @@ def _explain_errors(client: MlflowClient, run: Run, name: str) -> Iterator[None]
 
 
 def _is_downloaded(folder: Path, files: dict[str, int | None]) -> bool:
-    """Return whether a folder has the run as it was downloaded, and MLflow has nothing newer."""
+    """Return whether a folder has all files of a run, unchanged since the download and with the sizes in MLflow."""
     try:
         known = json.loads((folder / CHECKSUMS).read_bytes())
         return known == {path: hash_file(folder / path) for path in files} and all(
@@ -191,15 +196,15 @@ def _is_downloaded(folder: Path, files: dict[str, int | None]) -> bool:
 
 
 def _describe_skipped(other_data: Mapping[str, Sequence[str]], faults: Sequence[str]) -> tuple[str, ...]:
-    """Describe skipped runs: one sentence on runs of other data, one on each run with a fault."""
+    """Describe skipped runs: one sentence on all runs of other data, and one on each run with broken files."""
     sentences = []
     if count := sum(map(len, other_data.values())):
         runs = pluralize(count, "run was", "runs were")
         authors = [f"{author} ({join_names(names, MAX_NAMED)})" for author, names in sorted(other_data.items())]
         sentences.append(
-            f"{runs} trained on other data than {PREPARED} holds and skipped: {join_names(authors, MAX_NAMED)}."
+            f"{runs} trained on other data than {PREPARED} contains and skipped: {join_names(authors, MAX_NAMED)}."
         )
     sentences += faults[:MAX_NAMED]
     if len(faults) > MAX_NAMED:
-        sentences.append(f"{len(faults) - MAX_NAMED} more runs were skipped because of faults in their files.")
+        sentences.append(f"{len(faults) - MAX_NAMED} more runs were skipped, because their files are broken.")
     return tuple(sentences)

@@ -1,6 +1,7 @@
-"""The summary of a grid in MLflow: a run with findings, comparison and report, and the mark of the best run.
+"""Describe a grid in MLflow as a run with findings, comparison and report, and tag the grid's best run.
 
-It is beside the runs, not their parent: MLflow's table shows a parent as one collapsed row, and its charts are empty.
+The grid summary is not the parent of the grid's runs, because MLflow's table would then show one collapsed row, and its
+charts would be empty.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
 def describe_grid(
     grid: Grid, summary: Summary, data: DataSummary, project: Project, *, with_report: bool
 ) -> RunContent:
-    """Describe a compared grid: its findings as the description, comparison and report as files.
+    """Describe a compared grid as a run: the findings are its description, comparison and report its files.
 
-    It has no metrics: each would be a chart with one bar, above those of the runs. The report may be older than the
-    comparison; `with_report` says whether to include it.
+    The run has no metrics, because MLflow would show each as a chart with one bar, above the charts of the other runs.
+    `with_report` is false if the report may be older than the comparison.
     """
     began_ms, ended_ms = _find_span(summary, project)
     tags = {**create_standard_tags(GRID_STAGE, data.fingerprint, grid), NOTE: _format_findings(project)}
@@ -63,21 +64,24 @@ def describe_grid(
 
 
 def grid_key(grid: Grid, fingerprint: str) -> str:
-    """Return the run key of a grid summary; another user's or DVC experiment's grid may have other results."""
+    """Return the run key of a grid summary.
+
+    It depends on the user and on the DVC experiment, because their results for the same grid may differ.
+    """
     parts = [hash_grid(grid), fingerprint, get_user(), *filter(None, [get_dvc_experiment()])]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def report_files(project: Project) -> Mapping[str, Mapping[str, Path]]:
-    """Return the report as an artifact folder of the grid summary; empty if there is none."""
+    """Return the report as an artifact folder of the grid summary; empty if there is no report."""
     path = project.root / REPORT
     return {"report": {path.name: path}} if path.exists() else {}
 
 
 def _find_span(summary: Summary, project: Project) -> tuple[int | None, int | None]:
-    """Return start of the first and end of the last training, in milliseconds since 1970; None if unknown."""
+    """Return the start of the first and the end of the last training, in milliseconds since 1970; None if unknown."""
     timings = [project.run(row.run).read_timing() for row in summary.runs if row.trained]
-    if None in timings:  # the known ones may be a short part
+    if None in timings:  # the known times may cover only a part of the grid
         return None, None
     began = [timing.began_ms for timing in timings if timing and timing.began_ms is not None]
     ended = [timing.last_ms for timing in timings if timing and timing.last_ms is not None]
@@ -85,16 +89,16 @@ def _find_span(summary: Summary, project: Project) -> tuple[int | None, int | No
 
 
 def _format_findings(project: Project) -> str:
-    """Return the findings as a list in Markdown."""
+    """Format the findings as a Markdown list."""
     sentences = "\n".join(f"- {finding.sentence}" for finding in project.comparison.findings)
     return f"{sentences}\n\nThe report is among the artifacts: `report/{REPORT.name}`."
 
 
 def mark_best_run(client: MlflowClient, experiment: str, summary: Summary, fingerprint: str, project: Project) -> None:
-    """Add the user's name to the tag of their best run, and remove it from earlier ones on the same data.
+    """Add the user's name to the tag of the grid's best run, and remove it from earlier best runs on the same data.
 
-    The best run is the report's: the median seed of the setting with the lowest mean validation loss. The tag holds
-    names because several users may share a run.
+    The best run is that of the report: the median-seed run of the setting with the lowest mean validation loss. The tag
+    lists names, because one run may be the best run of several users.
     """
     best = None
     if summary.best:

@@ -1,7 +1,7 @@
 """Mark runs whose process was killed as KILLED in MLflow, which would show them as running forever.
 
-A process that logs runs keeps a file with the runs that have not ended in MLflow, and holds the lock of that file. The
-operating system releases the lock when the process ends, however it ends; the next command then finds the file.
+A process that logs runs lists those that have not ended in MLflow in a file, and holds a lock on that file. The
+operating system releases the lock when the process ends for any reason. The next command then finds an unlocked file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FOLDER = CACHE / "open_runs"  # in the project's folder
 
 
 class OpenRuns:
-    """The runs that this process logs and that have not ended in MLflow: name by run key."""
+    """File with the runs that this process logs and that have not ended in MLflow: run names by run key."""
 
     def __init__(self, tracking: Tracking, project: Project) -> None:
         self._path = project.original_home / FOLDER / f"{uuid.uuid4().hex}.json"
@@ -38,7 +38,7 @@ class OpenRuns:
         self._mutex = threading.Lock()  # one thread adds runs, another removes them
 
     def add(self, key: str, name: str) -> None:
-        """Note a run before MLflow has it."""
+        """Add a run; called before it is created in MLflow."""
         with self._mutex:
             if key in self._names:
                 return
@@ -55,7 +55,7 @@ class OpenRuns:
                 self._write()
 
     def close(self) -> None:
-        """Remove the file, or leave it to the next command if a run has not ended in MLflow."""
+        """Remove the file, or leave it for the next command if a run has not ended in MLflow."""
         with self._mutex:
             if self._lock.is_locked:
                 if not self._names:
@@ -67,22 +67,22 @@ class OpenRuns:
 
 
 def mark_killed(project: Project) -> dict[str, str]:
-    """Mark the runs of killed processes of this project; never raises an error of the store.
+    """Mark the runs of this project's killed processes as KILLED; errors of the store are logged and not raised.
 
-    Runs in a store that does not answer are marked by a later command.
+    If the store does not answer, a later command marks the runs.
 
     Returns:
-        Name by run key of the marked runs, which may have finished without MLflow knowing it.
+        The names of the marked runs by run key. Some may have finished before their process could log it.
     """
     marked: dict[str, str] = {}
     for path in sorted((project.original_home / FOLDER).glob("*.json")):
         lock = FileLock(path.with_suffix(".lock"), timeout=0)
-        with contextlib.suppress(OSError), lock:  # suppressed: its process is alive
+        with contextlib.suppress(OSError), lock:  # filelock's Timeout is an OSError: the process is alive
             try:
                 if path.exists():
                     marked |= _mark(json.loads(path.read_text(encoding="utf-8")), project)
-            except Exception:  # errors of MLflow, a database driver or the disk
-                logger.debug("Runs in %s are not marked as KILLED.", path, exc_info=True)
+            except Exception:  # from MLflow, a database driver or the disk
+                logger.debug("The runs in %s could not be marked as KILLED.", path, exc_info=True)
             else:
                 _remove(path)
     return marked

@@ -1,4 +1,4 @@
-"""Points that a run in MLflow has, and the form in which MLflow accepts metrics, parameters and tags."""
+"""Read a run's metrics from MLflow, and convert metrics, parameters and tags to a form that MLflow accepts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MAX_PARAMETER_LENGTH = 6_000
 MAX_TAG_LENGTH = 8_000
 
 _ELLIPSIS = " … (truncated)"
-_TOLERANCE = 1e-6  # relative; a history file may be rounded, the same run on another machine differs by far more
+_TOLERANCE = 1e-6  # relative; above the rounding of a history file, far below the difference between two machines
 
 
 class MetricHistory:
-    """The points of a run in MLflow: name, step, value, timestamp (ms)."""
+    """The metric values of a run in MLflow, by name and step, with their timestamps in milliseconds since 1970."""
 
     def __init__(self, metrics: Iterable[Metric] = ()) -> None:
         self._points: dict[tuple[str, int], tuple[float, int]] = {}
@@ -32,22 +32,22 @@ class MetricHistory:
 
     @classmethod
     def read(cls, client: MlflowClient, run: Run) -> MetricHistory:
-        """Read all points of a run, except system metrics."""
+        """Read all metric values of a run, except system metrics."""
         names = [name for name in run.data.metrics if not name.startswith(PREFIX)]
         return cls(point for name in names for point in client.get_metric_history(run.info.run_id, name))
 
     def add(self, metrics: Iterable[Metric]) -> None:
-        """Add points; of two points at a step the later one counts, as it does in MLflow's table."""
+        """Add metric values. If a step has several, the latest is kept, as in MLflow's table."""
         for metric in metrics:
             if metric.timestamp >= self.get_timestamp(metric.key, metric.step):
                 self._points[metric.key, metric.step] = metric.value, metric.timestamp
 
     def find_missing(self, values: Mapping[str, float], step: int) -> dict[str, float]:
-        """Return the values that have no point at the step."""
+        """Return the metrics that have no value at the step."""
         return {name: value for name, value in values.items() if (name, step) not in self._points}
 
     def find_changed(self, values: Mapping[str, float], step: int) -> dict[str, float]:
-        """Return the values whose point at the step has another value."""
+        """Return the metrics that have another value at the step."""
         return {
             name: value
             for name, value in values.items()
@@ -56,11 +56,11 @@ class MetricHistory:
         }
 
     def get_timestamp(self, name: str, step: int) -> int:
-        """Return the timestamp of a point, 0 without one."""
+        """Return the timestamp of a metric at a step; 0 if it has no value there."""
         return self._points.get((name, step), (0.0, 0))[1]
 
     def select(self, first: int, end: int) -> list[Metric]:
-        """Return all points with `first` <= step < `end`."""
+        """Return all metric values with `first` <= step < `end`."""
         from mlflow.entities import Metric
 
         return [
@@ -71,27 +71,27 @@ class MetricHistory:
 
 
 def to_mlflow_name(name: str) -> str:
-    """Replace the characters that MLflow refuses: a class may be called `road (wet)`."""
+    """Replace the characters that MLflow refuses, such as the parentheses in a class name `road (wet)`."""
     allowed = posixpath.normpath(re.sub(r"[^\w./\- :]", "_", name).replace("..", "_")).strip("/")
     return allowed[:MAX_NAME_LENGTH]
 
 
 def describe_renamed(names: Iterable[str]) -> list[str]:
-    """List the names that differ in MLflow, each with its name there."""
+    """List the names that MLflow does not accept unchanged, each with its name in MLflow."""
     return [f"{name} as {to_mlflow_name(name)}" for name in names if to_mlflow_name(name) != name]
 
 
 def split_finite(values: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
-    """Return the finite values under their names in MLflow, and the names of the others.
+    """Return the finite values by their names in MLflow, and the names of the NaN and infinite values.
 
-    MLflow returns a stored NaN as invalid JSON and infinity as 1.8e308; charts with one of them stay empty.
+    MLflow returns a stored NaN as invalid JSON and infinity as 1.8e308, and charts with one of them stay empty.
     """
     finite = {to_mlflow_name(name): float(value) for name, value in values.items() if math.isfinite(value)}
     return finite, [name for name, value in values.items() if not math.isfinite(value)]
 
 
 def flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Flatten nested parameters to names such as `model.depth`; values become JSON, except strings."""
+    """Flatten nested parameters to names such as `model.depth`, and format values other than strings as JSON."""
     flat: dict[str, str] = {}
     for name, value in parameters.items():
         if isinstance(value, Mapping) and value:
@@ -103,7 +103,7 @@ def flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def truncate(values: Mapping[str, str], max_length: int) -> tuple[dict[str, str], list[str]]:
-    """Shorten values to `max_length` characters; return them, and the names of those that were longer."""
+    """Truncate values to `max_length` characters; return all values, and the names of the truncated ones."""
     shortened = {
         name: value if len(value) <= max_length else value[: max_length - len(_ELLIPSIS)] + _ELLIPSIS
         for name, value in values.items()

@@ -1,4 +1,4 @@
-"""A run in MLflow, and its idempotent upload: any number of uploads store each point, parameter and file once."""
+"""Upload runs to MLflow idempotently: repeated uploads store each metric value, parameter and file only once."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 LOCK = CACHE / "mlflow.lock"  # in the project's folder
-DIGEST = "pipeline.sha256."  # tag, followed by the name of an artifact folder
+DIGEST = "pipeline.sha256."  # prefix of a tag, followed by the name of an artifact folder
 _DATASET_DIGEST_LENGTH = 36  # characters, MLflow's limit
 
 
 @contextlib.contextmanager
 def upload_lock(project: Project, timeout_seconds: float = -1) -> Iterator[None]:
-    """Hold the project's lock for uploads: two processes that both miss a run would both create it.
+    """Hold the project's lock for uploads, so that two processes do not create the same run.
 
     Raises:
-        PipelineError: Another process still held the lock after `timeout_seconds`; negative: without limit.
+        PipelineError: Another process still holds the lock after `timeout_seconds`. If negative, there is no limit.
     """
     path = project.original_home / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,13 +70,13 @@ def upload_lock(project: Project, timeout_seconds: float = -1) -> Iterator[None]
 
 
 class MlflowRun:
-    """A run in MLflow, with what it holds, so that an upload sends only what is missing.
+    """A run in MLflow and its current content, so that an upload sends only what is missing.
 
-    A resumed or repeated training gives the same numbers, so its points are not sent again. If the numbers of an epoch
-    differ (trained on another machine), the run is deleted in MLflow and a new one takes its place, because points
-    cannot be removed. The epochs before, on which both agree, are copied.
+    A resumed or repeated training gives the same metric values, which are not sent again. If the values of an epoch
+    differ, for example after training on another machine, the run is deleted in MLflow and replaced by a new one,
+    because metric values cannot be removed. The epochs before the first difference are copied to the new run.
 
-    Every method raises what MLflow or the database raises.
+    All methods raise the errors of MLflow and of the database unchanged.
     """
 
     def __init__(self, client: MlflowClient, run: Run, is_new: bool = False) -> None:
@@ -84,7 +84,7 @@ class MlflowRun:
         self.name: str = run.info.run_name
         self.status: str = run.info.status
         self.is_new = is_new
-        self.num_points = self.num_folders = 0  # uploaded by this object
+        self.num_points = self.num_folders = 0  # metric values and artifact folders uploaded by this object
         self._client = client
         self._began_ms: int = run.info.start_time
         self._run = run
@@ -95,20 +95,20 @@ class MlflowRun:
 
     @functools.cached_property
     def _history(self) -> MetricHistory:
-        return MetricHistory.read(self._client, self._run)  # a call for each metric
+        return MetricHistory.read(self._client, self._run)  # slow: one request per metric
 
     @classmethod
     def find(cls, client: MlflowClient, experiment: str, key: str) -> MlflowRun | None:
-        """Find an active run by its key."""
+        """Find a run by its key; None if MLflow has none, or it is deleted."""
         run = search_run(client, experiment, key)
         return cls(client, run) if run is not None and run.info.lifecycle_stage == "active" else None
 
     @classmethod
     def open(cls, client: MlflowClient, experiment: str, content: RunContent) -> MlflowRun:
-        """Find a run by its key, restore it if it is deleted, or create it. Needs `upload_lock`."""
+        """Find a run by its key and restore it if it is deleted, or create it. The caller must hold `upload_lock`."""
         run = search_run(client, experiment, content.key)
         if run is None:
-            # All tags at once: a run whose process is killed before its first upload still has its author and data.
+            # With all tags, so that a run whose process is killed before its first upload has its author and data.
             tags, _ = truncate({**content.creation_tags, **content.tags, RUN_KEY: content.key}, MAX_TAG_LENGTH)
             created = client.create_run(experiment, start_time=content.began_ms, run_name=content.name, tags=tags)
             return cls(client, created, is_new=True)
@@ -117,12 +117,12 @@ class MlflowRun:
         return cls(client, run)
 
     def upload(self, content: RunContent) -> None:
-        """Upload what MLflow does not have, then set the status. Needs `upload_lock`."""
+        """Upload what is missing in MLflow, then set the status. The caller must hold `upload_lock`."""
         if content.status == "RUNNING" != self.status or content.name != self.name:
             status = "RUNNING" if content.status == "RUNNING" else self.status
             self._client.update_run(self.run_id, status=status, name=content.name)
             self.status, self.name = status, content.name
-        summary = EpochMetrics(0, content.metrics, content.ended_ms)  # metrics that a run has one value of
+        summary = EpochMetrics(0, content.metrics, content.ended_ms)  # metrics with one value per run are at step 0
         steps = () if self._is_uploaded(content) else (*content.epochs, summary)
         changed = [step.number for step in steps if step.number and self._find_changed(step)]
         if changed:
@@ -133,14 +133,14 @@ class MlflowRun:
         try:
             for folder, files in content.files.items():
                 self.upload_files(folder, files)
-        finally:  # a store may refuse a file and still accept the status
+        finally:  # the store may refuse a file but accept the status
             if content.status not in ("RUNNING", self.status):
                 ended_ms = self._began_ms if content.ended_ms is None else content.ended_ms
                 self._client.set_terminated(self.run_id, content.status, ended_ms)
                 self.status = content.status
 
     def _is_uploaded(self, content: RunContent) -> bool:
-        """Return whether the run is finished in MLflow with the files of this content, which are uploaded last."""
+        """Return whether MLflow has the finished run with the same files, which are always uploaded last."""
         if not (content.status == self.status == "FINISHED" and content.files):
             return False
         return all(self._tags.get(f"{DIGEST}{folder}") == hash_files(files) for folder, files in content.files.items())
@@ -149,10 +149,11 @@ class MlflowRun:
         return self._history.find_changed(split_finite(step.metrics)[0], step.number)
 
     def _upload_batch(self, content: RunContent, steps: Sequence[EpochMetrics]) -> None:
-        """Upload new parameters, changed tags and missing points in one call.
+        """Upload new parameters, changed tags and missing metric values in one request.
 
-        MLflow refuses a changed parameter. The run key covers the values, so only their wording can differ. A changed
-        metric at step 0 (the evaluation's code changed) gets a later timestamp than the old one, so that it counts.
+        Existing parameters are not sent, because MLflow refuses to change them. Their values are part of the run key,
+        so only their format could differ. A changed metric at step 0, for example after a change of the evaluation's
+        code, is sent with a later timestamp than the old value, so that MLflow shows the new one.
         """
         from mlflow.entities import Metric, Param, RunTag
 
@@ -185,9 +186,9 @@ class MlflowRun:
                 self.num_points += len(metrics)
 
     def upload_files(self, folder: str, files: Mapping[str, Path]) -> None:
-        """Upload files, by their path in an artifact folder, unless MLflow has exactly these.
+        """Upload files, given by their path in an artifact folder, unless MLflow has the same files.
 
-        A store reports sizes and no contents, so a tag holds the checksum of the last upload.
+        MLflow reports the sizes of files but not their hashes, so a tag records the hash of the last upload.
         """
         tag, digest = f"{DIGEST}{folder}", hash_files(files)
         if self._tags.get(tag) == digest and self._has_files(folder, files):
@@ -198,8 +199,8 @@ class MlflowRun:
         except OSError as error:
             location = self._client.get_run(self.run_id).info.artifact_uri
             raise PipelineError(
-                f"The files of {self.name} cannot be written to {location} ({error.strerror or error}), where MLflow "
-                "keeps them. Make that folder writable and free some space."
+                f"The files of {self.name} cannot be written to MLflow's artifact location {location} "
+                f"({error.strerror or error}). Make that folder writable, and free space if the disk is full."
             ) from None
         self._client.set_tag(self.run_id, tag, digest)
         self._tags[tag] = digest
@@ -210,7 +211,7 @@ class MlflowRun:
         return all(found.get(f"{folder}/{name}", -1) in (None, path.stat().st_size) for name, path in files.items())
 
     def _upload_dataset(self, data: DataSummary) -> None:
-        """Log the data that the run was trained and validated on; the digest is of all prepared data."""
+        """Log the data that the run was trained and validated on, with the fingerprint of all prepared data."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         source, digest = json.dumps({"uri": data.source}), data.fingerprint[:_DATASET_DIGEST_LENGTH]
@@ -222,17 +223,17 @@ class MlflowRun:
                 self._datasets.add((dataset.name, digest))
 
     def _extend_tag(self, name: str, entries: Sequence[str]) -> str:
-        """Return the text of a tag with the new entries appended."""
+        """Return the value of a tag with the entries appended that it does not have yet."""
         text = self._tags.get(name, "")
         known = text.split(SEPARATOR) if text else []
         new = [entry for entry in dict.fromkeys(entries) if entry not in known]
         return truncate({name: SEPARATOR.join(known + new)}, MAX_TAG_LENGTH)[0][name]
 
     def _replace(self, epoch: int) -> None:
-        """Create a run in place of this one, with its parameters, tags, and epochs before `epoch`.
+        """Replace this run by a new one with the same parameters, tags, and epochs before `epoch`.
 
-        Artifacts stay with the old run: they are of a finished training, this one is in progress. Another user's run
-        stays as it is, and the new one is beside it: the machines of two users may give different numbers.
+        Artifacts are not copied, because they belong to the finished training. A run of another user is not deleted,
+        because different machines may give different numbers; the new run is added beside it.
         """
         from mlflow.entities import Param
 
@@ -250,7 +251,7 @@ class MlflowRun:
         params = [Param(name, value) for name, value in old.data.params.items()]
         self._client.log_batch(new.info.run_id, metrics=kept, params=params)
         if is_mine:
-            # The old run last: if this process is killed before, the newer of two runs with the key is found.
+            # Delete the old run last: if this process is killed before, the newer of both runs is found.
             self._client.set_tag(old.info.run_id, REPLACED_BY, new.info.run_id)
             self._client.delete_run(old.info.run_id)
         self.run_id, self.status, self.is_new = new.info.run_id, new.info.status, True
@@ -259,14 +260,15 @@ class MlflowRun:
 
 
 def search_run(client: MlflowClient, experiment: str, key: str) -> Run | None:
-    """Return the run with a key, as `_choose` does; it may be deleted."""
+    """Find the run with a key; if there are several, see `_choose`. The run may be deleted."""
     condition = f"tags.`{RUN_KEY}` = '{key}'"
     return _choose(list(search_all(client, experiment, condition, "DESC", with_deleted=True)))
 
 
 def _choose(found: Sequence[Run]) -> Run | None:
-    """Choose among the runs with one key, newest first: the user's own before others', active before deleted ones.
+    """Choose one of several runs with the same key, given newest first.
 
+    Runs of this user are preferred to those of others, then active runs to deleted ones, then newer ones to older ones.
     A replaced run is never chosen.
     """
     candidates = [run for run in found if REPLACED_BY not in run.data.tags]
@@ -278,9 +280,9 @@ def _is_mine(run: Run) -> bool:
 
 
 def hash_files(files: Mapping[str, Path]) -> str:
-    """Return the SHA-256 of names and contents, hex; the times of a run are left out.
+    """Return the SHA-256 of the names and contents of files, without `timing.json`, as hexadecimal digits.
 
-    A run that DVC restored has no times, and equals the run that was uploaded with them.
+    A run that DVC restored has no `timing.json`, but counts as equal to the run that was uploaded with it.
     """
     digest = hashlib.sha256()
     for name, path in sorted(files.items()):
@@ -290,7 +292,7 @@ def hash_files(files: Mapping[str, Path]) -> str:
 
 
 def list_artifacts(client: MlflowClient, run_id: str, folder: str) -> Iterator[tuple[str, int | None]]:
-    """Yield path and size in bytes, None if unknown, of the files in an artifact folder and its subfolders."""
+    """Yield the path and the size in bytes (None if unknown) of each file in an artifact folder and its subfolders."""
     for item in client.list_artifacts(run_id, folder):
         if item.is_dir:
             yield from list_artifacts(client, run_id, item.path)

@@ -1,4 +1,4 @@
-"""Describe a run for MLflow, from its folder or while it trains: parameters, tags, metrics and files."""
+"""Describe a run for MLflow, during training or from its folder: parameters, tags, metrics and files."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ _METRIC_NAMES = {
     "val_loss": VAL_LOSS,
     "train_loss": "loss/train",
     "objective": "optimizer/objective",
-    "learning_rate": "optimizer/lr",  # of the epoch's last step; the parameter learning_rate is the cell's
+    "learning_rate": "optimizer/lr",  # at the epoch's last step, unlike the parameter learning_rate
 }
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A run in progress, small enough to be sent to another process after every epoch."""
+    """State of a run in training, small enough to be sent to another process after every epoch."""
 
     run: str
     key: str
     cell: Mapping[str, Any]  # pipeline.params.Cell as JSON
     precision: Precision
     data_fingerprint: str
-    began_ms: int  # since 1970, as all times here
+    began_ms: int  # milliseconds since 1970, like all times in this module
     history: tuple[Mapping[str, float | int | str], ...] = ()  # rows of `history.csv`, from the first epoch
-    ended_ms: tuple[int, ...] = ()  # when each epoch ended
+    ended_ms: tuple[int, ...] = ()  # end of each epoch
     progress: EpochProgress | None = None  # the epoch that has just ended; None at the start and after an error
     has_failed: bool = False
 
@@ -60,35 +60,35 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class RunContent:
-    """Everything that MLflow holds of a run."""
+    """Content of a run in MLflow."""
 
     name: str
     key: str
     status: Status
     began_ms: int | None = None  # None if unknown
-    ended_ms: int | None = None  # None if unknown: MLflow then gets the start, which invents no duration
+    ended_ms: int | None = None  # None if unknown; MLflow then shows a duration of zero
     parameters: Mapping[str, Any] = field(default_factory=dict)  # may be nested
     tags: Mapping[str, str] = field(default_factory=dict)
-    creation_tags: Mapping[str, str] = field(default_factory=dict)  # only for a run that MLflow does not have
+    creation_tags: Mapping[str, str] = field(default_factory=dict)  # set only when the run is created in MLflow
     epochs: tuple[EpochMetrics, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)  # one value per run
-    data: DataSummary | None = None  # None if the prepared data is not what the run was trained on
+    data: DataSummary | None = None  # None if the run was trained on other data than is prepared now
     files: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)  # by artifact folder and path within it
 
 
 @dataclass(frozen=True)
 class DataSummary:
-    """The prepared data: its name, and the sizes that are worth a column in a table of runs."""
+    """Title, source, fingerprint and sizes of the prepared data, for MLflow."""
 
     title: str
     source: str
     fingerprint: str
-    image_size: str  # as `data.image_size`; native if the images have several sizes
-    counts: Mapping[str, int]  # images by split
+    image_size: str  # formatted like `data.image_size`, px; "native" if the images differ in size
+    counts: Mapping[str, int]  # number of images by split
 
     @classmethod
     def read(cls, project: Project) -> DataSummary:
-        """Read the description of a project's prepared data."""
+        """Read the summary of a project's prepared data."""
         prepared = project.prepared
         data = prepared.dataset
         splits = {split: prepared.open_split(split) for split in SPLITS if (prepared.path / split).is_dir()}
@@ -98,7 +98,7 @@ class DataSummary:
         return cls(data.title, data.source, data.fingerprint, image_size, counts)
 
     def parameters(self, max_train_images: int | None) -> dict[str, int | str]:
-        """Return the sizes as parameters of a run; `max_train_images` is None if the run uses all images."""
+        """Return the sizes as parameters of a run; `max_train_images` is None if the run uses all training images."""
         parameters: dict[str, int | str] = {"data.image_size": self.image_size}
         for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
             if split in self.counts:
@@ -111,7 +111,7 @@ class DataSummary:
 def describe_training(
     state: TrainingState, data: DataSummary, tags: Mapping[str, str], status: Status = "RUNNING"
 ) -> RunContent:
-    """Describe a run that trains, or that ended without a run folder; `tags` are those of the command."""
+    """Describe a run that is in training, or that ended without a run folder; `tags` are its tags in MLflow."""
     epochs = zip(state.history, state.ended_ms, strict=True)
     return RunContent(
         name=state.run,
@@ -129,17 +129,17 @@ def describe_training(
 def describe_finished(
     name: str, project: Project, data: DataSummary, creation_tags: Mapping[str, str], row: RunSummary | None = None
 ) -> RunContent:
-    """Describe a finished run from its folder, and its evaluation if there is one of this training.
+    """Describe a finished run from its folder, including its evaluation if that belongs to the same training.
 
-    Its points in MLflow carry the times of the training, never the time of the upload: MLflow recognizes a point that
-    it has by its value, step and time.
+    Metric values get the time of the training, not of the upload, because MLflow recognizes a repeated value by its
+    step and time.
 
     Args:
-        name: of the run.
-        project: that has the run.
-        data: the prepared data as it is now.
-        creation_tags: for a run that MLflow does not have yet.
-        row: of the run in the comparison; None if it was not compared.
+        name: the name of the run.
+        project: the project that contains the run.
+        data: the data that is prepared now.
+        creation_tags: tags that are set only if the run is created in MLflow.
+        row: the run's row in the comparison; None if it was not compared.
 
     Raises:
         PipelineError: A file is missing or broken.
@@ -148,12 +148,12 @@ def describe_finished(
     record, timing, history = run.record, run.read_timing(), read_history(run)
     if timing is not None and len(history) != len(timing.epochs):
         raise PipelineError(
-            f"{run.path}: {run.HISTORY} has {len(history)} epochs and {run.TIMING} {len(timing.epochs)}. "
-            f"Train it again: {run.redo_command}"
+            f"{run.path}: {run.HISTORY} has {len(history)} epochs, but {run.TIMING} has {len(timing.epochs)}. "
+            f"Train the run again: {run.redo_command}"
         )
     trained_on = data if record.data_fingerprint == data.fingerprint else None
     ended_ms = [epoch.ended_ms for epoch in timing.epochs] if timing else [None] * len(history)
-    # A `timing.json` of an earlier training stays behind when DVC restores a run.
+    # When DVC restores a run, the `timing.json` of an earlier training remains in the folder.
     files = {"run": list_files(run.path, without=() if timing else (run.TIMING,))}
     metrics: dict[str, float] = {}
     if evaluation.exists() and evaluation.metrics.key == record.key:
@@ -185,13 +185,13 @@ def run_parameters(cell: Mapping[str, Any], precision: str, data: DataSummary | 
 
 
 def epoch_metrics(row: Mapping[str, float | str]) -> dict[str, float]:
-    """Return a row of the history under the names of MLflow's charts, such as `loss/val` and `train_iou/cat`."""
+    """Convert a row of the history to metrics named like MLflow's charts, such as `loss/val` and `train_iou/cat`."""
     metrics = {
         _METRIC_NAMES.get(name, name.replace("_iou_", "_iou/")): float(value)
         for name, value in row.items()
-        if name != "epoch" and value != ""  # undefined: a class that neither ground truth nor prediction has
+        if name != "epoch" and value != ""  # empty: IoU of a class in neither ground truth nor prediction
     }
-    # MLflow keeps the order of the first upload, and its view that compares runs starts with the first metric.
+    # MLflow keeps the order of the first upload, and its comparison of runs starts with the first metric.
     return dict(sorted(metrics.items(), key=lambda item: item[0] != VAL_LOSS))
 
 
@@ -202,9 +202,9 @@ def read_history(run: RunFolder) -> list[dict[str, float]]:
 
 
 def best_metrics(evaluation: RunEvaluation, record: RunRecord, timing: RunTiming | None) -> dict[str, float]:
-    """Collect the metrics that a run has one value of, to sort a table of runs by; undefined ones are left out.
+    """Collect the metrics that have one value per run, without undefined ones.
 
-    MLflow's table shows the last value of a metric, which is not that of the best epoch.
+    MLflow's table can be sorted by them. Of a metric per epoch, it shows the last value, not that of the best epoch.
     """
     if evaluation.validation is None or evaluation.train is None:
         return {}
@@ -228,6 +228,6 @@ def best_metrics(evaluation: RunEvaluation, record: RunRecord, timing: RunTiming
 
 
 def list_files(folder: Path, without: Iterable[str] = ()) -> dict[str, Path]:
-    """Return the files of a folder and its subfolders, by their path within it, except those of some names."""
+    """Return the files in a folder and its subfolders by their relative path; files named in `without` are left out."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in without)
     return {path.relative_to(folder).as_posix(): path for path in paths}

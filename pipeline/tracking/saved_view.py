@@ -1,4 +1,4 @@
-"""The saved view of an experiment in MLflow: columns that compare runs, lowest validation loss first."""
+"""Save a view of an experiment in MLflow: a table that compares runs, sorted by validation loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 VIEW = "best"
 ORDER = "metrics.`val_loss_best`"
-# The table sorts columns by kind and name. A third metric would move the learning rate out of sight in a window of
+# The table sorts columns by kind and name. With a third metric, the learning rate would not be visible in a window of
 # 1,500 pixels with MLflow's side panel open.
 COLUMNS = (
     "metrics.`gap`",
@@ -29,19 +29,19 @@ COLUMNS = (
 )
 USER_COLUMN = "attributes.`User`"
 NOTE = (
-    "Runs are ordered by val_loss_best, the validation loss at a run's best epoch (cross-entropy, nats per pixel); the "
-    "first row is a single seed. The report ranks settings (a variant at a learning rate) by their mean over seeds, "
-    "and its best run is the median seed of the best setting. That run has the tag "
-    f"{BEST_OF} with the name of the person whose report it is; to find it, search for "
-    f"tags.`{BEST_OF}` LIKE '%NAME%'. gap: validation minus training loss."
+    "Runs are ordered by val_loss_best, the validation loss at a run's best epoch (cross-entropy, nats per pixel). "
+    "Each row is one seed. The report instead ranks settings (a variant at a learning rate) by their mean loss over "
+    "seeds. Its best run is the run of the best setting whose seed has the median loss. This run has the tag "
+    f"{BEST_OF} with the name of the user who compared the grid; to find it, search for "
+    f"tags.`{BEST_OF}` LIKE '%NAME%'. The metric gap is validation minus training loss."
 )
 
 
 def save_view(client: MlflowClient, experiment: str, *, is_shared: bool) -> None:
-    """Write view and note as tags of the experiment, unless it has them.
+    """Write the view and its note as tags of the experiment, unless it has them.
 
-    MLflow documents neither tag; a test opens the page. Without the view its table shows no parameter and no metric.
-    If the experiment is shared by several users, the table shows whose a run is.
+    Without the view, MLflow's table shows no parameters and no metrics. MLflow documents neither tag, so a test opens
+    the page. If `is_shared`, the table has a column with the user of each run.
     """
     has_dvc = len(client.search_runs([experiment], f"tags.`{DVC_EXPERIMENT}` != ''", max_results=1)) > 0
     state = {
@@ -70,6 +70,6 @@ def save_view(client: MlflowClient, experiment: str, *, is_shared: bool) -> None
 
 
 def format_view_url(server: str, experiment: str) -> str:
-    """Return the URL of the table of runs in that view; the plain URL of an experiment opens another page."""
+    """Return the URL of the experiment's table of runs in the saved view; the experiment's own URL does not open it."""
     options = {"workflowType": "machine_learning", "viewStateShareKey": VIEW}
     return f"{server.rstrip('/')}/#/experiments/{experiment}/runs?{urllib.parse.urlencode(options)}"

@@ -1,4 +1,4 @@
-"""Find runs in MLflow: by id, by a filter, or by run key."""
+"""Find runs in MLflow by id, filter or run key."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-FOLDERS = ("run", "evaluation")  # among a run's artifacts
-MAX_NAMED = 12  # runs, authors or faults named in a message; more are counted
+FOLDERS = ("run", "evaluation")  # artifact folders of a run in MLflow
+MAX_NAMED = 12  # runs, authors or faults listed in a message; the others are only counted
 _ID = re.compile(r"[0-9a-f]{32}")
 _FORMS = (
-    "Use `latest`, run ids of 32 hexadecimal digits separated by commas, or a filter of MLflow such as "
+    "Use `latest`, run ids of 32 hexadecimal digits separated by commas, or an MLflow search filter such as "
     "metrics.val_loss_best < 0.4 or params.variant = 'unet' and tags.`pipeline.status` = 'finished'."
 )
 
 
 def read_ids(query: str) -> list[str]:
-    """Parse ids of runs with commas between; returns no id if the query is `latest` or a filter.
+    """Parse comma-separated run ids; return an empty list if the query is `latest` or a filter.
 
     Raises:
         PipelineError: The query is empty.
     """
     ids = [part.strip().lower() for part in query.split(",") if part.strip()]
     if not ids:
-        raise PipelineError(f"`mlflow:` must be followed by a run. {_FORMS}")
+        raise PipelineError(f"`mlflow:` must be followed by a selection of runs. {_FORMS}")
     return list(dict.fromkeys(ids)) if all(_ID.fullmatch(part) for part in ids) else []
 
 
@@ -43,7 +43,7 @@ def get_runs(client: MlflowClient, ids: list[str]) -> list[Run]:
     """Return the runs with these ids.
 
     Raises:
-        PipelineError: A run is missing, or several have one name and author.
+        PipelineError: A run is missing, or several of the runs have the same name and author.
     """
     from mlflow.exceptions import MlflowException
 
@@ -53,7 +53,7 @@ def get_runs(client: MlflowClient, ids: list[str]) -> list[Run]:
             found.append(client.get_run(run_id))
         except MlflowException:
             raise PipelineError(
-                f"MLflow has no run {run_id}. Its page shows its id; `make ui` opens the list."
+                f"MLflow has no run with the id {run_id}. To find the ids of runs, open their pages with `make ui`."
             ) from None
     by_name: dict[tuple[str, str], list[str]] = {}
     for run in found:
@@ -62,7 +62,7 @@ def get_runs(client: MlflowClient, ids: list[str]) -> list[Run]:
         if len(several) > 1:
             raise PipelineError(
                 f"{len(several)} runs are named {name}: {', '.join(several)}. They differ in parameters, data or "
-                "code; give one of them."
+                "code. Give the id of one of them."
             )
     return found
 
@@ -76,7 +76,10 @@ def search_runs(client: MlflowClient, tracking: Tracking, query: str) -> list[Ru
     experiment = client.get_experiment_by_name(tracking.experiment)
     if experiment is None:
         names = ", ".join(sorted(one.name for one in client.search_experiments(max_results=MAX_NAMED)))
-        raise PipelineError(f"MLflow has no experiment '{tracking.experiment}'; it has {names}.")
+        raise PipelineError(
+            f"MLflow has no experiment '{tracking.experiment}'. It has {names}. Correct tracking.experiment in "
+            "params.yaml."
+        )
     found = search_finished(client, experiment.experiment_id, "" if is_latest(query) else query.strip())
     if not found:
         finished = sorted({run.info.run_name for run in search_finished(client, experiment.experiment_id, "")})
@@ -86,7 +89,7 @@ def search_runs(client: MlflowClient, tracking: Tracking, query: str) -> list[Ru
 
 
 def is_latest(query: str) -> bool:
-    """Return whether a query means the run that began last."""
+    """Return whether a query asks for the run that started last."""
     return query.strip().lower() == "latest"
 
 
@@ -111,7 +114,7 @@ def search_finished(client: MlflowClient, experiment: str, condition: str) -> li
 def search_all(
     client: MlflowClient, experiment: str, condition: str, order: str, *, with_deleted: bool = False
 ) -> Iterator[Run]:
-    """Yield all runs that meet a condition, page by page, by their start: `ASC` or `DESC`."""
+    """Yield all runs that meet a condition, sorted by start time; `order` is `ASC` or `DESC`."""
     from mlflow.entities import ViewType
 
     view = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
@@ -127,18 +130,18 @@ def search_all(
 
 
 def explain_missing_files(run: Run) -> str:
-    """Return why a run may have no files."""
+    """Return the likely reason why a run has no files, as the end of a sentence."""
     place = urlsplit(run.info.artifact_uri)
     if place.scheme in ("", "file") and not Path(unquote(place.path)).exists():
         return (
-            f"its files were in {unquote(place.path)}, which does not exist any more. MLflow does not follow a folder "
-            "that was moved; move it back"
+            f"its files were in {unquote(place.path)}, which no longer exists. MLflow does not follow a moved folder; "
+            "move it back"
         )
     return "it was not evaluated, or not trained by this project"
 
 
 def find_run_url(tracking: Tracking, key: str) -> str | None:
-    """Return the page of the run with a key; None if MLflow is not a server, or does not have the run.
+    """Return the URL of the page of the run with a key; None if MLflow is not a server or does not have the run.
 
     Raises:
         PipelineError: The server does not answer.

@@ -1,4 +1,4 @@
-"""MLflow's store in a SQLite file: create it once, check it, follow a move of its folder, and describe its errors."""
+"""Create and check MLflow's store in a SQLite file, update its paths after a move, and describe its errors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pipeline.runtime.shutdown import hold
 logger = logging.getLogger("pipeline.tracking")
 
 SQLITE = "sqlite:///"
-_CREATE_SECONDS = 120  # to wait for another process that creates the store: 5 s on an idle machine, once
+_CREATE_SECONDS = 120  # maximum wait for another process that creates the store, which takes 5 s on an idle machine
 _PROBE_SECONDS = 5
-ARTIFACTS = "mlruns"  # beside the database
+ARTIFACTS = "mlruns"  # artifact folder beside the database
 FILE = "file://"
 _WAIT_SECONDS = 30
 # Columns of MLflow's tables with artifact locations.
@@ -30,7 +30,7 @@ _COLUMNS = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-_SQLALCHEMY = re.compile(r"\(sqlite3\.\w+\) ([^\n]+)")  # followed by the statement
+_SQLALCHEMY = re.compile(r"\(sqlite3\.\w+\) ([^\n]+)")  # SQLAlchemy appends the SQL statement
 _AGAIN = "then run the same command again."
 _ADVICE = {
     "database or disk is full": f"Free some space, {_AGAIN}",
@@ -41,7 +41,7 @@ _ADVICE = {
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """Return the file of a SQLite URI, None of any other."""
+    """Return the file of a SQLite URI; None for other URIs and for a database in memory."""
     name = uri.removeprefix(SQLITE).partition("?")[0]
     return Path(name) if uri.startswith(SQLITE) and name not in ("", ":memory:") else None
 
@@ -52,9 +52,9 @@ def has_content(path: Path) -> bool:
 
 
 def create_store(path: Path) -> None:
-    """Create the store under a lock and another name, then rename it.
+    """Create the store atomically: under a lock and a temporary name that is changed at the end.
 
-    Processes that create the tables of one file in parallel destroy it, and so does a kill between two tables.
+    Two processes that create tables in the same file, or a kill between two tables, would leave a broken store.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -66,7 +66,7 @@ def create_store(path: Path) -> None:
         for leftover in (partial, Path(f"{partial}-journal")):
             leftover.unlink(missing_ok=True)
         try:
-            # A client would put the artifacts of the default experiment into the current folder.
+            # Not with MlflowClient, which would put the artifacts of the default experiment into the current folder.
             store = SqlAlchemyStore(f"{SQLITE}{partial}", str(path.parent / ARTIFACTS))  # type: ignore[no-untyped-call]
             store.engine.dispose()
             partial.replace(path)
@@ -76,9 +76,15 @@ def create_store(path: Path) -> None:
 
 
 def check_store(path: Path) -> None:
-    """Check a database and update it after a move: MLflow retries a broken one for 100 s, this takes a millisecond."""
+    """Check that a database is an MLflow store, and update it after a move.
+
+    The check takes a millisecond, whereas MLflow retries a broken database for 100 seconds.
+
+    Raises:
+        PipelineError: The database is not a readable MLflow store, or cannot be updated after a move.
+    """
     quoted = urllib.parse.quote(str(path))
-    # Read-write: SQLite then rolls back what a killed process wrote by half. It creates no file.
+    # Open it for writing, so that SQLite rolls back an incomplete transaction of a killed process.
     try:
         with contextlib.closing(
             sqlite3.connect(f"file:{quoted}?mode=rw", uri=True, timeout=_PROBE_SECONDS)
@@ -87,15 +93,15 @@ def check_store(path: Path) -> None:
             follow_move(path, connection)
     except sqlite3.Error as error:
         raise PipelineError(
-            f"{path} cannot be read as an MLflow store ({error}). Repair it, or move it away."
+            f"{path} cannot be read as an MLflow store ({error}). Repair the file, or move it to another folder."
         ) from None
 
 
 def follow_move(path: Path, connection: sqlite3.Connection) -> None:
-    """Rewrite artifact locations if the store was moved or copied with its folder.
+    """Rewrite artifact locations if the store was moved or copied together with its folder.
 
-    The database of a copy is rewritten, the original stays as it is. Locations that this project did not choose, such
-    as `/big/mlruns/1`, do not change.
+    Only the database at `path` is rewritten, not the original of a copy. Locations that a user has chosen, such as
+    `/big/mlruns/1`, do not change.
 
     Raises:
         PipelineError: The database cannot be written.
@@ -114,8 +120,8 @@ def follow_move(path: Path, connection: sqlite3.Connection) -> None:
                 _rewrite(writing, folder / ARTIFACTS, path.parent / ARTIFACTS)
     except sqlite3.Error as error:
         raise PipelineError(
-            f"{describe_sqlite_error(path, str(error))} The store was moved here and still contains the old "
-            "paths of its runs' files."
+            f"{describe_sqlite_error(path, str(error))} The store was moved here and still contains the old paths of "
+            "its runs' files, which must be updated."
         ) from None
     except (OSError, Timeout) as error:
         raise PipelineError(
@@ -127,7 +133,7 @@ def follow_move(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def _find_moved(path: Path, connection: sqlite3.Connection) -> list[Path]:
-    """Return the former folders of the store, by the locations of its experiments."""
+    """Return the folders from which the store was moved, derived from the artifact locations of its experiments."""
     rows = connection.execute("SELECT DISTINCT artifact_location FROM experiments")
     folders = {_to_path(location).parent for (location,) in rows if _to_path(location).name == ARTIFACTS}
     return sorted(folder for folder in folders if _is_former(folder, path.parent))
@@ -138,17 +144,17 @@ def _is_former(folder: Path, now: Path) -> bool:
     if folder == now or not folder.is_absolute():
         return False
     with contextlib.suppress(OSError):
-        if folder.samefile(now):  # through a link
+        if folder.samefile(now):  # the same folder through a link
             return False
-    with contextlib.suppress(OSError):  # no permission for a parent folder
+    with contextlib.suppress(OSError):  # no permission to read a parent folder
         if (folder / ARTIFACTS).exists():
-            # A database that was copied without its artifacts keeps those of the original.
+            # A database that was copied without its artifacts keeps the locations of the original artifacts.
             return (now / ARTIFACTS).is_dir()
     return True
 
 
 def _to_path(location: str) -> Path:
-    """Return the path of a plain path or a file URI; an empty path for other schemes."""
+    """Convert a location, which is a path or a file URI, to a path; an empty path for other URIs."""
     if location.startswith(FILE):
         return Path(urllib.parse.unquote(urllib.parse.urlsplit(location).path))
     return Path() if "://" in location else Path(location)
@@ -175,5 +181,5 @@ def find_sqlite_reason(error: Exception) -> str | None:
 
 
 def describe_sqlite_error(path: Path, reason: str) -> str:
-    """Describe the file, the reason and the remedy."""
+    """Format a message with the file, the reason and the action to take."""
     return f"{path}: SQLite cannot use this MLflow store: {reason}. {_ADVICE.get(reason, f'Fix this, {_AGAIN}')}"

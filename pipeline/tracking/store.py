@@ -1,4 +1,4 @@
-"""Locate and open MLflow's store, without long waits for a server that is down."""
+"""Locate and open MLflow's store, without a long wait for a server that is down."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 DATABASE = "mlflow.db"
 
-# MLflow's defaults wait minutes for a server that is down (7 retries, 120 s each), report each run to a host on the
-# internet, and print two lines per run. What the user has set stays.
+# By default, MLflow waits minutes for a server that is down (7 retries of 120 s), sends telemetry over the internet,
+# and prints two lines per run. Variables that the user has set are kept.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -50,14 +50,14 @@ _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 def tracking_uri(tracking: Tracking, override: str | None = None) -> str:
     """Return MLflow's URI: `override`, `MLFLOW_TRACKING_URI`, `tracking.uri`, or the project's `mlflow.db`.
 
-    A relative SQLite path starts in the project's folder, so that every process uses the same file.
+    A relative SQLite path is resolved in the project's folder, so that every process uses the same file.
     """
     uri = override or os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri or SQLITE + DATABASE
     return resolve_uri(uri)
 
 
 def resolve_uri(uri: str) -> str:
-    """Make a relative SQLite path absolute, starting in the project's folder."""
+    """Make the relative path in a SQLite URI absolute; it is relative to the project's folder."""
     path = sqlite_file(uri)
     if path is None:
         return uri
@@ -66,7 +66,7 @@ def resolve_uri(uri: str) -> str:
 
 
 def portable_uri(uri: str) -> str:
-    """Make the path of a SQLite file in the project's folder relative, so that the URI survives a move."""
+    """Make the path in a SQLite URI relative if it is in the project's folder, so that the project can be moved."""
     path = sqlite_file(uri)
     if path is None or not path.is_relative_to(Project().original_home):
         return uri
@@ -75,25 +75,25 @@ def portable_uri(uri: str) -> str:
 
 
 def is_server(uri: str) -> bool:
-    """Return whether the URI is that of an MLflow server, not of a database."""
+    """Return whether the URI belongs to an MLflow server instead of a database."""
     return uri.startswith(("http://", "https://"))
 
 
 def is_store_missing(uri: str) -> bool:
-    """Return whether the URI is a SQLite file that does not exist yet."""
+    """Return whether the URI names a SQLite file that does not exist yet."""
     path = sqlite_file(uri)
     return path is not None and not has_content(path)
 
 
 def hide_passwords(text: str) -> str:
-    """Remove passwords from the URIs in a text, for a terminal or a log."""
+    """Remove user names and passwords from the URIs in a text, for output in a terminal or a log."""
     return re.sub(r"(?<=://)[^/\s@]+@", "", text)
 
 
 def open_client(uri: str) -> MlflowClient:
-    """Open a client of the store; create a missing SQLite file, update a moved one.
+    """Open a client of the store; create a missing SQLite file, and update a moved one.
 
-    Raises what MLflow or the database raises, within seconds if the store does not answer.
+    Errors of MLflow and of the database are raised unchanged, within seconds if the store does not answer.
     """
     prepare_environment()
     from mlflow import MlflowClient
@@ -110,29 +110,30 @@ def open_client(uri: str) -> MlflowClient:
 
 @contextlib.contextmanager
 def store_errors(uri: str) -> Iterator[None]:
-    """Turn what calls to the store raise into a `PipelineError` that names the store."""
+    """Turn errors of the store that a block raises into a `PipelineError` that names the store."""
     try:
         yield
     except PipelineError:
         raise
     except OSError as error:
-        # Of a local file or a full local disk, not of the store.
+        # An error of a local file or a full local disk, not of the store.
         if error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise _describe_failure(uri, error) from None
-    except Exception as error:  # MLflow's or a driver's
+    except Exception as error:  # from MLflow or a database driver
         raise _describe_failure(uri, error) from None
 
 
 def describe_refusal(error: Exception) -> str | None:
-    """Return what to do if a server asks for credentials or refuses them; None of any other error."""
+    """Describe a server's refusal of missing or wrong credentials, and what to do; None for other errors."""
     status = getattr(error, "get_http_status_code", lambda: None)()  # only MLflow's errors have it
     who = os.environ.get("MLFLOW_TRACKING_USERNAME", "")
     if status == HTTPStatus.UNAUTHORIZED:
-        problem = f"does not accept the password of {who}" if who else "asks for a name and a password"
+        problem = f"does not accept the password of {who}" if who else "requires a user name and a password"
         return f"{problem}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     if status == HTTPStatus.FORBIDDEN:
-        return f"does not allow {who or 'you'} to do this: ask its administrator for EDIT (docs/how-to/team-server.md)"
+        remedy = "ask its administrator for the permission EDIT (docs/how-to/team-server.md)"
+        return f"does not allow {who or 'you'} to do this: {remedy}"
     return None
 
 
@@ -148,17 +149,17 @@ def _describe_failure(uri: str, error: Exception) -> PipelineError:
 
 
 def prepare_environment() -> None:
-    """Set MLflow's environment variables; some are read when it is imported."""
+    """Set MLflow's environment variables and log levels; must be called before MLflow is imported."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # Silence its line per retry: a store that does not answer is reported once.
+    # Silence urllib3's line per retry, because a store that does not answer is reported once.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    # Silence its traceback of each database error, which it raises too.
+    # Silence MLflow's traceback of each database error, because the error is raised too.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def get_experiment_id(client: MlflowClient, uri: str, name: str) -> str:
-    """Return the id of an experiment; create a missing one, restore a deleted one."""
+    """Return the id of an experiment; create it if it is missing, and restore it if it is deleted."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
@@ -177,7 +178,7 @@ def get_experiment_id(client: MlflowClient, uri: str, name: str) -> str:
 
 
 def _probe_database(uri: str) -> None:
-    """Raise `OSError` if nothing listens at the address of a database, for the same reason."""
+    """Raise `OSError` if nothing listens at the address of a database, since MLflow would retry for a long time."""
     parts = urllib.parse.urlsplit(uri)
     port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
     if parts.hostname and port:

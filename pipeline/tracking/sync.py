@@ -1,6 +1,6 @@
-"""Upload finished runs to MLflow from their folders: `pipeline sync`, and the ends of `compare` and `report`.
+"""Upload finished runs to MLflow from their folders, in `pipeline sync` and at the end of `compare` and `report`.
 
-DVC restores a run from its cache without training it, and a server may have been down while a run trained.
+This adds runs that were not logged during training: DVC restored them from its cache, or the server was down.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from pipeline.wording import pluralize
 
 logger = logging.getLogger("pipeline.tracking")
 
-STAGE_SECONDS = 60  # for uploads at the end of a stage; `pipeline sync` uploads the rest
-STAGE_LOCK_SECONDS = 10.0  # for which a stage waits for another process that uploads
+STAGE_SECONDS = 60  # time limit of uploads at the end of a stage; `pipeline sync` uploads the others
+STAGE_LOCK_SECONDS = 10.0  # maximum wait of a stage for another process that uploads
 _REASON_LENGTH = 500  # characters
 
 
@@ -48,18 +48,21 @@ def sync_runs(
     with_report: bool = True,
     lock_seconds: float = -1,
 ) -> Iterator[MlflowRun]:
-    """Upload finished runs one by one, then the summary of the grid and the mark of its best run.
+    """Upload finished runs one by one, then the summary of the grid and the tag of its best run.
 
     Args:
-        params: the store, and the grid of the runs.
-        names: of the runs in `runs/`.
-        project: that has the runs.
-        uri: MLflow's, instead of the project's.
-        with_report: whether to upload the report, which may be older than the comparison.
-        lock_seconds: to wait for another process that uploads; negative: without limit.
+        params: the content of `params.yaml`, with the store and the grid.
+        names: names of the runs to upload.
+        project: the project that contains the runs.
+        uri: the URI of another MLflow store, instead of the project's.
+        with_report: whether to upload the report; false if it may be older than the comparison.
+        lock_seconds: maximum wait for another process that uploads; negative for no limit.
+
+    Yields:
+        Each run after its upload, and the grid summary at the end.
 
     Raises:
-        PipelineError: A run's files are missing or broken, or the store does not answer; earlier uploads remain.
+        PipelineError: A run's files are missing or broken, or the store does not answer. Runs uploaded before remain.
     """
     uri = tracking_uri(params.tracking, uri)
     data, summary = DataSummary.read(project), _read_summary(params, project)
@@ -109,7 +112,7 @@ def sync_report(params: Params, project: Project) -> Iterator[MlflowRun]:
 
 
 def sync_after_stage(sync: Callable[[Params, Project], Iterator[MlflowRun]], params: Params) -> None:
-    """Run `sync_comparison` or `sync_report` at the end of a stage; never raises, because its files are complete."""
+    """Run `sync_comparison` or `sync_report` at the end of a stage; errors are logged, since the stage is complete."""
     uri = tracking_uri(params.tracking)
     if is_store_missing(uri):
         return
@@ -118,50 +121,51 @@ def sync_after_stage(sync: Callable[[Params, Project], Iterator[MlflowRun]], par
         for _ in sync(params, Project()):
             if time.monotonic() > deadline:
                 logger.warning(
-                    "MLflow at %s took over %d s. The stage is complete; `pipeline sync` uploads the rest.",
+                    "Uploads to MLflow at %s took more than %d s. The stage is complete; `pipeline sync` uploads the "
+                    "remaining runs.",
                     hide_passwords(uri),
                     STAGE_SECONDS,
                 )
                 return
-    except Exception as error:  # of MLflow, a database driver or the disk
+    except Exception as error:  # from MLflow, a database driver or the disk
         reason = textwrap.shorten(hide_passwords(str(error)), _REASON_LENGTH, placeholder=" …")
-        logger.warning("%s The stage is complete; `pipeline sync` uploads to MLflow what is missing.", reason)
+        logger.warning("%s The stage is complete; run `pipeline sync` to upload its results to MLflow.", reason)
         logger.debug("Error of MLflow:", exc_info=True)
 
 
 def sync_selected(params: Params, targets: Sequence[str], uri: str | None, project: Project) -> str:
-    """Upload the trained runs that match `targets`, all of them if it is empty; return a sentence on what was uploaded.
+    """Upload the trained runs that match `targets`, or all if it is empty, and describe the uploads in a sentence.
 
     Raises:
-        PipelineError: No run matches, files are broken, or the store does not answer; runs already uploaded are kept.
+        PipelineError: No run matches, files are broken, or the store does not answer. Runs uploaded before remain.
     """
     if uri is not None and "://" not in uri:
         raise PipelineError(
-            f"--tracking-uri: '{uri}' is not a URI. Give one such as http://host:5000 or sqlite:///mlflow.db."
+            f"--tracking-uri: '{uri}' is not a URI. Give a URI such as http://host:5000 or sqlite:///mlflow.db."
         )
     mark_killed(project)
     trained = trained_runs(params, project)
     names = [name for name in params.select_runs(targets) if name in trained]
     if not names:
-        raise PipelineError(f"None of these runs is trained. Train them first: {project.make_command('report')}")
+        raise PipelineError(f"None of the selected runs is trained. Train them: {project.make_command('report')}")
     uploaded: list[MlflowRun] = []
     try:
         uploaded.extend(sync_runs(params, names, project, uri))
     except PipelineError as error:
         complete = sum(run.name in names for run in uploaded)
         progress = f"{complete} of {len(names)} runs are complete in MLflow" if complete else "No run was uploaded"
-        raise PipelineError(f"{error} {progress}; the same command uploads the rest.") from None
+        raise PipelineError(f"{error} {progress}; run the same command again to upload the others.") from None
     return f"MLflow at {hide_passwords(tracking_uri(params.tracking, uri))}: {_summarize(uploaded, names)}"
 
 
 def _summarize(uploaded: Sequence[MlflowRun], names: Sequence[str]) -> str:
-    """Summarize uploads; of the grid summary, which is not among the names, only files count."""
+    """Summarize uploads; the grid summary, which is not in `names`, is counted only by its files."""
     of_runs = [run for run in uploaded if run.name in names]
     num_new = sum(run.is_new for run in of_runs)
     num_points, num_folders = sum(run.num_points for run in uploaded), sum(run.num_folders for run in uploaded)
     if not (num_new or num_points or num_folders):
-        return f"{pluralize(len(of_runs), 'run')}, complete before."
-    sent = f"uploaded {num_points:,} points and {num_folders} folders of files"
+        return f"{pluralize(len(of_runs), 'run')}, nothing to upload."
+    sent = f"uploaded {pluralize(num_points, 'metric value')} and {pluralize(num_folders, 'folder')} of files"
     return f"{pluralize(len(of_runs), 'run')}, {num_new} of them new; {sent}."
 
 
@@ -171,7 +175,7 @@ def trained_runs(params: Params, project: Project) -> list[str]:
 
 
 def _read_summary(params: Params, project: Project) -> Summary | None:
-    """Read the comparison, if there is one of this grid."""
+    """Read the comparison; None if there is none, or it is of another grid."""
     if not project.comparison.exists():
         return None
     summary = project.comparison.summary

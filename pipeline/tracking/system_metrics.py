@@ -1,6 +1,7 @@
-"""Log MLflow's system metrics (CPU, memory, disk, network, GPU) of this machine to a run, if the environment says so.
+"""Log system metrics of this machine (CPU, memory, disk, network, GPU) to a run in MLflow.
 
-`MlflowClient.create_run` does not start MLflow's monitor, which `mlflow.start_run` would.
+They are logged if MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is set. `mlflow.start_run` would start MLflow's monitor for
+them, but `MlflowClient.create_run`, which this package uses, does not.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pipeline.tracking")
 
-PREFIX = "system/"  # of the metrics' names, as MLflow writes them
+PREFIX = "system/"  # MLflow's prefix of the names of system metrics
 
 
 class SystemMetrics:
-    """The monitor of one run at a time; no method raises an error of MLflow."""
+    """Monitor of the system metrics of one run at a time; no method raises errors of MLflow."""
 
     def __init__(self) -> None:
         self._monitor: SystemMetricsMonitor | None = None
         self._run_id: str | None = None
 
     def follow(self, run_id: str, uri: str) -> None:
-        """Start monitoring a run, if MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is set and it is not monitored yet."""
+        """Start to log system metrics to a run, if they are enabled and the run is not monitored yet."""
         if run_id == self._run_id:
             return
         self.stop()
@@ -45,7 +46,7 @@ class SystemMetrics:
             _warn(f"could not be started ({type(error).__name__}: {error})")
 
     def stop(self) -> None:
-        """Stop, and upload the samples that were taken."""
+        """Stop monitoring, and upload the remaining samples."""
         if self._monitor is not None:
             self._monitor.finish()  # type: ignore[no-untyped-call]
             self._monitor = None
@@ -53,5 +54,5 @@ class SystemMetrics:
 
 @functools.cache
 def _warn(reason: str) -> None:
-    """Warn once per process: a sweep trains many runs in it."""
+    """Warn once per process, in which a sweep logs many runs."""
     logger.warning("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is set, but system metrics %s.", reason)

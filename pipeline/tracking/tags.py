@@ -1,4 +1,4 @@
-"""Tags of a run in MLflow: where its numbers come from, how it ended, and what MLflow did not accept."""
+"""Tags of runs in MLflow: provenance, results, and values that MLflow did not accept unchanged."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pipeline.artifacts.comparison import RunSummary
 
 RUN_KEY = "pipeline.run_key"
-STAGE = "pipeline.stage"  # what created the run: train, sync, or grid for the summary of a grid
+STAGE = "pipeline.stage"  # command that created the run: train or sync; grid for a grid summary
 GRID_STAGE = "grid"
-BEST_RUN = "pipeline.best_run"  # of a grid summary: the name of the best run
-BEST_OF = "pipeline.best_of"  # of the best run: the users in whose last compared grid it is the best
+BEST_RUN = "pipeline.best_run"  # in a grid summary: the name of the grid's best run
+BEST_OF = "pipeline.best_of"  # in a run: names of the users in whose last compared grid it is the best run
 SEPARATOR = "; "  # between the entries of a tag
 STATUS = "pipeline.status"
 GIT_COMMIT = "pipeline.git_commit"
@@ -34,13 +34,13 @@ TRUNCATED = "pipeline.truncated"  # parameters and tags that were too long for M
 RENAMED = "pipeline.renamed"  # metrics and parameters whose names have characters that MLflow refuses
 VERDICT = "pipeline.verdict"
 BEATS_BASELINE = "pipeline.beats_baseline"  # better than predicting one class everywhere: true, false, or not checked
-WEIGHTS = "pipeline.weights"  # that the network started from, with their SHA-256 and license
-MISSED_CLASSES = "pipeline.missed_classes"  # on validation, with their IoU; or none
+WEIGHTS = "pipeline.weights"  # initial weights of the network, with their SHA-256 and license
+MISSED_CLASSES = "pipeline.missed_classes"  # classes missed on validation, with their IoU; or "none"
 DVC_EXPERIMENT = "dvc.experiment"
-USER = "mlflow.user"  # MLflow's own, like the next one
+USER = "mlflow.user"  # a tag of MLflow, like the next one
 NOTE = "mlflow.note.content"
-REPLACES = "pipeline.replaces"  # MLflow's id of the run that this one replaced
-REPLACED_BY = "pipeline.replaced_by"
+REPLACES = "pipeline.replaces"  # MLflow's id of the run that this run replaced
+REPLACED_BY = "pipeline.replaced_by"  # MLflow's id of the run that replaced this run
 
 UNKNOWN = "unknown"
 DIRTY = "-dirty"
@@ -48,7 +48,7 @@ _GIT_SECONDS = 5
 
 
 def create_standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[str, str]:
-    """Return the tags of every run; never raises."""
+    """Create the tags that every run has: command, git commit, data, grid and user. No error is raised."""
     commit = read_git_commit(Project().original_home)
     tags = {
         STAGE: stage,
@@ -56,7 +56,7 @@ def create_standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[
         DATA_FINGERPRINT: data_fingerprint,
         GRID: hash_grid(grid),
         USER: get_user(),
-        "mlflow.source.name": f"pipeline {stage}",  # MLflow would name the interpreter's script
+        "mlflow.source.name": f"pipeline {stage}",  # by default the path of the Python script
         "mlflow.source.type": "LOCAL",
     }
     if name := get_dvc_experiment():
@@ -67,7 +67,7 @@ def create_standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[
 
 
 def get_dvc_experiment() -> str | None:
-    """Return the name of the experiment in which `dvc exp run` runs this stage, or None."""
+    """Return the name of the DVC experiment if `dvc exp run` runs this stage, otherwise None."""
     return os.environ.get("DVC_EXP_NAME", "").strip() or None
 
 
@@ -82,7 +82,7 @@ def format_missed_classes(classes: tuple[MissedClass, ...]) -> str:
 
 
 def create_result_tags(record: RunRecord, row: RunSummary | None) -> dict[str, str]:
-    """Return the tags on how a run ended, and on its verdict if it was compared."""
+    """Create the tags of a finished run: its status, and its verdict if it was compared."""
     tags: dict[str, str] = {STATUS: record.status}
     if record.weights is not None:
         tags[WEIGHTS] = record.weights.describe()
@@ -103,15 +103,15 @@ def _describe_verdict(row: RunSummary) -> str:
 
 
 def hash_grid(grid: Grid) -> str:
-    """Return twelve hex digits that identify a grid: the start of the SHA-256 of its canonical JSON."""
+    """Return the first twelve hexadecimal digits of the SHA-256 of a grid's canonical JSON."""
     canonical = json.dumps(grid.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 def read_git_commit(folder: Path) -> str:
-    """Return the current commit, with `-dirty` if a tracked file differs from it; `unknown` without one.
+    """Return the current commit, with `-dirty` if a tracked file was changed; `unknown` if git reports none.
 
-    `dvc.lock` is ignored: DVC writes it after each stage, so only the first cell would ever be clean.
+    Changes of `dvc.lock` are ignored, because DVC writes it after each stage, so that later runs would all be dirty.
     """
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
@@ -121,7 +121,7 @@ def read_git_commit(folder: Path) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Return what git prints; None if it fails, is missing or takes too long."""
+    """Run a git command and return its output; None if git fails, is missing or takes too long."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
@@ -129,7 +129,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
             text=True,
             check=True,
             timeout=_GIT_SECONDS,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # cells run in parallel
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # several processes may call git in parallel
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -137,16 +137,16 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def get_author(tags: Mapping[str, str]) -> str:
-    """Return whose run it is."""
+    """Return the name of the user who trained a run, from its tags; `unknown` without one."""
     return tags.get(USER, "").strip() or UNKNOWN
 
 
 def get_user() -> str:
-    """Return the user's name at MLflow's server, else their login name; never raises.
+    """Return the user's name at the MLflow server, otherwise their login name. No error is raised.
 
-    The server's comes first, because the machines of a laboratory often share one login.
+    The name at the server comes first, because the machines of a laboratory often share one login.
     """
     try:
         return os.environ.get("MLFLOW_TRACKING_USERNAME", "").strip() or getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
+    except (OSError, KeyError):  # the user of a container may have no name
         return UNKNOWN

@@ -1,4 +1,4 @@
-"""Read the results of all users' runs on the same data from MLflow: numbers only, no files."""
+"""Read the results of all users' runs on the same data from MLflow, without their files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SEED = "seed"
 
 
 def read_team_results(tracking: Tracking, fingerprint: str) -> tuple[SeedResult, ...]:
-    """Return one result per run of the experiment that was trained on some data, oldest first.
+    """Return one result per run of the experiment on the data with this fingerprint, oldest first.
 
-    Of an author's runs with equal parameters the newest counts, because earlier ones have other code. `fingerprint` is
-    that of the prepared data; losses on other data are not comparable.
+    Runs on other data are left out, because their losses are not comparable. If an author has several runs with equal
+    parameters, only the newest is returned: the older ones have other code.
     """
     uri = tracking_uri(tracking)
     with store_errors(uri):
@@ -41,7 +41,7 @@ def read_team_results(tracking: Tracking, fingerprint: str) -> tuple[SeedResult,
 
 
 def _to_result(run: Run) -> SeedResult | None:
-    """Return the result of a run; None if parameters or scores are missing."""
+    """Convert a run to its result; None if parameters or scores are missing."""
     params: Mapping[str, str] = run.data.params
     metrics: Mapping[str, float] = run.data.metrics
     is_diverged = run.data.tags.get(STATUS) == "diverged"

@@ -1,4 +1,4 @@
-"""Open MLflow's UI: run its server on this machine while the command runs, or link to a team's server."""
+"""Open MLflow's UI: run a server on this machine as long as the command runs, or print the URL of a team's server."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ from pipeline.tracking.store import (
 )
 
 LOOPBACK = "127.0.0.1"
-# Browsers refuse these: https://fetch.spec.whatwg.org/#port-blocking, from the first port that users may bind.
+# Ports from 1024 on that browsers block: https://fetch.spec.whatwg.org/#port-blocking
 BLOCKED_PORTS = frozenset(
     [1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, *range(6665, 6670), 6679, 6697, 10080]
 )
-_START_SECONDS = 120  # 8 s on an idle machine
+_START_SECONDS = 120  # time limit for the start of the server, which takes 8 s on an idle machine
 _END_SECONDS = 5
 _POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """An IP address of this machine, 0.0.0.0 or :: for all of them, and a TCP port."""
+    """An IP address of this machine (0.0.0.0 or :: for all its addresses) and a TCP port."""
 
     host: str
     port: int
@@ -68,10 +68,10 @@ class ServerAddress:
         return f"http://{LOOPBACK if address.is_unspecified else address}:{self.port}"
 
     def check(self) -> None:
-        """Check that a server can listen here and a browser can connect.
+        """Check that a server can listen at this address and that a browser can connect to it.
 
-        MLflow's server would report a port that is in use, too, but only after the other program has answered the
-        wait for it, as if it were ours.
+        MLflow's server would report a port in use too late: the other program would already have answered the health
+        check as if it were the server.
 
         Raises:
             PipelineError: The address is not one of this machine, or the port is in use or blocked by browsers.
@@ -81,19 +81,20 @@ class ServerAddress:
         except ValueError:
             raise PipelineError(f"--host must be an IP address such as {LOOPBACK}, not '{self.host}'.") from None
         with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just closed is free
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # accept a port that was just closed
             try:
                 probe.bind((self.host, self.port))
                 reason = "blocked by browsers" if self.port in BLOCKED_PORTS else ""
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise PipelineError(
-                        f"This machine has no address {self.host}. Give one of its own, or 0.0.0.0 for all."
+                        f"This machine has no address {self.host}. Give --host one of its addresses, or 0.0.0.0 "
+                        "for all of them."
                     ) from None
                 reason = "used by another program"
         if reason:
             with socket.socket(family) as probe:
-                probe.bind((self.host, 0))  # any free port; the system's choice is above all blocked ones
+                probe.bind((self.host, 0))  # a free port that the system chooses, higher than all blocked ports
                 free = probe.getsockname()[1]
             raise PipelineError(
                 f"Port {self.port} of {self.host} is {reason}. Choose another, such as: pipeline ui --port {free}"
@@ -101,7 +102,9 @@ class ServerAddress:
 
 
 def serve(tracking: Tracking, address: ServerAddress) -> int:
-    """Serve MLflow's UI until Ctrl-C or SIGTERM, and return the exit code; only link to a server that runs elsewhere.
+    """Serve MLflow's UI until Ctrl-C or SIGTERM, and return the exit code.
+
+    If the store is a server already, only its URL is printed.
 
     Raises:
         PipelineError: There are no runs yet, the address cannot be used, or the server does not start.
@@ -115,30 +118,32 @@ def serve(tracking: Tracking, address: ServerAddress) -> int:
     if not address.is_private:
         click.echo(
             f"Listening on {address.host}: anyone who can connect to port {address.port} of this machine can read, "
-            "change and delete all runs and their files, without a password (docs/how-to/team-server.md describes a "
-            "team's server)."
+            "change and delete all runs and their files without a password. docs/how-to/team-server.md describes a "
+            "server with passwords."
         )
-    stop = threading.Event()  # not an exception, which could interrupt the start or end of the server
+    stop = threading.Event()  # set by signals; an exception could interrupt the start or end of the server
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with tempfile.TemporaryFile() as log, _run_server(uri, address, log) as process:
-        click.echo("Starting MLflow's server; this takes some seconds.")
+        click.echo("Starting MLflow's server, which takes a few seconds ...")
         deadline = time.monotonic() + _START_SECONDS
         while not stop.is_set() and not _is_up(address.url):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise PipelineError(f"MLflow's server does not start:\n{_read_tail(log)}")
+                raise PipelineError(f"MLflow's server did not start. Its last output:\n{_read_tail(log)}")
             stop.wait(_POLL_SECONDS)
         if not stop.is_set():
             _show_url(address.url, experiment)
             click.echo("Press Ctrl-C to stop the server.")
         while not stop.wait(_POLL_SECONDS):
             if process.poll() is not None:
-                raise PipelineError(f"MLflow's server ended with exit code {process.returncode}:\n{_read_tail(log)}")
+                raise PipelineError(
+                    f"MLflow's server ended with exit code {process.returncode}. Its last output:\n{_read_tail(log)}"
+                )
     return 0
 
 
 def prepare_view(tracking: Tracking) -> str:
-    """Write the saved view into the experiment, and return the experiment's id.
+    """Save the view in the experiment, and return the experiment's id.
 
     Raises:
         PipelineError: There are no runs yet, or the store does not answer.
@@ -165,19 +170,19 @@ def _show_url(server: str, experiment: str) -> None:
 
 @contextlib.contextmanager
 def _run_server(uri: str, address: ServerAddress, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run MLflow's server in a process group of its own, so that Ctrl-C reaches only this process."""
+    """Run MLflow's server for a block, in its own process group, so that Ctrl-C reaches only this process."""
     prepare_environment()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", address.host]
     if path := sqlite_file(uri):
         command += ["--default-artifact-root", str(path.parent / ARTIFACTS)]
-    # One worker: the default of four starts more slowly and answers each call in 50 ms instead of 8.
+    # One worker answers a request in 8 ms. Four workers, the default, take 50 ms and start more slowly.
     process = subprocess.Popen(
         [*command, "--port", str(address.port), "--workers", "1"],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        # Its job runner is a process of 235 MB for evaluating language models.
+        # MLflow's job runner, which evaluates language models, would take 235 MB of memory.
         env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ},
     )
     try:
@@ -191,7 +196,7 @@ def _run_server(uri: str, address: ServerAddress, log: IO[bytes]) -> Iterator[su
 
 
 def _is_up(url: str) -> bool:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not know this machine
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without a proxy, since the host is local
     try:
         with direct.open(f"{url}/health", timeout=5):
             return True

@@ -1,4 +1,4 @@
-"""Copy the weights of a run into `weights/`, where other runs can start from them."""
+"""Copy the weights of a run to `weights/`, so that other runs can start from them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from pipeline.errors import PipelineError
 def add_run(run: Path, project: Project) -> Path:
     """Copy the weights of a finished run to `weights/<run>.safetensors`.
 
-    A copy, because DVC cannot order the runs of a grid, and would remove the folder of a run before it trains it again.
+    Networks start from a copy, because in DVC the runs of a grid cannot depend on each other, and because DVC removes
+    the folder of a run before it trains the run again.
 
     Args:
         run: the name of a run of this project, or the path of a run folder of any project.
-        project: that gets the copy.
+        project: the project to whose `weights/` they are copied.
 
     Returns:
         The path of the copy, relative to the project.
@@ -35,7 +36,7 @@ def add_run(run: Path, project: Project) -> Path:
     record = folder.record
     if record.status == "diverged":
         raise PipelineError(
-            f"{folder.path} diverged in epoch {record.diverged_epoch}, so its weights are not used as a start. "
+            f"{folder.path} diverged in epoch {record.diverged_epoch}, so other runs cannot start from its weights. "
             "Choose a run that finished."
         )
     with folder.reading(RunFolder.WEIGHTS) as path:
@@ -43,6 +44,6 @@ def add_run(run: Path, project: Project) -> Path:
     target = WEIGHTS / f"{record.run}.safetensors"
     path = project.home / target
     if path.exists() and path.read_bytes() != content:
-        raise PipelineError(f"{target} exists with other weights. Rename or remove it, and repeat the command.")
+        raise PipelineError(f"{target} exists with other weights. Rename or remove it, and run the same command again.")
     write_bytes(path, content)
     return target

@@ -1,4 +1,4 @@
-"""Fetch weights from the Hugging Face hub into its cache, and pin them in `weights/hub.json`."""
+"""Fetch weights from the Hugging Face hub to its cache, and pin them in `weights/hub.json`."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from pipeline.wording import format_megabytes
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
-FILES = ("model.safetensors", "pytorch_model.bin")  # in the order of preference
-CONFIG = "config.json"  # of smp's repositories: mean and standard deviation
-SECONDS = 30  # until a server that does not answer counts as unreachable
+FILES = ("model.safetensors", "pytorch_model.bin")  # in order of preference
+CONFIG = "config.json"  # in repositories of smp; contains mean and standard deviation
+SECONDS = 30  # timeout of requests
 
 
 def fetch_weights(encoder: str, architecture: str, folder: WeightsFolder) -> tuple[HubFile, bool]:
-    """Fetch the weights of an encoder unless the hub's cache has them, verify their hash, and record them.
+    """Fetch the weights of an encoder unless the hub's cache has them, verify their hash, and record them in the index.
 
-    Weights in the index keep their revision; others are pinned to the revision of the library, or to the newest one.
+    Weights in the index keep their revision. Others are pinned to the revision that their library specifies, or to the
+    newest one.
 
     Returns:
-        What the index records, and whether anything was downloaded.
+        The entry in the index, and whether a file was downloaded.
 
     Raises:
-        PipelineError: The encoder has no weights on the hub, the hub cannot be reached or refuses, the cache cannot be
-            written, or the file has another hash than expected. An incomplete or wrong file is removed.
+        PipelineError: The encoder has no weights on the hub, the hub cannot be reached or refuses the request, the
+            cache cannot be written, or the file has an unexpected hash. A file with an unexpected hash is removed.
     """
     source = find_source(encoder, architecture)
     pinned = folder.find_hub_file(encoder, timm_only=architecture == "DPT")
@@ -97,7 +98,7 @@ def _get_license(info: ModelInfo) -> str | None:
 
 
 def _read_statistics(config: Path, repository: str) -> tuple[Statistics, Statistics]:
-    """Read how images were normalized from smp's description of the weights."""
+    """Read the mean and standard deviation with which images are normalized from the config file of smp's weights."""
     try:
         content = json.loads(config.read_text(encoding="utf-8"))
         mean, std = (tuple(map(float, content[key])) for key in ("mean", "std"))
@@ -105,7 +106,7 @@ def _read_statistics(config: Path, repository: str) -> tuple[Statistics, Statist
     except (ValueError, KeyError, TypeError) as error:
         raise PipelineError(
             f"{repository}: {CONFIG} has no mean and standard deviation ({type(error).__name__}: {error}), so the "
-            "normalization that the weights expect is unknown."
+            "normalization of images for these weights is unknown. Choose another encoder."
         ) from None
     if len(mean) != len(std) or len(mean) != 3 or space != "RGB" or limits != [0, 1]:
         raise PipelineError(
@@ -124,7 +125,7 @@ def _remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def _explain_errors(encoder: str, repository: str) -> Iterator[None]:
-    """Raise errors of the hub, the network and the cache as `PipelineError`."""
+    """Convert errors of the hub, the network and the cache to `PipelineError`."""
     import httpx2
     from huggingface_hub import constants
     from huggingface_hub.errors import (
@@ -174,7 +175,7 @@ def _explain_errors(encoder: str, repository: str) -> Iterator[None]:
 
 
 def describe_fetched(encoder: str, fetched: HubFile, *, is_new: bool) -> str:
-    """Describe fetched weights on one line."""
+    """Describe fetched weights in one line."""
     how = "fetched" if is_new else "in the cache already"
     return (
         f"{encoder}: {how}, {fetched.repository}@{fetched.revision[:SHORT]}, {format_megabytes(fetched.bytes)}, "

@@ -1,4 +1,4 @@
-"""Where smp and timm publish the weights of their encoders, and which of them params.yaml needs."""
+"""Find where smp and timm publish the weights of encoders, and which of these weights params.yaml needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.params import Params
 from pipeline.params.model import SmpModel, is_packaged
 
 Statistics = tuple[float, ...]
-DEFAULT_SETTING = "imagenet"  # of smp's own encoders; some have others instead
+DEFAULT_SETTING = "imagenet"  # preferred weights of smp's encoders; some encoders have only others
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class HubSource:
     library: Literal["smp", "timm"]
     repository: str
     revision: str | None  # None if the library does not pin one
-    license: str | None  # None if only the hub knows it
-    statistics: tuple[Statistics, Statistics] | None  # mean and standard deviation; None if only the hub knows them
+    license: str | None  # None if it must be read from the hub
+    statistics: tuple[Statistics, Statistics] | None  # mean and standard deviation; None if to be read from the hub
 
 
 def find_source(encoder: str, architecture: str = "Unet") -> HubSource:
@@ -57,7 +57,10 @@ def find_source(encoder: str, architecture: str = "Unet") -> HubSource:
 
 
 def list_needed(params: Params) -> Iterator[tuple[SmpModel, list[str]]]:
-    """List the models that start from published weights, with the variants that use each encoder; the grid's first."""
+    """Yield one model per encoder that starts from published weights, with the names of the variants that use it.
+
+    Encoders of variants in the grid come first.
+    """
     needed: dict[str, tuple[SmpModel, list[str]]] = {}
     for name in dict.fromkeys([*params.grid.variant, *params.variants]):
         model = params.cell(name, params.grid.learning_rate[0], params.grid.seed[0]).model
@@ -67,5 +70,5 @@ def list_needed(params: Params) -> Iterator[tuple[SmpModel, list[str]]]:
 
 
 def list_needed_from_hub(params: Params) -> list[SmpModel]:
-    """List the models whose weights are in no pip package."""
+    """List the models that start from published weights which are not in a pip package."""
     return [model for model, _ in list_needed(params) if not is_packaged(model.encoder)]

@@ -18,7 +18,7 @@ Row = tuple[str, ...]
 
 
 def describe_weights_table(params: Params, folder: WeightsFolder) -> str:
-    """Describe the encoders that variants start from, then other available ones, and how to fetch missing weights.
+    """Format a table of the encoders that variants need and of other available ones, and how to fetch missing weights.
 
     Raises:
         PipelineError: `weights/hub.json` cannot be read.

@@ -319,7 +319,8 @@ def test_compare_moves_the_folders_of_a_removed_learning_rate(project: Path) -> 
     removed = sorted(name for name in LOSSES if "-0.001-" in name)
     result = CliRunner().invoke(main, ["compare"])
     assert result.exit_code == 0
-    assert f"No longer in the grid, so moved to .cache/outside_grid/: {', '.join(removed)}" in result.stderr
+    moved = f"Runs that are no longer in the grid were moved to .cache/outside_grid/: {', '.join(removed)}"
+    assert moved in result.stderr
     assert {row.learning_rate for row in Project().comparison.summary.runs} == {0.01}
     for folder in ("runs", "evaluation"):
         kept = sorted(LOSSES.keys() - set(removed))

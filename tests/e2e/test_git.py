@@ -77,7 +77,7 @@ def test_sweep_after_a_merge_trains_no_run_of_either_side_again(origin: Project)
     output = mine.run("pipeline", "sweep")
     assert (
         "dvc.lock had a merge conflict: kept 7 entries of both sides; dropped 3 that differ (compare, showcase, "
-        "report); fetched 2 from DVC's remote\n"
+        "report); fetched the outputs of 2 stages from DVC's remote\n"
     ) in output
     assert "3 runs: 1 restored, 2 up to date\n" in output
     assert mine.repro() == ["compare", "showcase", "report"]

@@ -160,7 +160,8 @@ def test_sweep_with_parameters_changed_during_training_records_no_run(swept_proj
         swept_project.change(train={"epochs": 21})
         output = sweep.stdout.read()
     assert sweep.returncode == 1
-    unrecorded = re.search(r"Not recorded, because parameters, data or code changed while they ran: (.*)", output)
+    reason = "parameters, data or code changed while they ran"
+    unrecorded = re.search(rf"Not recorded in DVC, because {reason}: (.*)", output)
     assert unrecorded is not None
     # The message lists them in the order in which they finished.
     assert {"train@unet-0.01-0", "train@unet_no_skip-0.01-0"} <= set(unrecorded[1].split(", "))

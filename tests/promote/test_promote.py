@@ -137,7 +137,7 @@ def test_repeated_promote_only_moves_the_alias(registered: Registered, monkeypat
     client = open_client(registered.uri)
     client.delete_registered_model_alias(NAME, "champion")
     done = CliRunner().invoke(main, ["promote", "--run", TRAINED])
-    assert "registered before" in done.output
+    assert "already registered" in done.output
     assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
     assert str(client.get_model_version_by_alias(NAME, "champion").version) == "1"
 

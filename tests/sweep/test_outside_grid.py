@@ -36,10 +36,10 @@ def test_run_is_moved_out_of_the_grid_and_back(root: Path, capsys: pytest.Captur
     before = read_files(root)
     move_outside_grid([IN_GRID], root)
     assert read_files(root) == {path: text for path, text in before.items() if OUTSIDE not in path}
-    assert capsys.readouterr().err == f"No longer in the grid, so moved to {FOLDER}/: {OUTSIDE}\n"
+    assert capsys.readouterr().err == f"Runs that are no longer in the grid were moved to {FOLDER}/: {OUTSIDE}\n"
     move_outside_grid([IN_GRID, OUTSIDE], root)
     assert read_files(root) == before
-    assert capsys.readouterr().err == f"In the grid again, so moved back from {FOLDER}/: {OUTSIDE}\n"
+    assert capsys.readouterr().err == f"Runs that are in the grid again were moved back from {FOLDER}/: {OUTSIDE}\n"
     move_outside_grid([IN_GRID, OUTSIDE], root)
     assert capsys.readouterr().err == ""
 

@@ -81,7 +81,7 @@ def test_commands_work_in_a_moved_project(moved_project: Path, command: Command)
     (moved_project / RUNS / TRAINED / "more.txt").write_text("new file")
     done = command("sync")
     assert done.returncode == 0, done.stderr
-    assert "uploaded 0 points and 1 folders" in done.stdout
+    assert "uploaded 0 metric values and 1 folder of files" in done.stdout
     assert done.stderr.splitlines() == [
         f"{moved_project}/mlflow.db was moved here from {moved_project.parent}/old ü/müller's project; "
         "its runs' files are now expected in mlruns."
@@ -164,7 +164,8 @@ def test_unwritable_artifact_folder_is_named(trained_project: Path, command: Com
     (trained_project / "mlruns").touch()
     done = command("sync")
     assert done.returncode == 1
-    assert f"The files of {TRAINED} cannot be written to {trained_project}/mlruns/" in done.stderr
+    location = f"MLflow's artifact location {trained_project}/mlruns/"
+    assert f"The files of {TRAINED} cannot be written to {location}" in done.stderr
     assert "Make that folder writable" in done.stderr
     assert "Errno" not in done.stderr
 

@@ -154,7 +154,7 @@ def test_run_without_times_is_uploaded_without_durations(trained: TrainedProject
         }
     grid = next(run for name, run in synced.items() if name not in NAMES)
     assert grid.info.end_time == grid.info.start_time
-    assert "2 runs, complete before." in sync("--tracking-uri", uri)
+    assert "2 runs, nothing to upload." in sync("--tracking-uri", uri)
 
 
 def test_first_metric_of_a_run_is_the_validation_loss(trained: TrainedProject, uri: str) -> None:
@@ -189,7 +189,7 @@ def test_repeated_sync_uploads_nothing(trained: TrainedProject, uri: str) -> Non
     sync("--tracking-uri", uri)
     client, first = load_runs(uri, trained)
     before = {name: load_points(client, run) for name, run in first.items()}
-    assert "2 runs, complete before." in sync("--tracking-uri", uri)
+    assert "2 runs, nothing to upload." in sync("--tracking-uri", uri)
     client, again = load_runs(uri, trained)
     assert {len(run.inputs.dataset_inputs) for run in again.values()} == {2}
     assert {name: load_points(client, run) for name, run in again.items()} == before
@@ -199,7 +199,7 @@ def test_repeated_sync_uploads_nothing(trained: TrainedProject, uri: str) -> Non
 
 
 def test_sync_adds_the_verdict_to_runs_of_train(trained: TrainedProject, uri: str) -> None:
-    assert "2 runs, 0 of them new; uploaded 0 points" in sync(*NAMES)
+    assert "2 runs, 0 of them new; uploaded 0 metric values" in sync(*NAMES)
     _, synced = load_runs(trained.live_uri, trained)
     for name in NAMES:
         assert synced[name].data.tags["pipeline.verdict"] in synced[name].data.tags["mlflow.note.content"]
@@ -229,7 +229,7 @@ def test_sync_uploads_a_missing_file_again(trained: TrainedProject, uri: str) ->
     _, synced = load_runs(uri, trained)
     lost = Path(synced[NAMES[0]].info.artifact_uri) / "run" / RunFolder.HISTORY
     lost.unlink()
-    assert "uploaded 0 points and 1 folders" in sync("--tracking-uri", uri)
+    assert "uploaded 0 metric values and 1 folder of files" in sync("--tracking-uri", uri)
     assert lost.read_bytes() == (trained.root / RUNS / NAMES[0] / RunFolder.HISTORY).read_bytes()
 
 
@@ -273,7 +273,7 @@ def test_sync_reports_errors(trained: TrainedProject, uri: str, closed_port: int
     assert "matches no run of the grid" in sync("lite0-*", code=1)
     output = sync("--tracking-uri", f"http://127.0.0.1:{closed_port}", code=1)
     assert "does not answer" in output
-    assert "No run was uploaded; the same command uploads the rest." in output
+    assert "No run was uploaded; run the same command again to upload the others." in output
     assert "missing" not in output
 
 
@@ -285,7 +285,7 @@ def test_sync_that_fails_reports_the_number_of_complete_runs(trained: TrainedPro
         output = sync("--tracking-uri", uri, code=1)
     finally:
         history.write_text(kept, encoding="utf-8")
-    assert "1 of 2 runs are complete in MLflow; the same command uploads the rest." in output
+    assert "1 of 2 runs are complete in MLflow; run the same command again to upload the others." in output
 
 
 @pytest.mark.usefixtures("unknown_times")

@@ -96,7 +96,7 @@ def test_compare_and_report_upload_everything(uri: str) -> None:
     assert list_folders(uri, grid) == ["comparison"]
     run_stage("report")
     assert list_folders(uri, grid) == ["comparison", "report"]
-    assert "1 run, complete before." in run_stage("sync").stdout
+    assert "1 run, nothing to upload." in run_stage("sync").stdout
     before = [run.to_dictionary() for run in load_runs(uri)]
     run_stage("compare")
     run_stage("report")
@@ -136,7 +136,7 @@ def test_stages_with_an_unreachable_store_write_the_same_files_and_warn_once(
     assert {path: path.read_bytes() for path in (evaluated / COMPARISON).iterdir()} == with_store
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "pipeline.tracking"]
     assert warning.startswith(f"MLflow at http://127.0.0.1:{closed_port} does not answer")
-    assert "`pipeline sync` uploads" in warning
+    assert "run `pipeline sync` to upload" in warning
     assert "\n" not in warning
     caplog.clear()
     run_stage("report")

@@ -201,7 +201,7 @@ def test_server_with_accounts_tags_runs_with_the_user(
     )
     with server.running() as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        with pytest.raises(PipelineError, match="asks for a name and a password: set MLFLOW_TRACKING_USERNAME and"):
+        with pytest.raises(PipelineError, match="requires a user name and a password: set MLFLOW_TRACKING_USERNAME"):
             fetch_runs(TRACKING, "latest", tmp_path / "cache", "0" * 64, lambda _: None)
         for name in ("mia", "tom"):
             _add_account(address, name)
@@ -219,7 +219,7 @@ def test_server_with_accounts_tags_runs_with_the_user(
         server.start()
         _log_in(monkeypatch, "tom")
         _train(2)
-        assert "does not allow tom to do this: ask its administrator for EDIT" in caplog.text
+        assert "does not allow tom to do this: ask its administrator for the permission EDIT" in caplog.text
 
 
 def _add_account(address: str, name: str) -> None:

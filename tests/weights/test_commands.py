@@ -61,7 +61,7 @@ def test_fetch_without_encoders_fetches_what_is_needed(needy: WeightsFolder) -> 
     assert table.count("in the cache") == 2
     assert "missing" not in table
     write_params(Path(), {})
-    assert run("fetch") == "params.yaml needs no weights of the hub.\n"
+    assert run("fetch") == "params.yaml needs no weights from the hub.\n"
     assert run().count("in the cache") == 2
 
 

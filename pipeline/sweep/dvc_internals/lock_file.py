@@ -1,4 +1,4 @@
-"""dvc.lock: written atomically in the order of dvc.yaml, and merged where git could not."""
+"""Write dvc.lock atomically in the order of dvc.yaml, and resolve its merge conflicts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ENTRY = re.compile(r"^  ([^\s:][^:]*):$", re.MULTILINE)  # parsing the YAML wou
 
 
 def is_in_order(lock: Path, names: Sequence[str]) -> bool:
-    """Return whether dvc.lock has entries of these stages only, in their order; true if the file is missing."""
+    """Return whether dvc.lock has only stages in `names`, in the same order; true if the file is missing."""
     if not lock.exists():
         return True
     entries = _ENTRY.findall(lock.read_text(encoding="utf-8"))
@@ -32,14 +32,14 @@ def is_in_order(lock: Path, names: Sequence[str]) -> bool:
 
 
 def update_lock(lock: Path, stages: Iterable[PipelineStage], names: Sequence[str], run_cache: StageCache) -> None:
-    """Write the entries of stages into dvc.lock.
+    """Write the entries of stages to dvc.lock.
 
     Args:
         lock: path of the file, which need not exist.
-        stages: those whose entries are added or replaced; their outputs are in DVC's cache.
-        names: of all stages, in the order of dvc.yaml; entries of others are removed.
-        run_cache: receives removed entries, so that a stage that returns to dvc.yaml is restored: it does not have
-            those that were pulled.
+        stages: stages whose entries are added or replaced; their outputs must be in DVC's cache.
+        names: names of all stages in the order of dvc.yaml; entries of other stages are removed.
+        run_cache: cache to which removed entries are added, so that a stage that returns to dvc.yaml is restored. It
+            does not have entries that came from git.
     """
     entries: dict[str, Any] = load_yaml(str(lock)).get("stages", {}) if lock.exists() else {}
     for stage in stages:
@@ -50,8 +50,8 @@ def update_lock(lock: Path, stages: Iterable[PipelineStage], names: Sequence[str
 
 
 def write_lock(lock: Path, entries: Mapping[str, Any]) -> None:
-    """Replace dvc.lock. DVC writes it in place, so a kill can leave half of it; this function does not."""
-    new = lock.parent / CACHE / lock.name  # not beside it, where git would see the file of a killed process
+    """Replace dvc.lock atomically; DVC writes it in place, and leaves an incomplete file if it is killed."""
+    new = lock.parent / CACHE / lock.name  # in a folder that git ignores, since a killed process leaves the file there
     new.parent.mkdir(exist_ok=True)
     with new.open("w", encoding="utf-8") as file:
         file.write(dumps_yaml({"schema": "2.0", "stages": entries}))
@@ -69,20 +69,20 @@ def _save_to_run_cache(run_cache: StageCache, entry: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class MergedLock:
-    """The entries of two sides of dvc.lock that can be kept.
+    """Entries of both sides of a dvc.lock with a merge conflict.
 
-    An entry records the inputs and outputs of a stage, so an entry of one side is as valid after the merge as before.
-    If both sides have an entry and they differ, git may have mixed their lines. Such an entry is dropped. Of runs
-    the output hashes are kept, to be checked against the run keys.
+    An entry records the inputs and outputs of a stage, so it stays valid after the merge if only one side has it. If
+    the entries of both sides differ, git may have mixed their lines, and they are dropped. The output hashes of dropped
+    trainings are kept: if a run folder has one of them and the current run key, it can be committed again.
     """
 
     entries: Mapping[str, Any]  # by stage
     dropped: tuple[str, ...]  # stages whose entries differ
-    trained: Mapping[str, frozenset[str]]  # by dropped training: the hashes of its output on either side
+    trained: Mapping[str, frozenset[str]]  # output hashes on both sides, by dropped train stage
 
     @classmethod
     def from_text(cls, text: str) -> MergedLock:
-        """Merge the sides of a dvc.lock with conflict markers.
+        """Merge both sides of a dvc.lock with conflict markers.
 
         Raises:
             ValueError: The markers are out of order, or one side is not a lock file.
@@ -100,17 +100,17 @@ class MergedLock:
         )
 
     def describe(self, recognized: int, fetched: int) -> str:
-        """Return a line that reports the merge, and how many runs were recognized and outputs fetched after it."""
+        """Describe the merge in one line, with the number of trainings recognized and stages fetched after it."""
         parts = [f"kept {len(self.entries)} entries of both sides"]
         if self.dropped:
             cells = [name for name in self.dropped if "@" in name]
             names = [name for name in self.dropped if "@" not in name]
-            names += [f"{len(cells)} of single runs"] if cells else []
+            names += [f"{len(cells)} stages of runs"] if cells else []
             parts.append(f"dropped {len(self.dropped)} that differ ({', '.join(names)})")
         if recognized:
-            parts.append(f"recognized {recognized} trained by run key")
+            parts.append(f"recognized {recognized} trained runs by their keys")
         if fetched:
-            parts.append(f"fetched {fetched} from DVC's remote")
+            parts.append(f"fetched the outputs of {fetched} stages from DVC's remote")
         return f"dvc.lock had a merge conflict: {'; '.join(parts)}"
 
 

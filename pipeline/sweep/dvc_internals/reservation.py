@@ -1,4 +1,4 @@
-"""Reserve folders in DVC's own list of readers and writers, so that `dvc repro` stops before it touches them."""
+"""Reserve folders in the file in which DVC records readers and writers, so that `dvc repro` does not change them."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from pipeline.errors import PipelineError
 
 @contextlib.contextmanager
 def reserve_folders(repo: Repo, folders: Sequence[Path]) -> Iterator[None]:
-    """Hold DVC's write lock on folders; DVC ignores the entries of dead processes.
+    """Hold DVC's write lock on folders for a block. DVC ignores the locks of dead processes.
 
     Raises:
-        PipelineError: A DVC command reads or writes in one of them.
+        PipelineError: A DVC command reads or writes one of the folders.
     """
-    logging.getLogger("dvc.rwlock").setLevel(logging.ERROR)  # it warns of each entry of a dead process
+    logging.getLogger("dvc.rwlock").setLevel(logging.ERROR)  # it warns about each lock of a dead process
     entries = rwlock(
         repo.tmp_dir,
         repo.fs,
-        " ".join(sys.argv),  # like DVC's own calls in this process, so that they are not blocked
+        " ".join(sys.argv),  # as DVC's own calls in this process identify themselves, so that they are not blocked
         [],
         [str(folder.resolve()) for folder in folders],
         repo.config["core"].get("hardlink_lock", False),
@@ -46,13 +46,16 @@ def reserve_folders(repo: Repo, folders: Sequence[Path]) -> Iterator[None]:
     try:
         yield
     finally:
-        # DVC asserts that its entries are still there, and its messages suggest to remove the list by hand.
+        # DVC asserts that its entries still exist, but its own messages suggest removing the file by hand.
         with contextlib.suppress(AssertionError, DvcException):
             entries.__exit__(None, None, None)
 
 
 def remove_broken_list(folder: Path) -> None:
-    """Remove DVC's list from its folder of temporary files if a kill left half of it: DVC would refuse all work."""
+    """Remove DVC's list of readers and writers if it is incomplete after a kill, since every DVC command would fail.
+
+    `folder` is DVC's folder of temporary files.
+    """
     path = folder / RWLOCK_FILE
     try:
         json.loads(path.read_text(encoding="utf-8"))

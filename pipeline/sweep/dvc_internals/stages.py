@@ -1,4 +1,4 @@
-"""The train and evaluate stages of a grid, as DVC sees them."""
+"""Query, commit and restore the train and evaluate stages of a grid in DVC."""
 
 from __future__ import annotations
 
@@ -39,29 +39,30 @@ from pipeline.sweep.dvc_internals.lock_file import MergedLock, is_in_order, upda
 from pipeline.sweep.dvc_internals.reservation import remove_broken_list, reserve_folders
 
 BROKEN_LOCK = f"{LOCK_FILE}.broken"
-RETRY_SECONDS, MAX_RETRIES = 2, 60  # for a DVC command that outlives the killed sweep that started it
+RETRY_SECONDS, MAX_RETRIES = 2, 60  # a DVC command may still run after the sweep that started it was killed
 
 
 class Refusal(Enum):
-    """Why a finished stage was not committed."""
+    """Reason why a finished stage was not committed."""
 
-    DEPENDENCIES = "parameters, data or code changed"
+    DEPENDENCIES = "parameters, data or code changed while they ran"
     OUTPUTS = "their files were removed"
     GONE = "dvc.yaml no longer has them"
 
 
 class DvcStages:
-    """The train and evaluate stages of the dvc.yaml in `root`; errors of DVC are raised as `PipelineError`.
+    """The train and evaluate stages of the dvc.yaml in `root`, by their names in that file.
 
-    Only one file is read: DVC's own commands look at those of all studies too. Stages have the names of that file. They
-    are loaded once, since DVC parses all of dvc.lock. Methods wait while another process holds DVC's lock.
+    Only this file is read, whereas DVC's own commands also read those of all studies. Stages are loaded once, because
+    DVC parses all of dvc.lock to load them. Methods wait while another process holds DVC's lock, and raise errors of
+    DVC as `PipelineError`.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lock_file = root.absolute() / LOCK_FILE
         self._stages: dict[str, PipelineStage] = {}
-        self._committed: dict[str, PipelineStage] = {}  # that are not in dvc.lock yet
+        self._committed: dict[str, PipelineStage] = {}  # stages that were committed, but are not in dvc.lock yet
         logging.getLogger("dvc").setLevel(logging.WARNING)  # it logs one line per stage
         path = root / "dvc.yaml"
         if path.exists() and (conflict := find_conflict(path.read_text(encoding="utf-8", errors="replace"))):
@@ -71,17 +72,21 @@ class DvcStages:
             remove_broken_list(Path(self._repo.tmp_dir or root))
 
     def reserve(self, names: Collection[str] | None) -> contextlib.AbstractContextManager[None]:
-        """Keep other DVC commands away from the named runs, or from all, and their evaluations during a block.
+        """Reserve the folders of the named runs and their evaluations for a block; None reserves those of all runs.
 
         Raises:
-            PipelineError: A DVC command uses one of them.
+            PipelineError: Another DVC command uses one of the folders.
         """
         parts = [self._root / part for part in (RUNS, EVALUATION)]
         folders = parts if names is None else [part / name for part in parts for name in names]
         return reserve_folders(self._repo, folders)
 
     def reproduce(self, stage: str) -> None:
-        """Run `dvc repro` for a stage that is not up to date; raises `PipelineError` if it fails."""
+        """Run `dvc repro` for a stage unless it is up to date.
+
+        Raises:
+            PipelineError: The command failed.
+        """
         if self._is_current(stage):
             return
         command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", stage]
@@ -97,7 +102,7 @@ class DvcStages:
             raise PipelineError(f"`dvc repro {stage}` failed:\n{tail}")
 
     def merge_lock(self) -> MergedLock | None:
-        """Merge dvc.lock if git could not; None if it has no conflict markers, or unreadable ones."""
+        """Resolve the merge conflict in dvc.lock; return None if it has none, or one that cannot be parsed."""
         try:
             text = self._lock_file.read_text(encoding="utf-8")
             if find_conflict(text) is None:
@@ -110,11 +115,14 @@ class DvcStages:
         return merged
 
     def commit_recognized(self, trained: Mapping[str, Collection[str]], is_current: Callable[[str], bool]) -> list[str]:
-        """Commit runs whose entries were dropped, if their outputs are up to date; returns the committed stages.
+        """Commit trainings whose entries were dropped in a merge, if their run folders are up to date.
 
         Args:
-            trained: by stage, the hashes of its output that DVC had recorded.
-            is_current: whether the folder of a run, by name, has the results of its present parameters.
+            trained: the recorded hashes of the output of each dropped train stage.
+            is_current: returns whether the folder of a run, given by name, has the results of its current parameters.
+
+        Returns:
+            The names of the committed stages.
         """
         with self._locked() as stages:
             return [
@@ -127,7 +135,7 @@ class DvcStages:
             ]
 
     def fetch(self, names: Collection[str]) -> list[str]:
-        """Fetch recorded outputs of runs that are not in DVC's cache; returns the stages that were fetched."""
+        """Fetch recorded outputs of runs that are missing from DVC's cache; return the stages that were fetched."""
         with self._locked() as stages:
             missing = [
                 stage
@@ -144,19 +152,20 @@ class DvcStages:
     def find_stale(
         self, names: Collection[str], is_current: Callable[[str], bool] = lambda _: False
     ) -> tuple[list[str], list[str]]:
-        """Find the runs to train and those to evaluate, in the order of the grid.
+        """Find the runs to train and the runs to evaluate, in the order of the grid.
 
-        DVC compares each stage with the files as they are, so an evaluation whose training is stale is added here.
+        Runs to train are also listed as runs to evaluate, although DVC reports their evaluations as stale only after
+        the training.
 
         Args:
-            names: the runs to look at.
-            is_current: whether the folder of a run, by name, has the results of its present parameters. If only
-                `custom/` or `weights/` changed, such runs are committed as they are, since dvc.yaml cannot have a
-                dependency of some variants only.
+            names: the runs to check.
+            is_current: returns whether the folder of a run, given by name, has the results of its current parameters.
+                Such a run is committed without training if only `custom/` or `weights/` changed, because in dvc.yaml
+                all variants depend on these folders.
         """
         home = Project(self._root).home
         stale = set()
-        self._stages = {}  # looking for a stage in the run cache leaves the present hashes in it
+        self._stages = {}  # reload, because a lookup in the run cache stores the current hashes in a stage
         with self._locked() as stages:
             for name, stage in stages.items():
                 run = name.partition("@")[2]
@@ -170,7 +179,7 @@ class DvcStages:
         return train, [run for run in runs_of if run in train or f"evaluate@{run}" in stale]
 
     def restore(self, stage: str, names: Collection[str]) -> list[str]:
-        """Restore a stage of runs from DVC's run cache; returns the runs that it had."""
+        """Restore the stage `train` or `evaluate` of runs from DVC's run cache; return the restored runs."""
         with self._locked() as stages:
             return [
                 name
@@ -179,22 +188,22 @@ class DvcStages:
             ]
 
     def hash_dependencies(self, names: Collection[str]) -> dict[str, str]:
-        """Hash what stages depend on now, for `commit`; an evaluation without its run folder."""
+        """Hash the current dependencies of stages for `commit`; those of an evaluation without its run folder."""
         with self._locked() as stages:
             return {name: _hash_dependencies(stages[name]) for name in names if name in stages}
 
     def commit(self, finished: Mapping[str, str]) -> dict[str, Refusal]:
-        """Put finished stages into DVC's cache and run cache; `update_lock` records them in dvc.lock.
+        """Add finished stages to DVC's cache and run cache; `update_lock` records them in dvc.lock.
 
         Args:
-            finished: by stage, the hash of its dependencies when it started.
+            finished: the hash of the dependencies of each stage when it started.
 
         Returns:
-            The stages that were not committed, and why: their entries would be wrong.
+            The reason for each stage that was not committed because its entry would be wrong.
         """
         refused = {}
         with self._locked() as stages:
-            # Training before evaluation: the output of the one is a dependency of the other.
+            # Trainings first, because evaluations depend on their outputs.
             for name in sorted(finished, key=lambda name: not name.startswith("train@")):
                 if name not in stages:
                     refused[name] = Refusal.GONE
@@ -205,10 +214,10 @@ class DvcStages:
         return refused
 
     def update_lock(self) -> dict[str, Refusal]:
-        """Write committed stages into dvc.lock, in the order of dvc.yaml, and remove entries of other stages.
+        """Write committed stages to dvc.lock in the order of dvc.yaml, and remove entries that dvc.yaml does not have.
 
         Returns:
-            Committed stages that dvc.yaml no longer has.
+            The committed stages that dvc.yaml no longer has.
         """
         self._stages = {}  # dvc.yaml or params.yaml may have changed
         committed = self._committed
@@ -221,9 +230,9 @@ class DvcStages:
         return {name: Refusal.GONE for name in committed if name not in stages}
 
     def _is_current(self, stage: str) -> bool:
-        """Return whether a stage is up to date; False if DVC cannot tell, since `dvc repro` waits or says why.
+        """Return whether a stage is up to date; False if DVC fails, because `dvc repro` then waits or reports why.
 
-        It takes a tenth of the time of `dvc repro`, which starts an interpreter.
+        The check takes a tenth of the time of `dvc repro`, which starts a Python interpreter.
         """
         try:
             with lock_repo(self._repo):
@@ -235,7 +244,7 @@ class DvcStages:
             MemoryFileSystem.store.clear()
 
     def _commit(self, stage: PipelineStage) -> bool:
-        """Commit a stage as `dvc commit` does, without dvc.lock; returns False if a file is missing."""
+        """Commit a stage as `dvc commit` does, but do not write dvc.lock; return False if a file is missing."""
         try:
             stage.save()
             stage.commit()
@@ -256,9 +265,9 @@ class DvcStages:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[dict[str, PipelineStage]]:
-        """Hold DVC's lock during a block; yields the stages of runs by name."""
+        """Hold DVC's lock for a block, and yield the stages of runs by name."""
         with _convert_errors(), _hold_lock(self._repo), _parse_params_once(), contextlib.ExitStack() as stack:
-            # DVC keeps the listings of hashed folders, and compares each further one with all of them.
+            # DVC keeps the listings of hashed folders, and compares each new listing with all of them.
             stack.callback(MemoryFileSystem.store.clear)
             if not self._stages:
                 loaded = self._repo.stage.load_all(str(self._root / "dvc.yaml"))
@@ -269,10 +278,10 @@ class DvcStages:
             yield self._stages
 
     def _set_aside_broken_lock(self) -> bool:
-        """Rename dvc.lock and print a message if DVC cannot read it; returns whether it was renamed.
+        """Rename dvc.lock and print a message if DVC cannot read it; return whether it was renamed.
 
-        A kill can leave half of it, since DVC writes it in place. DVC's run cache still has the stages that ran on this
-        machine.
+        DVC writes the file in place, so a killed command can leave it incomplete. The stages that ran on this machine
+        are still in DVC's run cache.
         """
         if not self._lock_file.exists() or not (reason := self._find_loading_error()):
             return False
@@ -282,14 +291,14 @@ class DvcStages:
             return False
         click.echo(
             f"{LOCK_FILE} cannot be read ({reason}). It was renamed to {BROKEN_LOCK}, and its runs are restored from "
-            f"DVC's cache if they are there. To restore the file instead, run `git checkout {LOCK_FILE}` and the same "
+            f"DVC's cache as far as possible. To restore the file instead, run `git checkout {LOCK_FILE}` and the same "
             "command again.",
             err=True,
         )
         return True
 
     def _find_loading_error(self) -> str:
-        """Return why DVC cannot read dvc.yaml or dvc.lock; empty if it can."""
+        """Return the reason why DVC cannot read dvc.yaml or dvc.lock; empty if it can."""
         try:
             self._repo = Repo(self._root)
             self._repo.stage.load_all(str(self._root / "dvc.yaml"))
@@ -299,7 +308,7 @@ class DvcStages:
 
 
 def is_only_change(folders: Collection[Path], status: Mapping[str, Any]) -> bool:
-    """Return whether only these folders, which a stage depends on, are changes in its DVC status."""
+    """Return whether a stage's DVC status reports no changes except in these folders, on which the stage depends."""
     changes = [change for found in status.values() for change in found]
     if len(changes) != 1 or not isinstance(changes[0], dict):
         return False
@@ -310,7 +319,7 @@ def is_only_change(folders: Collection[Path], status: Mapping[str, Any]) -> bool
 
 
 def _hash(item: Output) -> Any:
-    """Return DVC's hash of a dependency or output as it is now; None if it was removed, which is a change too."""
+    """Compute DVC's hash of a dependency or output; None if it is missing, which counts as a change."""
     try:
         return item.get_hash().value
     except (DvcException, OSError):
@@ -318,17 +327,17 @@ def _hash(item: Output) -> Any:
 
 
 def _hash_dependencies(stage: PipelineStage) -> str:
-    """Hash a stage's dependencies without the run folder, which its own training is about to write."""
+    """Hash a stage's dependencies except the run folder, which the training in the same job may change."""
     hashes = {item.def_path: _hash(item) for item in stage.deps if not item.def_path.startswith(f"{RUNS}/")}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @contextlib.contextmanager
 def _parse_params_once() -> Iterator[None]:
-    """Let DVC parse params.yaml once during a block, not several times per stage."""
+    """Make DVC parse params.yaml once during a block, instead of several times per stage."""
     load = param.load_path
     load_once = functools.cache(load)
-    # Copies: YAML would write an object that two stages share as a reference.
+    # Copies, because YAML would write an object that two stages share as an alias.
     param.load_path = lambda *args, **kwargs: copy.deepcopy(load_once(*args, **kwargs))
     try:
         yield
@@ -338,13 +347,13 @@ def _parse_params_once() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hold_lock(repo: Repo) -> Iterator[None]:
-    """Hold DVC's lock during a block; a signal ends the wait for it, which is unlimited in DVC."""
+    """Hold DVC's lock for a block; wait for it without a time limit, but stop waiting at a signal."""
     with contextlib.ExitStack() as stack:
         while True:
             try:
                 stack.enter_context(lock_repo(repo))
                 break
-            except LockError:  # after three seconds
+            except LockError:  # raised after three seconds
                 check_signals()
                 if is_stopping():
                     raise PipelineError(
@@ -360,10 +369,10 @@ def _convert_errors() -> Iterator[None]:
         yield
     except SCMError:
         raise PipelineError(
-            "DVC requires a git repository, and there is none. To use a folder without git, run once: "
-            "dvc config --local core.no_scm true"
+            "DVC requires a git repository, but this folder is not in one. Run `git init`, or `dvc config --local "
+            "core.no_scm true` to use DVC without git."
         ) from None
     except DvcException as error:
         raise PipelineError(f"DVC: {error}") from None
-    except OSError as error:  # a full disk
+    except OSError as error:  # for example a full disk
         raise PipelineError(f"DVC: {user_message(error)}") from None
