@@ -51,7 +51,7 @@ TEMPORARY_FILES = (
     ".cache/attempts/*.json",
     ".dvc.lock*",
     ".cache/dvc.lock",
-    "mlflow.db.making*",
+    "mlflow.db.partial*",
     ".*.yaml*",
 )
 

@@ -42,8 +42,10 @@ FILES = {"animal": "animals/{}.webp", "background": "backgrounds/{}.jpg"}  # by 
 SPLIT_FRACTIONS = {"animal": {"validation": 0.2, "test": 0.2}, "background": {"validation": 0.25, "test": 0.25}}
 
 SHOWCASE_ANIMAL, SHOWCASE_BACKGROUND = "dog", "aitzgorri"
-SHOWCASE_HEIGHT, SHOWCASE_GROUND = 0.85, 0.93  # of the side: height of the dog, and position of its feet from the top
-SHOWCASE_LEFT = 0.5  # of the crop in the background: 0 is left, 1 is right
+SHOWCASE_HEIGHT, SHOWCASE_GROUND = 0.85, 0.95  # of the side: height of the dog, and position of its feet from the top
+# The lower part of the background, so that the horizon is at the height of the dog's head, as in a photograph of a dog.
+SHOWCASE_CROP = 0.6  # height of the part, as a fraction of the background's
+SHOWCASE_LEFT = 0.2  # of the part in the background: 0 is left, 1 is right
 
 _COMPOSITION, _ORDER, _LIGHTING = 0, 1, 2  # independent streams of random numbers
 
@@ -133,7 +135,7 @@ class CompositeSource:
         """Compose the showcase: the animal upright, large and unobstructed."""
         animal, background = self._showcase
         (height, width), source = self._data.size, background.image
-        crop_width, crop_height = compositing.fit_crop(source, (height, width))
+        crop_width, crop_height = (SHOWCASE_CROP * side for side in compositing.fit_crop(source, (height, width)))
         left, top = SHOWCASE_LEFT * (source.width - crop_width), source.height - crop_height
         box = (left, top, left + crop_width, top + crop_height)
         scene = np.asarray(source.resize((width, height), Image.Resampling.LANCZOS, box=box), np.float32) / 255
