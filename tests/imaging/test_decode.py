@@ -188,9 +188,9 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
     "gray requested": (encode_tiff(make_noise(20, 30, 5), **INTERLEAVED), 1, r"^has 5 channels, but 1 is expected$"),
     "RGB requested": (encode_tiff(make_noise(5, 20, 30)), 3, r"^has 5 channels, but 3 are expected$"),
     "a gray TIFF": (encode_tiff(make_noise(20, 30)), 5, r"^has 1 channel, but 5 are expected$"),
-    "PNG": (ENCODED["RGB"], 5, r"^has 3 channels, but 5 are expected; only a TIFF"),
+    "PNG": (ENCODED["RGB"], 5, r"^has 3 channels, but 5 are expected; only TIFFs"),
     "gray PNG": (ENCODED["gray"], 2, r"^has 1 channel, but 2 are expected$"),
-    "RGBA in PNG": (ENCODED["alpha"], 5, r"^has 4 channels, but 5 are expected; only a TIFF"),
+    "RGBA in PNG": (ENCODED["alpha"], 5, r"^has 4 channels, but 5 are expected; only TIFFs"),
     "RGB pages": (encode_tiff(make_noise(2, 20, 30, 3), photometric="rgb"), 6, "^holds 2 images of 3 channels each"),
     "fractions": (
         encode_tiff(make_noise(5, 20, 30).astype(np.float32)),
@@ -214,7 +214,7 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
         "^holds a volume of 8 slices",
     ),
     "text": (b"II*\0 not an image", 5, "^holds no image"),
-    "empty": (b"", 5, "^is none of PNG"),
+    "empty": (b"", 5, "^is not in one of the formats PNG"),
 }
 
 
@@ -333,7 +333,7 @@ def test_read_image_of_rgb_does_not_import_tifffile() -> None:
 def test_read_image_without_tifffile_refuses_other_channels_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tifffile", None)
     assert read_image(ENCODED["TIFF"], 3).shape == (20, 30, 3)
-    with pytest.raises(ImageError, match=r"^is none of PNG"):
+    with pytest.raises(ImageError, match=r"^is not in one of the formats PNG"):
         read_image(VALID_TIFFS[0])
     with pytest.raises(ImageError, match="the Python package tifffile is missing"):
         read_image(VALID_TIFFS[0], 5)

@@ -159,7 +159,7 @@ def set_orientation(folder: Path, *kinds: str, orientation: int = 6) -> None:
 
 DEEP = np.zeros((16, 24), np.uint16)
 NO_FILE = "1 file that cannot be used: images/cell1.png (is not a file, but a pipe, a device or a folder)"
-NO_IMAGE = "1 file that cannot be used: images/cell1.png (is none of PNG, JPEG, WEBP, BMP, TIFF)"
+NO_IMAGE = "1 file that cannot be used: images/cell1.png (is not in one of the formats PNG, JPEG, WEBP, BMP, TIFF)"
 BROKEN = "1 file that cannot be used: images/cell1.png (is not a complete image"
 NAME = "2 names that cannot be used: images/"
 SPACES = {"splits": {**SECTION["splits"], "group_regex": "^(p[0-9]+)_"}}
@@ -227,7 +227,11 @@ BROKEN_CASES = [
         "(has 1,200,000,000 bytes; the limit is 1,000,000,000)",
     ),
     Case("a truncated mask", replace_mask(lambda content: content[:60]), "masks/cell1.png (is not a complete image"),
-    Case("an empty mask", replace_mask(b""), "1 file that cannot be used: masks/cell1.png (is none of PNG"),
+    Case(
+        "an empty mask",
+        replace_mask(b""),
+        "1 file that cannot be used: masks/cell1.png (is not in one of the formats PNG",
+    ),
     Case(
         "no mask",
         lambda folder: (folder / "masks/cell1.png").unlink(),
@@ -310,7 +314,7 @@ BROKEN_CASES = [
     Case(
         "negative masks",
         replace_mask(encode_image(Image.fromarray(-MASK.astype(np.int32)), "TIFF")),
-        "(has values outside 0 to 65535;",
+        "but only 0 to 65535 are allowed; save",
     ),
     Case(
         "a line break in a name", rename_pair("a\nb"), NAME + "a\\nb.png (has a line break or another control character"

@@ -76,7 +76,7 @@ REFUSED_FILES = {
         "but the values of the classes are colors",
     ),
     "fractions": (Image.fromarray(MASK / np.float32(3)), SECTION["classes"], "has pixels with fractions"),
-    "negative": (Image.fromarray(-MASK.astype(np.int32)), SECTION["classes"], "has values outside 0 to 65535"),
+    "negative": (Image.fromarray(-MASK.astype(np.int32)), SECTION["classes"], "but only 0 to 65535 are allowed"),
 }
 
 

@@ -58,14 +58,16 @@ def test_known_broken_files_are_skipped(pets: Path, run: Callable[..., Path]) ->
     Image.new("RGB", (80, 60)).save(pets / "images/beagle_116.gif")
     (pets / "images/beagle_116.gif").rename(pets / "images/beagle_116.jpg")
     found = read_skipped(run(pets, create_pets_section(pets)))
-    assert found == {"beagle_116": "cannot be used: images/beagle_116.jpg (is none of PNG, JPEG, WEBP, BMP, TIFF)"}
+    assert found == {
+        "beagle_116": "cannot be used: images/beagle_116.jpg (is not in one of the formats PNG, JPEG, WEBP, BMP, TIFF)"
+    }
 
 
 def test_other_invalid_files_are_an_error(pets: Path, get_prepare_error: Callable[..., str]) -> None:
     for name in ("Birman_3", "beagle_116"):
         (pets / "images" / f"{name}.jpg").write_bytes(b"broken")
     message = get_prepare_error(pets, create_pets_section(pets))
-    assert "1 file that cannot be used: images/Birman_3.jpg (is none of" in message
+    assert "1 file that cannot be used: images/Birman_3.jpg (is not in one of the formats" in message
     assert "beagle_116" not in message
 
 
