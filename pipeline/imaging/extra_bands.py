@@ -40,7 +40,7 @@ def _count_known_bands(image: Image.Image) -> int:
 
 
 def describe_extra_band(image: Image.Image) -> str:
-    """Describe why the last band requires `data.channels`, as a predicate to the file's name."""
+    """Describe why the last band requires `data.channels`, as a phrase that follows the file's name."""
     bands, known = count_bands(image), _count_known_bands(image)
     more = bands - known
     which = "the last one is" if more == 1 else f"the last {more} are"
@@ -65,7 +65,7 @@ def is_invisible(image: Image.Image) -> bool:
 
 
 def describe_invisible(image: Image.Image) -> str:
-    """Describe why a fully transparent image requires `data.channels`, as a predicate to the file's name."""
+    """Describe why a fully transparent image requires `data.channels`, as a phrase that follows the file's name."""
     return (
         f"is transparent everywhere; set data.channels: {_count_known_bands(image)} to leave its last band out, or "
         f"data.channels: {count_bands(image)} if that band holds other data"

@@ -173,7 +173,7 @@ def count_tiff_channels(content: bytes) -> int:
 
 
 def describe_channels(content: bytes, channels: int | None) -> str | None:
-    """Describe why the number of channels of a TIFF is a problem, as a predicate to the file's name.
+    """Describe why the number of channels of a TIFF is a problem, as a phrase that follows the file's name.
 
     Args:
         content: Content of the file.

@@ -404,7 +404,7 @@ CASES = {
     ),
     "turned_images": Case(write_turned_images, reported="10 images are turned", section={"mask_orientation": "stored"}),
     "red_and_infrared": Case(write_red_and_infrared, reported="4 bands", section={"channels": 4}),
-    "negatives": Case(write_negatives, reported="10 whose mask holds no foreground"),
+    "negatives": Case(write_negatives, reported="10 whose mask contains no foreground"),
     "void_images": Case(
         write_void_images, reported="In 4 of 24 masks all pixels are ignored", section={"ignore_value": IGNORE}
     ),

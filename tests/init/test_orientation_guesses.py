@@ -103,7 +103,7 @@ def test_init_of_upright_masks_with_the_orientation_of_their_images_lists_them(r
 
 
 def test_init_of_masks_that_cover_upright_or_stored_pixels_is_refused(run_init: RunInit) -> None:
-    with pytest.raises(RefusedError, match="16 masks that may cover their turned images upright or as they are stored"):
+    with pytest.raises(RefusedError, match="16 masks whose orientation is ambiguous"):
         run_init(*make_savers(lambda _: 3, lambda index: index in (2, 5, 11)))
 
 

@@ -29,9 +29,9 @@ def test_all_errors_of_a_folder_are_reported_together(cells, get_prepare_error):
         [
             r"1 image without a mask: images/cell1.png\. Add",
             r"1 mask without an image: masks/cell2.png\. Add",
-            r"1 name that stands for several files: images/cell8.jpg and images/cell8.png\. ",
+            r"1 name that is shared by several files: images/cell8.jpg and images/cell8.png\. ",
             r"2 files that cannot be used: images/cell3.png \(is not a complete .*\), masks/cell9.png \(is not in one",
-            r"1 mask of another size than its image: masks/cell4.png \(10 × 16, the image 24 × 16\)\. ",
+            r"1 mask of a different size than its image: masks/cell4.png \(10 × 16, but the image is 24 × 16\)\. ",
             r"2 masks with values that .*, 7 \(192 pixels\): masks/cell5.png, masks/cell6.png\. Write mask_value: 7",
             r"To skip such pairs, write data.on_invalid: skip",
         ],

@@ -109,6 +109,5 @@ def test_undeclared_values_are_listed_by_frequency(cells, get_prepare_error):
     Image.fromarray(mask).save(cells / "masks/cell3.png")
     message = get_prepare_error(cells)
     assert (
-        "no class declares, 8 (5 pixels), 9 (3 pixels): masks/cell3.png. Declare each as a value of data.classes"
-        in message
+        "no class declares, 8 (5 pixels), 9 (3 pixels): masks/cell3.png. Declare each value in data.classes" in message
     )

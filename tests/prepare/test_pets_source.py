@@ -78,12 +78,12 @@ def test_training_images_that_are_in_the_test_split_are_skipped(pets: Path, run:
     (reason,) = read_skipped(prepared).values()
     assert read_skipped(prepared).keys() == {"Birman_4"}
     assert reason.startswith("looks the same as one of another split: images/Birman_4.jpg (in ")
-    assert reason.endswith(", as images/pug_2.jpg in test)")
+    assert reason.endswith(", like images/pug_2.jpg in test)")
     assert read_samples(prepared)["pug_2"]["split"] == "test"
     (split,) = (name for name in ("train", "validation") if f"(in {name}," in reason)
     assert PreparedData(prepared).stats.notices == (
-        f"1 image was left out of {split}, because test has the same image too: a known leak of the published data "
-        "set. Trained on, such images would make the scores and the gap look better than they are.",
+        f"1 image was left out of {split}, because test contains the same image: a known leak of the published data "
+        "set. With such images, the scores and the gap would look better than they are.",
     )
 
 
