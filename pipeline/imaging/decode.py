@@ -121,14 +121,14 @@ def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
             _check_values(file)
             if num_images > 1:
                 count = f"more than {MAX_PAGES}" if num_images > MAX_PAGES else num_images
-                raise ImageError(f"holds {count} images; save one per file")
+                raise ImageError(f"contains {count} images; save one per file")
             reader.remove_limit()
             ImageOps.exif_transpose(file, in_place=True)  # in place, to avoid a copy
             file.load()
             return file
     except ImageError:
         raise
-    except Exception as error:  # broken files raise many exceptions: OSError, SyntaxError, struct.error
+    except Exception as error:  # broken files can raise any exception: OSError, SyntaxError, struct.error
         raise ImageError(_describe_error(error, formats)) from None
 
 
@@ -189,7 +189,10 @@ def _read_channels(content: bytes, channels: int) -> NDArray[Any]:
 
 
 def _read_gray_tiff(content: bytes, channels: int | None) -> Image.Image | NDArray[Any] | None:
-    """Decode a gray TIFF that Pillow cannot read, such as big-endian 16 bits, white as 0. Return None for others."""
+    """Decode a gray TIFF that Pillow cannot read, such as big-endian 16 bits with white as 0.
+
+    Return None for other files.
+    """
     if not content.startswith(TIFF_MAGIC) or channels == 3:
         return None
     with contextlib.suppress(ImageError):

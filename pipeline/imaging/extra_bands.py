@@ -68,5 +68,5 @@ def describe_invisible(image: Image.Image) -> str:
     """Describe why a fully transparent image requires `data.channels`, as a phrase that follows the file's name."""
     return (
         f"is transparent everywhere; set data.channels: {_count_known_bands(image)} to leave its last band out, or "
-        f"data.channels: {count_bands(image)} if that band holds other data"
+        f"data.channels: {count_bands(image)} if that band contains other data"
     )

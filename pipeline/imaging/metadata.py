@@ -58,7 +58,7 @@ class ImageMetadata:
                 if has_extra_band(file):
                     return cls(f"{kind.removesuffix(' with alpha')} {_EXTRA_BAND}", orientation, False)
                 return cls(kind, orientation, file.has_transparency_data and _any_transparent(file))
-        except Exception:  # broken files raise many exceptions
+        except Exception:  # broken files can raise any exception
             return cls("TIFF of other channels", orientation, False)
 
 
@@ -70,7 +70,7 @@ def read_orientation(content: bytes) -> int:
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as file:
             orientation = file.getexif().get(Tag.Orientation, UPRIGHT)
-    except Exception:  # broken files raise many exceptions
+    except Exception:  # broken files can raise any exception
         if content.startswith(TIFF_MAGIC):  # tifffile also reads channels that Pillow does not
             with contextlib.suppress(ImageError):
                 orientation = read_tiff_orientation(content)

@@ -194,7 +194,7 @@ def describe_channels(content: bytes, channels: int | None) -> str | None:
         return _describe_mismatch(found, channels)
     if len(pages) > 1:
         return (
-            f"holds {found} images; save one per file or, if they are the channels of one image, set data.channels: "
+            f"contains {found} images; save one per file or, if they are the channels of one image, set data.channels: "
             f"{found}"
         )
     return f"has {found} channels; to learn from such images, set data.channels: {found}"
@@ -213,13 +213,13 @@ def open_pages(file: io.BufferedIOBase) -> Iterator[tuple[list[Any], HeaderReade
         with warnings.catch_warnings(action="ignore"), tifffile.TiffFile(cast("BinaryIO", reader)) as tiff:
             pages = list(islice(tiff.pages, MAX_PAGES + 1))  # no len(tiff.pages), since the chain may be circular
             if len(pages) > MAX_PAGES:
-                raise ImageError(f"holds more than {MAX_PAGES} images; save one per file")
+                raise ImageError(f"contains more than {MAX_PAGES} images; save one per file")
             yield [page for page in pages if not page.aspage().subfiletype & _SMALLER_OR_MASK], reader
     except ImageError:
         raise
     except ImportError as error:
         raise ImageError(f"is a TIFF for which the Python package {error.name} is missing") from None
-    except Exception as error:  # broken files raise many exceptions
+    except Exception as error:  # broken files can raise any exception
         raise ImageError(f"is not a complete image ({str(error)[:200] or type(error).__name__})") from None
     finally:
         logger.setLevel(level)
@@ -228,15 +228,17 @@ def open_pages(file: io.BufferedIOBase) -> Iterator[tuple[list[Any], HeaderReade
 def count_page_channels(pages: list[Any]) -> int:
     """Count the channels of all pages. Raise `ImageError` if the pages are not one image of 8 or 16 bits."""
     if not pages:
-        raise ImageError("holds no image")
+        raise ImageError("contains no image")
     kinds = {(page.shaped, page.dtype, page.bitspersample) for page in pages}
     if len(kinds) != 1:
-        raise ImageError(f"holds {len(pages)} images of {len(kinds)} sizes or kinds; save one per file")
+        raise ImageError(f"contains {len(pages)} images of {len(kinds)} sizes or kinds; save one per file")
     [((planes, depth, _, _, samples), dtype, bits)] = kinds
     if len(pages) > 1 and planes * samples > 1:
-        raise ImageError(f"holds {len(pages)} images of {_format_channels(planes * samples)} each; save one per file")
+        raise ImageError(
+            f"contains {len(pages)} images of {_format_channels(planes * samples)} each; save one per file"
+        )
     if depth != 1:
-        raise ImageError(f"holds a volume of {depth} slices; save one per file")
+        raise ImageError(f"contains a volume of {depth} slices; save one per file")
     if dtype not in (np.uint8, np.uint16) or bits not in (8, 16):
         kind = dtype or (f"{bits} bits" if isinstance(bits, int) else "several bit depths")
         raise ImageError(f"has pixels of {kind}; save it as uint8 or uint16")

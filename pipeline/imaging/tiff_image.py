@@ -98,7 +98,7 @@ class TiffImage:
                 channel += page.num_channels
         except ImageError:
             raise
-        except Exception as error:  # broken files raise many exceptions
+        except Exception as error:  # broken files can raise any exception
             raise ImageError(f"is not a complete image ({str(error)[:200] or type(error).__name__})") from None
         if self._is_inverted:
             np.invert(rows, out=rows)

@@ -24,7 +24,7 @@ from pipeline.train.optimizers import create_optimizer
 from pipeline.variants.model_checks import find_size_problem
 
 CPU_SIZES, GPU_SIZES = (64, 128), (256, 512)  # px; with small images, only kernel launches of a GPU would be measured
-STEPS = 2  # to time at each size; the fastest one counts
+STEPS = 2  # steps that are timed at each size; the fastest counts
 SLOW = 1.0  # seconds; a step that takes longer is timed once
 PATIENCE = 15.0  # seconds; variants left after that get the mean of the measured ones
 
@@ -37,7 +37,7 @@ class StepTime:
     per_pixel: float  # seconds
 
     def seconds(self, size: int) -> float:
-        """Estimate the seconds of a step with images of size x size px."""
+        """Estimate the duration of a step with images of size x size px, in seconds."""
         return self.fixed + self.per_pixel * size**2
 
 
@@ -51,13 +51,13 @@ class GridTime:
     step_times: Mapping[str, StepTime]  # by variant; variants that could not be run are missing
 
     def step_seconds(self, size: int) -> float:
-        """Estimate the mean seconds of the grid's steps."""
+        """Estimate the mean duration of the grid's steps, in seconds."""
         steps = {name: self.steps[name] for name in self.step_times}
         spent = sum(count * self.step_times[name].seconds(size) for name, count in steps.items())
         return spent / sum(steps.values())
 
     def seconds(self, size: int) -> float:
-        """Estimate the seconds of the whole grid."""
+        """Estimate the duration of the whole grid, in seconds."""
         return self.step_seconds(size) * sum(self.steps.values()) / min(self.at_once, self.runs)
 
     def find_slowest(self, size: int) -> str:
@@ -65,7 +65,7 @@ class GridTime:
         return max(self.step_times, key=lambda name: self.step_times[name].seconds(size))
 
     def summary(self) -> str:
-        """Describe which times are estimated."""
+        """Describe what the estimated times include."""
         each = round(sum(self.steps.values()) / self.runs)
         missing = [name for name in self.steps if name not in self.step_times]
         without = f"; not measured: {', '.join(missing)}" if missing else ""

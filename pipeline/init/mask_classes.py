@@ -71,7 +71,7 @@ def _are_consecutive(objects: Sequence[frozenset[int]]) -> bool:
 
 
 def _are_unique(survey: MaskSurvey, objects: Sequence[frozenset[int]]) -> bool:
-    """Return whether nearly every number is in only one mask, or two of many masks. Classes would be in more."""
+    """Return whether nearly every number is in only one mask (two if there are many). Classes would be in more."""
     held = [survey.masks[value] for value in survey.pixels if value]
     few = sum(count <= (_MAX_SHARED if len(objects) >= _MIN_SHARING else 1) for count in held)
     return len(objects) >= _MIN_MASKS and len(held) >= _MIN_NUMBERS and few >= _MIN_UNIQUE * len(held)

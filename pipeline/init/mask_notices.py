@@ -14,7 +14,7 @@ _VOID_COLOR = 0xE0E0C0  # marks unknown pixels in Pascal VOC's color masks
 
 _MIN_PERHAPS_NUMBERED = 3  # number of classes from which they may be numbered objects
 _MAX_FAMILIES = 4  # sets of values that exclude each other; if there are more, images show one class each
-_MAX_INVERTED, _MIN_SURROUNDED = 0.4, 0.6  # shares of masks that count as some and as most
+_MAX_INVERTED, _MIN_SURROUNDED = 0.4, 0.6  # maximum share of inverted masks; share that counts as most masks
 _MIN_EDGE_VALUES, _MIN_ON_EDGES, _MAX_EDGE_PIXELS = 4, 0.8, 0.3  # of class masks that were interpolated
 _MAX_NEAR = 10  # difference of two colors of the same class in each channel
 _NAMED = 5  # files or values that are named in a sentence
@@ -117,7 +117,7 @@ def describe_values(survey: MaskSurvey, roles: ValueRoles) -> list[str]:
 
 
 def _describe_voids(survey: MaskSurvey, roles: ValueRoles) -> list[str]:
-    """Report the ignored values, with the settings in case that they are classes."""
+    """Report the ignored values, with the settings to use if they are classes."""
     doubts = []
     for void in roles.voids:
         is_class = "If it is a class, list it in data.classes and write ignore_value: null."

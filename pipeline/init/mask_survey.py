@@ -19,10 +19,10 @@ from pipeline.prepare.mask_sample import sample_evenly
 
 MIN_CONNECTED = 0.8  # share of the values that are one connected region in their mask
 MAX_MASKS = 200  # masks that are opened
-MAX_COLORS = 256  # if masks have more, they are images, each of which adds a million
+MAX_COLORS = 256  # masks with more colors are images, each of which adds a million colors
 
 _MAX_MEASURED = 40  # masks whose regions are measured, which is slow
-_MAX_REGION_VALUES = 2_000  # values of a mask whose regions are measured
+_MAX_REGION_VALUES = 2_000  # regions of masks with more values are not measured
 _END = 0.05  # fraction of the value range that is near one of its ends
 _MIN_COLORS = 8  # number of colors of a mask from which they may be interpolated
 

@@ -12,7 +12,7 @@ from pipeline.init.class_labels import make_class_names, suggest_colors
 _MIN_NAMES, _MIN_NAMED = 4, 0.8  # number and share of category names that must be in a palette
 _MIN_COLORED = 0.9  # share of the colors of masks that must be in a palette
 
-# Files of CVAT, of data sets on Kaggle, and of CamVid.
+# Label files of CVAT, of data sets on Kaggle, and of CamVid.
 _FORMATS = {
     "labelmap.txt": re.compile(r"(?P<name>[^#:]+):(?P<red>\d+),(?P<green>\d+),(?P<blue>\d+):.*"),
     "class_dict.csv": re.compile(r"(?P<name>[^,]+), *(?P<red>\d+), *(?P<green>\d+), *(?P<blue>\d+)"),
@@ -30,7 +30,7 @@ class Palette:
     classes: dict[str, int]  # colors, 0xRRGGBB, by class name
     ignored: dict[str, int]  # colors of ignored pixels, by name
     min_colors: int  # number of class colors that must occur in masks, so that the match is hardly chance
-    is_common: bool = False  # whether tools use it for any classes; then an ignored color should occur, too
+    is_common: bool = False  # whether tools use its colors for any classes; an ignored color should then occur
     background: str | None = None  # name of the background class
 
     @property

@@ -10,7 +10,7 @@ from pipeline.params.train import LossName, Train
 from pipeline.wording import join_names
 
 MIN_SHARE = 0.01  # of the evaluated pixels; below that, cross-entropy missed classes in benchmarks/imbalance.py
-# There, it finds rare classes and does not increase the evaluation loss, by which runs are ranked, as lovasz does.
+# In that benchmark, it finds rare classes. Unlike lovasz, it does not increase the evaluation loss that ranks runs.
 RARE_LOSS: LossName = "cross_entropy_lovasz"
 
 TRAIN_COLUMN = 30  # column of comments in the section train, unless the line is longer

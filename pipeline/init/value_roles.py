@@ -10,8 +10,8 @@ from pipeline.init.mask_survey import MaskSurvey
 
 RESERVED = (*range(250, 256), 65_535)  # values that often mean an unknown class
 
-# With higher classes than this, a reserved value is one gray level of many, unless most values up to the highest class
-# occur and there is a gap below the reserved value.
+# If a class has a value above `_MAX_BELOW_RESERVED`, a reserved value is one gray level of many, unless most values up
+# to the highest class occur and there is a gap below the reserved value.
 _MAX_BELOW_RESERVED = 40
 _MIN_DENSITY, _MIN_GAP = 0.6, 50
 
@@ -69,7 +69,7 @@ def find_roles(survey: MaskSurvey) -> ValueRoles:
 
 
 def _find_reserved(survey: MaskSurvey) -> tuple[int, ...]:
-    """Find reserved values such as 255, if the classes have low values and more pixels."""
+    """Find reserved values, such as 255, that mark unknown pixels and not a class."""
     reserved = [value for value in RESERVED if value in survey.pixels]
     classes = survey.pixels.keys() - reserved
     if not reserved or len(classes) < 2:

@@ -169,7 +169,7 @@ def _find_patched(text: str) -> list[str]:
 
 
 def _get_usual_epochs(sections: dict[str, Any]) -> int:
-    """Look up the number of epochs before the first `init`, which may have increased it for other data."""
+    """Look up the number of epochs from before the first `init`, which may have increased it for other data."""
     with contextlib.suppress(PipelineError):
         sections = read_sections(Path(BACKUPS.format("")))
     try:
@@ -179,8 +179,8 @@ def _get_usual_epochs(sections: dict[str, Any]) -> int:
 
 
 def _describe_short(params: Params, suggestion: Suggestion) -> list[str]:
-    """Describe the variants that train for fewer than `MIN_STEPS` steps, such as those with their own epochs."""
-    short: dict[tuple[int, int, int], dict[str, None]] = {}  # variants without repetitions, in their order
+    """Describe the variants that train for fewer than `MIN_STEPS` steps."""
+    short: dict[tuple[int, int, int], dict[str, None]] = {}  # variants by (epochs, steps, required epochs)
     for cell in params.cells():
         epochs, steps = cell.train.epochs, suggestion.count_steps(cell)
         if suggestion.training and steps < MIN_STEPS:

@@ -16,7 +16,7 @@ from pipeline.wording import join_names, pluralize
 
 MAX_DUPLICATES = 10  # pairs that are listed in the statistics
 
-MIN_IMAGES = 10  # fewer images are too few for a notice about rare classes
+MIN_IMAGES = 10  # number of images from which rare classes are reported
 RARE_SHARE = 1 / 40  # fraction of the images; a class in fewer images may be a mistake
 
 
@@ -27,7 +27,7 @@ def build_stats(
 
     Args:
         stored: Metadata of the images.
-        duplicates: Ids of near-duplicates in the same split.
+        duplicates: Pairs of ids of near-duplicates in the same split.
         notices: Sentences about possible mistakes.
     """
     formats = Counter(one.kind for one in stored)

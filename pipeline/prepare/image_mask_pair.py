@@ -159,7 +159,7 @@ class PairCollection:
 
 
 class PaletteCheck:
-    """Check that palettes are consistent: an index has the same color, and a color the same index, in all masks."""
+    """Consistency check of palettes: an index has the same color, and a color the same index, in all masks."""
 
     def __init__(self) -> None:
         self._by_index: dict[int, tuple[int, ImageMaskPair, Palette]] = {}

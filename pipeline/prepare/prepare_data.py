@@ -84,7 +84,7 @@ def write_source(source: Source, name: str, out: Path) -> Dataset:
 
 
 def _write_arrays(source: Source, prepared: PreparedData) -> SourceData:
-    """Write each sample of a source as soon as it is decoded, so that their number does not affect memory."""
+    """Write each sample of a source as soon as it is decoded, so that memory does not grow with their number."""
     with ExitStack() as files:
         writers: dict[str, list[NpyWriter]] = {}
         for split in FOLDERS:

@@ -30,14 +30,14 @@ from pipeline.wording import (
     shorten,
 )
 
-# Maximum numbers of masks and of their pixels that are examined for lost objects and for the IoU, in some seconds.
+# Maximum numbers of masks, of pixels for counting lost objects, and of pixels for the IoU. They take seconds.
 MAX_MASKS, MAX_PIXELS, MAX_PIXELS_FOR_IOU = 100, 100_000_000, 40_000_000
 MULTIPLE = 32  # px; its multiples suit every network
 SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)  # longer sides to try, px
 FACTORS = (32.0, 16.0, 8.0, 4.0, 3.0, 2.0, 1.5, 1.0)  # factors to try for downscaling native images
 MAX_LOST = 0.05  # fraction of a class's objects that may vanish without being reported
 MAX_AREA_CHANGE = 0.2  # relative change of a class's area that is not reported
-# A loss of at most 0.1 is usually smaller than the loss by the network's own errors.
+# A size that lowers the IoU by at most 0.1 usually costs less than the network's own errors.
 GOOD_IOU = 0.9
 
 MAX_WIDTH = 80  # columns of the terminal
@@ -46,7 +46,7 @@ TITLE = "IoU that a perfect prediction reaches, resized back to the masks' own s
 
 Size = tuple[int, int]  # height and width of the prepared images, px
 Scale = Size | float  # or the downscaling factor of native images
-Column = tuple[str, Callable[[Size, bool], str]]  # heading, and entry for a size and whether it is that of patches
+Column = tuple[str, Callable[[Size, bool], str]]  # heading, and entry as a function of (size, is_patch)
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _list_larger(resizing: FixedSize) -> list[FixedSize]:
 def _count_kept(regions: Image.Image, number: int, resizing: Resizing) -> tuple[int, float]:
     """Count the numbered regions with a pixel at the prepared size, and compute their share of the pixels."""
     height, width = resizing.compute_inner_size((regions.height, regions.width))
-    small = np.asarray(regions.resize((width, height), Image.Resampling.NEAREST))  # saves the copy of `resize_mask`
+    small = np.asarray(regions.resize((width, height), Image.Resampling.NEAREST))  # `resize_mask` would copy twice
     kept = int(np.count_nonzero(np.bincount(small.ravel(), minlength=number + 1)[1:]))
     return kept, int(np.count_nonzero(small)) / small.size
 

@@ -192,17 +192,17 @@ BROKEN_CASES = [
     Case(
         "two pages",
         replace_image(encode_image(create_image(), "TIFF", save_all=True, append_images=[create_image(1)])),
-        "(holds 2 images;",
+        "(contains 2 images;",
     ),
     Case(
         "an animated PNG",
         replace_image(encode_image(create_image(), save_all=True, append_images=[create_image(1)])),
-        "(holds 2 images; save",
+        "(contains 2 images; save",
     ),
     Case(
         "an animated WebP",
         replace_image(encode_image(create_image(), "WEBP", save_all=True, append_images=[create_image(1)])),
-        "(holds 2 imag",
+        "(contains 2 imag",
     ),
     Case(
         "floats",

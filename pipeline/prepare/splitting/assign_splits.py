@@ -163,7 +163,7 @@ def split_stratum(ids: Sequence[str], groups: Mapping[str, str], data: ImageMask
     """Split one stratum by shares of its units (groups or single images), in the order of their hashes.
 
     Test is at the start of the order and validation at the end. With three units or more, every split with a share
-    above 0 gets at least one. An added image moves at most one unit from test to training, and one to validation.
+    above 0 gets at least one. An added unit moves at most one other unit across each border between two splits.
     """
     units = sorted({get_unit(name, groups) for name in ids}, key=lambda one: _hash(data.seed, *one))
     if len(units) < len(SPLITS):
@@ -215,7 +215,7 @@ def _find_named(data: ImageMaskData, ids: Collection[str]) -> list[str]:
 def _choose_showcase(
     seed: int, groups: Mapping[str, str], splits: Mapping[str, str], find_showable: FindShowable
 ) -> list[str]:
-    """Choose a training image for the showcase: in the smallest groups, that with class shares closest to the median.
+    """Choose a training image for the showcase: of the smallest groups, the image closest to the median class shares.
 
     Its whole group is removed from the training images, so it is not taken from the only group with foreground.
     """
