@@ -1,7 +1,7 @@
-"""Library: decode images and masks, read their metadata, and map mask values to classes.
+"""Decode images and masks, read their metadata, and map mask values to classes.
 
-It imports nothing else of this project, and its modules import each other relatively: a served model contains a copy
-of this folder inside a package of another name.
+This package imports nothing else of the project, and its modules import each other relatively, because a served model
+contains a copy of this folder in another package.
 """
 
-IGNORE = 255  # class index of pixels that are not evaluated
+IGNORE = 255  # class index of ignored pixels

@@ -1,4 +1,4 @@
-"""Decode untrusted image files: only known formats, one image per file, turned upright."""
+"""Decode untrusted image files of known formats, with one image per file, and turn the images upright."""
 
 from __future__ import annotations
 
@@ -27,41 +27,44 @@ from .tiff import MAX_PAGES, HeaderReader, count_tiff_channels, describe_channel
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
-# Pillow would also start a PostScript interpreter for a file that asks for one, whatever its suffix is.
+# Pillow detects formats by content. Without this list, it would run a PostScript interpreter on PostScript files.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-_STACKS = ("PNG", "WEBP", "GIF")  # may hold several images; a second one in a JPEG is the camera's preview
+_STACKS = ("PNG", "WEBP", "GIF")  # may contain several images; a second one in a JPEG is a camera's preview
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes of a TIFF; + is BigTIFF
 _WHITE_IS_ZERO, _SEPARATE_PLANES, _SIGNED = 0, 2, 2  # values of TIFF tags
 
 
 def read_image(content: bytes, channels: int | None = None) -> NDArray[Any]:
-    """Decode an image, turned upright by its EXIF orientation.
+    """Decode an image, and turn it upright by its EXIF orientation.
 
     Transparent parts become black, because the colors under them are arbitrary. A last band that is not transparency
-    (`MAX_HALF_TRANSPARENT`) is never multiplied into the others.
+    (see `extra_bands`) is never multiplied into the others.
 
     Args:
-        content: Of the file.
-        channels: Of the result. None: 3, or 1 for 16-bit gray. 1: gray; colors are weighted by ITU-R 601. 3: colors, or
-            the three channels of a TIFF; a fourth band that is not transparency is left out. Other numbers: the bands
-            of the file; samples, planes or pages of a TIFF.
+        content: Content of the file.
+        channels: Number of channels of the result.
+
+            - None: 3, or 1 for 16-bit gray.
+            - 1: gray. Colors are converted with the weights of ITU-R 601.
+            - 3: colors, or the three channels of a TIFF. A fourth band that is not transparency is dropped.
+            - Other numbers: all bands of the file, or all samples, planes or pages of a TIFF.
 
     Returns:
-        H x W x channels, uint8; uint16 for 16-bit gray, and for a 16-bit TIFF if its number of channels is requested.
+        The image, H x W x channels, as uint8. 16-bit gray is uint16, and so is a 16-bit TIFF if `channels` is given.
         Pillow reduces other colors with more than 8 bits to 8.
 
     Raises:
-        ImageError: The content is not a complete image, has 32-bit pixels or another number of channels; or, if
-            `channels` is None, it has a fourth band that is not transparency.
+        ImageError: The content is not a complete image, has 32-bit pixels or a different number of channels, or has a
+            last band that is not transparency and `channels` is None.
     """
     return np.asarray(_read(content, channels))
 
 
 def read_fitted(content: bytes, channels: int | None, resizing: Resizing) -> tuple[NDArray[Any], int, int]:
-    """Do what `read_image` and then `Resizing.fit_image` do, without an array of the whole image in between.
+    """Decode an image as `read_image` does and resize it as `Resizing.fit_image` does, but in less memory.
 
     Returns:
-        The prepared image, and the height and width of the file in px.
+        The prepared image (H x W x C), and the height and width of the original image in px.
 
     Raises:
         ImageError: See `read_image`.
@@ -75,9 +78,9 @@ def read_fitted(content: bytes, channels: int | None, resizing: Resizing) -> tup
 
 
 def read_for_network(content: bytes, channels: int, bits: int) -> NDArray[Any]:
-    """Decode any image for a network that was trained on images of some channels, and bits per channel.
+    """Decode an image for a network that was trained on images with these numbers of channels and bits per channel.
 
-    For a network that was trained on gray or RGB both are accepted, and returned as by `read_image`.
+    Networks that were trained on gray or 8-bit RGB images accept both. The image is then returned as by `read_image`.
 
     Raises:
         ImageError: See `read_image`.
@@ -89,59 +92,62 @@ def read_for_network(content: bytes, channels: int, bits: int) -> NDArray[Any]:
 
 
 def to_gray(image: NDArray[Any]) -> NDArray[Any]:
-    """Convert RGB (H x W x 3) to gray (H x W x 1) by the weights of ITU-R 601; other images stay as they are."""
+    """Convert RGB (H x W x 3) to gray (H x W x 1) with the weights of ITU-R 601. Return other images unchanged."""
     return np.asarray(Image.fromarray(image).convert("L"))[..., None] if image.shape[-1] == 3 else image
 
 
 def is_tiff(path: Path) -> bool:
-    """Return whether a file begins as a TIFF does; raises `OSError` if it cannot be read."""
+    """Return whether a file is a TIFF, judging by its first bytes. Raise `OSError` if it cannot be read."""
     with path.open("rb") as file:
         return file.read(4) in TIFF_MAGIC
 
 
 def count_channels(content: bytes) -> int:
-    """Count the bands that a file stores; raises `ImageError` if it cannot be read."""
+    """Count the channels that a file stores. Raise `ImageError` if it cannot be decoded."""
     return count_tiff_channels(content) if content.startswith(TIFF_MAGIC) else len(decode(content).getbands())
 
 
 def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """Decode a file of one image, turned upright.
+    """Decode a file that contains one image, and turn the image upright.
 
     Raises:
-        ImageError: It is of another format, broken, too large, or holds several images.
+        ImageError: The file has another format, is broken or too large, or contains several images.
     """
     reader = HeaderReader(io.BytesIO(content))
     try:
-        # Pillow warns of odd metadata and of large images, and refuses images that could fill the memory.
+        # Pillow warns about unusual metadata and large images. It raises an error if an image could fill the memory.
         with warnings.catch_warnings(action="ignore"), Image.open(cast("BinaryIO", reader), formats=formats) as file:
             num_images = _count_images(file)
             _check_values(file)
             if num_images > 1:
                 count = f"more than {MAX_PAGES}" if num_images > MAX_PAGES else num_images
-                raise ImageError(f"holds {count} images; save one per file")
+                raise ImageError(f"contains {count} images; save one per file")
             reader.remove_limit()
-            ImageOps.exif_transpose(file, in_place=True)  # in place, to save a copy
+            ImageOps.exif_transpose(file, in_place=True)  # in place, to avoid a copy
             file.load()
             return file
     except ImageError:
         raise
-    except Exception as error:  # decoders raise any exception for a broken file: OSError, SyntaxError, struct.error
+    except Exception as error:  # broken files can raise any exception: OSError, SyntaxError, struct.error
         raise ImageError(_describe_error(error, formats)) from None
 
 
 def read_deep(image: Image.Image) -> NDArray[np.uint16]:
-    """Read 16-bit gray with white as the highest value; Pillow inverts such TIFFs only up to 8 bits."""
+    """Convert a 16-bit gray image to an array (H x W) in which white is the highest value.
+
+    Pillow inverts TIFFs that store white as 0 only if they have up to 8 bits.
+    """
     values: NDArray[np.uint16] = np.asarray(image).astype(np.uint16)  # astype: the file may be big-endian
     is_white_zero = getattr(image, "tag_v2", {}).get(Tag.PhotometricInterpretation) == _WHITE_IS_ZERO
     return ~values if is_white_zero else values
 
 
 def _read(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]:
-    """Do what `read_image` does, but return RGB as Pillow has it."""
+    """Decode an image as `read_image` does, but return RGB as an image of Pillow."""
     if channels not in (None, 1, 3):
         return _read_channels(content, channels)
     if channels == 3 and content.startswith(TIFF_MAGIC):
-        with contextlib.suppress(ImageError):  # Pillow reads what tifffile does not: palettes, inks, JPEG in a TIFF
+        with contextlib.suppress(ImageError):  # Pillow also reads palettes, CMYK, and JPEG in a TIFF
             return _read_channels(content, channels)
     try:
         image = decode(content)
@@ -171,19 +177,22 @@ def _read(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]:
 
 
 def _read_channels(content: bytes, channels: int) -> NDArray[Any]:
-    """Decode an image with a number of channels: bands of the file; samples, planes or pages of a TIFF."""
+    """Decode all bands of an image, or all samples, planes or pages of a TIFF; their number must be `channels`."""
     if content.startswith(TIFF_MAGIC):
         return read_channels(content, channels)
     image = decode(content)
     bands = len(image.getbands())
     if bands == channels and image.mode in ("RGBA", "LA"):
         return np.asarray(image)
-    hint = "; only a TIFF has so many" if channels > 4 else ""
+    hint = "; only TIFFs can have so many" if channels > 4 else ""
     raise ImageError(f"has {bands} channel{'s' * (bands > 1)}, but {channels} are expected{hint}")
 
 
 def _read_gray_tiff(content: bytes, channels: int | None) -> Image.Image | NDArray[Any] | None:
-    """Decode a gray TIFF that Pillow does not read, such as big-endian 16 bits, white as zero; None for other files."""
+    """Decode a gray TIFF that Pillow cannot read, such as big-endian 16 bits with white as 0.
+
+    Return None for other files.
+    """
     if not content.startswith(TIFF_MAGIC) or channels == 3:
         return None
     with contextlib.suppress(ImageError):
@@ -194,7 +203,7 @@ def _read_gray_tiff(content: bytes, channels: int | None) -> Image.Image | NDArr
 
 
 def _read_tiff_colors(content: bytes, image: Image.Image) -> Image.Image | None:
-    """Read the colors of a TIFF as stored: Pillow divides them by a band that is flagged as premultiplied alpha."""
+    """Read the colors of a TIFF as stored. Pillow divides them by a last band that is marked as premultiplied."""
     if not content.startswith(TIFF_MAGIC) or image.mode != "RGBA":
         return None
     with contextlib.suppress(ImageError):
@@ -204,7 +213,7 @@ def _read_tiff_colors(content: bytes, image: Image.Image) -> Image.Image | None:
 
 
 def _count_images(file: Image.Image) -> int:
-    """Count the images of a file; of a TIFF at most one more than `MAX_PAGES`, since its pages may form a circle."""
+    """Count the images in a file. Stop after `MAX_PAGES` pages of a TIFF, whose chain of pages may be circular."""
     if file.format != "TIFF":
         return getattr(file, "n_frames", 1) if file.format in _STACKS else 1
     for count in range(1, MAX_PAGES + 1):
@@ -221,7 +230,7 @@ def _check_values(file: Image.Image) -> None:
     tags = getattr(file, "tag_v2", {})
     bits, formats = tags.get(Tag.BitsPerSample, ()), tags.get(Tag.SampleFormat, ())
     if tags.get(Tag.PlanarConfiguration) == _SEPARATE_PLANES and len(bits) > 1 and max(bits) > 8:
-        raise ImageError("has 16-bit colors as separate planes; save them pixel by pixel")
+        raise ImageError("has 16-bit colors in separate planes; save them interleaved")
     if _SIGNED in formats and max(bits, default=8) <= 8:
         raise ImageError("has pixels of int8; save it as uint8 or uint16")
 
@@ -230,5 +239,5 @@ def _describe_error(error: Exception, formats: tuple[str, ...]) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"is too large to be decoded (at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels)"
     if isinstance(error, UnidentifiedImageError):
-        return f"is none of {', '.join(formats)}"
+        return f"is not in one of the formats {', '.join(formats)}"
     return f"is not a complete image ({error or type(error).__name__})"

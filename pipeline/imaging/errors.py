@@ -1,7 +1,7 @@
-"""The error of this library."""
+"""Exception for images that cannot be used."""
 
 from __future__ import annotations
 
 
 class ImageError(Exception):
-    """An image cannot be used; the message is a reason that follows the file's name: "is not a complete image"."""
+    """An image that cannot be used. The message follows the file's name, such as "is not a complete image"."""

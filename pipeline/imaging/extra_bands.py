@@ -1,6 +1,6 @@
-"""Recognize a last band that is not transparency: near infrared, depth or other data that programs flag as alpha.
+"""Recognize a last band that is marked as alpha but contains other data, such as near infrared or depth.
 
-Pillow multiplies such a band into the colors, or drops it.
+Pillow would multiply such a band into the colors, or drop it.
 """
 
 from __future__ import annotations
@@ -8,14 +8,13 @@ from __future__ import annotations
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
-# Share of an alpha band's pixels that may be half transparent: those of the bundled cut-outs' soft edges are up to 0.21
-# of an image, and a band of other data (near infrared, depth) that a program flagged as alpha has other values nearly
-# everywhere.
+# Maximum fraction of half-transparent pixels in an alpha band. In the bundled cut-outs, soft edges are up to 0.21 of an
+# image. In a band of other data (near infrared, depth), nearly all pixels would be half transparent.
 MAX_HALF_TRANSPARENT = 0.25
 
 
 def has_extra_band(image: Image.Image) -> bool:
-    """Return whether the last band of a decoded image is other data than transparency."""
+    """Return whether the last band of a decoded image is not transparency but other data."""
     if _has_unnamed_band(image):
         return True
     if image.mode not in ("RGBA", "LA"):
@@ -25,23 +24,23 @@ def has_extra_band(image: Image.Image) -> bool:
 
 
 def _has_unnamed_band(image: Image.Image) -> bool:
-    """Return whether an image has a band of unknown meaning, which Pillow drops silently if it is a TIFF's."""
+    """Return whether an image has a band of unknown meaning. Pillow silently drops such bands of TIFFs."""
     return image.mode == "RGBX" or count_bands(image) > len(image.getbands())
 
 
 def count_bands(image: Image.Image) -> int:
-    """Count the bands that the file stores."""
+    """Count the bands that are stored in the file of an image."""
     samples: int = getattr(image, "tag_v2", {}).get(Tag.SamplesPerPixel, 0)
     return max(samples, len(image.getbands()))
 
 
 def _count_known_bands(image: Image.Image) -> int:
-    """Count the channels that are left without the last band."""
+    """Count the bands that remain after the last ones were removed: 1 of gray images, 3 of others."""
     return 1 if image.mode in ("1", "L", "LA") else 3
 
 
 def describe_extra_band(image: Image.Image) -> str:
-    """Describe the last band, which needs `data.channels`, as a reason that follows the file's name."""
+    """Describe why the last band requires `data.channels`, as a phrase that follows the file's name."""
     bands, known = count_bands(image), _count_known_bands(image)
     more = bands - known
     which = "the last one is" if more == 1 else f"the last {more} are"
@@ -53,21 +52,21 @@ def describe_extra_band(image: Image.Image) -> str:
 
 
 def drop_last_band(image: Image.Image) -> Image.Image:
-    """Leave out the last band, without multiplying it into the others."""
+    """Remove the last band without multiplying it into the others."""
     if image.mode not in ("RGBA", "RGBX", "LA"):
-        return image  # Pillow dropped it
+        return image  # Pillow has already dropped the band
     bands = image.split()[:-1]
     return Image.merge("RGB", bands) if len(bands) == 3 else bands[0]
 
 
 def is_invisible(image: Image.Image) -> bool:
-    """Return whether every pixel is fully transparent: the image would be black."""
+    """Return whether every pixel is fully transparent, so that the image would become black."""
     return image.mode in ("RGBA", "LA") and image.getchannel("A").getextrema() == (0, 0)
 
 
 def describe_invisible(image: Image.Image) -> str:
-    """Describe a band that hides everything, and needs `data.channels`, as a reason that follows the file's name."""
+    """Describe why a fully transparent image requires `data.channels`, as a phrase that follows the file's name."""
     return (
         f"is transparent everywhere; set data.channels: {_count_known_bands(image)} to leave its last band out, or "
-        f"data.channels: {count_bands(image)} if that band holds other data"
+        f"data.channels: {count_bands(image)} if that band contains other data"
     )

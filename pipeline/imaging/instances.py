@@ -7,25 +7,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BACKGROUND, INSIDE, BORDER = 0, 1, 2  # the classes
+BACKGROUND, INSIDE, BORDER = 0, 1, 2  # class indices
 
 
 def classify_instances(ids: NDArray[np.integer[Any]], border: int) -> NDArray[np.uint8]:
-    """Classify each pixel: 0 background, 1 inside an object, 2 border.
+    """Classify each pixel as background (0), inside an object (1) or border (2).
 
-    A network that learns the border as a class of its own separates objects that touch: the rest of class 1 is one
-    connected piece per object (Caicedo et al. 2019, https://doi.org/10.1002/cyto.a.23863). A pixel is border if within
-    `border` pixels of it, diagonals counted as one (chessboard distance),
+    A network that learns the border as a separate class can separate touching objects, because the inside of each
+    object is one connected region (Caicedo et al. 2019, https://doi.org/10.1002/cyto.a.23863). There are two kinds of
+    border pixels, where `border` is a chessboard distance (a diagonal step counts as 1):
 
-    - of an object's pixel there is a pixel of the background or of another object;
-    - of a background pixel there are pixels of at least two objects: the gap between near objects closes.
+    - pixels of an object within `border` pixels of the background or of another object;
+    - pixels of the background within `border` pixels of at least two objects, which closes the gap between them.
 
-    All other background stays background. Therefore the insides of two objects never touch, not even at a corner. There
-    is no border along the image's edge. An object at most 2 x `border` pixels wide has no inside.
+    The insides of two objects never touch, not even at a corner. There is no border along the edge of the image. An
+    object that is at most 2 x `border` pixels wide has no inside.
 
-    `ids` are H x W, of at most 32 bits; 0 is background, and each object has its own number above 0. `border` is in px.
+    Args:
+        ids: Number of the object at each pixel, H x W, of at most 32 bits; 0 is background.
+        border: Width of the border in px.
+
+    Returns:
+        Class indices, H x W.
     """
-    from scipy import ndimage  # takes 0.2 s, in each process that decodes images
+    from scipy import ndimage  # this import takes 0.2 s in each process that decodes images
 
     is_object, side = ids > 0, 2 * border + 1
     lowest_object = np.where(is_object, ids, np.iinfo(ids.dtype).max)

@@ -1,4 +1,4 @@
-"""Decode masks: gray values, palette indices or colors of each pixel."""
+"""Decode masks to a gray value, a palette index or a color per pixel."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from .metadata import UPRIGHT, read_orientation
 from .tiff import read_labels, turn_upright
 
 MASK_ENDINGS = (*ENDINGS, ".gif")
-MAX_VALUE = 65_535  # of a class
-MAX_NUMBER = 2**31 - 1  # of numbered objects; masks are kept as int32
+MAX_VALUE = 65_535  # highest mask value of a class
+MAX_NUMBER = 2**31 - 1  # highest number of an object; masks are decoded as int32
 
 _MASK_FORMATS = (*FORMATS, "GIF")
 
-# Index and color, 0xRRGGBB, of the indices that occur, ascending; `GRAY` of gray masks that hold a 0.
+# (index, color) of each palette index that occurs, in ascending order; colors are 0xRRGGBB. Gray masks that contain 0
+# have the palette `GRAY`.
 Palette = tuple[tuple[int, int], ...]
 GRAY: Palette = ((0, 0x000000), (1, 0x010101))
 Values = NDArray[np.integer[Any]]
@@ -32,51 +33,51 @@ class DecodedMask:
 
     values: Values  # H x W, upright; colors are 0xRRGGBB; uint8 if the file has 8 bits, else int32
     palette: Palette = ()  # color of each value; empty if colors were requested
-    has_orientation: bool = False  # of its own, by which it was turned
+    has_orientation: bool = False  # whether the file has an EXIF orientation, which was applied
 
 
 def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> DecodedMask:
-    """Decode a mask, turned upright by its own EXIF orientation; transparency is ignored.
+    """Decode a mask, and turn it upright by its own EXIF orientation. Transparency is ignored.
 
     Args:
-        content: Of the file.
-        colors: Whether colors are the values of classes, else gray values or palette indices are. Gray is as it is
-            displayed: in a TIFF whose white is zero (MINISWHITE) the stored values are inverted, whatever their depth.
-        max_value: Highest value that a mask may have.
+        content: Content of the file.
+        colors: Whether to decode colors. Otherwise, gray values or palette indices are decoded. Gray values are those
+            that viewers display: a TIFF that stores white as 0 (MINISWHITE) is inverted, whatever its bit depth.
+        max_value: Highest value that the mask may contain.
 
     Raises:
-        ImageError: The content is not a complete image, or not of the requested kind.
+        ImageError: The content is not a complete image, is not of the requested kind, or has invalid values.
     """
     has_orientation = read_orientation(content) != UPRIGHT
     if content.startswith(TIFF_MAGIC) and not colors and (labels := read_labels(content)) is not None:
-        return _decoded_gray(_narrow(labels, max_value), has_orientation)
+        return _build_gray_mask(_narrow(labels, max_value), has_orientation)
     image = decode(content, _MASK_FORMATS)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         if colors:
             raise ImageError("is gray with more than 8 bits, but the values of the classes are colors")
         values = read_deep(image) if image.mode.startswith("I;16") else np.asarray(image)
-        return _decoded_gray(_narrow(values, max_value), has_orientation)
+        return _build_gray_mask(_narrow(values, max_value), has_orientation)
     if colors:
         channels = np.asarray(image.convert("RGB")).astype(np.int32)
         values = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
         return DecodedMask(values, has_orientation=has_orientation)
-    values = _gray_values(image)
+    values = _get_gray_values(image)
     if image.mode not in ("P", "PA") or image.palette is None:
-        return _decoded_gray(values, has_orientation)
-    return DecodedMask(values, _palette(image, values), has_orientation)
+        return _build_gray_mask(values, has_orientation)
+    return DecodedMask(values, _read_palette(image, values), has_orientation)
 
 
 def keep_background(palette: Palette) -> Palette:
-    """Reduce a palette to index 0: colors of numbered objects mean nothing, except that of the background."""
+    """Reduce a palette to the background, index 0. The colors of numbered objects have no meaning."""
     return tuple(entry for entry in palette if entry[0] == 0)
 
 
 def orient_mask(values: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn a mask (H x W) that was drawn over the stored pixels of an image by the image's EXIF orientation."""
+    """Turn a mask (H x W), drawn over the stored pixels of an image, by the image's EXIF orientation."""
     return turn_upright(values[..., None], orientation)[..., 0]
 
 
-def _gray_values(image: Image.Image) -> NDArray[np.uint8]:
+def _get_gray_values(image: Image.Image) -> NDArray[np.uint8]:
     values = np.asarray(image)
     if image.mode in ("1", "L", "P"):
         return values.astype(np.uint8, copy=False)
@@ -90,11 +91,11 @@ def _gray_values(image: Image.Image) -> NDArray[np.uint8]:
     )
 
 
-def _decoded_gray(values: Values, has_orientation: bool) -> DecodedMask:
+def _build_gray_mask(values: Values, has_orientation: bool) -> DecodedMask:
     return DecodedMask(values, GRAY if (values == 0).any() else (), has_orientation)
 
 
-def _palette(image: Image.Image, values: NDArray[np.uint8]) -> Palette:
+def _read_palette(image: Image.Image, values: NDArray[np.uint8]) -> Palette:
     colors = np.zeros((256, 3), np.int64)
     listed = np.frombuffer(bytes(image.getpalette("RGB") or ()), np.uint8).reshape(-1, 3)
     colors[: len(listed)] = listed
@@ -103,7 +104,7 @@ def _palette(image: Image.Image, values: NDArray[np.uint8]) -> Palette:
 
 
 def _narrow(values: NDArray[Any], max_value: int) -> Values:
-    """Convert values to uint8 or int32; raises `ImageError` for values that a mask cannot have."""
+    """Convert values to uint8 or int32. Raise `ImageError` for fractions and for values outside 0 to `max_value`."""
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
@@ -111,7 +112,7 @@ def _narrow(values: NDArray[Any], max_value: int) -> Values:
     low, high = values.min().item(), values.max().item()  # Python numbers, because float16 cannot hold 65,535
     if low < 0 or high > max_value:
         raise ImageError(
-            f"has values outside 0 to {max_value}; it holds {low:.0f} to {high:.0f} ({values.dtype}): save the mask "
-            f"with 8 or 16 bits"
+            f"has values from {low:.0f} to {high:.0f} ({values.dtype}), but only 0 to {max_value} are allowed; save "
+            f"the mask with 8 or 16 bits"
         )
     return values.astype(np.int32)

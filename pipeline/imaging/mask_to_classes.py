@@ -18,20 +18,21 @@ MaskValue = int | str  # a number, or a color as #rrggbb
 
 @dataclass(frozen=True, eq=False)
 class MaskEncoding:
-    """The class of each value that a mask's pixels may have."""
+    """Mapping from mask values to classes."""
 
-    values: NDArray[np.int32]  # allowed in masks, ascending
+    values: NDArray[np.int32]  # mask values, in ascending order
     classes: NDArray[np.uint8]  # class index, or IGNORE, of each value
-    output_values: NDArray[np.int32]  # of each class in a new mask: the first that is declared
-    are_colors: bool  # 0xRRGGBB
-    # Of soft masks of two classes: lower values are the class of the lower value, all others the other class.
-    threshold: int | None = None  # None: values are exact
+    output_values: NDArray[np.int32]  # value of each class in new masks: the first declared one
+    are_colors: bool  # whether values are colors, 0xRRGGBB
+    # Threshold for soft masks of two classes: lower values belong to the class with the lower value, all others to the
+    # other class. None if masks contain only the declared values.
+    threshold: int | None = None
 
     @classmethod
     def from_values(
         cls, class_values: Sequence[Sequence[MaskValue]], ignored: Sequence[MaskValue], threshold: int | None = None
     ) -> MaskEncoding:
-        """Create an encoding from the values of each class, in the order of the classes, and of ignored pixels."""
+        """Create an encoding from the mask values of each class, in the order of the classes, and of ignored pixels."""
         declared = [(value, index) for index, values in enumerate(class_values) for value in values]
         declared += [(value, IGNORE) for value in ignored]
         ordered = sorted((_parse_value(value), index) for value, index in declared)
@@ -45,33 +46,33 @@ class MaskEncoding:
         )
 
     def covers(self, mask: NDArray[np.integer[Any]]) -> bool:
-        """Return whether each pixel of a mask has one of these values, or any value if there is a threshold."""
+        """Return whether each pixel of a mask has a class. With a threshold, every value has one."""
         if self.threshold is not None:
             return True
-        # The values of 8 bits are listed first, by Pillow, which is several times as fast.
+        # For 8 bits, it is several times as fast to list the distinct values with Pillow first.
         values = np.flatnonzero(Image.fromarray(mask).histogram()) if mask.dtype == np.uint8 else mask
         return bool(np.isin(values, self.values).all())
 
     def to_indices(self, mask: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """Look up the class index, or IGNORE, of each pixel of a mask that this encoding `covers`."""
+        """Convert a mask (H x W) to class indices and IGNORE. This encoding must cover the mask."""
         if self.threshold is not None:
             return self.classes.take(mask >= self.threshold)
         return self.classes.take(np.searchsorted(self.values, mask)) if self.are_colors else self._table.take(mask)
 
     @cached_property
     def _table(self) -> NDArray[np.uint8]:
-        """The class index of each value up to the largest one; a table of colors would be large."""
+        """Class index of each value up to the largest one. Unused for colors, since the table would be large."""
         table = np.zeros(self.values[-1] + 1, np.uint8)
         table[self.values] = self.classes
         return table
 
     def count_unknown(self, mask: NDArray[np.integer[Any]]) -> dict[str, int]:
-        """Count the pixels of each value without a class; values are formatted as in `params.yaml`."""
+        """Count the pixels of each mask value without a class. Values are formatted as in `params.yaml`."""
         values, pixels = np.unique(mask[~np.isin(mask, self.values)], return_counts=True)
         return dict(zip(map(self._format, values), pixels.tolist(), strict=True))
 
     def list_values(self) -> str:
-        """List the expected values in a sentence."""
+        """Format the expected mask values as a comma-separated list."""
         return ", ".join(map(self._format, self.values))
 
     def _format(self, value: np.int32) -> str:

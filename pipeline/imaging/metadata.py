@@ -1,4 +1,4 @@
-"""Read how an image is stored: kind, EXIF orientation and transparency."""
+"""Read the metadata of an image file: kind of pixels, EXIF orientation and transparency."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .errors import ImageError
 from .extra_bands import has_extra_band
 from .tiff import read_tiff_orientation
 
-UPRIGHT = 1
-# Every file with an orientation contains one of these names of EXIF or XMP blocks, except TIFFs.
+UPRIGHT = 1  # EXIF orientation of images that need not be turned
+# Names of EXIF and XMP blocks. Every file with an orientation contains one of them, except TIFFs.
 _EXIF_MARKS = (b"Exif", b"eXIf", b"EXIF", b"exif", b"rientation", b"adobe.xmp")
 _KINDS = {
     "1": "black and white",
@@ -31,12 +31,12 @@ _KINDS = {
     "YCbCr": "YCbCr",
     "LAB": "Lab",
 }
-_EXTRA_BAND = "with another band, no alpha"
+_EXTRA_BAND = "with a last band that is not alpha"
 
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """How an image is stored in its file."""
+    """Metadata of an image file."""
 
     kind: str  # "RGB", "gray", "palette", "16-bit gray", "TIFF of other channels", ...
     orientation: int  # EXIF orientation, 1 to 8; 1 is upright
@@ -44,46 +44,46 @@ class ImageMetadata:
 
     @property
     def is_turned(self) -> bool:
-        """Whether decoding turns or mirrors it, because of its EXIF orientation."""
+        """Whether decoding turns or mirrors the image, because of its EXIF orientation."""
         return self.orientation != UPRIGHT
 
     @classmethod
     def read(cls, content: bytes) -> ImageMetadata:
-        """Read the metadata of a decoded file; one that Pillow cannot open is a TIFF with unusual channels."""
+        """Read the metadata of a valid file. If Pillow cannot open it, it is a TIFF with unusual channels."""
         orientation = read_orientation(content)
         try:
-            with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as file:  # odd metadata
+            with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as file:
                 deep = file.mode.startswith("I") or file.mode == "F"
                 kind = "16-bit gray" if deep else _KINDS.get(file.mode, file.mode)
                 if has_extra_band(file):
                     return cls(f"{kind.removesuffix(' with alpha')} {_EXTRA_BAND}", orientation, False)
                 return cls(kind, orientation, file.has_transparency_data and _any_transparent(file))
-        except Exception:  # decoders raise anything
+        except Exception:  # broken files can raise any exception
             return cls("TIFF of other channels", orientation, False)
 
 
 def read_orientation(content: bytes) -> int:
-    """Read the EXIF orientation of a file, 1 to 8; 1 (upright) if it has none or cannot be read."""
+    """Read the EXIF orientation of a file, 1 to 8. Return 1 (upright) if it has none or cannot be read."""
     if not content.startswith(TIFF_MAGIC) and not any(mark in content for mark in _EXIF_MARKS):
-        return UPRIGHT  # saves most files from a second look at their header
+        return UPRIGHT  # avoids opening most files a second time
     orientation = UPRIGHT
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as file:
             orientation = file.getexif().get(Tag.Orientation, UPRIGHT)
-    except Exception:  # decoders raise anything
-        if content.startswith(TIFF_MAGIC):  # of channels that Pillow does not read; its other reader turns it, too
+    except Exception:  # broken files can raise any exception
+        if content.startswith(TIFF_MAGIC):  # tifffile also reads channels that Pillow does not
             with contextlib.suppress(ImageError):
                 orientation = read_tiff_orientation(content)
     return orientation if orientation in range(1, 9) else UPRIGHT
 
 
 def swaps_sides(orientation: int) -> bool:
-    """Return whether turning an image upright exchanges its height and width."""
+    """Return whether turning an image upright swaps its height and width."""
     return orientation in (5, 6, 7, 8)
 
 
 def fits_either_way(orientation: int, height: int, width: int) -> bool:
-    """Return whether the size of an image leaves open if its mask covers the upright or the stored pixels."""
+    """Return whether a mask of this size could cover either the upright or the stored pixels of a turned image."""
     return orientation != UPRIGHT and (height == width or not swaps_sides(orientation))
 
 

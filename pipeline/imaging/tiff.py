@@ -1,7 +1,7 @@
-"""Read TIFFs of any number of channels, as microscopes write them: interleaved samples, planes, or a page per channel.
+"""Read TIFFs with any number of channels, which are interleaved samples, planes, or one page per channel.
 
-tifffile reads them within bounds: pages, bytes of headers and values of pixels are limited, and the sizes that a file
-declares are checked before anything is decoded.
+Files are untrusted. The numbers of pages, of header bytes and of pixel values are limited, and the sizes that a file
+declares are checked before tifffile decodes anything.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from PIL.ExifTags import Base as Tag
 
 from .errors import ImageError
 
-MAX_PAGES = 64  # channels, and smaller copies of them
-_MAX_READS = 100_000  # a tag takes up to three
-_SPARE_BYTES = 65_536  # for decoders that look at a file's start before they know its format
-MAX_CHANNELS = 32  # that data.channels may ask for
-_MAX_HEADER_BYTES = 1 << 23  # tifffile makes a Python int of each value: 18 times as much memory for 16-bit values
+MAX_PAGES = 64  # of a file, including downscaled copies
+_MAX_READS = 100_000  # reads of headers; a tag takes up to three
+_SPARE_BYTES = 65_536  # for decoders that read the start of a file to detect its format
+MAX_CHANNELS = 32  # highest value of data.channels
+_MAX_HEADER_BYTES = 1 << 23  # tifffile converts 16-bit values to Python ints, which take 18 times the memory
 
-_SMALLER_OR_MASK = 0b101  # bits of NewSubfileType
+_SMALLER_OR_MASK = 0b101  # bits of the tag NewSubfileType
 WHITE_IS_ZERO = 0
-_PHOTOMETRICS = (None, WHITE_IS_ZERO, 1, 2, 5)  # black is zero, RGB, inks; not: palettes, YCbCr, sensors
-# Decoders that stop at the declared end of a segment, so that a small file cannot become a large image.
-_COMPRESSIONS = (1, 5, 8, 32946, 32773, 50000)  # none, LZW, Deflate by both its numbers, PackBits, Zstandard
+_PHOTOMETRICS = (None, WHITE_IS_ZERO, 1, 2, 5)  # unknown, white is zero, black is zero, RGB, CMYK
+# Compressions whose decoders stop at the declared end of a segment, so that small files cannot become large images.
+_COMPRESSIONS = (1, 5, 8, 32946, 32773, 50000)  # none, LZW, Deflate (8 and 32946), PackBits, Zstandard
 
 
 class HeaderReader(io.BufferedIOBase):
-    """A file that raises `ImageError` once its headers take too many bytes or reads.
+    """File object that raises `ImageError` if the headers take too many bytes or reads.
 
     Decoders read the value of every tag, and a small file can have thousands of tags that all refer to the same bytes.
     """
@@ -51,7 +51,7 @@ class HeaderReader(io.BufferedIOBase):
         self._is_limited = True
 
     def remove_limit(self) -> None:
-        """Allow any number of reads from now on, which is for the pixels."""
+        """Remove the limit, so that pixels can be read."""
         self._is_limited = False
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -67,11 +67,11 @@ class HeaderReader(io.BufferedIOBase):
         return size
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to a place in the file."""
+        """Move to a position in the file."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """Return the place in the file."""
+        """Return the position in the file."""
         return self._file.tell()
 
     def readable(self) -> bool:
@@ -92,10 +92,10 @@ class HeaderReader(io.BufferedIOBase):
 
 
 def read_channels(content: bytes, channels: int) -> NDArray[Any]:
-    """Decode a TIFF whose samples, planes or pages are the channels of one image, turned upright.
+    """Decode a TIFF whose samples, planes or pages are the channels of one image, and turn it upright.
 
     Returns:
-        H x W x channels, uint8 or uint16 as in the file.
+        The image, H x W x channels, as uint8 or uint16.
 
     Raises:
         ImageError: The content is not a complete TIFF, has another number of channels, or is stored in an
@@ -112,20 +112,20 @@ def read_channels(content: bytes, channels: int) -> NDArray[Any]:
         _, _, height, width, _ = pages[0].shaped
         image = np.empty((height, width, channels), pages[0].dtype)
         for index, page in enumerate(pages):
-            planes = page.asarray(squeeze=False, maxworkers=1)[:, 0]  # planes x H x W x samples; planes or samples is 1
+            planes = page.asarray(squeeze=False, maxworkers=1)[:, 0]  # planes x H x W x samples
             image[..., index : index + channels // len(pages)] = np.moveaxis(planes, 0, -1).reshape(height, width, -1)
         return turn_upright(~image if photometric == WHITE_IS_ZERO else image, orientation)
 
 
 def read_labels(content: bytes) -> NDArray[Any] | None:
-    """Decode a gray TIFF of one sample per pixel, of any integer or float type, turned upright.
+    """Decode a gray TIFF with one integer or floating-point sample per pixel, and turn it upright.
 
     Returns:
-        H x W, of the file's type, gray as it is displayed; None if it is of another kind (a palette, colors,
-        several pages, a compression that is not read here), which is for another reader.
+        Values as viewers display them, H x W, of the file's type. None if Pillow must read the file, because it has a
+        palette, colors, several pages or another compression.
 
     Raises:
-        ImageError: The content is not a complete TIFF, or has pixels of a type that is not read.
+        ImageError: The content is not a complete TIFF, or has pixels of an unsupported type.
     """
     with open_pages(io.BytesIO(content)) as (pages, reader):
         if len(pages) != 1:
@@ -142,14 +142,14 @@ def read_labels(content: bytes) -> NDArray[Any] | None:
         reader.remove_limit()
         labels: NDArray[Any] = page.asarray(squeeze=False, maxworkers=1)[0, 0, :, :, 0]
         if photometric == WHITE_IS_ZERO:
-            labels = _inverted(labels, page.bitspersample)
+            labels = _invert(labels, page.bitspersample)
         labels = labels.astype(np.uint8) if labels.dtype == bool else labels
         upright: NDArray[Any] = turn_upright(labels[..., None], orientation)[..., 0]
         return upright
 
 
-def _inverted(labels: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Invert the labels of a TIFF whose white is zero, as viewers do."""
+def _invert(labels: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Invert the values of a TIFF that stores white as 0, as viewers do."""
     if labels.dtype.kind == "b":
         return ~labels
     if labels.dtype.kind != "u" or bits > 16:
@@ -160,22 +160,27 @@ def _inverted(labels: NDArray[Any], bits: int) -> NDArray[Any]:
 
 
 def read_tiff_orientation(content: bytes) -> int:
-    """Read the orientation tag of a TIFF's first page; raises `ImageError` if it cannot be read."""
+    """Read the orientation tag of a TIFF's first page. Raise `ImageError` if it cannot be read."""
     with open_pages(io.BytesIO(content)) as (pages, _):
         found: int = pages[0].tags.valueof(Tag.Orientation, 1) if pages else 1
         return found
 
 
 def count_tiff_channels(content: bytes) -> int:
-    """Count the channels of a TIFF; raises `ImageError` if it cannot be read."""
+    """Count the channels of a TIFF. Raise `ImageError` if it cannot be read."""
     with open_pages(io.BytesIO(content)) as (pages, _):
         return count_page_channels(pages)
 
 
 def describe_channels(content: bytes, channels: int | None) -> str | None:
-    """Describe why a TIFF is neither gray nor RGB, as a reason that follows the file's name; None if it may be.
+    """Describe why the number of channels of a TIFF is a problem, as a phrase that follows the file's name.
 
-    `channels` is the expected number; None if the parameters do not say.
+    Args:
+        content: Content of the file.
+        channels: Expected number of channels; None if `data.channels` is not set.
+
+    Returns:
+        The description. None if the file is gray, has too many channels or cannot be read.
     """
     try:
         with open_pages(io.BytesIO(content)) as (pages, reader):
@@ -189,7 +194,7 @@ def describe_channels(content: bytes, channels: int | None) -> str | None:
         return _describe_mismatch(found, channels)
     if len(pages) > 1:
         return (
-            f"holds {found} images; save one per file or, if they are the channels of one image, set data.channels: "
+            f"contains {found} images; save one per file or, if they are the channels of one image, set data.channels: "
             f"{found}"
         )
     return f"has {found} channels; to learn from such images, set data.channels: {found}"
@@ -197,43 +202,45 @@ def describe_channels(content: bytes, channels: int | None) -> str | None:
 
 @contextmanager
 def open_pages(file: io.BufferedIOBase) -> Iterator[tuple[list[Any], HeaderReader]]:
-    """Open a file's pages, without smaller copies and masks, and its reader; all errors become `ImageError`."""
+    """Open a TIFF and yield its pages, without downscaled copies and masks, and its reader. Errors are `ImageError`."""
     logger = logging.getLogger("tifffile")
     level = logger.level
     try:
         import tifffile  # here: few files need it, and a served model may be installed without it
 
-        logger.setLevel(logging.CRITICAL + 1)  # it logs each oddity
+        logger.setLevel(logging.CRITICAL + 1)  # tifffile logs all irregularities
         reader = HeaderReader(file, _MAX_HEADER_BYTES)
         with warnings.catch_warnings(action="ignore"), tifffile.TiffFile(cast("BinaryIO", reader)) as tiff:
-            pages = list(islice(tiff.pages, MAX_PAGES + 1))  # not len(tiff.pages): the chain may be circular
+            pages = list(islice(tiff.pages, MAX_PAGES + 1))  # no len(tiff.pages), since the chain may be circular
             if len(pages) > MAX_PAGES:
-                raise ImageError(f"holds more than {MAX_PAGES} images; save one per file")
+                raise ImageError(f"contains more than {MAX_PAGES} images; save one per file")
             yield [page for page in pages if not page.aspage().subfiletype & _SMALLER_OR_MASK], reader
     except ImageError:
         raise
     except ImportError as error:
         raise ImageError(f"is a TIFF for which the Python package {error.name} is missing") from None
-    except Exception as error:  # a broken file makes decoders raise anything
+    except Exception as error:  # broken files can raise any exception
         raise ImageError(f"is not a complete image ({str(error)[:200] or type(error).__name__})") from None
     finally:
         logger.setLevel(level)
 
 
 def count_page_channels(pages: list[Any]) -> int:
-    """Count the channels of all pages; raises `ImageError` if they are not one image of 8 or 16 bits."""
+    """Count the channels of all pages. Raise `ImageError` if the pages are not one image of 8 or 16 bits."""
     if not pages:
-        raise ImageError("holds no image")
+        raise ImageError("contains no image")
     kinds = {(page.shaped, page.dtype, page.bitspersample) for page in pages}
     if len(kinds) != 1:
-        raise ImageError(f"holds {len(pages)} images of {len(kinds)} sizes or kinds; save one per file")
+        raise ImageError(f"contains {len(pages)} images of {len(kinds)} sizes or kinds; save one per file")
     [((planes, depth, _, _, samples), dtype, bits)] = kinds
     if len(pages) > 1 and planes * samples > 1:
-        raise ImageError(f"holds {len(pages)} images of {_format_channels(planes * samples)} each; save one per file")
+        raise ImageError(
+            f"contains {len(pages)} images of {_format_channels(planes * samples)} each; save one per file"
+        )
     if depth != 1:
-        raise ImageError(f"holds a volume of {depth} slices; save one per file")
+        raise ImageError(f"contains a volume of {depth} slices; save one per file")
     if dtype not in (np.uint8, np.uint16) or bits not in (8, 16):
-        kind = dtype or (f"{bits} bits" if isinstance(bits, int) else "several depths")
+        kind = dtype or (f"{bits} bits" if isinstance(bits, int) else "several bit depths")
         raise ImageError(f"has pixels of {kind}; save it as uint8 or uint16")
     return len(pages) * int(planes * samples)
 
@@ -246,10 +253,10 @@ def _check_size(pages: list[Any], reader: HeaderReader) -> None:
 
 
 def check_storage(pages: list[Any], reader: HeaderReader) -> int:
-    """Count the values that pages decode to; raises `ImageError` if they are stored in another way, or overlap."""
+    """Count the values that pages decode to. Raise `ImageError` if their storage is unsupported or overlaps."""
     values = sum(map(_count_stored_values, pages))
     _check_ends(pages, reader)
-    if sum(sum(page.databytecounts) for page in pages) > reader.num_bytes:  # parts that overlap
+    if sum(sum(page.databytecounts) for page in pages) > reader.num_bytes:  # the parts overlap
         raise ImageError("is not a complete image (its parts are larger than the file)")
     return values
 
@@ -263,14 +270,14 @@ def _check_ends(pages: list[Any], reader: HeaderReader) -> None:
 
 
 def _count_stored_values(page: Any) -> int:
-    """Count the values that a page's strips or tiles decode to; raises `ImageError` if it is stored in another way."""
+    """Count the values that a page's strips or tiles decode to. Raise `ImageError` if their storage is unsupported."""
     if page.compression not in _COMPRESSIONS:
         raise ImageError(f"is compressed by {_name_enum(page.compression)}; save it uncompressed, or by LZW or Deflate")
     if (photometric := page.tags.valueof(Tag.PhotometricInterpretation)) not in _PHOTOMETRICS:
         raise ImageError(f"has colors as {_name_enum(photometric)}; save its channels as they are (MINISBLACK)")
     segments = math.prod(page.chunked)
     parts = (page.dataoffsets, page.databytecounts)
-    if any(len(numbers) != segments or 0 in numbers for numbers in parts):  # tifffile would fill them with zeros
+    if any(len(numbers) != segments or 0 in numbers for numbers in parts):  # tifffile would fill gaps with zeros
         raise ImageError("is not a complete image (parts of it are missing)")
     values: int = segments * math.prod(page.chunks)
     return values
@@ -289,7 +296,7 @@ def _name_enum(value: Any) -> str:
 
 
 def turn_upright(image: NDArray[Any], orientation: int | None) -> NDArray[Any]:
-    """Turn and mirror an image (H x W x C) by an orientation tag of TIFF or EXIF; 1 and None are upright."""
+    """Turn and mirror an image (H x W x C) by its TIFF or EXIF orientation. With 1 or None, it is upright already."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):

@@ -21,21 +21,21 @@ _RGB = 2  # of PhotometricInterpretation
 
 
 class TiffImage:
-    """The channels of a TIFF, H x W x C; `image[rows, columns]` decodes a window. A context manager.
+    """A TIFF (H x W x C) of which `image[rows, columns]` decodes a window. It is a context manager.
 
-    The decoded rows are kept until others are requested, so windows are best read from the top to the bottom.
+    Decoded rows are kept until other rows are requested, so windows should be read from top to bottom.
 
     Attributes:
         shape: Height, width, channels.
         dtype: uint8 or uint16.
-        is_rgb: Whether the file says that its channels are red, green and blue.
+        is_rgb: Whether the file declares its channels as red, green and blue.
     """
 
     def __init__(self, path: Path) -> None:
         """Open a file and read its headers.
 
         Raises:
-            ImageError: The file is not a complete TIFF, or is stored in a way of which windows cannot be read.
+            ImageError: The file is not a complete TIFF, or its storage does not allow windows to be read.
         """
         self._file = path.open("rb")
         try:
@@ -58,7 +58,7 @@ class TiffImage:
         except BaseException:
             self._file.close()
             raise
-        self._first, self._rows = 0, np.empty((0, width, channels), self.dtype)  # the decoded ones
+        self._first, self._rows = 0, np.empty((0, width, channels), self.dtype)  # the decoded rows
 
     def __enter__(self) -> TiffImage:
         """Return the image."""
@@ -73,7 +73,7 @@ class TiffImage:
         self._file.close()
 
     def __getitem__(self, window: Window) -> NDArray[Any]:
-        """Decode a window inside the image; raises `ImageError` if its part of the file is missing or broken."""
+        """Decode a window inside the image. Raise `ImageError` if its part of the file is missing or broken."""
         rows, columns = window
         self._load_rows(rows.start, rows.stop)
         return self._rows[rows.start - self._first : rows.stop - self._first, columns]
@@ -90,7 +90,7 @@ class TiffImage:
         self._first, self._rows = first, rows
 
     def _decode(self, rows: NDArray[Any], first: int) -> None:
-        """Decode the rows from `first` on into an array, rows x W x C."""
+        """Decode rows, starting with the index `first`, into an array (rows x W x C)."""
         channel = 0
         try:
             for page in self._pages:
@@ -98,7 +98,7 @@ class TiffImage:
                 channel += page.num_channels
         except ImageError:
             raise
-        except Exception as error:  # a broken file makes decoders raise anything
+        except Exception as error:  # broken files can raise any exception
             raise ImageError(f"is not a complete image ({str(error)[:200] or type(error).__name__})") from None
         if self._is_inverted:
             np.invert(rows, out=rows)
@@ -106,32 +106,32 @@ class TiffImage:
 
 @dataclass(frozen=True)
 class _Page:
-    """Where the segments of a page are in the file: its strips or tiles, those of each plane one after another."""
+    """Positions of the segments of a page, its strips or tiles, in the file. Those of a plane are consecutive."""
 
-    num_planes: int  # 1 if the samples of a pixel are together
-    num_samples: int  # of a pixel in a plane
-    segment_size: tuple[int, int]  # px, height and width
-    offsets: Sequence[int]
+    num_planes: int  # 1 if samples are interleaved
+    num_samples: int  # samples per pixel of a plane
+    segment_size: tuple[int, int]  # height and width, px
+    offsets: Sequence[int]  # bytes from the start of the file
     sizes: Sequence[int]  # bytes
-    decode_segment: Callable[[bytes, int], NDArray[Any]]  # its bytes and index: to height x width x samples
+    decode_segment: Callable[[bytes, int], NDArray[Any]]  # from bytes and index to height x width x samples
 
     @classmethod
     def read(cls, page: Any) -> _Page:
-        """Read a page of an open file."""
+        """Read the positions of a page's segments from an open file."""
         planes, _, height, width, samples = page.shaped
-        if page.is_final:  # uncompressed, without gaps: each row is a segment, so that any rows can be read alone
+        if page.is_final:  # uncompressed without gaps: each row is a segment, so that rows can be read one by one
             dtype = page.dtype.newbyteorder(page.parent.byteorder)
             row, start = width * samples * dtype.itemsize, page.dataoffsets[0]
             offsets: Sequence[int] = range(start, start + planes * height * row, row)
             size, sizes = (1, width), [row] * len(offsets)
 
-            def decode_segment(content: bytes, index: int) -> NDArray[Any]:  # noqa: ARG001 - as below
+            def decode_segment(content: bytes, index: int) -> NDArray[Any]:  # noqa: ARG001 - signature as below
                 return np.frombuffer(content, dtype).reshape(1, width, samples)
 
         else:
             offsets, sizes = page.dataoffsets, page.databytecounts
             size = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, height), width)
-            decode = page.decode  # of the headers, so that it works when their reader is closed
+            decode = page.decode  # needs only the headers, so it works after the reader is closed
 
             def decode_segment(content: bytes, index: int) -> NDArray[Any]:
                 segment: NDArray[Any] = decode(content, index)[0][0]
@@ -141,11 +141,11 @@ class _Page:
 
     @property
     def num_channels(self) -> int:
-        """Number of channels of the image that this page has."""
+        """Number of channels in this page."""
         return self.num_planes * self.num_samples
 
     def decode(self, file: BinaryIO, rows: NDArray[Any], first: int) -> None:
-        """Decode the rows from `first` on, which begin with a segment, into an array, rows x W x channels."""
+        """Decode rows, starting with the index `first`, the start of a segment, into an array (rows x W x channels)."""
         height, width = self.segment_size
         across = math.ceil(rows.shape[1] / width)
         per_plane = len(self.offsets) // self.num_planes

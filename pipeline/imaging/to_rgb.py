@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-PERCENTILES = (0.5, 99.5)  # of a 16-bit image's values; they become black and white
+PERCENTILES = (0.5, 99.5)  # of the values of a 16-bit image; they are shown as black and white
 
 
 def to_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Convert an image (H x W x C) to H x W x 3, 8 bits per channel.
+    """Convert an image (H x W x C) to RGB (H x W x 3) with 8 bits per channel.
 
-    The first three channels become red, green and blue; of fewer than three the first one becomes gray. 16 bits are
-    stretched over the image's own range without its extremes: 12-bit cameras would give black images, and so would a
-    single hot pixel.
+    The first three channels become red, green and blue. With fewer than three channels, the first one becomes gray.
+    16-bit values are scaled to the image's own range without its extremes. Otherwise, images of a 12-bit camera, or
+    with a single hot pixel, would be nearly black.
     """
     channels = image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
     if channels.dtype != np.uint8:

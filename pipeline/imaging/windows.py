@@ -1,4 +1,4 @@
-"""Cut windows out of images, also beyond their edges."""
+"""Cut windows out of images. Windows may extend beyond the edges of an image."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Window = tuple[slice, slice]  # rows and columns; they may begin before the image, or end behind it
+Window = tuple[slice, slice]  # rows and columns, which may extend beyond the image
 
 
 class WindowedImage(Protocol):
-    """An image, H x W x C, or a mask, H x W: an array, or a file whose windows are decoded on request."""
+    """An image (H x W x C) or a mask (H x W): an array, or a file whose windows are decoded on request."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -22,15 +22,15 @@ class WindowedImage(Protocol):
 
 
 def center_window(shape: tuple[int, ...], size: tuple[int, int]) -> Window:
-    """Return the window of a height and width in the middle of an image of `shape`, H x W, ..."""
+    """Return the window of `size` (height and width, px) in the center of an image of `shape` (H x W, ...)."""
     top, left = ((full - side) // 2 for full, side in zip(shape[:2], size, strict=True))
     return slice(top, top + size[0]), slice(left, left + size[1])
 
 
 def cut_window(image: WindowedImage, window: Window, outside: int | None = None) -> NDArray[Any]:
-    """Cut a window out of an image, H x W x C, or a mask, H x W.
+    """Cut a window out of an image (H x W x C) or a mask (H x W).
 
-    Pixels outside the image have the value `outside`; if None, they show its reflection.
+    Pixels outside the image get the value `outside`. If it is None, the image is padded by reflection.
     """
     (height, width), (rows, columns) = image.shape[:2], window
     if rows.start >= 0 and rows.stop <= height and columns.start >= 0 and columns.stop <= width:
@@ -45,7 +45,7 @@ def cut_window(image: WindowedImage, window: Window, outside: int | None = None)
 
 
 def _reflect(places: slice, length: int) -> NDArray[np.int64]:
-    """Return the index of the pixel that each place shows when the image is mirrored at its outermost pixels."""
+    """Return the pixel index at each position of a row or column that is mirrored at its outermost pixels."""
     period = max(1, 2 * (length - 1))
     index = np.arange(places.start, places.stop) % period
     return np.minimum(index, period - index) if length > 1 else np.zeros_like(index)

@@ -1,1 +1,1 @@
-"""The command `pipeline init`: suggest a section `data` from the files of a folder."""
+"""The command `pipeline init`: suggest a section `data` of `params.yaml` for the files in a folder."""

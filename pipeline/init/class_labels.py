@@ -11,25 +11,28 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from scipy.spatial.distance import cdist
 
-# Okabe and Ito's palette, which readers with color vision deficiency can tell apart; blue is for the background.
+# Palette of Okabe and Ito (2008), which readers with color vision deficiency can tell apart. The background is blue.
 OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#d55e00")
 
-_STEP = 0x11  # between the levels of a channel in candidates
-_LIGHTNESS = (20, 95)  # CIELAB L* of candidates: outlines must show on dark and on light images
-_MIN_DISTANCE = 15.0  # in CIELAB, of the palette above from colors that are taken
+_STEP = 0x11  # distance between the levels of a channel in candidate colors
+_LIGHTNESS = (20, 95)  # CIELAB L* of candidates, to be visible on dark and light images
+_MIN_DISTANCE = 15.0  # minimum distance in CIELAB of the palette above from taken colors
 
 Lab = NDArray[np.float64]
 
 
 def suggest_colors(count: int, taken: Sequence[str] = ()) -> list[str]:
-    """Propose colors that differ from each other and from those that are taken.
+    """Suggest colors that differ from each other and from those that are taken.
 
-    The palette of Okabe and Ito comes first. Then each color is the candidate that is farthest in CIELAB from all
-    before it (as in Glasbey et al., Color Research & Application 32, 2007), so more classes keep the colors of fewer.
+    The palette of Okabe and Ito comes first. Each further color is the candidate with the largest CIELAB distance from
+    all previous ones (as in Glasbey et al., Color Research & Application 32, 2007), so that the first colors do not
+    depend on the number of classes.
 
-    `taken` are colors that other classes have, as #rrggbb.
+    Args:
+        count: Number of colors.
+        taken: Colors of other classes, as #rrggbb.
     """
-    candidates, labs = _candidates()
+    candidates, labs = _build_candidates()
     distances = cdist(to_lab(OKABE_ITO), to_lab(taken)).min(axis=1, initial=np.inf)
     fit = [color for color, distance in zip(OKABE_ITO, distances, strict=True) if distance >= _MIN_DISTANCE]
     proposed = fit[:count]
@@ -42,7 +45,7 @@ def suggest_colors(count: int, taken: Sequence[str] = ()) -> list[str]:
 
 
 def to_lab(colors: Sequence[str]) -> Lab:
-    """Convert colors (#rrggbb) to CIELAB, N x 3; a* and b* are whole numbers, shifted by 128."""
+    """Convert colors (#rrggbb) to CIELAB, N x 3. a* and b* are whole numbers, shifted by 128."""
     pixels = b"".join(bytes.fromhex(color[1:]) for color in colors)
     image = Image.frombytes("RGB", (len(colors), 1), pixels)
     converted = ImageCms.applyTransform(image, _build_lab_transform())
@@ -57,7 +60,7 @@ def _build_lab_transform() -> ImageCms.ImageCmsTransform:
 
 
 @cache
-def _candidates() -> tuple[list[str], Lab]:
+def _build_candidates() -> tuple[list[str], Lab]:
     levels = range(0, 256, _STEP)
     colors = [f"#{red:02x}{green:02x}{blue:02x}" for red in levels for green in levels for blue in levels]
     labs = to_lab(colors)
@@ -66,7 +69,7 @@ def _candidates() -> tuple[list[str], Lab]:
 
 
 def make_class_names(wanted: Sequence[str]) -> list[str]:
-    """Replace characters that a class name may not have by _, and number names that are taken."""
+    """Convert names to class names: replace invalid characters by _, and number repeated names."""
     names: list[str] = []
     for name in wanted:
         plain = re.sub(r"[^\w -]", "_", name).strip(" -") or "class"

@@ -1,6 +1,6 @@
-"""Estimate how long the grid's runs take at each image size, from a few real steps on blank images.
+"""Estimate how long the runs of the grid take at each image size, by timing a few training steps on blank images.
 
-The numbers depend on the machine and on what else it does: they are shown, and never written to a file.
+The numbers depend on the machine and its load, so they are shown, but never written to a file.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ from pipeline.sweep.gpus import list_gpus
 from pipeline.train.optimizers import create_optimizer
 from pipeline.variants.model_checks import find_size_problem
 
-CPU_SIZES, GPU_SIZES = (64, 128), (256, 512)  # px; small images on a GPU would measure only its launching of kernels
-STEPS = 2  # that are timed at a size; the faster one counts
-SLOW = 1.0  # seconds; such a step is timed once
-PATIENCE = 15.0  # seconds, after which the variants left take the mean of those measured
+CPU_SIZES, GPU_SIZES = (64, 128), (256, 512)  # px; with small images, only kernel launches of a GPU would be measured
+STEPS = 2  # steps that are timed at each size; the fastest counts
+SLOW = 1.0  # seconds; a step that takes longer is timed once
+PATIENCE = 15.0  # seconds; variants left after that get the mean of the measured ones
 
 
 @dataclass(frozen=True)
 class StepTime:
-    """A line through measured steps of a variant: seconds by the pixels of an image."""
+    """Linear model of the duration of a variant's step, by the number of pixels of an image."""
 
-    fixed: float
-    per_pixel: float
+    fixed: float  # seconds
+    per_pixel: float  # seconds
 
     def seconds(self, size: int) -> float:
-        """Estimate a step at size x size px."""
+        """Estimate the duration of a step with images of size x size px, in seconds."""
         return self.fixed + self.per_pixel * size**2
 
 
 @dataclass(frozen=True)
 class GridTime:
-    """The time of a grid's training steps."""
+    """Duration of the training steps of a grid."""
 
-    runs: int  # of the grid
-    at_once: int  # runs trained at the same time
-    steps: Mapping[str, int]  # of all runs of a variant together
+    runs: int  # number of runs in the grid
+    at_once: int  # number of runs that are trained at the same time
+    steps: Mapping[str, int]  # number of steps in all runs of a variant together
     step_times: Mapping[str, StepTime]  # by variant; variants that could not be run are missing
 
     def step_seconds(self, size: int) -> float:
-        """Average a step over the grid's steps."""
+        """Estimate the mean duration of the grid's steps, in seconds."""
         steps = {name: self.steps[name] for name in self.step_times}
         spent = sum(count * self.step_times[name].seconds(size) for name, count in steps.items())
         return spent / sum(steps.values())
 
     def seconds(self, size: int) -> float:
-        """Estimate the whole grid."""
+        """Estimate the duration of the whole grid, in seconds."""
         return self.step_seconds(size) * sum(self.steps.values()) / min(self.at_once, self.runs)
 
     def find_slowest(self, size: int) -> str:
@@ -65,18 +65,18 @@ class GridTime:
         return max(self.step_times, key=lambda name: self.step_times[name].seconds(size))
 
     def summary(self) -> str:
-        """Describe what the times are of."""
+        """Describe what the estimated times include."""
         each = round(sum(self.steps.values()) / self.runs)
         missing = [name for name in self.steps if name not in self.step_times]
         without = f"; not measured: {', '.join(missing)}" if missing else ""
         return (
-            f"Times are rough, of this machine, for training alone: {self.runs} runs of {each:,} steps,\n"
+            f"Times are rough estimates of training on this machine: {self.runs} runs of {each:,} steps,\n"
             f"{self.at_once} at a time{without}."
         )
 
 
 def measure_grid_time(params: Params, suggestion: Suggestion, classes: int) -> GridTime | None:
-    """Time some training steps of the grid's networks on blank images; None if none of the networks can be run."""
+    """Time some training steps of the grid's networks on blank images. Return None if no network can be run."""
     cells = {cell.variant: cell for cell in params.cells()}
     threads, started = torch.get_num_threads(), time.perf_counter()
     found: dict[str, StepTime] = {}
@@ -98,7 +98,7 @@ def measure_grid_time(params: Params, suggestion: Suggestion, classes: int) -> G
 
 
 def format_duration(seconds: float) -> str:
-    """Write a duration that is known to two digits at most."""
+    """Format a duration with at most two significant digits."""
     for unit, length in (("days", 86_400.0), ("h", 3_600.0)):
         if seconds >= 1.5 * length:
             return f"{float(f'{seconds / length:.2g}'):g} {unit}"
@@ -106,23 +106,23 @@ def format_duration(seconds: float) -> str:
 
 
 def _time_variant(cell: Cell, batch: int, channels: int, classes: int) -> StepTime | None:
-    """Time a variant at two sizes; None if its network or optimizer cannot be run."""
+    """Time a variant at two sizes. Return None if its network or optimizer cannot be run."""
     is_cpu = select_device().type == "cpu"
     sizes = CPU_SIZES if is_cpu else GPU_SIZES
-    # With one thread the processor's own time, which other programs do not lengthen.
+    # With one thread, CPU time is measured, which other programs do not affect.
     clock = time.process_time if is_cpu and cell.train.num_threads == 1 else time.perf_counter
     if any(find_size_problem(cell, (size, size)) for size in sizes):
         return None
     with torch.random.fork_rng(devices=[]):
         try:
             step = _build_step(cell, batch, channels, classes)
-            step(sizes[0])  # the first one also compiles and allocates
+            step(sizes[0])  # the first step also compiles and allocates
             (low, fast), (high, slow) = ((size, _time(step, size, clock)) for size in sizes)
-        except (Exception, SystemExit):  # a user's own network may raise anything; its training reports it
+        except (Exception, SystemExit):  # custom code may raise any exception; training reports it
             return None
     slope = (slow - fast) / (high**2 - low**2)
     fixed = fast - slope * low**2
-    if slope <= 0 or fixed < 0:  # disturbed by something else on the machine
+    if slope <= 0 or fixed < 0:  # other programs disturbed the measurement
         slope, fixed = slow / high**2, 0.0
     return StepTime(fixed, slope)
 
@@ -137,7 +137,7 @@ def _time(step: Callable[[int], None], size: int, clock: Callable[[], float]) ->
 
 
 def _build_step(cell: Cell, batch: int, channels: int, classes: int) -> Callable[[int], None]:
-    """Build a training step on blank images of any size, as the loop has it."""
+    """Build a function that runs a training step on blank images of a size, as in training."""
     device, precision = select_device(), resolve_precision(cell.train.precision)
     network = build_network(cell.model, channels, classes)
     network.to(device).to(memory_format=torch.channels_last).train()
@@ -156,6 +156,6 @@ def _build_step(cell: Cell, batch: int, channels: int, classes: int) -> Callable
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        loss.item()  # waits for a GPU
+        loss.item()  # wait for a GPU
 
     return step

@@ -29,9 +29,9 @@ from pipeline.wording import escape_unprintable, join_names
 
 _COMMAND = "pipeline init"
 _EXPECTED = f"""\
-Expected is one of
+Expected one of
   {IMAGES}/ and {MASKS}/ with files of the same names: masks with one value or color per class
-  {IMAGES}/ and a JSON of COCO instances, as annotation tools export it
+  {IMAGES}/ and a JSON file of COCO instance annotations
   {IMAGES}/ and {TRIMAPS}/, or the archives {" and ".join(part.archive for part in PARTS)}: Oxford-IIIT Pet"""
 
 _MAX_OPENED = 5  # JSON files
@@ -39,13 +39,13 @@ _MAX_BYTES = 50_000_000
 
 
 def find_section(folder: Path) -> tuple[Data, str, tuple[str, ...]]:
-    """Take the section of `params.yaml` if it is of this folder, else what `pipeline init` would propose.
+    """Return the section of `params.yaml` if it describes a folder, or else what `pipeline init` would suggest.
 
     Returns:
-        The section, its origin (`params.yaml`, or the command that would write it), and guesses.
+        The section, its origin (`params.yaml`, or the command that would write it), and sentences about guesses.
 
     Raises:
-        PipelineError: `params.yaml` is of this folder and wrong, or nothing can be proposed.
+        PipelineError: `params.yaml` describes this folder but is invalid, or no section can be suggested.
     """
     if (sections := _read_sections_of(folder)) is not None:
         return check_params(sections, str(PARAMS_FILE)).data, str(PARAMS_FILE), ()
@@ -57,7 +57,7 @@ def find_section(folder: Path) -> tuple[Data, str, tuple[str, ...]]:
 
 
 def _read_sections_of(folder: Path) -> dict[str, Any] | None:
-    """Read the sections of `params.yaml`; None if there is no such file, or it is of another folder."""
+    """Read the sections of `params.yaml`. Return None if there is no such file, or it describes another folder."""
     try:
         content = read_sections(PARAMS_FILE)
     except PipelineError:
@@ -125,7 +125,9 @@ def _inspect_coco(folder: Path, file: Path) -> Suggestion:
         ignored = []
     categories = [name for name in categories if name not in ignored]
     if len(categories) >= IGNORE:
-        raise PipelineError(f"{_COMMAND}: {file} has {len(categories)} categories, but there may be {IGNORE - 1}.")
+        raise PipelineError(
+            f"{_COMMAND}: {file} has {len(categories)} categories, but at most {IGNORE - 1} are allowed."
+        )
     names = make_class_names(["background", *categories])
     colors, color_notices = choose_category_colors(categories)
     classes = [
@@ -144,7 +146,7 @@ def _inspect_coco(folder: Path, file: Path) -> Suggestion:
 
 def _inspect_pets(folder: Path) -> Suggestion:
     files = [pair.image for pair in collect_pets(folder).pairs.values()]
-    remarks = {"splits": "of the authors' trainval; their test is kept"}
+    remarks = {"splits": "fractions of the authors' trainval; their test split is kept"}
     suggestion = suggest_section("oxford_iiit_pet", folder, files, SuggestedClasses({}, remarks=remarks))
     section = {**suggestion.section, "resize": "stretch", "splits": {"validation": 0.15, "test": 0}}
     return replace(suggestion, section=section, found=f"Oxford-IIIT Pet, {suggestion.found}", groups="", notices=())
@@ -157,11 +159,11 @@ def _find_exports(folder: Path) -> list[Path]:
 
 
 def describe_layout(folder: Path) -> str:
-    """Describe how to convert an unsupported layout; empty if the layout is unknown."""
+    """Describe how to convert an unsupported layout. Return "" if the layout is unknown."""
     if (folder / "JPEGImages").is_dir() and (folder / "SegmentationClass").is_dir():
         return (
             f"It looks like Pascal VOC: rename JPEGImages to {IMAGES} and SegmentationClass to {MASKS}, and remove the "
-            f"images that have no mask; 255 in these masks is unknown (ignore_value: 255)."
+            f"images that have no mask; 255 in these masks means unknown (ignore_value: 255)."
         )
     if any((folder / split / IMAGES).is_dir() for split in ("train", "training", "val", "test")):
         return (

@@ -1,4 +1,4 @@
-"""Suggest a section `data` from a sample of images: sizes, channels, groups in their names."""
+"""Suggest a section `data` from a sample of images: their sizes, their channels, and groups in their names."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pipeline.prepare.size_effects import MULTIPLE
 from pipeline.prepare.splitting.groups import name_below_images, suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST
 
-MAX_FILES = 200  # files that are opened
-DEFAULT_SIZE = 128  # px; smaller images show too little of what they are of
-_SQUARE = 1.1  # longer by shorter side, up to which nothing is lost by squashing
+MAX_FILES = 200  # images that are opened
+DEFAULT_SIZE = 128  # px; smaller images show too few details
+_SQUARE = 1.1  # ratio of longer to shorter side up to which images may be stretched
 
 
 def suggest_section(source: str, folder: Path, files: Sequence[str], classes: SuggestedClasses) -> Suggestion:
@@ -31,7 +31,7 @@ def suggest_section(source: str, folder: Path, files: Sequence[str], classes: Su
         PipelineError: None of the images can be read.
     """
     sizes: Counter[tuple[int, int]] = Counter()  # width and height
-    channels: Counter[tuple[int | None, int]] = Counter()  # value of `data.channels`, and what a network gets
+    channels: Counter[tuple[int | None, int]] = Counter()  # value of `data.channels`, and number of channels
     reason, reasons = "", dict[int | None, str]()
     for file in sample_evenly(files, MAX_FILES):
         try:
@@ -76,7 +76,7 @@ def suggest_section(source: str, folder: Path, files: Sequence[str], classes: Su
     }
     notices = [*classes.notices]
     if asked is not None:
-        notices.append(f"data.channels: {asked} is proposed, since {reasons[asked]}.")
+        notices.append(f"data.channels: {asked} is proposed, because {reasons[asked]}.")
     if groups:
         notices.append(groups.sentence("data"))
     return Suggestion(

@@ -1,4 +1,4 @@
-"""Suggest classes for masks: numbered objects, soft masks, or values that stand for classes."""
+"""Suggest classes for masks of numbered objects, soft masks, or masks whose values are classes."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from pipeline.init.mask_survey import MIN_CONNECTED, MaskSurvey, survey_masks
 from pipeline.init.suggestion import SuggestedClasses
 from pipeline.init.value_classes import suggest_value_classes
 from pipeline.prepare.data_issues import DataIssue
-from pipeline.wording import join_names
+from pipeline.wording import join_names, pluralize
 
-_MAX_RAMPS = 0.5  # of the pixels with values in between: those on soft edges
+_MAX_RAMPS = 0.5  # share of intermediate values that are on soft edges
 _MIN_VALUES, _MIN_COUNTS, _MIN_FILL, _MAX_TREND = 8, 3, 0.6, -0.8
-_MIN_MASKS, _MIN_NUMBERS, _MIN_UNIQUE = 5, 5, 0.8  # with objects; numbers, and the share that is in few masks
-_MAX_SHARED, _MIN_SHARING = 2, 20  # masks with a number, if there are many: crops of one label image share objects
+_MIN_MASKS, _MIN_NUMBERS, _MIN_UNIQUE = 5, 5, 0.8  # masks with objects; numbers; share of numbers in few masks
+_MAX_SHARED, _MIN_SHARING = 2, 20  # masks per number, if there are many masks: crops of an image share objects
 
-_FOREGROUND_VALUES = frozenset((1, 255, 65_535))  # of a single foreground class in masks of common tools
+_FOREGROUND_VALUES = frozenset((1, 255, 65_535))  # common values of a single foreground class
 
 _MAX_CLASSES = IGNORE - 1
 
-# Soft masks: values between two ends are on edges, and most pixels are at the ends.
+# In soft masks, most pixels have one of two extreme values, and intermediate values are on edges.
 _MIN_RAMPS, _MIN_SOFT_RANGE, _MIN_ENDS, _MIN_SOFT_VALUES = 0.7, 16, 0.6, 4
 
-_MAX_SPREAD = 2  # colors for each index, above which the palettes of masks are arbitrary
+_MAX_SPREAD = 2  # colors per index, above which the palettes of masks are arbitrary
 
-_JPEG_ENDS = frozenset((0, 1, 2, 253, 254, 255))  # values of any mask of 0 and 255 that was a JPEG
+_JPEG_ENDS = frozenset((0, 1, 2, 253, 254, 255))  # values in any mask of 0 and 255 that was saved as JPEG
 
 
 def are_numbered(survey: MaskSurvey) -> bool:
-    """Return whether masks number objects, instead of naming classes.
+    """Return whether the values of masks are numbers of objects instead of classes.
 
-    Either the numbers are from 1 on in each mask, or run on from mask to mask, or nearly all are in one or two masks
-    only, as in crops of a label image; or there are more of them than there may be classes.
+    This is so if the numbers start at 1 in each mask, if they continue from mask to mask, if nearly all occur in only
+    one or two masks (as in crops of a label image), or if there are more values than classes are allowed.
     """
     objects = [values - {0} for values in survey.values if values - {0}]
     if not objects or survey.lossy or survey.connected_share < MIN_CONNECTED or survey.ramp_share >= _MAX_RAMPS:
@@ -51,27 +51,27 @@ def are_numbered(survey: MaskSurvey) -> bool:
         return True
     if _are_unique(survey, objects):
         return True
-    return len(survey.pixels) > _MIN_VALUES and (_count_from_one(objects) or _run_on(objects))
+    return len(survey.pixels) > _MIN_VALUES and (_are_counted_from_one(objects) or _are_consecutive(objects))
 
 
-def _count_from_one(objects: Sequence[frozenset[int]]) -> bool:
-    """Return whether most masks have the values 1 to their highest, and higher values are in fewer masks."""
+def _are_counted_from_one(objects: Sequence[frozenset[int]]) -> bool:
+    """Return whether most masks contain the values from 1 to their highest, and higher values are in fewer masks."""
     filled = [values for values in objects if len(values) >= _MIN_FILL * max(values)]
     if len(filled) < len(objects) / 2 or len({max(values) for values in filled}) < _MIN_COUNTS:
         return False
     masks = Counter(chain.from_iterable(objects))
-    numbers = range(1, max(map(max, filled)) + 1)  # a single mask may have a number of ten digits
+    numbers = range(1, max(map(max, filled)) + 1)  # other masks may contain huge numbers
     return bool(stats.spearmanr(numbers, [masks[number] for number in numbers]).statistic < _MAX_TREND)
 
 
-def _run_on(objects: Sequence[frozenset[int]]) -> bool:
+def _are_consecutive(objects: Sequence[frozenset[int]]) -> bool:
     """Return whether the numbers of each mask begin where those of another end."""
     spans = sorted((min(values), max(values)) for values in objects)
     return len(spans) > 1 and all(before[1] < after[0] for before, after in pairwise(spans))
 
 
 def _are_unique(survey: MaskSurvey, objects: Sequence[frozenset[int]]) -> bool:
-    """Return whether nearly every number is in one mask only, or in two of many: classes would be in more of them."""
+    """Return whether nearly every number is in only one mask (two if there are many). Classes would be in more."""
     held = [survey.masks[value] for value in survey.pixels if value]
     few = sum(count <= (_MAX_SHARED if len(objects) >= _MIN_SHARING else 1) for count in held)
     return len(objects) >= _MIN_MASKS and len(held) >= _MIN_NUMBERS and few >= _MIN_UNIQUE * len(held)
@@ -86,8 +86,8 @@ def suggest_classes(folder: Path, files: Sequence[str]) -> SuggestedClasses:
     survey = survey_masks(folder, files)
     if not survey.opened:
         raise PipelineError(
-            f"{folder}: none of the masks can be read; {survey.unreadable}. Save them as PNG with one value or color "
-            f"per class."
+            f"{folder}: none of the masks can be read (for example, {survey.unreadable}). Save them as PNG with one "
+            f"value or color per class."
         )
     if not survey.colors:
         conflict = survey.palette_conflict
@@ -102,7 +102,11 @@ def suggest_classes(folder: Path, files: Sequence[str]) -> SuggestedClasses:
 def _suggest_from_palettes(
     folder: Path, files: Sequence[str], indices: MaskSurvey, conflict: DataIssue
 ) -> SuggestedClasses:
-    """Propose the colors of palettes that differ as classes, if they name classes."""
+    """Suggest a class for each color, because the masks have different palettes.
+
+    Raises:
+        PipelineError: The palettes are arbitrary, so that their colors are not classes.
+    """
     survey = survey_masks(folder, files, colors=True)
     single = sum(count == 1 for count in survey.masks.values())
     if len(survey.pixels) > _MAX_SPREAD * len(indices.pixels) and single > len(survey.pixels) / 2:
@@ -130,12 +134,12 @@ def _refuse_too_many(folder: Path, survey: MaskSurvey) -> None:
 
 
 def _was_lossy(survey: MaskSurvey) -> bool:
-    """Return whether the values are not those that were drawn."""
+    """Return whether lossy compression has changed the values."""
     return bool(survey.lossy) or (len(survey.pixels) > 2 and survey.pixels.keys() >= _JPEG_ENDS)
 
 
 def _suggest_soft(survey: MaskSurvey) -> SuggestedClasses | None:
-    """Propose two classes and a threshold, if masks of two values were resized, blurred or saved as JPEG."""
+    """Suggest two classes and a threshold if masks of two values were resized, blurred or saved as JPEG."""
     low, high = min(survey.pixels), max(survey.pixels)
     margin = 0.05 * (high - low)
     ends = sum(count for value, count in survey.pixels.items() if not low + margin < value < high - margin)
@@ -150,7 +154,7 @@ def _suggest_soft(survey: MaskSurvey) -> SuggestedClasses | None:
         return None
     threshold = (low + high + 1) // 2
     above = sum(count for value, count in survey.pixels.items() if value >= threshold) / survey.pixels.total()
-    edges = f"{1 - share:.1%} of the pixels have values in between, nearly all on edges"
+    edges = f"{1 - share:.1%} of the pixels have intermediate values, nearly all on edges"
     why = (
         f"masks of two classes with soft edges: {edges}"
         if survey.between
@@ -160,9 +164,9 @@ def _suggest_soft(survey: MaskSurvey) -> SuggestedClasses | None:
         {"classes": _build_two_classes(low, high), "ignore_value": None, "mask_threshold": threshold},
         (f"{1 - above:.1%} of the pixels, below the threshold", f"{above:.1%} of the pixels"),
         notices=(
-            f"The masks have {len(survey.pixels)} values from {low} to {high} and are taken for {why}. mask_threshold: "
-            f"{threshold} separates them. If the values are classes instead, list them in data.classes and write "
-            f"mask_threshold: null.",
+            f"The masks have {len(survey.pixels)} values from {low} to {high} and are interpreted as {why}. "
+            f"mask_threshold: {threshold} separates them. If the values are classes instead, list them in data.classes "
+            f"and write mask_threshold: null.",
             *_describe_lost(survey, low, threshold),
             *describe_background(survey, lambda value: value >= threshold),
         ),
@@ -170,7 +174,7 @@ def _suggest_soft(survey: MaskSurvey) -> SuggestedClasses | None:
 
 
 def _describe_lost(survey: MaskSurvey, low: int, threshold: int) -> list[str]:
-    """Name the masks whose foreground is below the threshold, as that of 0 and 1 among those of 0 to 255."""
+    """Name the masks whose foreground is below the threshold, such as masks of 0 and 1 among masks of 0 and 255."""
     lost = {
         mask.file: max(mask.values)
         for mask in survey.opened
@@ -179,8 +183,9 @@ def _describe_lost(survey: MaskSurvey, low: int, threshold: int) -> list[str]:
     if not lost:
         return []
     return [
-        f"Masks whose foreground is lost, because their highest value, {max(lost.values())}, is below {threshold} "
-        f"({len(lost)}): {join_names(lost, 5)}. Save them with the values of the other masks."
+        f"{pluralize(len(lost), 'mask loses its', 'masks lose their')} foreground, because the highest value, "
+        f"{max(lost.values())}, is below {threshold}: {join_names(lost, 5)}. Save them with the values of the other "
+        f"masks."
     ]
 
 
@@ -192,31 +197,36 @@ def _build_two_classes(background: int, foreground: int | list[int]) -> list[dic
 
 
 def _suggest_encodings(survey: MaskSurvey) -> SuggestedClasses | None:
-    """Propose two classes, if some masks write the foreground as 1 and others as 255."""
+    """Suggest two classes if the foreground is 1 in some masks and 255 in others."""
     used = survey.pixels.keys() - {0}
     if len(used) < 2 or not used <= _FOREGROUND_VALUES or any(len(values - {0}) > 1 for values in survey.values):
         return None
     if any({0, value} not in survey.values for value in used):
-        return None  # masks that are 255 throughout, and nowhere else: more likely unknown
+        return None  # a value that only fills whole masks is more likely unknown
     written = sorted(used)
     counts = ", ".join(f"{value} in {survey.masks[value]} masks" for value in written)
     whole = [mask.file for mask in survey.opened if mask.values == {written[-1]}]
-    perhaps = f" Masks with no other value, perhaps as unknown ({len(whole)}): {join_names(whole, 5)}." if whole else ""
+    perhaps = (
+        f" {pluralize(len(whole), 'mask contains', 'masks contain')} only this value, perhaps as unknown: "
+        f"{join_names(whole, 5)}."
+        if whole
+        else ""
+    )
     share = sum(survey.pixels[value] for value in written) / survey.pixels.total()
     return SuggestedClasses(
         {"classes": _build_two_classes(0, written), "ignore_value": None},
         (f"{1 - share:.1%} of the pixels", f"{share:.1%} of the pixels: {counts}"),
         notices=(
-            f"The foreground has {len(written)} values, and no mask has two of them: {counts}. All are taken for one "
-            f"class, mask_value: {written}. If {written[-1]} means unknown instead, write mask_value: {written[:-1]} "
-            f"and ignore_value: {written[-1]}.{perhaps}",
+            f"The foreground has {len(written)} values, and no mask has two of them: {counts}. All are interpreted as "
+            f"one class, mask_value: {written}. If {written[-1]} means unknown instead, write mask_value: "
+            f"{written[:-1]} and ignore_value: {written[-1]}.{perhaps}",
             *describe_background(survey, lambda value: value != 0),
         ),
     )
 
 
 def _suggest_numbered(survey: MaskSurvey) -> SuggestedClasses | None:
-    """Propose background, inside and border, if masks number objects."""
+    """Suggest the classes background, inside and border if masks number objects."""
     if not are_numbered(survey):
         return None
     names = ((BACKGROUND, "background"), (INSIDE, "object"), (BORDER, "border"))
@@ -233,9 +243,9 @@ def _suggest_numbered(survey: MaskSurvey) -> SuggestedClasses | None:
     most = max(len(values - {0}) for values in survey.values)
     remarks = (f"the masks number up to {most} objects", "objects without their border", "between objects")
     notice = (
-        f"The masks have {len(survey.pixels)} values, nearly all of them one connected region, and are taken for "
-        f"numbered objects (instances). If the values are classes instead, list them in data.classes and write "
-        f"instances: null."
+        f"The masks have {len(survey.pixels)} values, nearly all of which are one connected region, so they are "
+        f"interpreted as numbered objects (instances). If the values are classes instead, list them in data.classes "
+        f"and write instances: null."
     )
     return SuggestedClasses(
         {"classes": classes, "ignore_value": None, "instances": {"border": 2}}, remarks, notices=(notice,)

@@ -17,30 +17,30 @@ from pipeline.prepare.data_issues import DataIssue
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PaletteCheck, read_limited
 from pipeline.prepare.mask_sample import sample_evenly
 
-MIN_CONNECTED = 0.8  # of the values: those that are one connected region in their mask
-MAX_MASKS = 200  # that are opened
-MAX_COLORS = 256  # images by mistake: each would add a million more
+MIN_CONNECTED = 0.8  # share of the values that are one connected region in their mask
+MAX_MASKS = 200  # masks that are opened
+MAX_COLORS = 256  # masks with more colors are images, each of which adds a million colors
 
-_MAX_MEASURED = 40  # masks whose regions are measured, which takes longest
-_MAX_REGION_VALUES = 2_000  # in a mask, for the same reason
-_END = 0.05  # of the range of values: near either end of it
-_MIN_COLORS = 8  # of a mask whose colors may be interpolated
+_MAX_MEASURED = 40  # masks whose regions are measured, which is slow
+_MAX_REGION_VALUES = 2_000  # regions of masks with more values are not measured
+_END = 0.05  # fraction of the value range that is near one of its ends
+_MIN_COLORS = 8  # number of colors of a mask from which they may be interpolated
 
 
 class MaskGeometry:
-    """Regions of the values in the masks that were measured."""
+    """Geometry of the regions of each value in some masks."""
 
     def __init__(self) -> None:
-        self.pixels = Counter[int]()  # by value
-        self.masks = Counter[int]()  # that hold a value
-        self.regions = Counter[int]()  # connected regions of a value, in all masks
+        self.pixels = Counter[int]()  # number of pixels by value
+        self.masks = Counter[int]()  # number of masks that contain a value
+        self.regions = Counter[int]()  # number of connected regions of a value in all masks
         self.single = Counter[int]()  # masks in which all pixels of a value are one connected region, by value
         self.contacts = Counter[tuple[int, int]]()  # neighboring pixels (beside or below each other) by their values
-        self.touched = defaultdict[int, float](float)  # by value, the sum over its masks of the share of others touched
+        self.touched = defaultdict[int, float](float)  # by value: sum over masks of the share of values it touches
         self.sides: list[int] = []  # shorter side of each mask, px
 
     def add(self, mask: Values, pixels: dict[int, int]) -> None:
-        """Measure a mask (H x W), whose pixels are counted by value, ascending."""
+        """Measure a mask (H x W). `pixels` has the number of pixels of each value, in ascending order of the values."""
         names = list(pixels)
         codes = np.searchsorted(np.array(names, mask.dtype), mask)
         self.sides.append(min(mask.shape))
@@ -66,16 +66,16 @@ class MaskGeometry:
         return found
 
     def width(self, value: int) -> float:
-        """Mean width of the regions of a value, px: as of a strip with as many pixels and as long an outline."""
+        """Compute the mean width of a value's regions in px: that of a strip with the same area and outline."""
         outline = self.count_contacts(value).total()
         return 2 * self.pixels[value] / outline if outline else float("inf")
 
     def regions_per_mask(self, value: int) -> float:
-        """Mean number of regions of a value in the masks that hold it."""
+        """Compute the mean number of regions of a value in the masks that contain it."""
         return self.regions[value] / self.masks[value] if self.masks[value] else 0.0
 
     def touched_share(self, value: int) -> float:
-        """Mean share of the other values of a mask that a value touches."""
+        """Compute the mean share of the other values of a mask that a value touches."""
         return self.touched[value] / self.masks[value] if self.masks[value] else 0.0
 
 
@@ -91,30 +91,30 @@ def _count_contacts(codes: NDArray[np.integer], count: int) -> dict[tuple[int, i
 
 @dataclass(frozen=True)
 class OpenedMask:
-    """What one mask holds."""
+    """Values of a mask."""
 
     file: str
     values: frozenset[int]
-    frame: int  # the most common value on its outermost pixels
-    majority: int  # the most common value
+    frame: int  # most common value of its outermost pixels
+    majority: int  # most common value
 
 
 class MaskSurvey:
-    """What the masks that were opened hold."""
+    """Statistics of the masks that were opened."""
 
     def __init__(self, colors: bool) -> None:
         self.colors = colors  # whether values are colors, 0xRRGGBB, instead of numbers
-        self.unreadable = ""  # the first file that could not be read, and why
+        self.unreadable = ""  # first file that could not be read, and the reason
         self.opened: list[OpenedMask] = []  # masks that could be read
-        self.frame_pixels = Counter[int]()  # outermost pixels of all masks, by value
-        self.pixels = Counter[int]()  # by value
-        self.masks = Counter[int]()  # that hold a value
-        self.between = 0  # pixels whose value is not near the lowest or highest one of its mask
-        self.ramps = Counter[int]()  # those that have both a lower and a higher neighbor, as on a soft edge, by value
+        self.frame_pixels = Counter[int]()  # number of outermost pixels of all masks by value
+        self.pixels = Counter[int]()  # number of pixels by value
+        self.masks = Counter[int]()  # number of masks that contain a value
+        self.between = 0  # number of pixels whose value is not near the lowest or highest one of its mask
+        self.ramps = Counter[int]()  # by value: those with a lower and a higher neighbor, as on a soft edge
         self.geometry = MaskGeometry()  # regions of the values, in some of the masks
-        self.palette: dict[int, int] = {}  # the color of each index in palettes, those aside that only spell out gray
-        self.lossy = ""  # the format of masks that are stored with loss, which changes values
-        self.palette_conflict: DataIssue | None = None  # two masks in which the same index has different colors
+        self.palette: dict[int, int] = {}  # color of each index in palettes, except gray ones
+        self.lossy = ""  # lossy format of masks, which changes values; empty if there is none
+        self.palette_conflict: DataIssue | None = None  # masks in which the same index has different colors
         self.background_conflict: DataIssue | None = None  # the same for the background, index 0
 
     @property
@@ -124,24 +124,24 @@ class MaskSurvey:
 
     @property
     def values(self) -> list[frozenset[int]]:
-        """The values of each mask."""
+        """Values of each mask."""
         return [mask.values for mask in self.opened]
 
     def format_value(self, value: int) -> str:
-        """Write a value in a sentence."""
+        """Format a value for a sentence."""
         return f"#{value:06x}" if self.colors else str(value)
 
     def quote_value(self, value: int) -> str:
-        """Write a value as YAML needs it."""
+        """Format a value for YAML."""
         return f'"#{value:06x}"' if self.colors else str(value)
 
     def frame_share(self, value: int) -> float:
-        """Share of a value in the outermost pixels of all masks."""
+        """Compute the share of a value in the outermost pixels of all masks."""
         return self.frame_pixels[value] / self.frame_pixels.total()
 
     @property
     def ramp_share(self) -> float:
-        """Share of the pixels with values in between that are on a soft edge."""
+        """Share of the pixels with intermediate values that are on a soft edge."""
         return self.ramps.total() / self.between if self.between else 0.0
 
     @property
@@ -151,7 +151,7 @@ class MaskSurvey:
         return sum(count for value, count in self.geometry.single.items() if value) / seen if seen else 0.0
 
     def add(self, file: str, mask: Values, lossy: str) -> None:
-        """Count a mask."""
+        """Add a mask (H x W) to the statistics."""
         pixels = _count_values(mask)
         frame = _count_values(np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]))
         most, most_on_frame = max(pixels, key=pixels.__getitem__), max(frame, key=frame.__getitem__)
@@ -186,9 +186,12 @@ class MaskSurvey:
 
 
 def survey_masks(folder: Path, files: Sequence[str], colors: bool = False) -> MaskSurvey:
-    """Open a sample of the masks; `files` are relative to the folder. Those that cannot be read are left out.
+    """Collect statistics of a sample of masks. Masks that cannot be read are left out.
 
-    Values are read as colors if `colors` is set or any mask holds colors.
+    Args:
+        folder: Folder of the data set.
+        files: Paths of the masks, relative to the folder.
+        colors: Whether to read values as colors. If any mask has colors, they are read as colors in any case.
     """
     survey, palettes, backgrounds = MaskSurvey(colors), PaletteCheck(), PaletteCheck()
     for file in sample_evenly(files, MAX_MASKS):
@@ -201,7 +204,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool = False) -> Ma
                 return survey_masks(folder, files, colors=True)
             survey.unreadable = survey.unreadable or f"{file} {error}"
             continue
-        survey.add(file, mask.values, _lossy_format(content))
+        survey.add(file, mask.values, _find_lossy_format(content))
         survey.palette.update({index: color for index, color in mask.palette if not index or color != index * 0x010101})
         pair = ImageMaskPair(file, file, file)
         survey.palette_conflict = survey.palette_conflict or next(iter(palettes.check(pair, mask.palette)), None)
@@ -212,7 +215,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool = False) -> Ma
     return survey
 
 
-def _lossy_format(content: bytes) -> str:
+def _find_lossy_format(content: bytes) -> str:
     if content.startswith(b"\xff\xd8"):
         return "JPEG"
     return "lossy WebP" if content[8:12] == b"WEBP" and b"VP8 " in content[12:64] else ""

@@ -1,4 +1,4 @@
-"""Guess if masks of images with an EXIF orientation cover the upright or the stored pixels."""
+"""Guess whether masks of images with an EXIF orientation cover the upright or the stored pixels."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, Unde
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.wording import join_names, pluralize
 
-MAX_IMAGES = 400  # whose orientation is read
+MAX_IMAGES = 400  # images whose orientation is read
 MAX_COMPARED = 40  # turned images that are decoded
-CLEAR = 1.2  # ratio of the contrasts along mask edges, from which on one of the two is chosen
+CLEAR = 1.2  # ratio of the contrasts along mask edges from which one orientation is chosen
 CLEAR_SINGLE = 2.0  # the same for a single image, whose edges may match by chance
-MAX_CONTRARY = 0.15  # share of images that clearly fit the other way, above which none is chosen
+MAX_CONTRARY = 0.15  # share of images that clearly fit the other orientation, above which none is chosen
 
 _FITS = 1e-6  # contrast of a mask without edges whose size fits
-_NAMED = 5  # files in a sentence
+_NAMED = 5  # files that are named in a sentence
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """Contrast of a turned image along the edges of its mask, by what the mask covers; 0 where sizes differ."""
+    """Contrast of a turned image along the edges of its mask in both orientations; 0 if their sizes differ."""
 
     file: str  # of the image
     upright: float
     stored: float
-    mask_is_turned: bool  # by an EXIF orientation of its own; `stored` is then without that
+    mask_is_turned: bool  # by its own EXIF orientation, which `stored` then ignores
 
     @property
     def choice(self) -> MaskOrientation | None:
-        """The pixels that the mask clearly covers."""
+        """Orientation that clearly fits better; None if neither does."""
         return _choose(self.upright, self.stored, CLEAR_SINGLE)
 
 
@@ -49,8 +49,8 @@ def guess_orientation(
     """Compare turned images with their masks in both orientations.
 
     Returns:
-        The value of `data.mask_orientation`, None where both fit or each fits some images; and the notices. None if no
-        image is turned.
+        The value of `data.mask_orientation`, which is None if both fit or each fits some images; and notices. None if
+        no image is turned.
     """
     turned = []
     for pair in sample_evenly(list(collection.pairs.values()), MAX_IMAGES):
@@ -74,8 +74,8 @@ def guess_orientation(
         notices += _describe_choice(len(turned), choice, upright, stored, contrary)
     if doubtful := [fit.file for fit in compared if fit.mask_is_turned and fit.choice == "stored"]:
         notices.append(
-            f"Masks that have an EXIF orientation of their own but match their images without it ({len(doubtful)}), "
-            f"those of {join_names(doubtful, _NAMED)}: save them without EXIF."
+            f"{pluralize(len(doubtful), 'mask has', 'masks have')} an EXIF orientation, but would fit without it: the "
+            f"masks of {join_names(doubtful, _NAMED)}. Save them without EXIF."
         )
     return choice, notices
 
@@ -89,7 +89,7 @@ def _choose(upright: float, stored: float, ratio: float) -> MaskOrientation | No
 def _describe_choice(
     turned: int, choice: MaskOrientation | None, upright: float, stored: float, contrary: Sequence[str]
 ) -> list[str]:
-    """Report the choice with the mean contrasts, and the images that clearly fit the other way than most."""
+    """Report the choice with the mean contrasts, and the images that clearly fit the other orientation."""
     found = f"{pluralize(turned, 'image is', 'images are')} turned by EXIF orientation"
     match = f"{found}. Their edges match the masks {'better' if choice else 'about as well'} "
     if choice == "upright":
@@ -103,16 +103,16 @@ def _describe_choice(
             f"{match}upright as stored; look at some of them and write data.mask_orientation: upright or stored."
         ]
     if contrary:
-        then = "" if choice else ", then write data.mask_orientation: upright or stored, which holds for all masks"
+        then = "" if choice else ", then write data.mask_orientation: upright or stored, which applies to all masks"
         notices.append(
-            f"Masks that match their images the other way than most do ({len(contrary)}), those of "
-            f"{join_names(contrary, _NAMED)}: save them again like the others{then}."
+            f"{pluralize(len(contrary), 'mask fits', 'masks fit')} in the other orientation than most: the masks of "
+            f"{join_names(contrary, _NAMED)}. Save them again like the others{then}."
         )
     return notices
 
 
 def _compare(pair: ImageMaskPair, orientation: int, collection: PairCollection, channels: int | None) -> _Fit | None:
-    """Compare a turned image with its mask; None if one cannot be read, or no size fits."""
+    """Compare a turned image with its mask. Return None if one of them cannot be read, or no size fits."""
     try:
         content = collection.masks.read(collection.folder, pair.mask)
         image = read_image(read_limited(collection.folder / pair.image), channels)
@@ -122,12 +122,12 @@ def _compare(pair: ImageMaskPair, orientation: int, collection: PairCollection, 
     gray = image.mean(axis=-1, dtype=np.float32) / (1 if image.dtype == np.uint8 else 257)
     own = read_orientation(content)
     other = orient_mask(mask, orientation if own == UPRIGHT else reverse_orientation(own))
-    fit = _Fit(pair.image, _contrast(gray, mask), _contrast(gray, other), own != UPRIGHT)
+    fit = _Fit(pair.image, _measure_contrast(gray, mask), _measure_contrast(gray, other), own != UPRIGHT)
     return fit if fit.upright or fit.stored else None
 
 
-def _contrast(gray: NDArray[np.float32], mask: NDArray[Any]) -> float:
-    """Measure the mean change of gray between neighbors of two classes; 0 if the mask has another size."""
+def _measure_contrast(gray: NDArray[np.float32], mask: NDArray[Any]) -> float:
+    """Measure the mean difference of gray levels between neighbors of two classes. Return 0 if the sizes differ."""
     if gray.shape != mask.shape:
         return 0.0
     changes = [np.abs(np.diff(gray, axis=axis))[np.diff(mask.astype(np.int16), axis=axis) != 0] for axis in (0, 1)]

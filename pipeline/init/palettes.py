@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pipeline.init.class_labels import make_class_names, suggest_colors
 
-_MIN_NAMES, _MIN_NAMED = 4, 0.8  # names of a palette; their share of all names
-_MIN_COLORED = 0.9  # share of the colors of masks that a palette has
+_MIN_NAMES, _MIN_NAMED = 4, 0.8  # number and share of category names that must be in a palette
+_MIN_COLORED = 0.9  # share of the colors of masks that must be in a palette
 
-# CVAT's labelmap.txt, class_dict.csv as of data sets on Kaggle, CamVid's label_colors.txt
+# Label files of CVAT, of data sets on Kaggle, and of CamVid.
 _FORMATS = {
     "labelmap.txt": re.compile(r"(?P<name>[^#:]+):(?P<red>\d+),(?P<green>\d+),(?P<blue>\d+):.*"),
     "class_dict.csv": re.compile(r"(?P<name>[^,]+), *(?P<red>\d+), *(?P<green>\d+), *(?P<blue>\d+)"),
@@ -24,14 +24,14 @@ _IGNORED_NAMES = frozenset(("void", "unlabeled", "unlabelled", "unknown", "ignor
 
 @dataclass(frozen=True)
 class Palette:
-    """The colors of a data set's classes."""
+    """Colors of the classes of a data set."""
 
     title: str  # of the data set
     classes: dict[str, int]  # colors, 0xRRGGBB, by class name
-    ignored: dict[str, int]  # colors of pixels that its authors leave out of scores, by name
-    min_colors: int  # of its classes that must occur in masks, so that their colors are hardly those of other classes
-    is_common: bool = False  # whether other tools color any classes in this way; then its ignored color must occur, too
-    background: str | None = None  # the name of its background
+    ignored: dict[str, int]  # colors of ignored pixels, by name
+    min_colors: int  # number of class colors that must occur in masks, so that the match is hardly chance
+    is_common: bool = False  # whether tools use its colors for any classes; an ignored color should then occur
+    background: str | None = None  # name of the background class
 
     @property
     def colors(self) -> dict[str, int]:
@@ -40,7 +40,7 @@ class Palette:
 
     @property
     def names(self) -> dict[int, str]:
-        """Names by color; of several names with one color, the first."""
+        """Names by color. If several names have the same color, the first one is used."""
         return {color: name for name, color in reversed(self.colors.items())}
 
 
@@ -160,9 +160,11 @@ PALETTES = (CITYSCAPES, CAMVID, PASCAL_VOC)
 
 
 def find_palette_by_colors(colors: Iterable[int], own: Palette | None = None) -> Palette | None:
-    """Find the palette that the colors of masks are from; None if there is none, or more than one fits.
+    """Find the palette that the colors of masks belong to. Return None if no palette fits, or several do.
 
-    The data set's own palette, if it is known, is preferred.
+    Args:
+        colors: Colors in the masks, 0xRRGGBB.
+        own: Palette of the data set, which is preferred; None if unknown.
     """
     seen = set(colors)
     if own is not None and _count_fitting(own, seen):
@@ -171,10 +173,10 @@ def find_palette_by_colors(colors: Iterable[int], own: Palette | None = None) ->
 
 
 def choose_category_colors(categories: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Choose the colors of a background and of categories: those of a published palette if it has nearly all names.
+    """Choose colors for the background and for categories, from a published palette if it has nearly all names.
 
     Returns:
-        Colors as #rrggbb, that of the background first, and the notices.
+        Colors as #rrggbb, that of the background first, and notices.
     """
     wanted = set(map(_normalize, categories))
     counts = [len(wanted & set(map(_normalize, palette.colors))) for palette in PALETTES]
@@ -189,17 +191,17 @@ def choose_category_colors(categories: Sequence[str]) -> tuple[list[str], list[s
     others = iter(suggest_colors(chosen.count(None), [color for color in chosen if color]))
     named = sum(color is not None for color in chosen[1:])
     notice = (
-        f"{named} of {len(categories)} categories have the names of {palette.title}, and its colors. Other colors are "
-        f"yours to write in data.classes."
+        f"{named} of {len(categories)} categories have names of {palette.title}, so they have its colors. To change "
+        f"them, edit data.classes."
     )
     return [color or next(others) for color in chosen], [notice]
 
 
 def _count_fitting(palette: Palette, seen: set[int]) -> int:
-    """Count the colors that are a palette's; 0 if they are too few, or others occur beside them."""
+    """Count the colors that are in a palette. Return 0 if they are too few, or too many others occur."""
     known = seen & set(palette.colors.values())
     named = seen & {color for name, color in palette.classes.items() if name != palette.background}
-    # Without its ignored color, a common palette must show more of its classes than most projects have.
+    # Without its ignored color, a common palette must have more of its classes than most projects use.
     is_marked = not palette.is_common or bool(known - set(palette.classes.values()))
     is_marked |= len(named) >= len(palette.classes) / 2
     is_fitting = len(known) >= _MIN_COLORED * len(seen) and len(named) >= palette.min_colors and is_marked
@@ -207,7 +209,7 @@ def _count_fitting(palette: Palette, seen: set[int]) -> int:
 
 
 def _find_best(counts: Sequence[int], least: float) -> Palette | None:
-    """Find the palette with the highest count, if that is large enough and no other palette has it."""
+    """Return the palette with the highest count, if the count is at least `least` and no other palette has it."""
     best = max(counts)
     return PALETTES[counts.index(best)] if best >= least and counts.count(best) == 1 else None
 
@@ -217,7 +219,7 @@ def _normalize(name: str) -> str:
 
 
 def read_label_file(folder: Path) -> Palette | None:
-    """Read the names and colors of classes from a file in the folder; None if there is none, or none can be read."""
+    """Read the names and colors of classes from a file in a folder. Return None if no such file can be read."""
     for file, line_format in _FORMATS.items():
         try:
             path = folder / file

@@ -1,4 +1,4 @@
-"""Name classes with few pixels, and propose a loss that learns them."""
+"""Name rare classes, and suggest a loss with which they are learned."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from pipeline.params.train import LossName, Train
 from pipeline.wording import join_names
 
 MIN_SHARE = 0.01  # of the evaluated pixels; below that, cross-entropy missed classes in benchmarks/imbalance.py
-# There, it finds rare classes without a higher evaluation loss, by which runs are ranked; lovasz alone has one.
+# In that benchmark, it finds rare classes. Unlike lovasz, it does not increase the evaluation loss that ranks runs.
 RARE_LOSS: LossName = "cross_entropy_lovasz"
 
-TRAIN_COLUMN = 30  # of comments in the section train, unless the line is longer
+TRAIN_COLUMN = 30  # column of comments in the section train, unless the line is longer
 _PROPOSED = "  # Proposed by pipeline init: "  # the line above a loss
 _LOSS = re.compile(rf"^(?P<proposed>{_PROPOSED}.*\n)?  loss: (?P<loss>\w+) *(?P<comment>#.*)?$", re.MULTILINE)
 
 
 def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[SegmentationClass]) -> str:
-    """Name the foreground classes with less than `MIN_SHARE` of the pixels; empty if there are none.
+    """Name the foreground classes with less than `MIN_SHARE` of the pixels. Return "" if there are none.
 
-    Classes that do not occur are missing in `shares`.
+    Args:
+        shares: Share of each class in the evaluated pixels. Classes that do not occur are missing.
+        classes: Classes of the data.
     """
     foreground = [one.name for one in classes if one.foreground and one.name in shares]
     rare = sorted((name for name in foreground if shares[name] < MIN_SHARE), key=shares.__getitem__)
@@ -30,7 +32,7 @@ def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[Segment
 
 
 def propose_loss(text: str, rare: str) -> str:
-    """Replace cross-entropy in a `params.yaml` if classes are rare, and undo a proposal for other data.
+    """Replace cross-entropy in a `params.yaml` if classes are rare, and undo a suggestion for other data.
 
     All other losses are kept.
 
@@ -55,7 +57,7 @@ def _replace_loss(text: str, loss: str, above: str = "") -> str:
 
 
 def describe_loss(train: Train, rare: str) -> list[str]:
-    """Describe rare classes and the loss that is set for them; empty without such classes."""
+    """Describe rare classes and the loss that is set for them. Return an empty list if there are none."""
     if not rare:
         return []
     advice = f"Try train.loss: {RARE_LOSS}" if train.loss == "cross_entropy" else f"train.loss is {train.loss}"

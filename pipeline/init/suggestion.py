@@ -1,4 +1,4 @@
-"""Suggest size, batch, epochs and orientation by measuring images and masks."""
+"""Suggest the image size, the batch size, the epochs and the orientation of masks by measuring images and masks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pipeline.prepare.sources.image_mask import ImageMaskSource
 from pipeline.prepare.splitting.read_splits import TRAINVAL
 
 # Training time grows with the pixels: 4 times at 256 px, 16 times at 512 px, compared with 128 px. Times are not
-# measured for the choice, so that all machines suggest the same.
+# measured for the choice, so that the suggestion is the same on all machines.
 MAX_SIZE = 256  # px
 PATCH = 256  # px, side of the patches of native images, unless the images are smaller
 SIZE_RULE = (
@@ -41,44 +41,45 @@ SIZE_RULE = (
     f"patches of the images at their own size."
 )
 
-MIN_STEPS = 600  # of a run, as in the shipped grid; a few dozen hardly change a network
-# For larger batches. With fewer steps, small batches learn better in the same epochs (docs/explanation/recipe.md:
-# batches of 16 instead of 4 are worse), and on a CPU an epoch with larger ones is only 5 to 20 % shorter.
+MIN_STEPS = 600  # steps of a run, as in the default grid; a few dozen hardly change a network
+# Steps from which larger batches are suggested. With fewer steps, small batches learn better in the same epochs
+# (docs/explanation/recipe.md: batches of 16 instead of 4 are worse), and on a CPU an epoch with larger ones is only
+# 5 to 20 % shorter.
 MANY_STEPS = 10 * MIN_STEPS
 BATCH_SIZES = (4, 8, 16, 32)  # images
 
-MAX_SPLIT = 1000  # images; with more, rounding does not matter
+MAX_SPLIT = 1000  # images; with more, an estimate is sufficient
 
 
 @dataclass(frozen=True)
 class SuggestedClasses:
-    """The keys of a section `data` that describe the classes."""
+    """Keys of a section `data` that describe the classes."""
 
     section: dict[str, Any]
-    class_remarks: tuple[str, ...] = ()  # comments by class, in their order
-    notices: tuple[str, ...] = ()  # guesses, each with the setting for the other meaning
+    class_remarks: tuple[str, ...] = ()  # comment of each class, in their order
+    notices: tuple[str, ...] = ()  # sentences about guesses, each with the setting for the other meaning
     remarks: dict[str, str] = field(default_factory=dict)  # comments by key of the section
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A section `data`, and the guesses it is based on."""
+    """A suggested section `data`, and the guesses that it is based on."""
 
     section: dict[str, Any]  # as in `params.yaml`
     found: str  # content of the folder in a few words
     training: int  # number of training images with this section
     remarks: dict[str, str]  # comments by key of the section
-    class_remarks: tuple[str, ...]  # comments by class, in their order
-    groups: str  # regular expression that may find groups; empty if names show none
-    channels: int  # of the prepared images
-    sizes: Mapping[tuple[int, int], int]  # height and width of the images that were opened: how many have them
+    class_remarks: tuple[str, ...]  # comment of each class, in their order
+    groups: str  # regular expression that may find groups; empty if there is none
+    channels: int  # number of channels of the prepared images
+    sizes: Mapping[tuple[int, int], int]  # number of opened images by height and width
     notices: tuple[str, ...]  # possible mistakes in the data
-    ceilings: SizeCeilings | None = None  # of the usual size and larger ones; None if the pairs could not be collected
+    ceilings: SizeCeilings | None = None  # of the usual and larger sizes; None if pairs could not be collected
     patch: int | None = None  # px, side of the patches if native images are proposed
     rare: str = ""  # foreground classes with a small share of the pixels, as the subject of a sentence
 
     def count_patches(self, images: int, patch: tuple[int, int]) -> int:
-        """Estimate the patches of a height and width that cover some images once."""
+        """Estimate the number of patches of a height and width (px) that cover a number of images once."""
         patches = sum(
             count * math.prod(math.ceil(side / part) for side, part in zip(size, patch, strict=True))
             for size, count in self.sizes.items()
@@ -86,7 +87,7 @@ class Suggestion:
         return round(images * patches / sum(self.sizes.values()))
 
     def count_samples(self, train: Train, max_images: int | None = None) -> int:
-        """Count the training images of an epoch, or its patches if training sees patches."""
+        """Count the training images of an epoch, or its patches if training uses patches."""
         images = min(self.training, max_images or self.training)
         if train.patch is None:
             return images
@@ -100,12 +101,12 @@ class Suggestion:
 
 
 def steps_per_epoch(training: int, batch: int) -> int:
-    """Count the steps of an epoch; an incomplete last batch is dropped."""
+    """Count the steps of an epoch. An incomplete last batch is dropped."""
     return max(1, training // batch)
 
 
 def choose_batch(training: int, epochs: int) -> int:
-    """Choose the largest batch that leaves `MANY_STEPS` steps in these epochs, else the smallest batch."""
+    """Choose the largest batch size with at least `MANY_STEPS` steps in these epochs, or else the smallest one."""
     large = [batch for batch in BATCH_SIZES if epochs * steps_per_epoch(training, batch) >= MANY_STEPS]
     return max(large, default=BATCH_SIZES[0])
 
@@ -139,7 +140,7 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
     notices += collection.splits.error.splitlines()
     if guess := guess_orientation(collection, data.channels):
         section["mask_orientation"], reasons = guess
-        remarks["mask_orientation"] = "which pixels of images that EXIF turns their masks cover: upright | stored"
+        remarks["mask_orientation"] = "pixels that masks of images with EXIF orientation cover: upright | stored"
         notices += reasons
 
     pairs, proposed = list(collection.pairs.values()), suggestion.section["image_size"]
@@ -161,8 +162,8 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
         remarks["image_size"] = f"the images' own size, {remarks['image_size'].partition(' are ')[2]}"
         remarks["resize"] = "unused with image_size: native"
         notices.append(
-            f"data.image_size: native is proposed with train.patch_size: {patch}, which shows training the pixels as "
-            "they are; see docs/how-to/large-images.md. For whole images, set data.image_size to a number and "
+            f"data.image_size: native is proposed with train.patch_size: {patch}, so that training uses the original "
+            "pixels; see docs/how-to/large-images.md. For whole images, set data.image_size to a number and "
             "train.patch_size to null."
         )
     else:
@@ -185,7 +186,7 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
 
 
 def _choose_size(ceilings: SizeCeilings, smallest: int) -> int:
-    """Choose the smallest affordable size that is good, or the one with the highest IoU of its lowest class."""
+    """Choose the smallest affordable size that is good or, if there is none, the one with the best lowest IoU."""
     affordable = [ceiling for ceiling in ceilings.sizes if max(ceiling.size) <= max(MAX_SIZE, smallest)]
     good = [ceiling for ceiling in affordable if ceiling.is_good]
     best = max(affordable, key=lambda ceiling: ceiling.lowest, default=None)
@@ -193,13 +194,13 @@ def _choose_size(ceilings: SizeCeilings, smallest: int) -> int:
 
 
 def _choose_patch(sizes: Mapping[tuple[int, int], int]) -> int:
-    """Choose the side of patches: at most `PATCH`, and within most images."""
+    """Choose the side of patches in px: at most `PATCH`, and not larger than most images."""
     shorter_side = int(median(min(size) for size, count in sizes.items() for _ in range(count)))
     return max(MULTIPLE, min(PATCH, shorter_side // MULTIPLE * MULTIPLE))
 
 
 def _count_training(data: ImageMaskData, collection: PairCollection) -> int:
-    """Count the training images by assigning splits, or estimate them by the shares if that takes long."""
+    """Count the training images by assigning splits, or estimate them from the shares if that takes long."""
     if len(collection.pairs) <= MAX_SPLIT:
         try:
             return ImageMaskSource(data, collection).count(SPLITS[0])

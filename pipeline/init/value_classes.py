@@ -14,27 +14,27 @@ from pipeline.init.suggestion import SuggestedClasses
 from pipeline.init.value_roles import ValueRoles, find_roles
 from pipeline.wording import join_names
 
-_NAMED = 8  # classes in a sentence
+_NAMED = 8  # classes that are named in a sentence
 
 
 def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> SuggestedClasses:
-    """Propose a class for each value that is not ignored; the folder may hold a file with the names of colors.
+    """Suggest a class for each value that is not ignored. A file in the folder may have the names of colors.
 
     Raises:
-        PipelineError: The masks hold one class.
+        PipelineError: The masks contain a single class.
     """
     published = _find_palette(survey, read_label_file(folder))
     roles = find_roles(survey) if published is None else _read_palette(survey, published)
     if len(roles.values) == 1:
         raise PipelineError(
-            f"all {survey.count} masks that were opened hold nothing but the value "
-            f"{survey.format_value(roles.values[0])}: there is nothing to learn. Export them again; where the mask "
-            f"is in the alpha channel, which is ignored, save that channel as gray."
+            f"{folder}: all {survey.count} masks that were opened contain only the value "
+            f"{survey.format_value(roles.values[0])}, so there is nothing to learn. Export them again. If the mask is "
+            f"in the alpha channel, which is ignored, save that channel as gray."
         )
     colors = (
         suggest_colors(len(roles.values))
         if published is None
-        else [f"#{_color(value, survey):06x}" for value in roles.values]
+        else [f"#{_get_color(value, survey):06x}" for value in roles.values]
     )
     write = survey.format_value if survey.colors else int
     total = sum(survey.pixels[value] for value in roles.values)
@@ -59,12 +59,12 @@ def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> Su
         {"classes": classes, "ignore_value": ignored[0] if len(ignored) == 1 else ignored or None},
         tuple(remarks),
         (*notices, *doubts),
-        {"ignore_value": f"taken for pixels whose class is unknown; in {held}"} if ignored else {},
+        {"ignore_value": f"interpreted as unknown; in {held}"} if ignored else {},
     )
 
 
 def _find_palette(survey: MaskSurvey, own: Palette | None) -> Palette | None:
-    """Find the palette that the masks are colored by: color masks, or indices with a palette."""
+    """Find the palette that the colors of masks, or of their palette indices, belong to."""
     if survey.colors:
         return find_palette_by_colors(survey.pixels, own)
     if survey.palette_conflict is not None or not survey.pixels.keys() <= survey.palette.keys():
@@ -74,8 +74,8 @@ def _find_palette(survey: MaskSurvey, own: Palette | None) -> Palette | None:
 
 
 def _read_palette(survey: MaskSurvey, published: Palette) -> ValueRoles:
-    """Name the classes by their colors."""
-    known = {value: published.names.get(_color(value, survey)) for value in sorted(survey.pixels)}
+    """Find the roles and names of values by their colors in a palette."""
+    known = {value: published.names.get(_get_color(value, survey)) for value in sorted(survey.pixels)}
     voids = tuple(value for value, name in known.items() if name in published.ignored)
     values = [value for value in known if value not in voids]
     names = {value: known[value] or f"class_{place}" for place, value in enumerate(values)}
@@ -85,7 +85,7 @@ def _read_palette(survey: MaskSurvey, published: Palette) -> ValueRoles:
 
 
 def _describe_palette(survey: MaskSurvey, published: Palette, roles: ValueRoles) -> str:
-    voids = join_names([published.names[_color(value, survey)] for value in roles.voids], _NAMED)
+    voids = join_names([published.names[_get_color(value, survey)] for value in roles.voids], _NAMED)
     ignored = f"; ignored: {voids}" if voids else ""
     return (
         f"The colors of the masks are those of {published.title}, so the classes have its names: "
@@ -95,9 +95,9 @@ def _describe_palette(survey: MaskSurvey, published: Palette, roles: ValueRoles)
 
 
 def _format_share(share: float) -> str:
-    """Write a share in five characters, so that the numbers of all classes are in columns."""
+    """Format a share with five characters, so that the numbers of all classes are aligned."""
     return "<0.1%" if 0 < share < 0.0005 else f"{share:5.1%}"
 
 
-def _color(value: int, survey: MaskSurvey) -> int:
+def _get_color(value: int, survey: MaskSurvey) -> int:
     return value if survey.colors else survey.palette[value]

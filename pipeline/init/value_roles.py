@@ -8,36 +8,37 @@ from statistics import median
 
 from pipeline.init.mask_survey import MaskSurvey
 
-RESERVED = (*range(250, 256), 65_535)  # often written where the class is unknown
+RESERVED = (*range(250, 256), 65_535)  # values that often mean an unknown class
 
-_MAX_BELOW_RESERVED = 40  # highest class beside a reserved value; above, it is one gray level of many,
-_MIN_DENSITY, _MIN_GAP = 0.6, 50  # unless most values up to the highest occur, and none for so many below it
+# If a class has a value above `_MAX_BELOW_RESERVED`, a reserved value is one gray level of many, unless most values up
+# to the highest class occur and there is a gap below the reserved value.
+_MAX_BELOW_RESERVED = 40
+_MIN_DENSITY, _MIN_GAP = 0.6, 50
 
-# What the classes leave over is a small part of most masks,
-_MAX_LEFTOVER, _MIN_PRESENCE = 0.1, 0.8
+# Pixels without a class are a small part of most masks. They are in more pieces than any class, or most classes are in
+# less than half of the masks.
+_MAX_LEFTOVER, _MIN_PRESENCE = 0.1, 0.8  # share of the pixels; share of the masks
 _MIN_CLASSES = 8
-# in more pieces than any class has, or while most classes are in less than half of the masks.
-_MIN_PIECES = 2.0  # times the median class
-_MIN_TOUCHED = 0.4  # of the classes of a mask
+_MIN_PIECES = 2.0  # relative to the median class
+_MIN_TOUCHED = 0.4  # share of the classes of a mask
 
 # A boundary is a thin strip with other values on both sides, and these hardly touch each other.
-_MAX_WIDTH, _MIN_WIDTH = 0.08, 3.0  # of the shorter side of the masks; px that count as thin in any mask
+_MAX_WIDTH, _MIN_WIDTH = 0.08, 3.0  # fraction of the shorter side of masks; px that are thin in any mask
 _MAX_RELATIVE_WIDTH = 0.5  # of the narrowest other value
-_MIN_SIDE = 0.2  # of its contacts, with the second most frequent neighbor
-_MAX_DIRECT = 0.05  # of the contacts, those without the boundary
+_MIN_SIDE = 0.2  # share of its contacts with the second most frequent neighbor
+_MAX_DIRECT = 0.05  # share of the contacts without the boundary
 _MIN_BOUNDARY_PRESENCE = 0.5  # of the masks with several values
 
-# With many classes, a background is most of the pixels, or surrounds the others: it is most of the masks' outermost
-# pixels, unlike a sky above all others.
-_MIN_BACKGROUND_CLASSES = 3  # beside it
+# With many classes, a background is most of the pixels, or most of the outermost pixels of masks, unlike a sky.
+_MIN_BACKGROUND_CLASSES = 3  # with more values, a background must be recognized
 _MIN_BACKGROUND, _MIN_FRAME = 0.5, 0.5
 
 
 @dataclass(frozen=True)
 class ValueRoles:
-    """What the values are: ignored, background, boundary, or classes with names."""
+    """Roles of mask values: ignored, background, boundary, or another class."""
 
-    voids: tuple[int, ...]  # that mark unknown pixels
+    voids: tuple[int, ...]  # values of unknown pixels
     values: list[int]  # of the classes, the background first
     background: int | None
     boundary: int | None
@@ -45,7 +46,7 @@ class ValueRoles:
 
     @property
     def classes(self) -> list[int]:
-        """The values of all classes but the background."""
+        """Values of all classes except the background."""
         return [value for value in self.values if value != self.background]
 
 
@@ -68,7 +69,7 @@ def find_roles(survey: MaskSurvey) -> ValueRoles:
 
 
 def _find_reserved(survey: MaskSurvey) -> tuple[int, ...]:
-    """Find values such as 255 that occur beside few or numbered classes, and are not most of the foreground."""
+    """Find reserved values, such as 255, that mark unknown pixels and not a class."""
     reserved = [value for value in RESERVED if value in survey.pixels]
     classes = survey.pixels.keys() - reserved
     if not reserved or len(classes) < 2:
@@ -88,9 +89,9 @@ def _is_beside_classes(survey: MaskSurvey, void: int, others: set[int]) -> bool:
 
 
 def _find_leftover(survey: MaskSurvey) -> tuple[int, ...]:
-    """Find the first or the last of many values, if it is what the classes leave over in most masks.
+    """Find the lowest or the highest of many values, if it marks pixels without a class in most masks.
 
-    ADE20K and CamVid have such values: 0 or the last one, for all that belongs to no class.
+    ADE20K and CamVid have such values: 0 or the highest one, for everything that belongs to no class.
     """
     ends = (value for value in (0, max(survey.pixels)) if value in survey.pixels)
     return tuple(value for value in ends if _is_leftover(survey, value))[:1]
@@ -110,7 +111,7 @@ def _is_leftover(survey: MaskSurvey, value: int) -> bool:
 
 
 def _find_boundary(survey: MaskSurvey, values: Sequence[int]) -> int | None:
-    """Find the value that separates all others, of those that are not ignored; None if there is none."""
+    """Find the value that separates all other classes. Return None if there is none."""
     found = [value for value in values if _is_boundary(survey, value, values)]
     return found[0] if len(found) == 1 else None
 
@@ -135,9 +136,14 @@ def _is_boundary(survey: MaskSurvey, value: int, values: Sequence[int]) -> bool:
 
 
 def _find_background(survey: MaskSurvey, values: Sequence[int]) -> int | None:
-    """Find the value of the background: 0, else the most frequent on the frame; None if many classes have none.
+    """Find the value of the background: 0 or, if it does not occur, the most frequent at the edges of masks.
 
-    `values` are neither ignored nor a boundary.
+    Args:
+        survey: Statistics of the masks.
+        values: Values that are neither ignored nor a boundary.
+
+    Returns:
+        The value; None if there are many classes and none of them looks like a background.
     """
     most_on_frame = max(values, key=lambda value: (survey.frame_pixels[value], survey.pixels[value]))
     candidate = 0 if 0 in values else most_on_frame

@@ -1,6 +1,6 @@
-"""Write a `params.yaml` for a folder: the existing one with another section `data`, with comments.
+"""Write a `params.yaml` for a folder: replace the section `data` of the existing file.
 
-Comments on classes precede their list, since DVC keeps none inside a list (`pipeline.params.yaml_document`).
+Comments on classes are above their list, because DVC keeps no comments inside a list (`pipeline.params.yaml_document`).
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.model import SmpModel, is_packaged
 from pipeline.params.yaml_document import format_like_dvc
 from pipeline.prepare.size_effects import Column, format_size_table
-from pipeline.wording import escape_unprintable, join_names
+from pipeline.wording import escape_unprintable, join_names, pluralize
 
-BACKUPS = "params.before{}.yaml"  # files from before, the oldest without a number, then 2, 3, ...
+BACKUPS = "params.before{}.yaml"  # previous files: the oldest without a number, then 2, 3, ...
 _MAX_NAMES = 12  # classes in the summary
 # A list on one line or on several; group 2 or 3 is the comment after the key.
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\](.*)|(.*)(?:\n +- .*)+)", re.MULTILINE)
 
-_COLUMN = 26  # of comments in the section data, unless the line is longer
+_COLUMN = 26  # column of comments in the section data, unless the line is longer
 _COMMENTS = {
-    "source": "docs/reference/parameters.md has each source's keys",
-    "path": "of the folder",
+    "source": "docs/reference/parameters.md lists the keys of each source",
+    "path": "folder of the data set",
     "resize": "stretch: stretched to the size | letterbox: keeps the aspect, centered and padded",
     "channels": "empty: RGB, or one if all images are 16-bit gray | 1: gray | the number of channels of TIFFs",
-    "annotations": "COCO instances, relative to the folder",
+    "annotations": "JSON file of COCO instances, relative to the folder",
     "classes": "choose names and colors; foreground: the objects of interest",
-    "ignore_value": "pixels without training and scores; empty, or [] of categories: none",
+    "ignore_value": "pixels that training and scores ignore; empty, or [] of categories: none",
     "crowd": "annotations with iscrowd: 1; ignore: their pixels are ignored | object: drawn like all others",
-    "mask_threshold": "from this value on, pixels are the class of the higher value",
+    "mask_threshold": "pixels with this value or more are the class of the higher value",
     "instances": "masks number objects; width of the border between them, px",
     "on_invalid": "error: report all invalid files | skip: leave out and list them",
     "showcase_ids": "ids of images to show first, in no split; empty: a typical training image is chosen",
-    "seed": "of the split, never of a run",
+    "seed": "of the splits, not of a run",
     "max_train_images": "number of training images of a run; empty: all",
-    "patch_size": "px, side of the patches of native images that training sees",
+    "patch_size": "px, side of the patches of native images for training",
     "patches_per_epoch": "empty: as many as cover the training images once",
     "stratify": "every class in every split, if there are enough images",
     "split_file": "empty: splits.csv, if it exists | another table and its columns",
@@ -68,16 +68,19 @@ _COMMENTS = {
 
 
 def init(folder: Path) -> str:
-    """Write `params.yaml` for a folder and describe its contents; keep the file from before as a backup.
+    """Write `params.yaml` for a folder, and keep the previous file as a backup.
+
+    Returns:
+        Description of the folder, the new file and what to do next.
 
     Raises:
-        PipelineError: There is no `params.yaml` to start from, or nothing can be proposed for the folder.
+        PipelineError: There is no `params.yaml` to start from, or nothing can be suggested for the folder.
     """
     sections = read_sections(PARAMS_FILE)
     before = PARAMS_FILE.read_text(encoding="utf-8")
     suggestion = inspect_folder(folder)
     where = f"{PARAMS_FILE} for {folder}"
-    usual = _usual_epochs(sections)
+    usual = _get_usual_epochs(sections)
     text, params, left_out = _fill_in(before, usual, suggestion, where)
     kept = f"is now {_back_up(before)}" if text != before else "had the same content"
     write_text(PARAMS_FILE, text)
@@ -85,10 +88,10 @@ def init(folder: Path) -> str:
     of_classes = f", {len(classes)} classes: {join_names(classes, _MAX_NAMES)}" if classes else ""
     lines = [
         f"{folder}: {suggestion.found}{of_classes}.",
-        f"{PARAMS_FILE} has a section for it; read its comments, and give the classes their names.",
+        f"{PARAMS_FILE} now describes it; read the comments in the section data, and name the classes.",
     ]
     if left_out:
-        lines.append(f"The grid is without {', '.join(left_out)}, pretrained on three channels.")
+        lines.append(f"Removed from the grid, because pretrained on three channels: {', '.join(left_out)}.")
     if suggestion.training:
         epochs, batch = params.train.epochs, params.train.batch_size
         steps = steps_per_epoch(suggestion.count_samples(params.train), batch)
@@ -97,12 +100,12 @@ def init(folder: Path) -> str:
     lines += _describe_sizes(params, suggestion)
     notices = (*suggestion.notices, *describe_loss(params.train, suggestion.rare), *_describe_short(params, suggestion))
     lines += [f"Notice: {escape_unprintable(notice)}" for notice in notices]
-    lines += [f"The {PARAMS_FILE} from before {kept}.", "Then:"]
+    lines += [f"The previous {PARAMS_FILE} {kept}.", "Next:"]
     return "\n".join([*lines, f"  pipeline data check {shlex.quote(str(folder))}", "  make report"])
 
 
 def _back_up(text: str) -> Path:
-    """Write a file under the first free backup name, unless a backup has the same text; none is ever replaced."""
+    """Write a backup under the first free name, unless one with the same text exists. Backups are never replaced."""
     names = (BACKUPS.format(f".{number}" if number > 1 else "") for number in itertools.count(1))
     path = next(path for path in map(Path, names) if not path.exists() or _has_text(path, text))
     write_text(path, text)
@@ -114,7 +117,12 @@ def _has_text(path: Path, text: str) -> bool:
 
 
 def _fill_in(before: str, usual_epochs: int, suggestion: Suggestion, where: str) -> tuple[str, Params, list[str]]:
-    """The new text, its parameters, and the variants that the grid is without: pretrained on three channels."""
+    """Insert a suggestion into the text of a `params.yaml`.
+
+    Returns:
+        The new text, its parameters, and the variants that were removed from the grid, because they are pretrained on
+        three channels.
+    """
     text = replace_section(before, format_section(suggestion))
     per_epoch, batch = suggestion.training, choose_batch(suggestion.training, usual_epochs)
     text = re.sub(r"(?m)^  (patch_size|patches_per_epoch):.*\n(  +- .*\n)*", "", text)
@@ -145,14 +153,14 @@ def _fill_in(before: str, usual_epochs: int, suggestion: Suggestion, where: str)
         params = _validate(text, where)
     if left := _find_pretrained(params):
         raise PipelineError(
-            f"{where}: channels of the images: {suggestion.channels}, but grid.variant has what is pretrained on "
-            f"three: {', '.join(left)}. Put others there first, such as unet."
+            f"{where}: the images have {pluralize(suggestion.channels, 'channel')}, but all variants in grid.variant "
+            f"are pretrained on three: {', '.join(left)}. Add another one first, such as unet."
         )
     return text, params, pretrained
 
 
 def _find_patched(text: str) -> list[str]:
-    """The variants of a `params.yaml` that set a patch size."""
+    """Find the variants of a `params.yaml` that set a patch size."""
     variants = YAML(typ="safe").load(text).get("variants")
     if not isinstance(variants, dict):
         return []
@@ -160,8 +168,8 @@ def _find_patched(text: str) -> list[str]:
     return [str(name) for name, train in trains.items() if isinstance(train, dict) and train.get("patch_size")]
 
 
-def _usual_epochs(sections: dict[str, Any]) -> int:
-    """Look up the epochs to start from: those before the first `init`, which may have raised them for other data."""
+def _get_usual_epochs(sections: dict[str, Any]) -> int:
+    """Look up the number of epochs from before the first `init`, which may have increased it for other data."""
     with contextlib.suppress(PipelineError):
         sections = read_sections(Path(BACKUPS.format("")))
     try:
@@ -171,23 +179,23 @@ def _usual_epochs(sections: dict[str, Any]) -> int:
 
 
 def _describe_short(params: Params, suggestion: Suggestion) -> list[str]:
-    """Name the variants that train for fewer than `MIN_STEPS` steps, because they, or another line, set the epochs."""
-    short: dict[tuple[int, int, int], dict[str, None]] = {}  # variants without repetitions, in their order
+    """Describe the variants that train for fewer than `MIN_STEPS` steps."""
+    short: dict[tuple[int, int, int], dict[str, None]] = {}  # variants by (epochs, steps, required epochs)
     for cell in params.cells():
         epochs, steps = cell.train.epochs, suggestion.count_steps(cell)
         if suggestion.training and steps < MIN_STEPS:
             short.setdefault((epochs, steps, math.ceil(MIN_STEPS * epochs / steps)), {})[cell.variant] = None
     return [
-        f"{', '.join(names)}: {epochs} epochs are {steps} steps, with which a network hardly moves; write "
+        f"{', '.join(names)}: {epochs} epochs are only {steps} steps, in which a network learns little; write "
         f"train.epochs: {enough} or more."
         for (epochs, steps, enough), names in short.items()
     ]
 
 
 def _describe_sizes(params: Params, suggestion: Suggestion) -> list[str]:
-    """Show what each size leaves of the masks, and how long the grid takes with it on this machine.
+    """Describe how much of the masks each size preserves, and how long the grid takes with it on this machine.
 
-    For patches also the memory that the slowest variant needs, since it does not depend on the size of the images.
+    For patches, the memory of the slowest variant is also shown, because it does not depend on the size of the images.
     """
     ceilings = suggestion.ceilings
     if ceilings is None or not ceilings.sizes:
@@ -204,7 +212,7 @@ def _describe_sizes(params: Params, suggestion: Suggestion) -> list[str]:
     if time is not None:
 
         def format_grid(size: tuple[int, int], is_native: bool) -> str:
-            # Whole images would have another number of steps than patches.
+            # The number of steps is that of patches, not of whole images.
             return "" if patch and not is_native else f"about {format_duration(time.seconds(size[0]))}"
 
         columns.append(("s per step", lambda size, _: f"{time.step_seconds(size[0]):.2g}"))
@@ -223,7 +231,7 @@ def _describe_sizes(params: Params, suggestion: Suggestion) -> list[str]:
 
 
 def _find_pretrained(params: Params) -> list[str]:
-    """The variants of the grid whose weights, from a pip package, cannot be adapted to other channels."""
+    """Find the variants of the grid whose weights, from a pip package, cannot be adapted to other channels."""
     models = {cell.variant: cell.model for cell in params.cells()}
     return [
         name

@@ -1,7 +1,8 @@
-"""Schema of `params.yaml`: frozen, typed models without unknown keys.
+"""Schema of `params.yaml`: immutable pydantic models that reject unknown keys.
 
-`data`, `model` and `train` have a module each; the other sections are here. `file` reads and checks the file, `section`
-merges a variant's overrides into the base, `error_messages` formats validation errors.
+The sections `data`, `model` and `train` have modules of their own; the other sections are defined here. `file` reads
+and checks the file, `section` merges a variant's overrides into the base settings, and `error_messages` formats
+validation errors.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Checked = TypeVar("Checked", bound=BaseModel)
 
 def _require_decimal_point(rate: object) -> object:
     if isinstance(rate, int) and not isinstance(rate, bool) and rate > 0:
-        raise ValueError(f"must be written with a decimal point, {rate}.0: DVC uses the text in the run's name")
+        raise ValueError(f"must be written with a decimal point, as {rate}.0 (it is part of run names)")
     return rate
 
 
@@ -45,17 +46,17 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class VariantData(Section):
-    """A variant's override of the data: the number of training images."""
+    """Overrides of `data` in a variant."""
 
     max_train_images: TrainImages | None
-    """Number of training images; null: all."""
+    """Number of training images that a run uses. If null, all are used."""
 
 
 class Variant(Section):
-    """Overrides of `model`, `train` and `data.max_train_images`."""
+    """A variant: overrides of `model`, `train` and `data.max_train_images`."""
 
     model: dict[str, Any] = Field(default_factory=dict)
-    """Overrides of `model`; another family replaces the whole section."""
+    """Overrides of `model`. A different `family` replaces the whole section."""
     train: dict[str, Any] = Field(default_factory=dict)
     """Overrides of `train`."""
     data: VariantData | None = None
@@ -63,77 +64,81 @@ class Variant(Section):
 
 
 class Grid(Section):
-    """Variants × learning rates × seeds."""
+    """The runs to train: every combination of variant, learning rate and seed."""
 
     variant: list[str] = Field(min_length=1)
-    """Names under `variants`."""
+    """Names of variants, as defined in `variants`."""
     learning_rate: list[LearningRate] = Field(min_length=1)
-    """Highest learning rate of a run; factors of 3 or 10 are usual steps."""
+    """Peak learning rates. Neighboring values usually differ by a factor of 3 or 10."""
     seed: list[Seed] = Field(min_length=1)
-    """Seeds of initialization, order and augmentation; three or more show the variation."""
+    """Seeds of weight initialization, sample order and augmentation. Use three or more to see how much results vary."""
 
 
 class Evaluation(Section):
-    """Predictions that `evaluate` keeps as examples."""
+    """Settings of the stage `evaluate`."""
 
     examples: int = Field(ge=1, le=50)
-    """Validation images, evenly spaced, whose predicted masks are kept."""
+    """Number of validation images, evenly spaced, whose predicted masks are kept as examples."""
     tile_overlap: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.5
-    """Least share of a tile's side that its neighbor covers too, where native images are predicted in tiles."""
+    """Minimum overlap of neighboring tiles as a fraction of their side, if native images are predicted in tiles."""
 
 
 class Verdict(Section):
-    """Thresholds of the verdicts; `pipeline.analysis.verdict.judge` applies them."""
+    """Thresholds of the verdicts on runs, as `pipeline.analysis.verdict.judge` applies them."""
 
     underfitting: float = Field(gt=0, le=1)
-    """Training loss, as a fraction of the class-prior baseline, above which a run is underfitting."""
+    """Final training loss, as a fraction of the class-prior baseline, above which a run is underfitting."""
     memorizing: float = Field(gt=1, allow_inf_nan=False)
-    """Ratio of validation to training loss at the last epoch from which a run is memorizing."""
+    """Minimum ratio of validation loss to training loss at the last epoch for a run to be memorizing."""
     overfitting: float = Field(gt=0, allow_inf_nan=False)
-    """Relative rise of the validation loss after its onset from which a run is overfitting."""
+    """Minimum relative rise of the validation loss after the onset of overfitting for a run to be overfitting."""
 
 
 class Tracking(Section):
-    """Address of MLflow."""
+    """Settings of MLflow."""
 
     uri: str | None
-    """Address of an MLflow server; null: `mlflow.db`. `MLFLOW_TRACKING_URI` takes precedence."""
+    """Address of an MLflow server. If null, runs are stored in `mlflow.db`. The environment variable
+    `MLFLOW_TRACKING_URI` takes precedence.
+    """
     experiment: str = Field(min_length=1)
-    """Name of the experiment."""
+    """Name of the MLflow experiment."""
 
 
 class RayResources(Section):
-    """Resources of a run on a Ray cluster, beside one CPU for each of `train.num_threads`."""
+    """Resources of a run on a Ray cluster, in addition to `train.num_threads` CPUs."""
 
     memory_gb: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Main memory per run in GB; null: measured for each variant before the sweep."""
+    """Main memory per run in GB. If null, it is measured for each variant before the sweep."""
     resources: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
-    """Custom resources of the cluster per run, such as `{large: 1}`."""
+    """Custom Ray resources that each run requires, such as `{large: 1}`."""
 
 
 class ExternalResult(Section):
-    """External results, shown beside the runs."""
+    """A published curve, or results of others, to show next to the runs."""
 
     name: str = Field(min_length=1)
-    """Name in the report."""
+    """Name to show in the report."""
     source: str = Field(min_length=1)
     """Author and publication."""
     file: Annotated[str, _file_in("reports/external_results/")]
-    """File in `reports/external_results/`."""
+    """Name of the file in `reports/external_results/`."""
 
 
 ShowcaseFile = Annotated[str, _file_in("reports/showcase/")]
 
 
 class ShowcaseImage(Section):
-    """An image of the user, segmented by the best run for the report."""
+    """An image of the user that the best run segments for the report."""
 
     file: ShowcaseFile
-    """Image in `reports/showcase/`."""
+    """Name of the image file in `reports/showcase/`."""
     title: str = ""
-    """Caption; empty: the name of the file."""
+    """Caption. If empty, the file name is shown."""
     mask: ShowcaseFile | None = None
-    """Ground truth in `reports/showcase/`, encoded like the data's masks."""
+    """Name of the ground-truth mask in `reports/showcase/`, encoded like the masks of the data. If null, only the
+    prediction is shown.
+    """
 
 
 class Report(Section):
@@ -142,19 +147,22 @@ class Report(Section):
     title: str = Field(min_length=1)
     """Title of the report."""
     author: str
-    """Author; may be empty."""
+    """Author of the report. May be empty."""
     subtitle: str
-    """Course, team or laboratory; may be empty."""
+    """Course, team or laboratory. May be empty."""
     notes_file: str = Field(min_length=1)
-    """Markdown file with the introduction."""
+    """Markdown file with the introduction of the report."""
     showcase: list[ShowcaseImage] = Field(max_length=6)
-    """Images that the best run segments for the top of the page; at most six, so that the report fits into a mail."""
+    """Up to six images that the best run segments for the top of the report, which then still fits into an email."""
     external_results: list[ExternalResult]
-    """Other people's results, shown next to the runs."""
+    """External results to show next to the runs."""
 
 
 class Cell(Section):
-    """One cell of the grid with its variant's overrides: all that its results depend on except data and code."""
+    """Parameters of one cell of the grid, with its variant's overrides applied.
+
+    Together with the data and the code, they determine the results of the run.
+    """
 
     variant: str
     learning_rate: LearningRate
@@ -165,35 +173,35 @@ class Cell(Section):
 
     @property
     def name(self) -> str:
-        """The run's name, the same in DVC, on disk and in MLflow."""
+        """Name of the run in DVC, on disk and in MLflow."""
         return f"{self.variant}-{self.learning_rate}-{self.seed}"
 
     @property
     def custom_import_paths(self) -> dict[str, str]:
-        """The import paths of the user's own network and optimizer, by the key that names them."""
+        """Import paths of the user's own network and optimizer, by the keys that contain them."""
         chosen = {"model.import_path": self.model, "train.optimizer.import_path": self.train.optimizer}
         return {key: one.import_path for key, one in chosen.items() if isinstance(one, CustomModel | CustomOptimizer)}
 
 
 class Params(Section):
-    """The whole of `params.yaml`."""
+    """All sections of `params.yaml`."""
 
     data: Data
     """Source of images and masks."""
     model: Model
-    """Network of the base; variants override it."""
+    """Default network. Variants can override it."""
     train: Train
-    """Training settings of the base; variants override them."""
+    """Default training settings. Variants can override them."""
     variants: dict[str, Variant]
     """Named overrides of `model`, `train` and the number of training images."""
     grid: Grid
     """Combinations to train."""
     evaluation: Evaluation
-    """Predictions that are kept."""
+    """Settings of the stage `evaluate`."""
     verdict: Verdict
-    """Thresholds of the verdicts."""
+    """Thresholds of the verdicts on runs."""
     tracking: Tracking
-    """Address of MLflow."""
+    """Settings of MLflow."""
     ray: RayResources = RayResources()
     """Resources of a run on a Ray cluster."""
     report: Report
@@ -224,7 +232,7 @@ class Params(Section):
         )
 
     def cells(self) -> list[Cell]:
-        """List the cells of the grid, by variant, learning rate and seed."""
+        """List all cells of the grid, with the variant varying slowest and the seed fastest."""
         return [
             self.cell(variant, rate, seed)
             for variant in self.grid.variant
@@ -233,9 +241,10 @@ class Params(Section):
         ]
 
     def select_runs(self, targets: Sequence[str]) -> list[str]:
-        """List the runs of the grid that match targets, in its order; all runs without targets.
+        """List the names of the runs that match any target, in the order of the grid. Without targets, list all runs.
 
-        Targets are names, or patterns with `*`; DVC's `train@<run>` and `evaluate@<run>` are accepted.
+        A target is the name of a run or a pattern with `*`. DVC's stage names, `train@<run>` and `evaluate@<run>`, are
+        accepted, too.
 
         Raises:
             PipelineError: A target matches no run.
@@ -249,16 +258,19 @@ class Params(Section):
 
 
 def validate(model: type[Checked], content: dict[Any, Any], where: str) -> Checked:
-    """Validate content as JSON: strict about types, but lists are accepted for tuples.
+    """Validate content in pydantic's JSON mode, which is strict about types but accepts lists for tuples.
 
-    `where` is the key of the content in the file, for messages.
+    Args:
+        model: Schema of the content.
+        content: Content to validate.
+        where: Key of the content in the file, for error messages; empty for the whole file.
 
     Raises:
-        PipelineError: The content is invalid; one line per error.
+        PipelineError: The content is invalid. The message has one line per error.
     """
     try:
         return model.model_validate_json(json.dumps(content, default=str))
     except ValidationError as error:
         raise PipelineError("\n".join(describe_errors(error, model, where))) from None
-    except (TypeError, ValueError) as error:  # a key that is a list or a date, or a section that contains itself
+    except (TypeError, ValueError) as error:  # a key is a list or a date, or a section contains itself
         raise PipelineError(f"{where or 'the file'} contains a value that is not allowed: {error}.") from None

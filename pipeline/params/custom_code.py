@@ -1,7 +1,7 @@
-"""Users' own code: import it by an import path, `module:callable`, and describe its errors in one sentence.
+"""Import users' own code by its import path, `module:callable`, and describe its errors on one line.
 
-dvc.yaml lists `custom/` as a dependency of every stage that builds a network, so that DVC retrains after an edit. Code
-imported from elsewhere in the project would be invisible to DVC, so it is refused.
+`custom/` is a dependency of every stage in dvc.yaml that builds a network, so DVC retrains after an edit there. DVC
+would not notice edits of code elsewhere in the project, so importing such code is an error.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ _SITE_FOLDERS = {"site-packages", "dist-packages"}
 
 
 def custom_files(project: Path) -> list[Path]:
-    """List every file of `custom/`, data files included, except bytecode caches, in a stable order."""
+    """List all files in `custom/` except bytecode caches, sorted by path."""
     files = (path for path in (project / CUSTOM).rglob("*") if path.is_file())
     return sorted(path for path in files if BYTECODE not in path.parts)
 
 
 def _misplaced_file(module: ModuleType) -> Path | None:
-    """Return the file of a module inside the project but outside `custom/`, this package and installed packages."""
+    """Return a module's file if it is in the project, but not in `custom/`, this package or an installed package."""
     file, project = _file(module), Project().home
     if file is None or not any(one.is_relative_to(project.resolve()) for one in (file, file.resolve())):
         return None
     known = (_PACKAGE, Path(sysconfig.get_path("stdlib")))
     if any(file.is_relative_to(folder) for folder in known) or _SITE_FOLDERS & set(file.parts):
         return None
-    folder = file.parent.resolve()  # DVC follows a linked file, but no linked folder inside of custom/
+    folder = file.parent.resolve()  # DVC follows links to files, but not to folders, inside custom/
     return None if folder.is_relative_to((project / CUSTOM).resolve()) else folder / file.name
 
 
 def _suggested_name(file: Path) -> str:
-    """Return the import path that a module of the project has once it is moved to `custom/`."""
+    """Return the name that a module has after its file was moved to `custom/`."""
     return f"{CUSTOM}.{file.parent.name if file.name == '__init__.py' else file.stem}"
 
 
 @contextlib.contextmanager
 def _project_on_path() -> Iterator[None]:
-    """Put the project's folder first on the import path, as `python -m` does; a console script does not."""
+    """Put the project's folder first in `sys.path`, which `python -m` does and a console script does not."""
     here = str(Project().home)
     sys.path.insert(0, here)
     importlib.invalidate_caches()  # the finders may have listed the folder before the module was written
@@ -66,10 +66,13 @@ def _project_on_path() -> Iterator[None]:
 
 @contextlib.contextmanager
 def custom_imports(key: str) -> Iterator[None]:
-    """Run a block that imports or calls a user's code, and check what it imported.
+    """Run a block that imports or calls a user's code, and check which modules the code imports.
+
+    Args:
+        key: Key of `params.yaml` that names the code, for error messages.
 
     Raises:
-        PipelineError: The code imported a module from elsewhere in the project.
+        PipelineError: The code imported a module of the project from outside `custom/`.
     """
     before = set(sys.modules)
     with _project_on_path():
@@ -78,7 +81,7 @@ def custom_imports(key: str) -> Iterator[None]:
         finally:
             found = {name: file for name, module in _loaded_since(before) if (file := _misplaced_file(module))}
             if found:
-                _unload(before)  # otherwise a second attempt in this process would find nothing newly imported
+                _unload(before)  # so that another attempt in this process imports, and reports, them again
     if found:
         name, file = next(iter(found.items()))
         raise PipelineError(
@@ -100,7 +103,7 @@ def _unload(before: set[str]) -> None:
 
 
 def _file(module: ModuleType) -> Path | None:
-    # Not getattr(): objects that only pose as modules, such as torch.ops, invent attributes or load code.
+    # Not `module.__file__`: lookups on module-like objects such as torch.ops create attributes or load code.
     name = getattr(module, "__dict__", {}).get("__file__")
     return Path(name) if isinstance(name, str) and Path(name).is_absolute() else None
 
@@ -112,11 +115,15 @@ def _check_format(import_path: str) -> str:
     return import_path
 
 
-ImportPath = Annotated[str, AfterValidator(_check_format)]  # of a callable that creates a network or optimizer
+ImportPath = Annotated[str, AfterValidator(_check_format)]  # names a callable that creates a network or an optimizer
 
 
 def import_factory(key: str, import_path: str) -> Callable[..., Any]:
-    """Import a callable; `key` is the one of `params.yaml`, for messages.
+    """Import a callable that creates a network or an optimizer.
+
+    Args:
+        key: Key of `params.yaml` that contains the import path, for error messages.
+        import_path: `module:callable`.
 
     Raises:
         PipelineError: The module cannot be imported, is in the project outside `custom/`, or has no such callable.
@@ -141,24 +148,24 @@ def import_factory(key: str, import_path: str) -> Callable[..., Any]:
 
 
 def find_module_file(import_path: str) -> Path | None:
-    """Find the file of the module of an import path; None if there is none."""
+    """Find the file of the module in an import path. Return None if the module does not exist or has no file."""
     with _project_on_path():
         try:
             found = importlib.util.find_spec(import_path.partition(":")[0])
-        except ImportError:  # of a package around it
+        except ImportError:  # a parent package is missing
             return None
     return Path(found.origin) if found and found.has_location and found.origin else None
 
 
 def describe_type(value: object) -> str:
-    """Describe a value of the wrong type in a message."""
+    """Describe the type of a value for an error message."""
     if isinstance(value, type):
         return f"the class {value.__name__} itself"
     return f"a value of type {type(value).__name__}"
 
 
 def describe_error(error: BaseException) -> str:
-    """Describe an exception of the user's code on one line, with the last line of their code in the traceback."""
+    """Describe an exception on one line, with the last line of the user's code in its traceback."""
     here = Project().home
     places = [
         frame
@@ -178,22 +185,21 @@ def _import_module(key: str, import_path: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
-        if name != missing and not name.startswith(f"{missing}."):  # it exists, but imports a missing one
+        if name != missing and not name.startswith(f"{missing}."):  # the module exists, but imports a missing one
             raise _import_error(key, name, error) from error
         raise PipelineError(
-            f"{key}: there is no module '{missing}' in the project's folder, nor is one installed; "
-            f"{_suggestion(missing)}"
+            f"{key}: module '{missing}' is neither in the project's folder nor installed; {_suggest_module(missing)}"
         ) from None
     except (Exception, SystemExit) as error:
         raise _import_error(key, name, error) from error
 
 
 def _import_error(key: str, name: str, error: BaseException) -> PipelineError:
-    return PipelineError(f"{key}: module '{name}' cannot be imported, it raised {describe_error(error)}.")
+    return PipelineError(f"{key}: module '{name}' cannot be imported: it raised {describe_error(error)}.")
 
 
-def _suggestion(missing: str) -> str:
-    """Suggest the closest module of `custom/`, whether or not its folder was written."""
+def _suggest_module(missing: str) -> str:
+    """Suggest the module in `custom/` whose name is closest, whether or not the missing one begins with `custom.`."""
     project = Project().home
     files = [file.relative_to(project) for file in custom_files(project) if file.suffix == ".py"]
     modules = {file.stem: ".".join(file.with_suffix("").parts) for file in files if file.stem != "__init__"}

@@ -1,4 +1,4 @@
-"""Error messages for `params.yaml` from pydantic's errors: key, value, expectation, and the closest valid key."""
+"""Convert pydantic's validation errors to messages about the keys of `params.yaml`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,13 @@ _EXPECTED = {
 
 
 def describe_errors(error: ValidationError, model: type[BaseModel], where: str) -> list[str]:
-    """Write one line per error; `where` is the key of the validated content in the file."""
+    """Describe each error on one line, with the key, the value, what is expected, and the closest valid choice.
+
+    Args:
+        error: Error of the validation.
+        model: Schema that the content was validated against.
+        where: Key of the validated content in the file; empty for the whole file.
+    """
     lines = []
     for item in error.errors(include_url=False):
         path, sections, discriminator = _walk(model, item["loc"])
@@ -49,7 +55,7 @@ def describe_errors(error: ValidationError, model: type[BaseModel], where: str) 
             lines.append(f"{key}: must be a section of keys, but is {item['input']!r}; {example}")
             continue
         expected = _EXPECTED.get(item["type"])
-        if expected is None:  # a text of pydantic or of a validator, which may contain braces
+        if expected is None:  # the message of pydantic or of a validator may contain braces
             expected = item["msg"].removeprefix("Value error, ")
         else:
             expected = expected.format(**{name: _unquoted(name, value) for name, value in item.get("ctx", {}).items()})
@@ -60,14 +66,14 @@ def describe_errors(error: ValidationError, model: type[BaseModel], where: str) 
 
 
 def _suggest(found: Any, context: dict[str, Any]) -> str:
-    """End a sentence with the closest of the valid choices, if one is close."""
+    """Return the end of a message: a suggestion if one of the valid choices is close to the value, else a period."""
     named = re.findall(r"'([^']*)'", str(context.get("expected_tags", context.get("expected", ""))))
     near = find_closest(str(found), named)
     return f"; did you mean {near}?" if near else "."
 
 
 def _as_section(name: str, sections: list[type[BaseModel]], discriminator: str) -> str:
-    """Show how to write a section when only its name was given."""
+    """Show how to write a section of which only the name was given."""
     named = {_tag(section, discriminator) or "": section for section in sections}
     near = find_closest(name, named)
     if near is None:
@@ -77,18 +83,18 @@ def _as_section(name: str, sections: list[type[BaseModel]], discriminator: str) 
 
 
 def _walk(model: type[BaseModel], location: tuple[Any, ...]) -> tuple[list[Any], list[type[BaseModel]], str | None]:
-    """Follow pydantic's location.
+    """Follow the location of a pydantic error through the sections of a model.
 
     Returns:
-        The keys in the file, the sections that the last one may be or belong to, and the key that selects one of
-        these if there is a choice.
+        The keys in the file; the sections that the last key may be or belong to; and the key whose value selects one of
+        these sections, or None if there is no choice.
     """
     path: list[Any] = []
     here = [model]
-    discriminator: str | None = None  # key that selects a member of a union: family, source
+    discriminator: str | None = None  # key whose value selects a member of a union: family, source
     for part in location:
         tagged = [section for section in here if discriminator and _tag(section, discriminator) == part]
-        if tagged:  # not a level of the file
+        if tagged:  # the selected member of a union is not a level of the file
             here, discriminator = tagged, None
             continue
         path.append(part)

@@ -1,4 +1,4 @@
-"""Read `params.yaml` as DVC does, and check each variant and keys that depend on each other."""
+"""Read `params.yaml` as DVC does, and check it, including its variants."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
     """Read and check a parameter file, including its variants.
 
     Raises:
-        PipelineError: The file cannot be read or is invalid; one line per error.
+        PipelineError: The file cannot be read or is invalid. The message has one line per error.
     """
     return check_params(read_sections(path), str(path))
 
 
 def read_sections(path: Path, parser: YAML | None = None) -> dict[str, Any]:
-    """Read the sections of a YAML file without checking them; by default as DVC does: YAML 1.2, where 1e-3 is a number.
+    """Read the sections of a YAML file without checking them.
+
+    The default parser reads YAML 1.2, as DVC does: 1e-3 is a number.
 
     Raises:
         PipelineError: The file cannot be read, or its content is not a mapping.
@@ -54,14 +56,14 @@ def read_sections(path: Path, parser: YAML | None = None) -> dict[str, Any]:
 
 
 def check_params(content: dict[str, Any], where: str) -> Params:
-    """Check the content of a parameter file, including its variants; each line of a message starts with `where`.
+    """Check the content of a parameter file, including its variants.
 
     Raises:
-        PipelineError: The content is invalid; one line per error.
+        PipelineError: The content is invalid. The message has one line per error, which starts with `where`.
     """
     try:
         params = validate(Params, content, "")
-        mistakes = _cross_checks(params)
+        mistakes = _check_across_keys(params)
     except PipelineError as error:
         mistakes = str(error).splitlines()
     if mistakes:
@@ -69,8 +71,8 @@ def check_params(content: dict[str, Any], where: str) -> Params:
     return params
 
 
-def _cross_checks(params: Params) -> list[str]:
-    """Check names, duplicates, sizes and counts across keys."""
+def _check_across_keys(params: Params) -> list[str]:
+    """Find invalid names, duplicates, and keys that contradict each other."""
     mistakes = [
         f"variants.{name}: a variant's name may contain a-z, 0-9 and _ only, since it names folders; rename it."
         for name in params.variants
@@ -85,7 +87,7 @@ def _cross_checks(params: Params) -> list[str]:
         ]
     mistakes += find_data_mistakes(params.data)
     for name in params.variants:
-        mistakes += _variant_checks(params, name)
+        mistakes += _check_variant(params, name)
     return mistakes + [
         f"grid.variant: '{name}' is not among variants: {', '.join(params.variants)}. Define it there or remove it."
         for name in params.grid.variant
@@ -93,8 +95,8 @@ def _cross_checks(params: Params) -> list[str]:
     ]
 
 
-def _variant_checks(params: Params, name: str) -> list[str]:
-    """Check a variant, and if it is in the grid, whether it fits the data."""
+def _check_variant(params: Params, name: str) -> list[str]:
+    """Find mistakes in a variant. If it is in the grid, also find settings that do not fit the data."""
     try:
         cell = params.cell(name, params.grid.learning_rate[0], params.grid.seed[0])
     except PipelineError as error:
@@ -107,22 +109,22 @@ def _variant_checks(params: Params, name: str) -> list[str]:
             f"train.encoder_lr_factor: must be 1.0 for variant '{name}', but is {cell.train.encoder_lr_factor}: "
             f"keras_pets has no module named encoder. Set it in variants.{name}.train."
         )
-    # The classes of other sources are known from the prepared data only.
+    # The classes of other sources are known only after `prepare`.
     if isinstance(cell.train.class_weights, dict) and isinstance(params.data, FolderData | CocoData):
         classes = [item.name for item in params.data.classes]
         mistakes += [f"variants.{name}: {one}" for one in find_weight_mistakes(cell.train.class_weights, classes)]
-    # The number of images in a folder is not known yet.
+    # The number of images of other sources is known only after `prepare`.
     most = params.data.samples.train if isinstance(params.data, CompositesData) else None
     if most is not None and cell.max_train_images is not None and cell.max_train_images > most:
         mistakes.append(
-            f"data.max_train_images: variant '{name}' asks for {cell.max_train_images}, but data.samples.train is "
-            f"{most}."
+            f"data.max_train_images: must be at most {most} (data.samples.train) for variant '{name}', but is "
+            f"{cell.max_train_images}."
         )
     return mistakes
 
 
 def _check_sizes(params: Params, cell: Cell) -> list[str]:
-    """Check the size of what a variant's network sees: prepared images, or patches of native ones."""
+    """Find mistakes in the size of a network's input: prepared images, or patches of native images."""
     patch, where = cell.train.patch, f"variant '{cell.variant}'"
     if params.data.size is None and patch is None:
         return [

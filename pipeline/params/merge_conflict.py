@@ -1,18 +1,18 @@
-"""Find and take apart the conflict markers that git writes into a file that it cannot merge."""
+"""Find git's conflict markers in a text, and separate the two sides of a conflict."""
 
 from __future__ import annotations
 
 import re
 
-# git's default length; `|` with merge.conflictStyle diff3
+# Markers have git's default length. `|` is written with merge.conflictStyle diff3.
 _MARKER = re.compile(r"^(<{7}|\|{7}|={7}|>{7})(?: .*)?\r?\n?$")
 
 
 def find_conflict(text: str) -> str | None:
-    """Describe the first conflict in a text and how to resolve it; None without one."""
+    """Describe the first conflict in a text and how to resolve it. Return None if there is no conflict."""
     begin, where = 0, ""
     for number, line in enumerate(text.splitlines(), start=1):
-        marker = _marker(line)
+        marker = _find_marker(line)
         if marker == "<" and not begin:
             begin, where = number, f"line {number}"
         elif marker == ">" and begin:
@@ -27,16 +27,16 @@ def find_conflict(text: str) -> str | None:
 
 
 def split_sides(text: str) -> tuple[str, str]:
-    """Return the text as either side of its conflicts has it, ours and theirs.
+    """Resolve all conflicts in a text in both ways, and return our version and their version.
 
     Raises:
         ValueError: The markers are not in git's order.
     """
     ours, theirs = list[str](), list[str]()
-    state = ""  # marker of the part that the line is in
+    state = ""  # first character of the last marker; empty outside a conflict
     allowed = {"<": ("",), "|": ("<",), "=": ("<", "|"), ">": ("=",)}
     for number, line in enumerate(text.splitlines(keepends=True), start=1):
-        marker = _marker(line)
+        marker = _find_marker(line)
         # Outside a conflict, `=======` underlines a heading.
         if marker and (state or marker == "<"):
             if state not in allowed[marker]:
@@ -52,6 +52,6 @@ def split_sides(text: str) -> tuple[str, str]:
     return "".join(ours), "".join(theirs)
 
 
-def _marker(line: str) -> str:
+def _find_marker(line: str) -> str:
     found = _MARKER.match(line)
     return found[1][0] if found else ""

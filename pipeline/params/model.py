@@ -32,7 +32,7 @@ ArchitectureName = Literal[
     "DPT",
 ]
 PACKAGED = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")  # weights in pip packages
-DILATED = {"PSPNet": 8, "DeepLabV3": 8, "DeepLabV3Plus": 16, "PAN": 16}  # size multiples; others halve five times
+DILATED = {"PSPNet": 8, "DeepLabV3": 8, "DeepLabV3Plus": 16, "PAN": 16}  # size multiples with dilated convolutions
 
 
 def _check_weights(choices: str) -> Callable[[object], object]:
@@ -49,7 +49,7 @@ def _check_weights(choices: str) -> Callable[[object], object]:
     return check
 
 
-# DVC sees changes of files in `weights/` only.
+# Only files in `weights/` are allowed, because DVC does not notice changes elsewhere.
 WeightsFile = Annotated[Literal[False] | str, BeforeValidator(_check_weights("false"))]
 Pretrained = Annotated[bool | str, BeforeValidator(_check_weights("true, false"))]
 
@@ -58,25 +58,30 @@ class UNetModel(Section):
     """The U-Net of this project (Ronneberger et al. 2015)."""
 
     family: Literal["unet"]
-    """The network."""
+    """Family of the network."""
     base_channels: int = Field(ge=1, le=1024)
-    """Channels of the first level, doubled at each level below; 16 to 64 is usual."""
+    """Number of channels of the first level, doubled at each level below. 16 to 64 is usual."""
     depth: int = Field(ge=1, le=8)
-    """Number of poolings; images are padded to multiples of 2^depth. 2 to 5 is usual."""
+    """Number of downsampling steps. Images are padded to multiples of 2^depth. 2 to 5 is usual."""
     upsampling: Upsampling
-    """Learned transposed convolution, or interpolation with a convolution."""
+    """`transpose`: learned transposed convolution; `bilinear`: interpolation, then a convolution."""
     skip_connections: SkipConnections
-    """How encoder features join the decoder."""
+    """How encoder features are passed to the decoder."""
     norm: Norm
-    """Normalization: over the batch, over 8 groups of channels, or none (biases instead, slow learning)."""
+    """`batch`: batch normalization; `group`: group normalization with up to 8 groups of channels; `none`: biases
+    instead of normalization, with which training is slower.
+    """
     dropout: float = Field(ge=0, le=0.9, allow_inf_nan=False)
-    """Probability of zeroing each feature map after the bottleneck in training; 0 to 0.5 is usual."""
+    """Probability of zeroing each feature map of the bottleneck during training. 0 to 0.5 is usual."""
     pretrained: WeightsFile = False
-    """Start from a file in `weights/` instead of random weights, such as one of `pipeline weights add`."""
+    """File in `weights/` with the initial weights, as `pipeline weights add` creates it. If false, they are random."""
 
     @property
     def size_multiple(self) -> int:
-        """Factor of height and width: each of `depth` poolings halves them."""
+        """Number of pixels that height and width must be a multiple of.
+
+        Each of `depth` poolings halves them.
+        """
         return 1 << self.depth
 
 
@@ -84,24 +89,25 @@ class SmpModel(Section):
     """An architecture of segmentation-models-pytorch with an encoder."""
 
     family: Literal["smp"]
-    """The network."""
+    """Family of the network."""
     architecture: ArchitectureName
     """Architecture of segmentation-models-pytorch."""
     encoder: str = Field(min_length=1)
-    """Encoder of smp or timm."""
+    """Name of an encoder of smp or timm."""
     pretrained: Pretrained
-    """Start from the encoder's published weights, from random ones, or from a file in `weights/`."""
+    """Initial weights. `true`: published weights of the encoder; `false`: random weights; or a file in `weights/`."""
     dropout: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0
-    """Probability of zeroing each of the decoder's last feature maps in training."""
+    """Probability of zeroing each of the decoder's last feature maps during training."""
     drop_path: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0
-    """Probability of skipping the encoder's last residual block in training; lower for earlier blocks."""
+    """Probability of skipping the encoder's last residual block during training. It is lower for earlier blocks."""
 
     @property
     def size_multiple(self) -> int:
-        """Factor of height and width.
+        """Number of pixels that height and width must be a multiple of.
 
-        32, since encoders halve five times, and DPT's lowest level is as small; less for architectures with dilated
-        convolutions. (Unet would accept any size, and interpolate feature maps that no longer align.)
+        It is 32, because encoders halve the size five times, and DPT's lowest level is as small. It is less for
+        architectures with dilated convolutions. (Unet would accept any size, but interpolate feature maps that no
+        longer align.)
         """
         return DILATED.get(self.architecture, 32)
 
@@ -112,35 +118,41 @@ def is_packaged(encoder: str) -> bool:
 
 
 class KerasPetsModel(Section):
-    """The network of Keras' pets example, without options."""
+    """The network of Keras' pets example. Its architecture has no options."""
 
     family: Literal["keras_pets"]
-    """The network."""
+    """Family of the network."""
     pretrained: WeightsFile = False
-    """Start from a file in `weights/` instead of random weights, such as one of `pipeline weights add`."""
+    """File in `weights/` with the initial weights, as `pipeline weights add` creates it. If false, they are random."""
 
     @property
     def size_multiple(self) -> int:
-        """Factor of height and width: a convolution of stride 2 and three poolings halve them."""
+        """Number of pixels that height and width must be a multiple of.
+
+        It is 16, because a strided convolution and three poolings halve them.
+        """
         return 16
 
 
 class CustomModel(Section):
-    """A user's own network: `build(channels=..., classes=...)` in a module of `custom/` or of an installed package."""
+    """A user's own network, created by a function such as `build(channels=..., classes=...)`."""
 
     family: Literal["custom"]
-    """The network."""
+    """Family of the network."""
     import_path: ImportPath
-    """`module:callable`, in `custom/` or in an installed package."""
+    """`module:callable`, in `custom/` or an installed package."""
     size_multiple: int = Field(ge=1, le=2048)
     """Images are padded to multiples of this number of pixels."""
     pretrained: WeightsFile = False
-    """Start from a file in `weights/` instead of random weights, such as one of `pipeline weights add`."""
+    """File in `weights/` with the initial weights, as `pipeline weights add` creates it. If false, they are random."""
 
 
 Model = Annotated[UNetModel | SmpModel | KerasPetsModel | CustomModel, Field(discriminator="family")]
 
 
 def compute_smallest_size(model: Model) -> int:
-    """Compute the least height and width of images, px: PAN halves a sixteenth of the image three more times."""
+    """Compute the minimum height and width of images in px.
+
+    PAN needs 128 px, because it halves its smallest feature map, a sixteenth of the image, three more times.
+    """
     return 128 if isinstance(model, SmpModel) and model.architecture == "PAN" else model.size_multiple

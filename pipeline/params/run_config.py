@@ -13,15 +13,19 @@ from pipeline.params import Cell
 
 
 def read_run_config(record: RunRecord, folder: Path) -> Cell:
-    """Read the parameters that a run was trained with, whatever `params.yaml` says now; messages name its folder.
+    """Read the parameters that a run was trained with from its record.
+
+    Args:
+        record: Record of the run.
+        folder: Folder of the run, for error messages.
 
     Raises:
-        PipelineError: The record is of another version.
+        PipelineError: The record was written by another version of the pipeline.
     """
     try:
         return Cell.model_validate_json(json.dumps(record.cell))
     except ValidationError:
         raise PipelineError(
-            f"{folder / RunFolder.RECORD} holds parameters of another version. Train it again: "
+            f"{folder / RunFolder.RECORD} has parameters of another version. Train the run again: "
             f"dvc repro --force train@{record.run}"
         ) from None

@@ -1,4 +1,4 @@
-"""Sections of `params.yaml`: their base class, and how overrides are merged into them."""
+"""Base class of the sections of `params.yaml`, and a function that merges overrides into a section."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-DISCRIMINATORS = ("family", "source", "name")  # keys that decide which other keys a section has
+DISCRIMINATORS = ("family", "source", "name")  # keys whose value determines which other keys a section has
 
 
 class Section(BaseModel):
-    """An immutable section with strict types and no unknown keys."""
+    """Base class of sections: immutable, strict about types, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 def merge_overrides(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the base with the changes merged in.
+    """Return a section with overrides merged in.
 
-    A section of another model family, source, optimizer or scheduler replaces the base's section as a whole.
+    Overrides with another model family, source, optimizer or scheduler replace the section as a whole.
     """
     if any(key in changes and key in base and changes[key] != base[key] for key in DISCRIMINATORS):
         return dict(changes)

@@ -19,7 +19,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 LrFactor = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 LossName = Literal["cross_entropy", "dice", "focal", "tversky", "lovasz", "cross_entropy_dice", "cross_entropy_lovasz"]
-# They have a mean over pixels, which may have weights.
+# Losses that are a mean over pixels, in which pixels can have weights.
 WEIGHTED_LOSSES = ("cross_entropy", "focal", "cross_entropy_dice", "cross_entropy_lovasz")
 
 ClassBalance = Literal["inverse", "median_frequency"]
@@ -27,7 +27,7 @@ MAX_CLASS_WEIGHT = 1e6
 
 
 def _check_class_weights(value: object) -> object:
-    # One error for both types; a union of pydantic would give two.
+    # Checked before pydantic's union, which would report one error per type.
     numbers = list(value.values()) if isinstance(value, dict) else []
     valid = numbers and all(type(number) in (int, float) and 0 < number <= MAX_CLASS_WEIGHT for number in numbers)
     if not valid and value not in get_args(ClassBalance):
@@ -45,56 +45,56 @@ class AdamW(Section):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
     name: Literal["adamw"]
-    """The optimizer."""
+    """Name of the optimizer."""
     weight_decay: NonNegative
-    """Factor of the decay; 0 to 0.1 is usual. Biases and normalization layers have none."""
+    """Weight decay of all parameters except biases and normalization layers. 0 to 0.1 is usual."""
 
 
 class Adam(Section):
-    """Adaptive moments (Kingma and Ba 2015); weight decay is an L2 penalty, added to the gradient."""
+    """Adam (Kingma and Ba 2015). Weight decay is an L2 penalty, added to the gradient."""
 
     name: Literal["adam"]
-    """The optimizer."""
+    """Name of the optimizer."""
     weight_decay: NonNegative
-    """Factor of the L2 penalty; 0 to 0.1 is usual. Biases and normalization layers have none."""
+    """Factor of the L2 penalty on all parameters except biases and normalization layers. 0 to 0.1 is usual."""
 
 
 class RMSprop(Section):
-    """Gradient divided by its running root mean square (Hinton 2012)."""
+    """RMSprop: the gradient divided by its running root mean square (Hinton 2012)."""
 
     name: Literal["rmsprop"]
-    """The optimizer."""
+    """Name of the optimizer."""
     alpha: BelowOne
-    """Decay of the running mean of squares; torch's default is 0.99, Keras' 0.9 (rho)."""
+    """Decay of the running mean of squared gradients. torch's default is 0.99, Keras' default (rho) 0.9."""
     momentum: BelowOne
-    """Fraction of the previous step that is kept; 0.0 disables it."""
+    """Momentum factor. 0.0 disables momentum."""
     weight_decay: NonNegative
-    """Factor of the L2 penalty; 0 to 0.1 is usual. Biases and normalization layers have none."""
+    """Factor of the L2 penalty on all parameters except biases and normalization layers. 0 to 0.1 is usual."""
 
 
 class SGD(Section):
     """Stochastic gradient descent, with optional momentum."""
 
     name: Literal["sgd"]
-    """The optimizer."""
+    """Name of the optimizer."""
     momentum: BelowOne
-    """Fraction of the previous step that is kept; 0.9 is usual, 0.0 disables it."""
+    """Momentum factor. 0.9 is usual, 0.0 disables momentum."""
     nesterov: bool
-    """Whether to use Nesterov's momentum; requires a momentum."""
+    """Whether to use Nesterov momentum. Requires a momentum above 0."""
     weight_decay: NonNegative
-    """Factor of the L2 penalty; 0 to 0.1 is usual. Biases and normalization layers have none."""
+    """Factor of the L2 penalty on all parameters except biases and normalization layers. 0 to 0.1 is usual."""
 
     @field_validator("nesterov")
     @classmethod
     def _check_momentum(cls, nesterov: bool, before: ValidationInfo) -> bool:
         if nesterov and before.data.get("momentum") == 0:
-            raise ValueError("must be false where momentum is 0, since it looks ahead along the momentum")
+            raise ValueError("must be false if momentum is 0")
         return nesterov
 
 
 def _check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     if "lr" in arguments or "params" in arguments:
-        raise ValueError("must leave lr to grid.learning_rate, and params to the pipeline")
+        raise ValueError("must not contain lr (set by grid.learning_rate) or params (passed by the pipeline)")
     return arguments
 
 
@@ -102,11 +102,11 @@ class CustomOptimizer(Section):
     """Any optimizer with torch's interface, created by `callable(group_parameters, lr=..., **arguments)`."""
 
     name: Literal["custom"]
-    """The optimizer."""
+    """Name of the optimizer."""
     import_path: ImportPath
-    """`module:callable`, in `custom/` or in an installed package."""
+    """`module:callable`, in `custom/` or an installed package."""
     arguments: Annotated[dict[str, Any], AfterValidator(_check_arguments)]
-    """Keyword arguments; `lr` is set by the grid."""
+    """Keyword arguments of the callable, except `lr`, which is set by the grid."""
 
 
 OptimizerSettings = Annotated[AdamW | Adam | RMSprop | SGD | CustomOptimizer, Field(discriminator="name")]
@@ -116,135 +116,147 @@ class Constant(Section):
     """A constant learning rate."""
 
     name: Literal["constant"]
-    """The scheduler."""
+    """Name of the scheduler."""
 
 
 class Cosine(Section):
     """Linear warmup, then cosine annealing towards 0 (Loshchilov and Hutter 2017, without restarts)."""
 
     name: Literal["cosine"]
-    """The scheduler."""
+    """Name of the scheduler."""
     warmup_fraction: BelowOne
-    """Fraction of the steps in which the learning rate increases; 0.05 to 0.3 is usual."""
+    """Fraction of the training steps during which the learning rate increases. 0.05 to 0.3 is usual."""
 
 
 class OneCycle(Section):
-    """Cosine warmup from 1/25, then cosine annealing to nearly 0 (Smith and Topin 2018)."""
+    """Cosine warmup from 1/25 of the peak, then cosine annealing to nearly 0 (Smith and Topin 2018)."""
 
     name: Literal["one_cycle"]
-    """The scheduler."""
+    """Name of the scheduler."""
     warmup_fraction: Annotated[float, Field(gt=0, lt=1)]
-    """Fraction of the steps in which the learning rate increases; 0.05 to 0.3 is usual."""
+    """Fraction of the training steps during which the learning rate increases. 0.05 to 0.3 is usual."""
 
 
 class ReduceOnPlateau(Section):
-    """Multiplied by `factor` when validation loss has not decreased for more than `patience` epochs."""
+    """Reduction of the learning rate when the validation loss no longer decreases."""
 
     name: Literal["reduce_on_plateau"]
-    """The scheduler."""
+    """Name of the scheduler."""
     factor: Annotated[float, Field(gt=0, lt=1)]
-    """Factor of each reduction; 0.1 to 0.5 is usual."""
+    """Factor by which a reduction multiplies the learning rate. 0.1 to 0.5 is usual."""
     patience: Annotated[int, Field(ge=0)]
-    """Number of tolerated epochs without improvement."""
+    """Number of epochs without improvement that are tolerated before a reduction."""
 
 
 LrSchedulerSettings = Annotated[Constant | Cosine | OneCycle | ReduceOnPlateau, Field(discriminator="name")]
 
 
 class EarlyStopping(Section):
-    """End a run whose validation loss no longer decreases."""
+    """Conditions for ending a run whose validation loss no longer decreases."""
 
     patience: Positive
-    """Epochs without an improvement after which the training ends; 5 to 20 is usual."""
+    """Number of epochs without improvement after which training ends. 5 to 20 is usual."""
     min_delta: NonNegative = 0.0
-    """Least decrease of the validation loss, in nats per pixel, that counts as an improvement."""
+    """Minimum decrease of the validation loss, in nats per pixel, that counts as an improvement."""
     min_epochs: Positive = 1
-    """The training never ends before this epoch."""
+    """Minimum number of epochs of a run."""
 
 
 class BoundaryWeight(Section):
-    """Weights between near objects, as in the U-Net paper (Ronneberger et al. 2015, equation 2)."""
+    """Additional weight of pixels between nearby objects (Ronneberger et al. 2015, equation 2)."""
 
     w0: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
-    """Weight of pixels where two objects touch, added to that of their class or 1; the paper's is 10."""
+    """Weight where two objects touch, which is added to the class weight or to 1. The paper uses 10."""
     sigma: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
-    """Decrease with the sum d of the distances to the two nearest objects, exp(-d² / (2 sigma²)), in px of prepared
-    images; the paper's is 5."""
+    """Width of the decrease in px of prepared images: the weight is w0 exp(-d² / (2 sigma²)), where d is the sum of the
+    distances to the two nearest objects. The paper uses 5.
+    """
 
 
 class Augmentation(Section):
-    """Ranges of random augmentation, drawn for each sample."""
+    """Random augmentation of training samples. Each sample gets its own random values."""
 
     hflip_prob: Fraction
     """Probability of a horizontal flip."""
     scale: BelowOne
-    """Zoom between 1 / (1 + scale) and 1 + scale."""
+    """Range of the zoom: from 1 / (1 + scale) to 1 + scale."""
     rotation: Annotated[float, Field(ge=0, le=180)]
-    """Largest rotation in degrees, in both directions."""
+    """Maximum rotation in degrees, in both directions."""
     translate: BelowOne
-    """Largest shift as a fraction of the side, along both axes."""
+    """Maximum shift along each axis, as a fraction of the image's height or width."""
     elastic: Annotated[float, Field(ge=0, le=0.2, allow_inf_nan=False)] = 0.0
-    """Standard deviation of smooth random displacements, as a fraction of the shorter side; 0.02 to 0.05 is usual."""
+    """Standard deviation of smooth random displacements, as a fraction of the shorter side. 0.02 to 0.05 is usual."""
     brightness_contrast: BelowOne
-    """Contrast changes by a factor of 1 ± this value, brightness by half of it."""
+    """Contrast is multiplied by a factor of up to 1 ± this value, and brightness is shifted by up to half this value,
+    where 1 is the full range.
+    """
     color_jitter: BelowOne
-    """Each channel changes by a factor of 1 ± this value, saturation by twice as much; 0 to 0.4 is usual."""
+    """Each channel is multiplied by a factor of up to 1 ± this value, and saturation by a factor of up to 1 ± twice
+    this value. 0 to 0.4 is usual.
+    """
     blur_prob: Fraction
-    """Probability of a mean filter of 3 x 3 pixels."""
+    """Probability of a blur by a mean filter of 3 x 3 px."""
     random_erasing_prob: Fraction
-    """Probability of erasing a square of 15 to 40 % of the side."""
+    """Probability of erasing a square whose side is 15 to 40 % of the image's shorter side."""
 
 
 class Train(Section):
-    """Training settings; the learning rate is in the grid."""
+    """Training settings, except the learning rate, which is in the grid."""
 
     epochs: int = Field(ge=1, le=100_000)
-    """Passes over the training images; 12 to 100 is usual, more for a few dozen images."""
+    """Number of passes over the training images. 12 to 100 is usual, more for a few dozen images."""
     batch_size: int = Field(ge=2)
-    """Images per step; 4 to 64 is usual. Batch normalization needs at least 2."""
+    """Number of images per batch. 4 to 64 is usual. Batch normalization requires at least 2."""
     loss: LossName
-    """Loss that training minimizes. `train_loss` and `val_loss` are cross-entropy, whatever it is."""
+    """Loss that training minimizes. The metrics `train_loss` and `val_loss` are always cross-entropy."""
     label_smoothing: BelowOne
-    """Fraction of each pixel's target that is distributed evenly over all classes; 0 to 0.1 is usual."""
+    """Fraction of each pixel's target that is distributed evenly over all classes. 0 to 0.1 is usual."""
     class_weights: ClassWeights | None = None
-    """Weight of each class in cross-entropy: `inverse` or `median_frequency` of the training pixels, or a number for
-    each class by its name; null: all pixels weigh the same."""
+    """Weights of the classes in cross-entropy: `inverse` or `median_frequency`, computed from the training pixels, or
+    one number per class name. If null, all pixels have the same weight.
+    """
     boundary_weight: BoundaryWeight | None = None
-    """Additional weight in cross-entropy of pixels between near objects; null: none."""
+    """Additional weight of pixels between nearby objects in cross-entropy. If null, there is none."""
     optimizer: OptimizerSettings
     """Optimizer and its settings."""
     lr_scheduler: LrSchedulerSettings
-    """Schedule of the learning rate over the training."""
+    """Learning rate scheduler and its settings."""
     encoder_lr_factor: LrFactor
-    """Factor of the encoder's learning rate; below 1 keeps more of pretrained features."""
+    """Factor on the encoder's learning rate. With a factor below 1, pretrained features change less."""
     encoder_layer_decay: LrFactor = 1.0
-    """Factor from each layer of the encoder to the layer below it; 0.65 to 0.9 is usual for transformers."""
+    """Layer-wise decay of the encoder's learning rate: the factor from each layer to the layer below it. 0.65 to 0.9 is
+    usual for transformers.
+    """
     freeze_encoder_epochs: Annotated[int, Field(ge=0)] = 0
-    """Epochs at the start in which the encoder stays as it is, and only the decoder learns."""
+    """Number of epochs, at the start, in which the encoder is frozen and only the decoder is trained."""
     gradient_accumulation_steps: Positive = 1
-    """Batches whose gradients are averaged for a step, so that a step sees more images than memory holds."""
+    """Number of batches whose gradients are averaged for one optimizer step. Useful if a large batch does not fit into
+    memory.
+    """
     max_grad_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Norm to which longer gradients of a step are scaled; 1 to 10 is usual, null: none."""
+    """Maximum norm of the gradients, to which larger ones are clipped. 1 to 10 is usual. If null, none are clipped."""
     early_stopping: EarlyStopping | None = None
-    """When to end a run before its last epoch; null: never."""
+    """Conditions for ending a run before its last epoch. If null, no run ends early."""
     ema_decay: BelowOne
-    """Decay of the exponential moving average of the weights; 0.99 is usual, 0 disables it."""
+    """Decay, per step, of the exponential moving average of the weights. 0.99 is usual, 0 disables it."""
     augmentation: Augmentation | None
-    """Random changes of image and mask, drawn for each sample; null: none."""
+    """Random augmentation of training samples. If null, there is none."""
     patch_size: ImageSize | None = None
-    """Side of the patches of native images that training sees, or `[height, width]`; null with other image sizes."""
+    """Side in px, or `[height, width]`, of the patches of native images that are used for training. Null unless
+    `data.image_size` is `native`.
+    """
     patches_per_epoch: Positive | None = None
-    """Patches per epoch; null: as many as cover the training images once."""
+    """Number of patches per epoch. If null, as many as cover the training images once."""
     foreground_patches: Fraction = 0.33
-    """Share of the patches that are centered on a foreground pixel, of each foreground class equally often."""
+    """Fraction of the patches that are centered on a foreground pixel, equally often for each foreground class."""
     precision: Literal["auto", "float32", "bfloat16"]
-    """`auto`: bfloat16 on processors that are fast in it, float32 on others."""
+    """Precision of training. `auto` is bfloat16 on processors that are fast at it, and float32 on others."""
     num_threads: Positive
-    """CPU threads of a run. Part of the run key, because it changes the last bits."""
+    """Number of CPU threads of a run. It is part of the run key, because it changes the last bits of the results."""
 
     @property
     def patch(self) -> tuple[int, int] | None:
-        """Height and width of the patches, px; None if training sees whole images."""
+        """Height and width of the patches in px; None if training uses whole images."""
         return None if self.patch_size is None else list_sides(self.patch_size)
 
     @field_validator("label_smoothing")
@@ -252,7 +264,7 @@ class Train(Section):
     def _check_label_smoothing(cls, smoothing: float, before: ValidationInfo) -> float:
         chosen = before.data.get("loss")
         if smoothing and chosen is not None and not chosen.startswith("cross_entropy"):
-            raise ValueError(f"must be 0.0 with loss: {chosen}, since it is cross-entropy whose truth is smoothed")
+            raise ValueError(f"must be 0.0 with loss: {chosen} (only cross-entropy supports label smoothing)")
         return smoothing
 
     @field_validator("class_weights", "boundary_weight")
@@ -261,13 +273,13 @@ class Train(Section):
         chosen = before.data.get("loss")
         if weights is not None and chosen is not None and chosen not in WEIGHTED_LOSSES:
             raise ValueError(
-                f"must be null with loss: {chosen}, because it weighs pixels in {join_words(WEIGHTED_LOSSES)} only"
+                f"must be null with loss: {chosen} (only {join_words(WEIGHTED_LOSSES)} support pixel weights)"
             )
         return weights
 
 
 def find_weight_mistakes(weights: dict[str, float], names: Sequence[str]) -> list[str]:
-    """Find classes of the data without a weight, and weights of other classes."""
+    """Find classes without a weight, and weights of unknown classes."""
     missing = [name for name in names if name not in weights]
     mistakes = [f"train.class_weights: no weight for {join_names(missing)}; add it."] if missing else []
     return mistakes + [

@@ -1,7 +1,4 @@
-"""Read, change and write YAML with its comments.
-
-`format_like_dvc` makes `dvc exp run -S train.epochs=3` change one line only.
-"""
+"""Read, change and write YAML files without losing their comments."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 from pipeline.params.file import read_sections
 
 _SECTION = re.compile(r"^(#.*\n)*\w+:", re.MULTILINE)  # with the comment lines above it
-_MAX_PASSES = 5  # comments beside values of a new length settle in the second pass
+_MAX_PASSES = 5  # two are usually enough: the first may move comments beside values
 
 
 def read_document(path: Path) -> CommentedMap:
@@ -27,12 +24,12 @@ def read_document(path: Path) -> CommentedMap:
         PipelineError: The file cannot be read.
     """
     document = read_sections(path, YAML())
-    assert isinstance(document, CommentedMap)  # the type of mappings of this parser
+    assert isinstance(document, CommentedMap)  # ruamel's default parser returns mappings with comments
     return document
 
 
 def dump_document(document: CommentedMap) -> str:
-    """Dump a document without its first comment, which is about the original file."""
+    """Dump a document without the comment at its top, which describes the original file."""
     if document.ca.comment:
         document.ca.comment[1] = None
     return _dump(document).strip() + "\n"
@@ -45,14 +42,20 @@ def _dump(document: CommentedMap) -> str:
 
 
 def space_sections(text: str) -> str:
-    """Put one blank line above each section; ruamel attaches blank lines to the value above, which may be gone."""
+    """Put one blank line above each section.
+
+    ruamel stores a blank line with the value above it, so the blank line is lost if that value is removed.
+    """
     return _SECTION.sub(r"\n\g<0>", re.sub(r"\n{2,}", "\n", text)).lstrip()
 
 
 def update_document(document: CommentedMap, content: dict[str, Any], source: Any) -> None:
-    """Give a document new content in place; unchanged values keep their position and comment.
+    """Replace the content of a document in place. Unchanged values keep their position and comment.
 
-    Changed values have the comments and style of `source`, a document that has them too.
+    Args:
+        document: Document to change.
+        content: New content of the document.
+        source: Document that contains the changed values. Their comments and style are copied from it.
     """
     for key in [key for key in document if key not in content]:
         del document[key]
@@ -69,7 +72,7 @@ def update_document(document: CommentedMap, content: dict[str, Any], source: Any
 
 
 def get_comment(document: Any, *keys: str) -> str:
-    """Return the comment beside a value, in one line; empty without one."""
+    """Return the comment beside a value as one line, or an empty string if there is none."""
     *sections, last = keys
     for key in sections:
         document = document.get(key) if isinstance(document, CommentedMap) else None
@@ -80,12 +83,12 @@ def get_comment(document: Any, *keys: str) -> str:
 
 
 def format_like_dvc(text: str) -> str:
-    """Format YAML so that DVC, which rewrites the whole file when it sets one value, leaves every other line alone.
+    """Format YAML as DVC does, so that `dvc exp run -S train.epochs=3` changes only one line.
 
-    DVC keeps the comments of mappings. It replaces each list by a plain one, and drops comments and blank lines that
-    follow an item.
+    DVC rewrites the whole file when it sets a value. It keeps the comments of mappings, but replaces each list by a
+    plain one, and drops comments and blank lines that follow an item.
 
-    Text whose values ruamel cannot write, such as one with a next-line character (U+0085), is returned unchanged.
+    Text with values that ruamel cannot write, such as a next-line character (U+0085), is returned unchanged.
     """
     formatted = text
     try:
@@ -94,7 +97,7 @@ def format_like_dvc(text: str) -> str:
             if formatted == before:
                 break
         return formatted if _load(formatted) == _load(text) else text
-    except YAMLError:  # ruamel cannot read {a: :0}, which it writes
+    except YAMLError:  # ruamel writes {a: :0}, but cannot read it
         return text
 
 

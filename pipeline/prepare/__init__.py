@@ -1,1 +1,1 @@
-"""The stage `prepare`: images and masks of a source as arrays that all runs use."""
+"""The stage `prepare`: convert the images and masks of a source to arrays that all runs use."""

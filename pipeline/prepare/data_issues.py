@@ -1,4 +1,4 @@
-"""Issues of the files of a source. All are reported together, so that a user can fix them in one go."""
+"""Issues with the files of a source. They are reported all at once, so that a user can fix them together."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.decode import ENDINGS
 from pipeline.wording import escape_unprintable, join_names, pluralize
 
-MIN_SOFT_VALUES = 3  # undeclared values; masks with as many or more may be soft
+MIN_SOFT_VALUES = 3  # number of undeclared values from which masks may be soft
 
 _SUPPORTED = f"with any of the endings {', '.join(ENDINGS)}"
 
 
 class IssueKind(Enum):
-    """A kind of issue.
+    """A kind of issue with a file.
 
-    Its values are noun phrases for one file with the issue and for several, a clause that follows the name of a skipped
-    file, and sentences on what to do; these are empty if they depend on the files.
+    A value has four texts: noun phrases for one file with the issue and for several files, a phrase that follows
+    the name of a skipped file, and advice on what to do. The advice is empty if it depends on the files.
     """
 
     NO_MASK = (
@@ -36,23 +36,23 @@ class IssueKind(Enum):
         f"Add the image of the same name to images/, {_SUPPORTED}, or remove the mask.",
     )
     NO_FILE = (
-        "image that the annotations name but that is not there",
-        "images that the annotations name but that are not there",
-        "is not there, though the annotations name it",
+        "image that is listed in the annotations but is missing",
+        "images that are listed in the annotations but are missing",
+        "is missing, but is listed in the annotations",
         "Add the file, or export the annotations again without it.",
     )
     NO_TRUTH = (
-        "image that the annotations do not name",
-        "images that the annotations do not name",
-        "is not named by the annotations",
+        "image that is not listed in the annotations",
+        "images that are not listed in the annotations",
+        "is not listed in the annotations",
         "Export the annotations of all images, or remove the image.",
     )
     DOUBLE = (
-        "name that stands for several files",
-        "names that stand for several files",
-        "is one name for several files",
+        "name that is shared by several files",
+        "names that are shared by several files",
+        "is the name of several files",
         "Names must differ in more than the extension, / or __ for folders, and the Unicode form (a/b.png, a/b.jpg and "
-        "a__b.png are one name): rename or remove all but one.",
+        "a__b.png have the same name): rename or remove all but one.",
     )
     NAME = (
         "name that cannot be used",
@@ -73,24 +73,24 @@ class IssueKind(Enum):
         "Save the file again with the program that wrote it, or remove its pair.",
     )
     SIZES = (
-        "mask of another size than its image",
-        "masks of another size than their image",
-        "has another size than its image",
+        "mask of a different size than its image",
+        "masks of a different size than their images",
+        "has a different size than its image",
         "A mask must have the size of its image: export it again. Sizes are width × height after the EXIF orientation "
         "is applied; if masks cover the stored pixels, write mask_orientation: stored.",
     )
     ORIENTATION = (
-        "mask that may cover its turned image upright or as it is stored",
-        "masks that may cover their turned images upright or as they are stored",
-        "may cover its turned image upright or as it is stored",
-        "The images have an EXIF orientation, their masks have none, and the size is the same either way: write "
-        "mask_orientation: upright if the masks were drawn over the image as viewers show it, or mask_orientation: "
-        "stored if over the stored pixels.",
+        "mask whose orientation is ambiguous",
+        "masks whose orientation is ambiguous",
+        "has an ambiguous orientation",
+        "The images have an EXIF orientation, their masks have none, and the sizes match either way: write "
+        "mask_orientation: upright if the masks were drawn over the images as viewers show them, or mask_orientation: "
+        "stored if they were drawn over the stored pixels.",
     )
     PALETTE = (
-        "mask with another palette than the others",
-        "masks with another palette than the others",
-        "has another palette than the others",
+        "mask with a different palette than the others",
+        "masks with a different palette than the others",
+        "has a different palette than the others",
         "The same index must be the same color in all masks: write the colors as the values of the classes, such as "
         '"#00ff00", or save the masks with one palette.',
     )
@@ -101,9 +101,9 @@ class IssueKind(Enum):
         "",
     )
     CATEGORIES = (
-        "image with objects of categories that no class takes in",
-        "images with objects of categories that no class takes in",
-        "has objects of categories that no class takes in",
+        "image with objects of categories that no class declares",
+        "images with objects of categories that no class declares",
+        "has objects of categories that no class declares",
         "",
     )
     NO_GEOMETRY = (
@@ -122,13 +122,13 @@ class IssueKind(Enum):
         "image without a usable height and width in the annotations",
         "images without a usable height and width in the annotations",
         "has no usable height and width in the annotations",
-        "Both must be the image's, in whole pixels: export the annotations again.",
+        "Both must be the size of the image in whole pixels: export the annotations again.",
     )
     DEPTH = (
-        "image of another kind than the first one",
-        "images of another kind than the first one",
-        "is of another kind than the first one",
-        "All must have the same number of channels and of bits: save them alike, or set data.channels.",
+        "image with other channels or bits than the first one",
+        "images with other channels or bits than the first one",
+        "has other channels or bits than the first one",
+        "All must have the same number of channels and bits: save them in the same way, or set data.channels.",
     )
     LOOKS_ALIKE = (
         "image that looks the same as one of another split",
@@ -145,28 +145,31 @@ class IssueKind(Enum):
 
 @dataclass(frozen=True)
 class DataIssue:
-    """A pair or a file that cannot be used."""
+    """An issue that makes a pair or a file unusable."""
 
     kind: IssueKind
-    id: str  # of the pair; of a file without a pair, its own
+    id: str  # of the pair, or of a file that is in no pair
     file: str
     detail: str = ""  # shown after the file
-    undeclared: Mapping[str, int] = field(default_factory=dict)  # pixels by value, or objects by category
+    undeclared: Mapping[str, int] = field(default_factory=dict)  # number of pixels by value, or of objects by category
 
     def __str__(self) -> str:
-        """Name the file and the detail."""
+        """Format the name of the file and the detail."""
         return f"{escape_unprintable(self.file)} ({self.detail})" if self.detail else escape_unprintable(self.file)
 
     @property
     def reason(self) -> str:
-        """Why the pair was skipped."""
+        """Reason why the pair was skipped."""
         return f"{self.kind.reason}: {self}"
 
 
 def build_error(issues: Sequence[DataIssue], key: str, folder: str) -> PipelineError:
-    """Build one error from all issues, one line per kind, with counts and the first files.
+    """Build one error from all issues, with one line per kind of issue: the count, the first files, and advice.
 
-    `key` is of the section, `folder` of the files.
+    Args:
+        issues: At least one issue.
+        key: Key of the section in `params.yaml`.
+        folder: Folder of the files.
     """
     lines = []
     for kind in IssueKind:
@@ -178,9 +181,7 @@ def build_error(issues: Sequence[DataIssue], key: str, folder: str) -> PipelineE
             common, remedy = f", {_list_most_common(matching, 'pixels')}", _suggest_declaration(matching, key)
         if kind is IssueKind.CATEGORIES:
             common = f", {_list_most_common(matching, 'objects')}"
-            remedy = (
-                f"Write each as a category of {key}.classes, or in {key}.ignore_value: its pixels are then ignored."
-            )
+            remedy = f"Add each category to a class in {key}.classes, or to {key}.ignore_value to ignore its pixels."
         found = pluralize(len(matching), kind.singular + common, kind.plural + common)
         lines.append(f"{found}: {join_names(matching)}. {remedy}")
     if any(issue.kind is not IssueKind.NO_GROUP for issue in issues):
@@ -200,13 +201,13 @@ def _suggest_declaration(issues: Sequence[DataIssue], key: str) -> str:
         )
     else:
         remedy = (
-            f"Declare each as a value of {key}.classes, several of one class as a list, or in {key}.ignore_value. Or "
+            f"Declare each value in {key}.classes (as a list if a class has several) or in {key}.ignore_value. Or "
             f"correct the masks"
         )
     lossy = any(issue.file.lower().endswith((".jpg", ".jpeg")) for issue in issues)
     jpeg = " JPEG changes pixel values: export such masks as PNG." if lossy else ""
     is_soft = len(values) >= MIN_SOFT_VALUES and not any(value.startswith("#") for value in values)
-    soft = f" Soft masks of two classes (resized, blurred) are divided by {key}.mask_threshold." if is_soft else ""
+    soft = f" For soft masks of two classes (resized, blurred), set {key}.mask_threshold." if is_soft else ""
     return f"{remedy}.{jpeg}{soft}"
 
 

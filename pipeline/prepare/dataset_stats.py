@@ -1,4 +1,4 @@
-"""Statistics of the prepared files, and notices on possible mistakes in images, masks and splits."""
+"""Statistics of the prepared files, and notices about possible mistakes in images, masks and splits."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from pipeline.prepare.source import SourceData
 from pipeline.prepare.split_tables import SplitTable
 from pipeline.wording import join_names, pluralize
 
-MAX_DUPLICATES = 10  # pairs that the statistics name
+MAX_DUPLICATES = 10  # pairs that are listed in the statistics
 
-MIN_IMAGES = 10  # for notices on rare classes
-RARE_SHARE = 1 / 40  # of the images; a class in fewer may be a mistake in a mask
+MIN_IMAGES = 10  # number of images from which rare classes are reported
+RARE_SHARE = 1 / 40  # fraction of the images; a class in fewer images may be a mistake
 
 
 def build_stats(
     stored: Sequence[ImageMetadata], duplicates: Sequence[tuple[str, str]], notices: Iterable[str]
 ) -> DatasetStats:
-    """Build the statistics of images with the near-duplicates within a split, and notices on possible mistakes."""
+    """Build the statistics of a data set.
+
+    Args:
+        stored: Metadata of the images.
+        duplicates: Pairs of ids of near-duplicates in the same split.
+        notices: Sentences about possible mistakes.
+    """
     formats = Counter(one.kind for one in stored)
     return DatasetStats(
         formats=dict(sorted(formats.items(), key=lambda item: (-item[1], item[0]))),
@@ -50,16 +56,13 @@ def describe_masks(tables: Mapping[str, SplitTable], classes: Sequence[Segmentat
 def _describe_missing(tables: Mapping[str, SplitTable]) -> Iterable[str]:
     for split in SPLITS:
         images, missing = len(tables[split].rows), tables[split].missing()
-        masks = f"the {images} masks" if images > 1 else "the one mask"
+        masks = f"none of the {images} masks" if images > 1 else "no mask"
         if images and len(missing) == 1:
-            yield (
-                f"class '{missing[0]}' occurs in none of {masks} of the split '{split}': its scores are undefined "
-                f"there."
-            )
+            yield f"class '{missing[0]}' occurs in {masks} of the split '{split}': its scores are undefined there."
         elif images and missing:
             yield (
-                f"{len(missing)} classes occur in none of {masks} of the split '{split}', so their scores are "
-                f"undefined there: {join_names(missing)}."
+                f"{len(missing)} classes occur in {masks} of the split '{split}', so their scores are undefined "
+                f"there: {join_names(missing)}."
             )
 
 
@@ -68,10 +71,10 @@ def _describe_unlearned(tables: Mapping[str, SplitTable]) -> Iterable[str]:
     elsewhere = [name for name in train.missing() if any(one.rows and name not in one.missing() for one in others)]
     if train.rows and elsewhere:
         which = f"class '{elsewhere[0]}' occurs" if len(elsewhere) == 1 else f"{len(elsewhere)} classes occur"
-        names = "" if len(elsewhere) == 1 else f": {join_names(elsewhere)}"
+        names = "" if len(elsewhere) == 1 else f" ({join_names(elsewhere)})"
         yield (
-            f"{which} in validation or test, but in no training mask: a network cannot learn what it never sees, and "
-            f"scores there say nothing about it{names}."
+            f"{which} in validation or test, but in no training mask{names}: a network cannot learn what it never "
+            f"sees, and its scores there are meaningless."
         )
 
 
@@ -82,10 +85,10 @@ def _describe_rare(tables: Sequence[SplitTable], classes: Sequence[SegmentationC
     rare = [f"{name} ({count})" for name, count in counts.items() if 0 < count <= max(1, int(RARE_SHARE * total))]
     if rare and total >= MIN_IMAGES:
         which = "is it rare" if len(rare) == 1 else "are they rare"
-        yield f"Of {total} masks, very few hold {join_names(rare)}: {which}, or a mistake in the masks?"
+        yield f"Very few of {total} masks contain {join_names(rare)}: {which}, or are the masks wrong?"
     nowhere = [name for name, count in counts.items() if not count]
     if nowhere and total:
-        yield f"No mask at all holds {join_names(nowhere)}."
+        yield f"No mask contains {join_names(nowhere)}."
 
 
 def _describe_ignored(tables: Sequence[SplitTable]) -> Iterable[str]:
@@ -96,9 +99,9 @@ def _describe_ignored(tables: Sequence[SplitTable]) -> Iterable[str]:
     beside = sum(table.ignored_beside_foreground for table in tables)
     if instead and not beside:
         yield (
-            f"{pluralize(instead, 'mask holds', 'masks hold')} ignored pixels and no foreground, and none holds "
-            "both: if the ignored value is another value of the foreground, add it to that class (mask_value: [1, "
-            f"255]) and write ignore_value: null."
+            f"{pluralize(instead, 'mask contains', 'masks contain')} ignored pixels but no foreground, and no mask "
+            "contains both: if the ignored value is another value of the foreground, add it to that class (mask_value: "
+            "[1, 255]) and write ignore_value: null."
         )
 
 
@@ -116,14 +119,16 @@ def _describe_showcase(table: SplitTable) -> Iterable[str]:
 
 
 def add_mask_notices(data: SourceData) -> DatasetStats:
-    """Return the statistics of a source with notices on possible mistakes in its masks."""
+    """Return the statistics of a source with notices about possible mistakes in its masks."""
     return replace(data.stats, notices=(*data.stats.notices, *describe_masks(data.tables, data.classes)))
 
 
 def describe_leaks(left_out: Counter[tuple[str, str]], is_published: bool) -> Iterable[str]:
     """Describe how many images were left out of each split, and why.
 
-    `left_out` counts the images of a split that look the same as an image of another split, by the names of both.
+    Args:
+        left_out: Number of images by their split and by the split of an image that looks the same.
+        is_published: Whether the splits are those of a published data set.
     """
     parts = []
     for split in SPLITS:
@@ -131,8 +136,8 @@ def describe_leaks(left_out: Counter[tuple[str, str]], is_published: bool) -> It
         if count := sum(others.values()):
             named = " or ".join(other for other in SPLITS if other in others) or "the showcase"
             images = pluralize(count, "image was", "images were")
-            parts.append(f"{images} left out of {split}, because {named} has the same image too")
+            parts.append(f"{images} left out of {split}, because {named} contains the same image")
     if parts:
         known = "known leak of the published data set" if is_published else "leak between the splits of the data set"
-        effect = "Trained on, such images would make the scores and the gap look better than they are."
+        effect = "With such images, the scores and the gap would look better than they are."
         yield f"{'; '.join(parts)}: a {known}. {effect}"

@@ -1,6 +1,6 @@
 """A decoded pair of image and mask, and the cache of decoded pairs.
 
-With the cache, an added image does not cause all others to be decoded again. The cache may be deleted at any time.
+With the cache, only new pairs are decoded when images are added. The cache may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -28,23 +28,25 @@ _CHECKSUM_BYTES = 4
 
 @dataclass(frozen=True, eq=False)
 class DecodedPair:
-    """A pair at the prepared size, and metadata of its files."""
+    """A decoded image and mask at the prepared size, with metadata of their files."""
 
     image: NDArray[Any]  # H x W x C, uint8 or uint16
     mask: NDArray[np.uint8]  # H x W, class indices or IGNORE
-    height: int  # px, of the original image, as width
-    width: int
-    sha256: str  # of the image file, followed by the content that the mask is decoded from
+    height: int  # of the original image, px
+    width: int  # of the original image, px
+    sha256: str  # of the image file followed by the content of the mask
     stored: ImageMetadata
     fingerprint: ImageFingerprint
-    palette: Palette = ()  # of the entries that occur in the mask, if indices stand for classes
+    palette: Palette = ()  # palette entries that must be the same in all masks
 
 
 class DecodedPairCache:
-    """A folder with one file per pair; any number of processes may read and write it. It may be unwritable.
+    """A folder with one file per decoded pair.
 
-    A file is a checksum of the rest, a line of JSON, the image, the mask and the thumbnail. Files are written in place
-    and not synced: the checksum reveals an incomplete file, and concurrent writers of a file write the same bytes.
+    Several processes may read and write it at the same time. If it is not writable, pairs are not cached.
+
+    A file consists of a checksum of the rest, a line of JSON, the image, the mask and the thumbnail. Files are written
+    in place and not synced: the checksum reveals incomplete files, and concurrent writers write the same bytes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,7 +55,7 @@ class DecodedPairCache:
             folder.mkdir(parents=True, exist_ok=True)
 
     def find(self, key: str) -> DecodedPair | None:
-        """Read a pair; return None if it is missing or its file is incomplete."""
+        """Read a pair. Return None if it is missing or its file is incomplete."""
         path = self._folder / key
         try:
             content = path.read_bytes()
@@ -79,7 +81,7 @@ class DecodedPairCache:
         )
 
     def add(self, key: str, pair: DecodedPair) -> bool:
-        """Write a pair; return False if the disk is full or not writable."""
+        """Write a pair. Return False if the disk is full or not writable."""
         facts = {
             "height": pair.height,
             "width": pair.width,
@@ -103,7 +105,7 @@ class DecodedPairCache:
         return True
 
     def remove_old(self) -> None:
-        """Remove files that were not used for `MAX_AGE_DAYS`."""
+        """Remove files that were not used for `MAX_AGE_DAYS` days."""
         oldest = time.time() - MAX_AGE_DAYS * _DAY_SECONDS
         with contextlib.suppress(OSError), os.scandir(self._folder) as files:  # another process may remove files too
             for file in files:

@@ -1,4 +1,4 @@
-"""Download Oxford-IIIT Pet: archives with known checksums from one of several servers."""
+"""Download the data set Oxford-IIIT Pet as archives with known checksums, from one of several servers."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _CHUNK_BYTES = 65_536
 
 
 def download_pets(folder: Path) -> PairCollection:
-    """Download and unpack the data set, except for parts that the folder has, unpacked or as an archive.
+    """Download and unpack the data set.
 
-    Archives are kept.
+    Unpacked parts are skipped, and existing archives are not downloaded again. Archives are kept.
 
     Raises:
-        PipelineError: An archive cannot be downloaded or is another file, or unpacked files are missing.
+        PipelineError: An archive cannot be downloaded or has a wrong checksum, or unpacked files are missing.
     """
     for part in PARTS:
         if (folder / part.folder).is_dir() or (folder / part.folder).is_symlink():
@@ -45,7 +45,13 @@ def download_pets(folder: Path) -> PairCollection:
 
 
 def download(urls: Sequence[str], target: Path, md5: str, *, timeout: float = 30) -> None:
-    """Download a file, unless it exists, from the first URL that works; `timeout` is in seconds without data.
+    """Download a file from the first URL that works, unless the file exists.
+
+    Args:
+        urls: Addresses of the file.
+        target: Path to download the file to.
+        md5: Expected MD5 checksum of the file.
+        timeout: Seconds without data after which a URL fails.
 
     Raises:
         PipelineError: An existing file has another MD5, or all URLs failed. Incomplete and wrong files are removed.
@@ -65,7 +71,7 @@ def download(urls: Sequence[str], target: Path, md5: str, *, timeout: float = 30
         with add_file_name(target):
             try:
                 pooch.retrieve(url, f"md5:{md5}", target.name, target.parent, downloader=downloader)
-            except (requests.RequestException, ValueError) as error:  # ValueError: another MD5
+            except (requests.RequestException, ValueError) as error:  # ValueError: wrong MD5
                 failures.append(f"{url}: {str(error) or type(error).__name__}")
             else:
                 return
@@ -74,9 +80,15 @@ def download(urls: Sequence[str], target: Path, md5: str, *, timeout: float = 30
 
 
 def unpack(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> None:
-    """Unpack a .tar.gz with a verified checksum, completely or not at all; the folder is replaced if it exists.
+    """Unpack a .tar.gz archive, completely or not at all.
 
-    Hidden members are skipped, but count. `max_bytes` is of all members together.
+    Hidden members are skipped, but count toward the limits.
+
+    Args:
+        archive: Archive with a verified checksum.
+        folder: Folder to create. It is replaced if it exists.
+        max_bytes: Maximum size of all members together.
+        max_files: Maximum number of members.
 
     Raises:
         PipelineError: The archive is damaged or too large, or a member is a link, a device or outside the folder.

@@ -1,4 +1,4 @@
-"""Pairs of an image and a mask, the readers of masks in files, and a check that palettes agree."""
+"""Pairs of an image and a mask, readers of masks, and a check that palettes are consistent."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from pipeline.wording import join_names
 if TYPE_CHECKING:
     from pipeline.params.data.fields import MaskValue
 
-MAX_BYTES = 1_000_000_000  # of the largest file that is read
-MAX_ENTRIES = 6  # of a palette in a message
+MAX_BYTES = 1_000_000_000  # maximum size of a file
+MAX_ENTRIES = 6  # palette entries that a message shows
 
 
 def read_limited(path: Path) -> bytes:
-    """Read an untrusted file.
+    """Read an untrusted file, whose size is limited.
 
     Raises:
         OSError: The file cannot be read, is too large, or is a pipe, a device or a folder.
@@ -49,11 +49,15 @@ class ImageMaskPair:
 
     id: str
     image: str
-    mask: str  # of COCO, the annotations that the mask is drawn from, as JSON
+    mask: str  # for COCO: the annotations that the mask is drawn from, as JSON
 
 
 class UndeclaredValuesError(Exception):
-    """A mask has values that no class declares; `pixels` are counted by value, as spelled in `params.yaml`."""
+    """A mask has values that no class declares.
+
+    Attributes:
+        pixels: Number of pixels by value. Values are formatted as in `params.yaml`.
+    """
 
     def __init__(self, pixels: Mapping[str, int]) -> None:
         super().__init__(pixels)
@@ -65,25 +69,25 @@ class FittedMask:
     """A mask at the prepared size."""
 
     classes: NDArray[np.uint8]  # H x W, class indices or IGNORE
-    height: int  # px, of the original, as width
-    width: int
+    height: int  # of the original mask, px
+    width: int  # of the original mask, px
     has_orientation: bool  # whether the mask file has an EXIF orientation, which was applied
-    palette: Palette  # of the entries that occur, if indices stand for classes
+    palette: Palette  # palette entries that must be the same in all masks
 
 
 class MaskReader(ABC):
-    """Read masks of one format. Sent to worker processes, so it holds data only."""
+    """Reader of masks in one format. It is sent to worker processes, so its attributes are plain data."""
 
     def describe(self, pair: ImageMaskPair) -> str:
-        """Name the file that the mask of a pair is in, for messages."""
+        """Return the name of the file that contains the mask of a pair, for messages."""
         return pair.mask
 
     def read(self, folder: Path, mask: str) -> bytes:
-        """Read everything that a mask is decoded from; raises `OSError`."""
+        """Read the content that a mask is decoded from. Raise `OSError` if that fails."""
         return read_limited(folder / mask)
 
     def decode(self, content: bytes) -> NDArray[np.uint8]:
-        """Decode a mask at its own size, H x W: class indices, or IGNORE.
+        """Decode a mask at its original size to class indices and IGNORE (H x W).
 
         Raises:
             ImageError: The content cannot be decoded.
@@ -92,9 +96,16 @@ class MaskReader(ABC):
         return self._to_classes(self._decode(content).values)
 
     def decode_fitted(self, content: bytes, resizing: Resizing, orientation: int = UPRIGHT) -> FittedMask:
-        """Decode a mask and resize it as `Resizing.fit_mask` does; raises the same as `decode`.
+        """Decode a mask and resize it as `Resizing.fit_mask` does.
 
-        `orientation` is of the image whose stored pixels the mask covers; ignored if the mask file has its own.
+        Args:
+            content: Content that the mask is decoded from.
+            resizing: Resizing to the prepared size.
+            orientation: EXIF orientation by which the mask is turned, unless the mask file has its own.
+
+        Raises:
+            ImageError: See `decode`.
+            UndeclaredValuesError: See `decode`.
         """
         mask = self._decode(content)
         values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)
@@ -104,7 +115,7 @@ class MaskReader(ABC):
 
     @abstractmethod
     def _decode(self, content: bytes) -> DecodedMask:
-        """Decode a mask to values that `_to_classes` maps, and the part of its palette that must agree with others."""
+        """Decode a mask to values for `_to_classes`, with the palette entries that must be the same in all masks."""
 
     def _to_classes(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Map values to class indices."""
@@ -113,7 +124,7 @@ class MaskReader(ABC):
 
 @dataclass(frozen=True)
 class SplitRow:
-    """Split and group of an image; empty if not given."""
+    """Split and group of an image. Both are empty if they are not given."""
 
     split: str = ""
     group: str = ""
@@ -121,34 +132,34 @@ class SplitRow:
 
 @dataclass(frozen=True)
 class WrittenSplits:
-    """Split and group of each image, from a list or from folders."""
+    """Split and group of each image, as read from a list or from the names of folders."""
 
-    rows: Mapping[str, SplitRow] | None = None  # by id; None if there is neither a list nor folders named like splits
-    source: str = ""  # the list or the folder, for messages; the path of a list if there is none
+    rows: Mapping[str, SplitRow] | None = None  # by id; None without a list or folders named like splits
+    source: str = ""  # list or folder, for messages; if there is none, the path of the default list
     notices: tuple[str, ...] = ()  # how folders were interpreted
     error: str = ""  # why the splits cannot be read; reported together with issues of files
 
 
 @dataclass(frozen=True)
 class PairCollection:
-    """All pairs of a source and what is known before they are decoded."""
+    """All pairs of a source, with the information that is available before they are decoded."""
 
     folder: Path  # of the files
     title: str  # description of the images in a few words
-    credit: str  # sentence on authors and license; may be empty
+    credit: str  # sentence about authors and license; may be empty
     classes: Sequence[SegmentationClass]
     pairs: Mapping[str, ImageMaskPair]  # by id
     masks: MaskReader
-    issues: Sequence[DataIssue] = ()  # files that are in no pair
-    skipped: Sequence[tuple[str, str]] = ()  # file, and the reason, of files that are not images
-    notices: Sequence[str] = ()  # sentences on possible mistakes in the data; they are reported and are not errors
+    issues: Sequence[DataIssue] = ()  # issues of files that are in no pair
+    skipped: Sequence[tuple[str, str]] = ()  # (file, reason) of files that are not images
+    notices: Sequence[str] = ()  # sentences about possible mistakes in the data, which are not errors
     splits: WrittenSplits = WrittenSplits()
     known_broken: frozenset[str] = frozenset()  # ids of broken files of a published data set; they are always skipped
-    is_published: bool = False  # whether the splits are published; leaks between them are skipped, not errors
+    is_published: bool = False  # whether the splits are published; near-duplicates across them are skipped
 
 
 class PaletteCheck:
-    """Check that each index has the same color, and each color the same index, in all masks."""
+    """Consistency check of palettes: an index has the same color, and a color the same index, in all masks."""
 
     def __init__(self) -> None:
         self._by_index: dict[int, tuple[int, ImageMaskPair, Palette]] = {}
@@ -157,10 +168,11 @@ class PaletteCheck:
     def check(self, pair: ImageMaskPair, palette: Palette) -> list[DataIssue]:
         """Compare the palette of a mask with those of the masks that were checked earlier.
 
+        A gray palette (index 1 is #010101) is consistent with every palette in which black has the index 0.
+
         Returns:
-            One issue if a color has a different index than in an earlier mask, or an index a different color. A gray
-            palette (index 1 is #010101) names no colors, so any other palette agrees with it, except that black must
-            have the index 0.
+            One issue if a color has a different index than in an earlier mask, or an index a different color; otherwise
+            an empty list.
         """
         times = Counter(color for _, color in palette)
         is_gray = len(palette) > 1 and all(color == index * 0x010101 for index, color in palette)
@@ -174,7 +186,7 @@ class PaletteCheck:
                 conflict = conflict or seen
         if conflict is not None:
             _, other, theirs = conflict
-            detail = f"{_spell(palette)}, but {other.mask} {_spell(theirs)}"
+            detail = f"{_format_palette(palette)}, but {other.mask} {_format_palette(theirs)}"
             return [DataIssue(IssueKind.PALETTE, pair.id, pair.mask, detail)]
         for index, color in palette:
             if not is_gray:
@@ -184,15 +196,15 @@ class PaletteCheck:
         return []
 
 
-def _spell(palette: Palette) -> str:
+def _format_palette(palette: Palette) -> str:
     return join_names([f"{index} is #{color:06x}" for index, color in palette], MAX_ENTRIES)
 
 
 @dataclass(frozen=True)
 class ValueMaskReader(MaskReader):
-    """Read masks whose values stand for classes."""
+    """Reader of masks whose values are classes."""
 
-    values: tuple[tuple[MaskValue, ...], ...]  # of each class
+    values: tuple[tuple[MaskValue, ...], ...]  # mask values of each class
     ignored: tuple[MaskValue, ...] = ()  # values of ignored pixels
     threshold: int | None = None  # of soft masks
 
@@ -209,9 +221,9 @@ class ValueMaskReader(MaskReader):
 
 @dataclass(frozen=True)
 class InstanceMaskReader(MaskReader):
-    """Read masks that number objects from 1, with background 0, as the classes background, inside and border."""
+    """Reader of masks that number objects, which converts them to the classes background, inside and border."""
 
-    border: int  # width, px
+    border: int  # width of the border, px
     order: tuple[int, int, int]  # class indices of background, inside and border
 
     def _decode(self, content: bytes) -> DecodedMask:

@@ -17,9 +17,18 @@ Item = TypeVar("Item")
 def sample_masks(
     pairs: Sequence[ImageMaskPair], collection: PairCollection, max_masks: int, max_pixels: int
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield the class indices of evenly spaced masks, one at a time: a hundred large ones exceed the memory.
+    """Decode evenly spaced masks, one at a time, because a hundred large ones may not fit into memory.
 
-    Masks that cannot be decoded are left out. `max_pixels` is of all together, but the first mask may have more.
+    Masks that cannot be decoded are skipped.
+
+    Args:
+        pairs: Pairs to choose from.
+        collection: Collection of the pairs.
+        max_masks: Maximum number of masks.
+        max_pixels: Maximum number of pixels of all masks together. The first mask may have more.
+
+    Yields:
+        Class indices and IGNORE (H x W) of one mask.
     """
     pixels = 0
     for pair in _reorder(sample_evenly(pairs, max_masks)):
@@ -34,14 +43,14 @@ def sample_masks(
 
 
 def _reorder(items: Sequence[ImageMaskPair]) -> list[ImageMaskPair]:
-    """Reorder a sequence so that its beginning, of any length, is spread over all of it."""
+    """Reorder a sequence so that the first items, however many, are spread over the whole sequence."""
     width = len(items).bit_length()
     places = (int(f"{number:0{width}b}"[::-1], 2) for number in range(2**width))
     return [items[place] for place in places if place < len(items)]
 
 
 def sample_evenly(items: Sequence[Item], most: int) -> list[Item]:
-    """Return at most `most` evenly spaced items, which cover a folder that is sorted by film or patient."""
+    """Return at most `most` evenly spaced items, which represent all films or patients of a sorted folder."""
     if len(items) <= most:
         return list(items)
     return [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]

@@ -1,4 +1,4 @@
-"""Find near-duplicates across splits and within them: saved again, resized, or neighboring frames of a film.
+"""Find near-duplicates: images that were saved again or resized, or neighboring frames of a film.
 
 Near-duplicates across splits leak training data into evaluation.
 """
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from pipeline.params.data.image_data import NearDuplicates
 
 THUMBNAIL_SIDE = 16  # px
-MIN_STD = 2.0  # gray levels; more uniform thumbnails are not compared
+MIN_STD = 2.0  # gray levels; thumbnails with a lower standard deviation are not compared
 
-MAX_PAIRS = 60
+MAX_PAIRS = 60  # of a contact sheet
 COLUMNS = 3  # pairs per row
 SHOWN_SIDE = 160  # px of an image
 GAP, LINE_HEIGHT, FONT_SIZE = 12, 16, 12  # px
@@ -45,13 +45,13 @@ class ImageFingerprint:
 
     sha256: str  # of the file
     hash: int  # perceptual hash of 64 bits
-    # 16 x 16 gray pixels; they confirm a match of hashes, which 64 bits give by chance in large data sets.
+    # 16 x 16 gray pixels. They confirm a match of two hashes, which may be chance in large data sets.
     thumbnail: bytes
 
     @classmethod
     def of(cls, image: NDArray[Any], sha256: str) -> ImageFingerprint:
         """Compute the fingerprint of an image, H x W x C, uint8 or uint16."""
-        # The hash is computed from 32 x 32 pixels; a box filter takes a quarter of the time of its own one.
+        # phash() resizes to 32 x 32 pixels. A box filter takes a quarter of the time of its filter.
         gray = _to_gray(image).resize((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE), Image.Resampling.BOX)
         bits = imagehash.phash(gray).hash.ravel()
         packed = int.from_bytes(np.packbits(bits).tobytes(), "big")
@@ -59,12 +59,12 @@ class ImageFingerprint:
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """Pixels of the thumbnail."""
+        """Gray values of the thumbnail, flattened."""
         return np.frombuffer(self.thumbnail, np.uint8)
 
 
 class NearDuplicateIndex:
-    """Fingerprints to search for near-duplicates."""
+    """Index of fingerprints, in which near-duplicates can be searched."""
 
     def __init__(self, limits: NearDuplicates) -> None:
         self._limits = limits
@@ -76,7 +76,9 @@ class NearDuplicateIndex:
     def find(self, fingerprint: ImageFingerprint, distinct: Container[str] = ()) -> list[str]:
         """Find the names of an image's near-duplicates, in the order in which they were added.
 
-        Images in `distinct` are known to be different; an identical file is found in any case.
+        Args:
+            fingerprint: Fingerprint of the image.
+            distinct: Names of images that are known to be different. They are found only if their file is identical.
         """
         count = len(self._names)
         distances = np.bitwise_count(self._hashes[:count] ^ np.uint64(fingerprint.hash))
@@ -90,7 +92,7 @@ class NearDuplicateIndex:
         return [self._names[index] for index in sorted(found)]
 
     def add(self, name: str, fingerprint: ImageFingerprint) -> None:
-        """Add an image."""
+        """Add an image to the index."""
         count = len(self._names)
         if count == len(self._hashes):
             self._hashes = np.resize(self._hashes, max(64, 2 * count))
@@ -102,7 +104,10 @@ class NearDuplicateIndex:
 
 
 def normalize_thumbnails(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Center thumbnails (... x pixels) and scale them to length 1: products are correlations; 0 if uniform."""
+    """Normalize thumbnails (... x pixels), so that their dot products are correlations.
+
+    Nearly uniform thumbnails become 0.
+    """
     values = thumbnails - thumbnails.mean(axis=-1, keepdims=True, dtype=np.float32)
     lengths = np.linalg.norm(values, axis=-1, keepdims=True)
     return np.where(lengths >= MIN_STD * THUMBNAIL_SIDE, values / np.maximum(lengths, 1), 0)
@@ -117,9 +122,12 @@ def _to_gray(image: NDArray[Any]) -> Image.Image:
 
 
 def parse_distinct(limits: NearDuplicates, names: Collection[str], key: str) -> dict[str, set[str]]:
-    """Read which images each image is declared to be different from.
+    """Collect the images that each image is declared to be different from.
 
-    `names` are the ids of all images, including those without a usable mask; `key` is of the section, for messages.
+    Args:
+        limits: Section with the declared pairs.
+        names: Ids of all images, including those without a usable mask.
+        key: Key of the section `data`, for messages.
 
     Raises:
         PipelineError: A pair names an unknown image, or one image twice.
@@ -133,7 +141,7 @@ def parse_distinct(limits: NearDuplicates, names: Collection[str], key: str) -> 
                 f"there is no image {join_names(unknown)}; write paths below images/ without their endings."
             )
         elif one == other:
-            mistakes.append(f"{join_names(written)} is one image; write the two that are different.")
+            mistakes.append(f"{join_names(written)} are the same image; write two different ones.")
         distinct.setdefault(one, set()).add(other)
         distinct.setdefault(other, set()).add(one)
     if mistakes:
@@ -142,10 +150,13 @@ def parse_distinct(limits: NearDuplicates, names: Collection[str], key: str) -> 
 
 
 class NearDuplicateCheck:
-    """Search for near-duplicates of each image among those before it, across splits and within them.
+    """Search for near-duplicates of each image among earlier images, across splits and within them.
 
-    `distinct` has the images that each image is declared to be different from. If `chooses_showcase`, the showcase is
-    chosen from the training images: those that resemble it are kept and reported, since the user did not choose it.
+    Args:
+        limits: Thresholds for near-duplicates.
+        distinct: Images that each image is declared to be different from.
+        chooses_showcase: Whether the showcase was chosen automatically from the training images. Training images that
+            look the same are then kept and reported.
     """
 
     def __init__(
@@ -160,10 +171,11 @@ class NearDuplicateCheck:
         self._across: list[tuple[str, str]] = []
 
     def check(self, pair: ImageMaskPair, fingerprint: ImageFingerprint, split: str) -> list[DataIssue]:
-        """Compare an image with those before.
+        """Compare an image with earlier images.
 
         Returns:
-            An issue if the image is a near-duplicate of one in another split. Later images are not compared with it.
+            One issue if the image is a near-duplicate of one in another split. Later images are then not compared with
+            it. Otherwise, an empty list.
         """
         self._seen[pair.id] = (pair.image, split)
         alike = self._index.find(fingerprint, self._distinct.get(pair.id, ()))
@@ -175,7 +187,7 @@ class NearDuplicateCheck:
             other, other_split = self._seen[name]
             if other_split != split:
                 self._across.append((pair.id, name))
-                detail = f"in {split}, as {other} in {other_split}"
+                detail = f"in {split}, like {other} in {other_split}"
                 return [DataIssue(IssueKind.LOOKS_ALIKE, pair.id, pair.image, detail)]
         if alike:
             self.within.append((alike[0], pair.id))
@@ -183,11 +195,11 @@ class NearDuplicateCheck:
         return []
 
     def leaks(self) -> Counter[tuple[str, str]]:
-        """Count the pairs across splits by their splits; the first image of each is skipped."""
+        """Count the pairs across splits by the splits of both images, that of the skipped image first."""
         return Counter(map(self._find_splits, self._across))
 
     def pairs(self) -> list[tuple[tuple[str, str], tuple[str, str]]]:
-        """List ids and splits of all pairs, those across splits first."""
+        """List the ids and the splits of all pairs, those across splits first."""
         return [(pair, self._find_splits(pair)) for pair in (*self._across, *self.of_showcase, *self.within)]
 
     def _find_splits(self, pair: tuple[str, str]) -> tuple[str, str]:
@@ -199,15 +211,15 @@ class DuplicatePair:
     """Two near-duplicates."""
 
     names: tuple[str, str]  # ids of the images
-    splits: tuple[str, str]  # two different ones leak training data into evaluation
+    splits: tuple[str, str]  # if they differ, training data leaks into evaluation
     images: tuple[NDArray[Any], NDArray[Any]]  # H x W x C, as prepared
 
 
 def write_contact_sheet(pairs: Iterable[DuplicatePair], path: Path) -> Path | None:
-    """Draw the first pairs side by side with their names and splits, for a person to judge, as one PNG.
+    """Draw the first pairs side by side, with their names and splits, into a PNG for visual inspection.
 
     Returns:
-        The path; None if there are no pairs. Then no file is written, and an old one is removed.
+        The path of the PNG. None if there are no pairs; an old file is then removed.
     """
     found = list(islice(pairs, MAX_PAIRS))
     if not found:

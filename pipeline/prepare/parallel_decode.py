@@ -1,6 +1,6 @@
-"""Decode pairs of image and mask in parallel, in bounded memory and in order; previously decoded ones are cached.
+"""Decode pairs of image and mask in parallel, in order and in bounded memory, and cache them.
 
-Worker processes import this module, so it imports no parameters and no pipeline stage.
+Worker processes import this module, so it must not import parameters or pipeline stages.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 CACHE_VERSION = 4  # increase it when decoding changes, so that all pairs are decoded again
 CACHE_FOLDER = CACHE / "decoded"
-MIN_PARALLEL = 150  # pairs; fewer are decoded faster than processes start
-_BATCH_PAIRS = 16  # pairs per message to a worker, ...
-_BATCH_BYTES = 4_000_000  # ... as long as their arrays are not larger
-_BATCHES_AHEAD = 3  # pending batches per worker
+MIN_PARALLEL = 150  # fewer pairs are decoded faster than processes start
+_BATCH_PAIRS = 16  # maximum number of pairs in a task of a worker
+_BATCH_BYTES = 4_000_000  # maximum size of the arrays of a task
+_BATCHES_AHEAD = 3  # pending tasks per worker
 
 # Spawned workers inherit neither open files nor threads.
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -49,7 +49,7 @@ _CONTEXT = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """How all pairs of a source are decoded."""
+    """Settings for decoding the pairs of a source."""
 
     folder: Path
     resizing: Resizing
@@ -68,11 +68,11 @@ class DecodeResult:
     """A decoded pair, or the issues of its files."""
 
     pair: ImageMaskPair
-    decoded: DecodedPair | None = None  # None if there are issues, or if the arrays are left in the cache
+    decoded: DecodedPair | None = None  # None if there are issues, or the arrays are only in the cache
     issues: tuple[DataIssue, ...] = ()  # why the pair cannot be used
     fingerprint: ImageFingerprint | None = None  # of the image; None if it cannot be decoded
-    key: str = ""  # of the cache
-    is_new: bool = False  # decoded, instead of taken from the cache
+    key: str = ""  # key of the pair in the cache
+    is_new: bool = False  # whether the pair was decoded, not read from the cache
     is_cached: bool = False  # whether the cache has the pair
 
 
@@ -82,13 +82,14 @@ def decode_pairs(
     folder: Path = CACHE_FOLDER,
     num_workers: int | None = None,
 ) -> Iterator[DecodeResult]:
-    """Decode pairs and yield one result per pair, in their order.
+    """Decode pairs, and yield one result per pair in the order of the pairs.
 
     Args:
-        pairs: Relative to the folder of the settings.
-        settings: How they are decoded.
-        folder: Of the cache.
-        num_workers: Number of processes; 0 decodes in this one. By default, many pairs are decoded in parallel.
+        pairs: Pairs whose files are relative to the folder of the settings.
+        settings: Settings for decoding.
+        folder: Folder of the cache.
+        num_workers: Number of worker processes; 0 decodes in this process. By default, it depends on the number of
+            pairs.
     """
     cache = DecodedPairCache(folder)
     if num_workers is None:
@@ -103,7 +104,7 @@ def decode_pairs(
 
 
 def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPairCache) -> DecodeResult:
-    """Decode a pair, or take it from the cache. Invalid files never raise; they give issues."""
+    """Decode a pair, or read it from the cache. Invalid files are returned as issues and never raise an exception."""
     issues: list[DataIssue] = []
     mask_name = settings.masks.describe(pair)
     with _collect_issues(issues, pair, pair.image):
@@ -119,7 +120,7 @@ def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPai
     if found := cache.find(key):
         return DecodeResult(pair, found, fingerprint=found.fingerprint, key=key, is_cached=True)
     fingerprint: ImageFingerprint | None = None
-    orientation = UPRIGHT  # of the pixels that the mask covers
+    orientation = UPRIGHT  # by which the mask must be turned
     # Image and mask are decoded independently, as far as possible, to find all issues.
     with _collect_issues(issues, pair, pair.image):
         image, height, width = read_fitted(image_content, settings.channels, settings.resizing)
@@ -131,7 +132,7 @@ def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPai
     if not issues:
         is_unknown = settings.mask_orientation is None and not mask.has_orientation
         if (mask.height, mask.width) != (height, width):
-            sizes = f"{mask.width} × {mask.height}, the image {width} × {height}"
+            sizes = f"{mask.width} × {mask.height}, but the image is {width} × {height}"
             issues.append(DataIssue(IssueKind.SIZES, pair.id, mask_name, sizes))
         elif is_unknown and fits_either_way(stored.orientation, height, width):
             detail = f"EXIF orientation {stored.orientation}"
@@ -146,7 +147,7 @@ def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPai
 
 @contextmanager
 def _collect_issues(issues: list[DataIssue], pair: ImageMaskPair, file: str) -> Iterator[None]:
-    """Turn exceptions about a file of a pair into issues."""
+    """Convert exceptions about a file of a pair to issues."""
     try:
         yield
     except OSError as error:
@@ -166,7 +167,7 @@ def _decode_in_parallel(
 ) -> Iterator[DecodeResult]:
     batch_size = 1  # images of unknown size
     if isinstance(settings.resizing, FixedSize):
-        pair_bytes = math.prod(settings.resizing.size) * (2 * (settings.channels or 3) + 1)  # at most
+        pair_bytes = math.prod(settings.resizing.size) * (2 * (settings.channels or 3) + 1)  # upper limit
         batch_size = max(1, min(_BATCH_PAIRS, _BATCH_BYTES // pair_bytes))
     rest = iter(pairs)
     pending: deque[Future[list[DecodeResult]]] = deque()
@@ -177,11 +178,11 @@ def _decode_in_parallel(
                 pending.append(pool.submit(_decode_batch, batch, settings, cache))
             if not pending:
                 return
-            yield from (_with_arrays(result, settings, cache) for result in pending.popleft().result())
+            yield from (_load_arrays(result, settings, cache) for result in pending.popleft().result())
     except BrokenProcessPool:
         raise PipelineError(
             f"A process that decodes the images in {settings.folder} was killed, perhaps because memory ran out. Run "
-            f"this again: pairs that were decoded are cached."
+            f"the same command again: pairs that were decoded are cached."
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
@@ -195,13 +196,13 @@ def _start_worker() -> None:
 def _decode_batch(
     pairs: Sequence[ImageMaskPair], settings: DecodeSettings, cache: DecodedPairCache
 ) -> list[DecodeResult]:
-    """Decode pairs; leave cached arrays in the cache, since reading them there is faster than sending them."""
+    """Decode pairs. Arrays of cached pairs are omitted, because reading the cache is faster than sending them."""
     results = [decode_pair(pair, settings, cache) for pair in pairs]
     return [replace(result, decoded=None) if result.is_cached else result for result in results]
 
 
-def _with_arrays(result: DecodeResult, settings: DecodeSettings, cache: DecodedPairCache) -> DecodeResult:
-    """Add the arrays from the cache; decode the pair again if the cache has lost it."""
+def _load_arrays(result: DecodeResult, settings: DecodeSettings, cache: DecodedPairCache) -> DecodeResult:
+    """Add the arrays from the cache to a result. Decode the pair again if it is no longer in the cache."""
     if result.decoded is not None or result.issues:
         return result
     found = cache.find(result.key)

@@ -36,10 +36,10 @@ HEADER_BYTES = 128  # of a .npy file with up to four dimensions
 
 
 def create_source(data: Data) -> Source:
-    """Create the source of a section of the parameters.
+    """Create the source that the section `data` describes.
 
     Raises:
-        PipelineError: Its files are missing, or its splits are invalid.
+        PipelineError: Files of the source are missing, or its splits are invalid.
     """
     if isinstance(data, CompositesData):
         return CompositeSource(data) if data.external_test is None else CrossDomainSource(data, data.external_test)
@@ -47,7 +47,7 @@ def create_source(data: Data) -> Source:
 
 
 def collect_pairs(data: FolderData | CocoData | OxfordPetsData) -> PairCollection:
-    """Collect the pairs of a source of images and masks; raises `PipelineError` if files are missing."""
+    """Collect the pairs of a source of images and masks. Raise `PipelineError` if files are missing."""
     if isinstance(data, OxfordPetsData):
         return collect_pets(Path(data.path))
     classes = [SegmentationClass(one.name, one.color, one.foreground, one.is_boundary) for one in data.classes]
@@ -84,7 +84,7 @@ def write_source(source: Source, name: str, out: Path) -> Dataset:
 
 
 def _write_arrays(source: Source, prepared: PreparedData) -> SourceData:
-    """Read the source; write each sample as soon as it is decoded, so that memory does not grow with their number."""
+    """Write each sample of a source as soon as it is decoded, so that memory does not grow with their number."""
     with ExitStack() as files:
         writers: dict[str, list[NpyWriter]] = {}
         for split in FOLDERS:
@@ -104,7 +104,7 @@ def _write_arrays(source: Source, prepared: PreparedData) -> SourceData:
 def _compute_fingerprint(prepared: PreparedData) -> str:
     """Hash the name, type, shape and content of all arrays.
 
-    The files are read and not mapped, since mapped pages count as memory of the process.
+    The files are read in blocks and not mapped, because mapped pages count as memory of the process.
     """
     digest = hashlib.sha256()
     for path in (path for split in FOLDERS for path in prepared.array_paths(split)):
@@ -118,9 +118,9 @@ def _compute_fingerprint(prepared: PreparedData) -> str:
 
 
 class NpyWriter:
-    """A `.npy` file of items that grows in constant memory, in the layout of `PreparedData.IMAGES`.
+    """Writer that appends items to a `.npy` file in constant memory, in the layout of `PreparedData.IMAGES`.
 
-    The items, H x W or H x W x C, have one type and number of channels. Without items, there is no file.
+    All items (H x W or H x W x C) have the same type and number of channels. Without items, no file is created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -132,7 +132,7 @@ class NpyWriter:
         self._sizes: Counter[tuple[int, int]] = Counter()
 
     def append(self, item: NDArray[Any]) -> None:
-        """Write an item after the others."""
+        """Append an item to the file."""
         (height, width), channels = item.shape[:2], item.shape[2:]
         if self._file is None:
             self._file, self._dtype, self._channels = self._path.open("wb"), item.dtype, channels
@@ -158,4 +158,4 @@ class NpyWriter:
             "shape": (*pixels, *self._channels),
         }
         npy.write_array_header_1_0(file, header)
-        assert file.tell() == HEADER_BYTES  # numpy pads it
+        assert file.tell() == HEADER_BYTES  # numpy pads the header

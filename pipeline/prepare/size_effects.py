@@ -1,7 +1,7 @@
-"""Measure what the prepared size costs each class: lost objects and area, and an IoU that no prediction can exceed.
+"""Measure how much of each class is lost at the prepared size: objects, area, and the highest possible IoU.
 
-For the IoU, a mask is brought to the prepared size as `prepare` does it, and back to its own size. What differs from
-the original is lost for every network that is trained at that size.
+For the IoU, masks are resized to the prepared size, as in `prepare`, and back to their original size. Pixels that then
+differ cannot be learned by any network that is trained at that size.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from pipeline.wording import (
     shorten,
 )
 
-# Masks that are examined, and their pixels, for lost objects and for the IoU; some seconds in all.
+# Maximum numbers of masks, of pixels for counting lost objects, and of pixels for the IoU. They take seconds.
 MAX_MASKS, MAX_PIXELS, MAX_PIXELS_FOR_IOU = 100, 100_000_000, 40_000_000
-MULTIPLE = 32  # px, of sizes that suit every network
-SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)  # px, of the longer side
-FACTORS = (32.0, 16.0, 8.0, 4.0, 3.0, 2.0, 1.5, 1.0)  # by which native images are shrunk
-MAX_LOST = 0.05  # share of a class's objects that may vanish before it is reported
-MAX_AREA_CHANGE = 0.2  # of a class's share of the pixels
-# A size that costs at most a tenth usually costs less than the network's own errors.
+MULTIPLE = 32  # px; its multiples suit every network
+SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)  # longer sides to try, px
+FACTORS = (32.0, 16.0, 8.0, 4.0, 3.0, 2.0, 1.5, 1.0)  # factors to try for downscaling native images
+MAX_LOST = 0.05  # fraction of a class's objects that may vanish without being reported
+MAX_AREA_CHANGE = 0.2  # relative change of a class's area that is not reported
+# A size that lowers the IoU by at most 0.1 usually costs less than the network's own errors.
 GOOD_IOU = 0.9
 
-MAX_WIDTH = 80  # columns
-MIN_ROWS = 3  # for comparison, also where the first size is good
+MAX_WIDTH = 80  # columns of the terminal
+MIN_ROWS = 3  # sizes to compare, even if the first one is good
 TITLE = "IoU that a perfect prediction reaches, resized back to the masks' own size:"
 
-Size = tuple[int, int]  # px, height and width of the prepared images
-Scale = Size | float  # or the factor by which native images are shrunk
-Column = tuple[str, Callable[[Size, bool], str]]  # heading, and entry by size and whether it is of native patches
+Size = tuple[int, int]  # height and width of the prepared images, px
+Scale = Size | float  # or the downscaling factor of native images
+Column = tuple[str, Callable[[Size, bool], str]]  # heading, and entry as a function of (size, is_patch)
 
 
 @dataclass(frozen=True)
 class ClassEffect:
-    """The effect on one class."""
+    """Effect of a prepared size on one class."""
 
     name: str
-    objects: int  # connected regions (8 neighbors) at the masks' own size
-    kept: int  # those that have a pixel at the prepared size
-    area: float  # the class's share of the pixels at the prepared size, divided by that at the masks' own size
+    objects: int  # number of connected regions (8-connectivity) in the original masks
+    kept: int  # number of these that have a pixel at the prepared size
+    area: float  # the class's share of the pixels at the prepared size, divided by that in the original masks
 
     @property
     def is_lossy(self) -> bool:
@@ -64,26 +64,26 @@ class ClassEffect:
         return self.objects - self.kept > MAX_LOST * self.objects or abs(self.area - 1) > MAX_AREA_CHANGE
 
     def __str__(self) -> str:
-        """The class with its numbers."""
+        """Format the numbers of the class."""
         return f"{self.name} keeps {self.kept:,} of {self.objects:,} objects and {self.area:.0%} of its area"
 
 
 @dataclass(frozen=True)
 class SizeEffects:
-    """The effects of a size on the foreground classes."""
+    """Effects of a prepared size on the foreground classes."""
 
     size: Scale
-    masks: int  # how many were examined
-    classes: tuple[ClassEffect, ...]  # those that occur
-    sufficient: Scale | None  # the smallest of `SIZES` or `FACTORS` that keeps them; None if none does, or `size` does
+    masks: int  # number of examined masks
+    classes: tuple[ClassEffect, ...]  # foreground classes that occur
+    sufficient: Scale | None  # smallest size that is not lossy; None if none was found, or `size` is not lossy
 
     @property
     def is_lossy(self) -> bool:
-        """Whether any class loses much."""
+        """Whether the size is lossy for any class."""
         return any(effect.is_lossy for effect in self.classes)
 
     def sentence(self) -> str:
-        """Report the loss, and the size that avoids it."""
+        """Describe the loss, and the size that avoids it."""
         lossy = [str(effect) for effect in self.classes if effect.is_lossy]
         none = f"no image_size up to {SIZES[-1]} keeps them; image_size: native does"
         remedy = f"{_format_setting(self.sufficient)} keeps them" if self.sufficient else none
@@ -92,7 +92,7 @@ class SizeEffects:
 
     @property
     def shown(self) -> str:
-        """The size in words."""
+        """The size as text."""
         if isinstance(self.size, tuple):
             return format_size(self.size)
         return "their own size" if self.size == 1 else f"a downscale of {self.size:g}"
@@ -105,9 +105,9 @@ def _format_setting(size: Scale) -> str:
 
 
 def measure_size_effects(pairs: Sequence[ImageMaskPair], collection: PairCollection, resizing: Resizing) -> SizeEffects:
-    """Compare a sample of the pairs' masks at their own size with the same masks at the prepared size."""
-    tried: Sequence[Resizing] = _enlarge(resizing) if isinstance(resizing, FixedSize) else _list_factors(resizing)
-    # By class, and by size and class; before and after are sums of a class's shares of the pixels.
+    """Compare a sample of the masks at their original size with the same masks at the prepared size."""
+    tried: Sequence[Resizing] = _list_larger(resizing) if isinstance(resizing, FixedSize) else _list_factors(resizing)
+    # Indexed by class, or by size and class. `before` and `after` are sums over masks of a class's share of the pixels.
     objects, before = np.zeros(256, np.int64), np.zeros(256)
     kept, after = np.zeros((len(tried), 256), np.int64), np.zeros((len(tried), 256))
     masks = longest = 0
@@ -151,21 +151,21 @@ def _get_scale(resizing: Resizing) -> Scale:
 
 
 def _keeps_all(resizing: Resizing, shape: tuple[int, ...]) -> bool:
-    """Return whether a size is so large for a mask that it is never proposed, or shrinks nothing."""
+    """Return whether a mask need not be measured: the size is too large to be proposed, or downscales nothing."""
     if isinstance(resizing, FixedSize):
         return min(resizing.size) >= max(shape) + MULTIPLE
     return _get_scale(resizing) == 1
 
 
 def _list_factors(resizing: Resizing) -> list[NativeSize]:
-    """Return the resizing of native images and those that shrink them less."""
+    """List a resizing of native images and those that downscale less."""
     factor = _get_scale(resizing)
     assert isinstance(factor, float)
     return [NativeSize(factor), *(NativeSize(smaller) for smaller in FACTORS if smaller < factor)]
 
 
-def _enlarge(resizing: FixedSize) -> list[FixedSize]:
-    """Return the resizing and those to larger sizes of its proportions, whose longer sides are in `SIZES`."""
+def _list_larger(resizing: FixedSize) -> list[FixedSize]:
+    """List a resizing and those to larger sizes with the same aspect ratio, whose longer sides are in `SIZES`."""
     longest = max(resizing.size)
     larger = []
     for side in SIZES:
@@ -176,33 +176,33 @@ def _enlarge(resizing: FixedSize) -> list[FixedSize]:
 
 
 def _count_kept(regions: Image.Image, number: int, resizing: Resizing) -> tuple[int, float]:
-    """Count the numbered regions with a pixel at the prepared size, and compute the share of their pixels."""
+    """Count the numbered regions with a pixel at the prepared size, and compute their share of the pixels."""
     height, width = resizing.compute_inner_size((regions.height, regions.width))
-    small = np.asarray(regions.resize((width, height), Image.Resampling.NEAREST))  # as `resize_mask`, copied once
+    small = np.asarray(regions.resize((width, height), Image.Resampling.NEAREST))  # `resize_mask` would copy twice
     kept = int(np.count_nonzero(np.bincount(small.ravel(), minlength=number + 1)[1:]))
     return kept, int(np.count_nonzero(small)) / small.size
 
 
 @dataclass(frozen=True)
 class SizeCeiling:
-    """The highest IoU of each class at a size."""
+    """Highest possible IoU of each class at a size."""
 
     size: Size
-    iou: Mapping[str, float]  # pooled over the masks; classes that occur, in the order of their indices
+    iou: Mapping[str, float]  # by class, pooled over the masks; only classes that occur
 
     @property
     def worst(self) -> str:
-        """The class with the lowest IoU."""
+        """Class with the lowest IoU."""
         return min(self.iou, key=self.iou.__getitem__)
 
     @property
     def lowest(self) -> float:
-        """The lowest IoU of all classes."""
+        """Lowest IoU of all classes."""
         return self.iou[self.worst]
 
     @property
     def is_good(self) -> bool:
-        """Whether the size limits no class below `GOOD_IOU`."""
+        """Whether every class can reach `GOOD_IOU`."""
         return self.lowest >= GOOD_IOU
 
     def list_classes(self, below: float = math.inf) -> str:
@@ -213,32 +213,32 @@ class SizeCeiling:
 
 @dataclass(frozen=True)
 class SizeCeilings:
-    """The ceilings of some sizes."""
+    """Highest possible IoUs at several sizes."""
 
-    masks: int  # how many were examined
-    # From the smallest on; none if no class occurs. The last one is the first that enlarges all masks, or the largest
-    # that is tried.
+    masks: int  # number of examined masks
+    # In ascending order; empty if no class occurs. The last size is the first one that downscales no mask or, if there
+    # is none, the largest one that was tried.
     sizes: tuple[SizeCeiling, ...]
-    pixel_shares: Mapping[str, float]  # of each class that occurs, in the evaluated pixels of all examined masks
+    pixel_shares: Mapping[str, float]  # of each class that occurs, in the evaluated pixels of all masks
 
     @property
     def sufficient(self) -> SizeCeiling | None:
-        """The smallest size that is good; None if none is."""
+        """Smallest good size; None if there is none."""
         return next((ceiling for ceiling in self.sizes if ceiling.is_good), None)
 
     def at(self, size: Size) -> SizeCeiling:
-        """Look up a size; larger ones than were tried have the last one's ceiling."""
+        """Return the ceiling at a size. Larger sizes than were tried have the ceiling of the largest one."""
         return next((ceiling for ceiling in self.sizes if max(ceiling.size) >= max(size)), self.sizes[-1])
 
     def remedy(self) -> str:
-        """Name the size that is good, or say that none is."""
+        """Name the smallest good size, or say that there is none."""
         if better := self.sufficient:
             return f"data.image_size: {format_size_setting(better.size)} gives every class {GOOD_IOU} or more"
         largest = format_size_setting(self.sizes[-1].size)
         return f"no image_size up to {largest} gives every class {GOOD_IOU}; image_size: native does"
 
     def sentence(self, size: Size) -> str:
-        """Report the classes that a size limits, and the size that is good."""
+        """Name the classes that a size limits, and the smallest good size."""
         return (
             f"At {format_size(size)} even perfect predictions, resized back to the masks' own size, have a low IoU: "
             f"{self.at(size).list_classes(below=GOOD_IOU)} ({pluralize(self.masks, 'mask was', 'masks were')} "
@@ -249,11 +249,12 @@ class SizeCeilings:
 def measure_size_ceilings(
     pairs: Sequence[ImageMaskPair], collection: PairCollection, resizing: FixedSize
 ) -> SizeCeilings:
-    """Bring a sample of the pairs' masks to a size, and to larger ones, and back; compare them with the originals.
+    """Resize a sample of the masks to a size, and to larger sizes, and back, and compare them with the originals.
 
-    Classes that are edges are left out: they are bands of doubt. A pixel that becomes ignored counts as missed.
+    Boundary classes are left out, because their exact extent is uncertain. A pixel that becomes ignored counts as an
+    error.
     """
-    tried = _enlarge(resizing)
+    tried = _list_larger(resizing)
     same, either = np.zeros((2, len(tried), 256), np.int64)
     pixels = np.zeros(256, np.int64)
     shapes: list[tuple[int, ...]] = []
@@ -282,7 +283,7 @@ def measure_size_ceilings(
 
 
 def _compare(mask: NDArray[np.uint8], resizing: FixedSize) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count by class the pixels on which a mask and its restored copy agree, and those that either of them gives it."""
+    """Count the pixels in the intersection and in the union of a mask and its restored copy, by class."""
     before = _count_pixels(mask)
     if resizing.enlarges(mask.shape):
         return before, before
@@ -292,7 +293,7 @@ def _compare(mask: NDArray[np.uint8], resizing: FixedSize) -> tuple[NDArray[np.i
 
 
 def _count_pixels(mask: NDArray[np.uint8], where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-    """Count the pixels of each of 256 values; numpy would need eight bytes per pixel for it."""
+    """Count the pixels of each of 256 values. Pillow is used, because numpy would need eight bytes per pixel."""
     chosen = None if where is None else Image.fromarray(where.view(np.uint8))
     return np.array(Image.fromarray(mask).histogram(chosen), np.int64)
 
@@ -300,13 +301,19 @@ def _count_pixels(mask: NDArray[np.uint8], where: NDArray[np.bool_] | None = Non
 def format_size_table(
     ceilings: SizeCeilings, marked: Size | None, columns: Sequence[Column] = (), patch: Size | None = None
 ) -> list[str]:
-    """List the sizes up to the first good one, with a column per class; of many classes only the lowest.
+    """Format a table of the sizes up to the first good one, with the IoU of each class.
+
+    If there are too many classes for the terminal, only the lowest IoU is shown.
 
     Args:
-        ceilings: Of the sizes.
-        marked: The size whose row begins with >.
-        columns: To add behind the classes.
-        patch: Of native images, whose row is then the last one, and begins with >.
+        ceilings: Highest possible IoUs at the sizes.
+        marked: Size whose row is marked with >.
+        columns: Additional columns after the classes.
+        patch: Size of the patches if images keep their native size. The last row is then for patches, and is marked
+            with >.
+
+    Returns:
+        Lines of the table. Empty if no class occurs.
     """
     if not ceilings.sizes:
         return []

@@ -1,4 +1,4 @@
-"""The interface of a source of images and masks, and the result of reading one."""
+"""Interface of a source of images and masks, and the result of reading a source."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Sample:
     groups: dict[str, str]  # group name by factor (animal, patient, ...)
     image: NDArray[Any]  # H x W x C, uint8 or uint16
     mask: NDArray[Any]  # H x W, uint8, class indices or IGNORE
-    height: int  # px, of the original image, as width
-    width: int
+    height: int  # of the original image, px
+    width: int  # of the original image, px
     sha256: str  # of the concatenated source files
     has_ignored: bool = False  # whether the original mask has ignored pixels
 
@@ -39,34 +39,34 @@ SampleWriter = Callable[[str, Sample], None]  # called with the split of the sam
 
 @dataclass(frozen=True)
 class SplitOrigin:
-    """The setting that determines a split."""
+    """Setting that determines a split."""
 
-    key: str  # parameter or file, the start of an error message about the split
-    remedy: str  # sentence on how to get more or other samples into the split
+    key: str  # parameter or file, with which error messages about the split start
+    remedy: str  # sentence about how to get more or other samples into the split
 
 
 @dataclass(frozen=True, eq=False)
 class SourceData:
-    """Everything known about a source after all its samples were read, except the pixels."""
+    """Information about a source after all its samples were read, without the pixels."""
 
     title: str  # description of the images in a few words
-    credit: str  # sentence on authors and license; may be empty
+    credit: str  # sentence about authors and license; may be empty
     classes: Sequence[SegmentationClass]
-    tables: Mapping[str, SplitTable]  # by split and the showcase, as `origins`
+    tables: Mapping[str, SplitTable]  # by split, including the showcase
     stats: DatasetStats  # of the files; `dataset_stats.add_mask_notices` adds those of the masks
     origins: Mapping[str, SplitOrigin]
-    skipped: Sequence[tuple[str, str]] = ()  # id or file, and the reason, of everything left out
+    skipped: Sequence[tuple[str, str]] = ()  # (id or file, reason) of everything that was left out
     error: PipelineError | None = None  # invalid files that prevent the use of the data
     size_effects: SizeEffects | None = None  # None if images are composed at the prepared size
-    size_ceilings: SizeCeilings | None = None  # likewise
-    duplicates: Iterable[DuplicatePair] = ()  # those across splits first; images are decoded on iteration
+    size_ceilings: SizeCeilings | None = None  # None if images are composed, or keep their native size
+    duplicates: Iterable[DuplicatePair] = ()  # pairs across splits first; images are decoded on iteration
 
 
 class Source(Protocol):
-    """Images and masks whose groups are in one split each."""
+    """Source of images and masks. Each group is in one split only."""
 
     def read(self, write: SampleWriter) -> SourceData:
-        """Decode all samples, one at a time and always in the same order; call `write` with each valid one.
+        """Decode all samples, one at a time and always in the same order, and call `write` with each valid one.
 
         Raises:
             PipelineError: The files of the source are missing.

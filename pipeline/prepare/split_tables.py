@@ -1,4 +1,4 @@
-"""The samples of each split as rows of `samples.csv`, and checks that every split can be used."""
+"""Tables of the samples of each split, as in `samples.csv`, and checks that every split can be used."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pipeline.wording import format_size
 
 
 class SplitTable:
-    """Rows of a split, or of the showcase, in `samples.csv`, and their totals."""
+    """Rows of `samples.csv` for a split or the showcase, and their totals."""
 
     def __init__(self, split: str, classes: Sequence[SegmentationClass]) -> None:
         self.split = split
         self.rows: list[list[str]] = []  # cells as in `samples.csv`
-        self.groups: set[tuple[str, str]] = set()  # factor and name
+        self.groups: set[tuple[str, str]] = set()  # (factor, name) of each group
         self.pixels = np.zeros(len(classes), np.int64)  # evaluated pixels of each class
         self.images = np.zeros(len(classes), np.int64)  # images with pixels of each class
         self.size = (0, 0)  # height and width of the prepared masks, px
@@ -57,7 +57,7 @@ class SplitTable:
 def tabulate_samples(
     samples: Iterable[tuple[str, Sample]], classes: Sequence[SegmentationClass], write: SampleWriter
 ) -> dict[str, SplitTable]:
-    """Write samples, which come with their splits, one at a time; return one table per split and the showcase."""
+    """Write (split, sample) pairs one at a time, and return a table for each split and the showcase."""
     tables = {split: SplitTable(split, classes) for split in (*SPLITS, SHOWCASE)}
     for split, sample in samples:
         tables[split].add(sample)
@@ -69,8 +69,8 @@ def check_splits(data: SourceData) -> None:
     """Check that the data can be used.
 
     Raises:
-        PipelineError: Files are invalid; or a split has no sample or, except for the showcase, no evaluated pixel; or
-            the training masks have a single class.
+        PipelineError: Files are invalid, a split or the showcase has no sample, a split has no evaluated pixel, or the
+            training masks contain a single class.
     """
     if data.error:
         raise data.error
@@ -89,7 +89,7 @@ def _check_disjoint(tables: Sequence[SplitTable]) -> None:
 
 
 def _check_usable(data: SourceData, table: SplitTable) -> None:
-    """Check that a split can be used; a single missing class only gets a notice."""
+    """Check that a split can be used: training needs two classes, the other splits need one."""
     origin = data.origins[table.split]
     if not table.rows:
         raise PipelineError(
@@ -100,12 +100,12 @@ def _check_usable(data: SourceData, table: SplitTable) -> None:
     enough = len(data.classes) - 1 if table.split == SPLITS[0] else len(data.classes)
     if table.split in SPLITS and len(missing) >= enough:
         present = ", ".join(one.name for one in data.classes if one.name not in missing)
+        count, where = len(table.rows), f"of the split '{table.split}'"
+        masks = f"all {count} masks {where} contain" if count > 1 else f"the only mask {where} contains"
         needed = "training needs two classes or more" if table.split == SPLITS[0] else "no pixel is evaluated"
         raise PipelineError(
-            f"{origin.key}: class '{missing[0]}' occurs in none of the {len(table.rows)} masks of the split "
-            f"'{table.split}', nor does any other but {present or 'ignored pixels'}; {needed}. "
-            f"{origin.remedy} Masks are counted at {format_size(table.size)}: objects that vanish at that size need a "
-            f"larger data.image_size."
+            f"{origin.key}: {masks} only {present or 'ignored pixels'}; {needed}. {origin.remedy} Masks are counted at "
+            f"{format_size(table.size)}: objects that vanish at that size need a larger data.image_size."
         )
 
 

@@ -32,10 +32,10 @@ _MAX_REASONS = 10  # skipped files that are shown
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """Content of a valid source."""
+    """Report about a valid source."""
 
     data: SourceData  # with all notices
-    sheet: Path | None  # image of the near-duplicates; None if there are none
+    sheet: Path | None  # contact sheet of the near-duplicates; None if there are none
 
     def render(self) -> RenderableType:
         """Render the report for a terminal: files, splits, skipped files, notices."""
@@ -60,7 +60,7 @@ class ValidationReport:
         noted = {
             "turned upright, as their EXIF orientation says": self.data.stats.rotated,
             "with transparent parts, which become black": self.data.stats.transparent,
-            "whose mask holds no foreground": sum(table.without_foreground for table in self.data.tables.values()),
+            "whose mask contains no foreground": sum(table.without_foreground for table in self.data.tables.values()),
         }
         return [*lines, *(f"{count:,} {what}" for what, count in noted.items() if count)]
 
@@ -76,7 +76,7 @@ class ValidationReport:
             f"at {format_size(present.size)} even perfect predictions have an IoU of: {present.list_classes()}"
         )
         if not present.is_good:
-            lines += [*format_size_table(ceilings, present.size), f"  > is the present size; {ceilings.remedy()}"]
+            lines += [*format_size_table(ceilings, present.size), f"  > marks the current size; {ceilings.remedy()}"]
         return lines
 
     def _describe_duplicates(self) -> list[str]:
@@ -119,10 +119,12 @@ class ValidationReport:
 def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
     """Read all samples of a source and check them. Near-duplicates are drawn into `CONTACT_SHEET`.
 
-    `notices` are on guesses in the section `data`.
+    Args:
+        data: Section that describes the source.
+        notices: Sentences about guesses in the section.
 
     Raises:
-        PipelineError: The stage `prepare` would refuse the data. The message ends with the notices.
+        PipelineError: The stage `prepare` would fail. The message ends with the notices.
     """
     found = create_source(data).read(lambda *_: None)
     stats = add_mask_notices(found)

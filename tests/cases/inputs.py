@@ -404,7 +404,7 @@ CASES = {
     ),
     "turned_images": Case(write_turned_images, reported="10 images are turned", section={"mask_orientation": "stored"}),
     "red_and_infrared": Case(write_red_and_infrared, reported="4 bands", section={"channels": 4}),
-    "negatives": Case(write_negatives, reported="10 whose mask holds no foreground"),
+    "negatives": Case(write_negatives, reported="10 whose mask contains no foreground"),
     "void_images": Case(
         write_void_images, reported="In 4 of 24 masks all pixels are ignored", section={"ignore_value": IGNORE}
     ),
@@ -419,7 +419,7 @@ CASES = {
     ),
     "fixed_camera": Case(write_fixed_camera, reported="no image looks the same as one of another split"),
     "rare_class": Case(write_rare_class, reported="class 'class_2' occurs in none of the"),
-    "many_classes": Case(write_many_classes, reported="0 is taken for unlabeled pixels", section={"ignore_value": 0}),
+    "many_classes": Case(write_many_classes, reported="0 is interpreted as unlabeled", section={"ignore_value": 0}),
     "bilinear": Case(write_bilinear, reported="soft edges", section={"mask_threshold": 128, "ignore_value": None}),
     "blurred": Case(write_blurred, reported="soft edges", section={"mask_threshold": 128, "ignore_value": None}),
     "numbered_few": Case(write_numbered_few, reported="write instances: {border: 2}"),

@@ -139,6 +139,6 @@ def test_check_reports_an_ignored_value_that_is_foreground(tmp_path: Path) -> No
     classes = [{**item, "mask_value": value} for item, value in zip(read_section()["classes"], (0, 1), strict=True)]
     change_section({"classes": classes, "ignore_value": 255})
     assert (
-        "17 masks hold ignored pixels and no foreground, and none holds both"
+        "17 masks contain ignored pixels but no foreground, and no mask contains both"
         in run_pipeline("data", "check", "cells").output
     )

@@ -180,18 +180,22 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
     "pages, not requested": (
         encode_tiff(make_noise(5, 20, 30)),
         None,
-        r"^holds 5 images; save one per file or, .* data\.channels: 5$",
+        r"^contains 5 images; save one per file or, .* data\.channels: 5$",
     ),
-    "many pages": (encode_tiff(make_noise(40, 20, 30)), None, r"^holds 40 images; save one per file$"),
-    "very many pages": (encode_tiff(make_noise(80, 20, 30)), None, r"^holds more than 64 images; save one per file$"),
+    "many pages": (encode_tiff(make_noise(40, 20, 30)), None, r"^contains 40 images; save one per file$"),
+    "very many pages": (
+        encode_tiff(make_noise(80, 20, 30)),
+        None,
+        r"^contains more than 64 images; save one per file$",
+    ),
     "others": (encode_tiff(make_noise(20, 30, 5), **INTERLEAVED), 4, r"^has 5 channels, but 4 are expected$"),
     "gray requested": (encode_tiff(make_noise(20, 30, 5), **INTERLEAVED), 1, r"^has 5 channels, but 1 is expected$"),
     "RGB requested": (encode_tiff(make_noise(5, 20, 30)), 3, r"^has 5 channels, but 3 are expected$"),
     "a gray TIFF": (encode_tiff(make_noise(20, 30)), 5, r"^has 1 channel, but 5 are expected$"),
-    "PNG": (ENCODED["RGB"], 5, r"^has 3 channels, but 5 are expected; only a TIFF"),
+    "PNG": (ENCODED["RGB"], 5, r"^has 3 channels, but 5 are expected; only TIFFs"),
     "gray PNG": (ENCODED["gray"], 2, r"^has 1 channel, but 2 are expected$"),
-    "RGBA in PNG": (ENCODED["alpha"], 5, r"^has 4 channels, but 5 are expected; only a TIFF"),
-    "RGB pages": (encode_tiff(make_noise(2, 20, 30, 3), photometric="rgb"), 6, "^holds 2 images of 3 channels each"),
+    "RGBA in PNG": (ENCODED["alpha"], 5, r"^has 4 channels, but 5 are expected; only TIFFs"),
+    "RGB pages": (encode_tiff(make_noise(2, 20, 30, 3), photometric="rgb"), 6, "^contains 2 images of 3 channels each"),
     "fractions": (
         encode_tiff(make_noise(5, 20, 30).astype(np.float32)),
         5,
@@ -211,10 +215,10 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
     "a volume": (
         encode_tiff(make_noise(8, 32, 32), volumetric=True, tile=(8, 16, 16)),
         8,
-        "^holds a volume of 8 slices",
+        "^contains a volume of 8 slices",
     ),
-    "text": (b"II*\0 not an image", 5, "^holds no image"),
-    "empty": (b"", 5, "^is none of PNG"),
+    "text": (b"II*\0 not an image", 5, "^contains no image"),
+    "empty": (b"", 5, "^is not in one of the formats PNG"),
 }
 
 
@@ -230,7 +234,7 @@ def test_read_image_with_pages_of_different_sizes_is_refused() -> None:
     with tifffile.TiffWriter(buffer) as writer:
         writer.write(make_noise(20, 30))
         writer.write(make_noise(30, 20))
-    with pytest.raises(ImageError, match="holds 2 images of 2 sizes or kinds; save one per file"):
+    with pytest.raises(ImageError, match="contains 2 images of 2 sizes or kinds; save one per file"):
         read_image(buffer.getvalue(), 2)
 
 
@@ -333,7 +337,7 @@ def test_read_image_of_rgb_does_not_import_tifffile() -> None:
 def test_read_image_without_tifffile_refuses_other_channels_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tifffile", None)
     assert read_image(ENCODED["TIFF"], 3).shape == (20, 30, 3)
-    with pytest.raises(ImageError, match=r"^is none of PNG"):
+    with pytest.raises(ImageError, match=r"^is not in one of the formats PNG"):
         read_image(VALID_TIFFS[0])
     with pytest.raises(ImageError, match="the Python package tifffile is missing"):
         read_image(VALID_TIFFS[0], 5)

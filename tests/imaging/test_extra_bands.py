@@ -104,8 +104,8 @@ def test_has_extra_band_if_more_than_a_quarter_is_half_transparent(fraction: flo
 
 
 def test_image_metadata_reports_a_band_that_is_not_alpha() -> None:
-    assert ImageMetadata.read(WITH_DATA_BAND["unspecified in TIFF"]).kind == "RGB with another band, no alpha"
-    assert ImageMetadata.read(WITH_DATA_BAND["RGBA in PNG"]).kind == "RGB with another band, no alpha"
+    assert ImageMetadata.read(WITH_DATA_BAND["unspecified in TIFF"]).kind == "RGB with a last band that is not alpha"
+    assert ImageMetadata.read(WITH_DATA_BAND["RGBA in PNG"]).kind == "RGB with a last band that is not alpha"
     assert ImageMetadata.read(encode_image(np.dstack([RGB, OPAQUE]))).kind == "RGB with alpha"
     assert not ImageMetadata.read(WITH_DATA_BAND["unspecified in TIFF"]).has_transparency
 

@@ -87,7 +87,7 @@ def test_init_ignores_reserved_values(run_init: RunInit, case: str) -> None:
     assert not set(expected) & set(result.values)
     for void in expected:
         assert "write ignore_value: null" in find_notice(
-            result, f"{void} is taken for unknown pixels (ignore_value: {void})"
+            result, f"{void} is interpreted as unknown (ignore_value: {void})"
         )
 
 
@@ -105,7 +105,7 @@ def test_init_ignores_a_value_scattered_between_all_classes(run_init: RunInit, v
     assert result.data["ignore_value"] == void
     assert sorted(result.values) == classes
     assert "write ignore_value: null" in find_notice(
-        result, f"{void} is taken for unlabeled pixels (ignore_value: {void})"
+        result, f"{void} is interpreted as unlabeled (ignore_value: {void})"
     )
 
 
@@ -151,7 +151,9 @@ def test_init_takes_the_border_of_trimaps_as_boundary(run_init: RunInit, values:
     assert get_names(result) == {outside: "background", inside: "foreground", border: "border"}
     assert [value for value, is_boundary in get_attribute(result, "is_boundary").items() if is_boundary] == [border]
     assert [value for value, is_foreground in get_attribute(result, "foreground").items() if is_foreground] == [inside]
-    assert "write is_boundary: false and foreground: true" in find_notice(result, f"{border} is taken for the boundary")
+    assert "write is_boundary: false and foreground: true" in find_notice(
+        result, f"{border} is interpreted as the boundary"
+    )
 
 
 def test_init_keeps_a_class_around_another_one(run_init: RunInit) -> None:
@@ -323,7 +325,7 @@ def test_init_gives_categories_of_cityscapes_its_colors() -> None:
     assert colors["Road"] == "#804080"
     assert colors["Traffic Light"] == "#faaa1e"
     assert len(set(colors.values())) == 7
-    assert "5 of 6 categories have the names of Cityscapes" in output
+    assert "5 of 6 categories have names of Cityscapes" in output
 
 
 @pytest.mark.usefixtures("project")
@@ -331,7 +333,7 @@ def test_init_gives_categories_of_cityscapes_its_colors() -> None:
 def test_init_gives_other_categories_the_default_colors(categories: list[str]) -> None:
     output, colors = init_coco(categories)
     assert list(colors.values()) == ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442"]
-    assert "have the names of" not in output
+    assert "have names of" not in output
 
 
 def test_init_of_many_classes_lists_the_first_and_gives_distinct_colors(run_init: RunInit) -> None:

@@ -76,7 +76,7 @@ def test_init_suggests_enough_epochs(name, folders):
     assert steps >= MIN_STEPS
     train = load_train()
     assert train["epochs"] == 12 or steps * (train["epochs"] - 1) / train["epochs"] < MIN_STEPS
-    assert "hardly moves" not in output
+    assert "learns little" not in output
 
 
 def test_init_keeps_more_epochs_than_needed(params):
@@ -106,7 +106,7 @@ def test_init_of_epochs_in_another_yaml_style_sets_or_reports_them(params):
     write({"": 24})
     output = init()
     assert count_steps() < MIN_STEPS
-    notice = re.search(r"unet, unet_no_skip, lite0: 12 epochs are (\d+) steps, .* train\.epochs: (\d+)", output)
+    notice = re.search(r"unet, unet_no_skip, lite0: 12 epochs are only (\d+) steps, .* train\.epochs: (\d+)", output)
     assert int(notice[1]) == count_steps()
     assert int(notice[2]) * count_steps() / 12 >= MIN_STEPS
 
@@ -121,6 +121,6 @@ def test_init_reports_epochs_of_a_variant(params):
     )
     write({"": 24})
     output = init()
-    assert re.search(r"Notice: unet_no_skip: 20 epochs are 60 steps", output)
+    assert re.search(r"Notice: unet_no_skip: 20 epochs are only 60 steps", output)
     assert "unet:" not in output
     assert count_steps() >= MIN_STEPS

@@ -310,13 +310,13 @@ def test_init_coco_with_single_objects_as_crowds_suggests_objects(tmp_path: Path
 def test_init_again_keeps_each_file_from_before(tmp_path: Path) -> None:
     contents = [Path("params.yaml").read_text()]
     folder, other = write(tmp_path / "cells", encode_bands(0, 1)), write(tmp_path / "fibers", encode_bands(0, 1, 2))
-    assert "from before is now params.before.yaml." in run_pipeline("init", folder).output
+    assert "The previous params.yaml is now params.before.yaml." in run_pipeline("init", folder).output
     edited = Path("params.yaml").read_text().replace("name: foreground", "name: cell")
     Path("params.yaml").write_text(edited)
     contents.append(edited)
-    assert "from before is now params.before.2.yaml." in run_pipeline("init", folder).output
+    assert "The previous params.yaml is now params.before.2.yaml." in run_pipeline("init", folder).output
     contents.append(Path("params.yaml").read_text())
-    assert "from before is now params.before.3.yaml." in run_pipeline("init", other).output
+    assert "The previous params.yaml is now params.before.3.yaml." in run_pipeline("init", other).output
     backups = ("params.before.yaml", "params.before.2.yaml", "params.before.3.yaml")
     assert [Path(file).read_text() for file in backups] == contents
     assert read_params().data.path == str(other)
@@ -337,9 +337,9 @@ def test_init_again_without_a_change_makes_no_backup(tmp_path: Path) -> None:
     original = Path("params.yaml").read_text()
     assert run_pipeline("init", folder).exit_code == 0
     written = Path("params.yaml").read_text()
-    assert "from before had the same content." in run_pipeline("init", folder).output
+    assert "The previous params.yaml had the same content." in run_pipeline("init", folder).output
     Path("params.yaml").write_text(original)
-    assert "from before is now params.before.yaml." in run_pipeline("init", folder).output
+    assert "The previous params.yaml is now params.before.yaml." in run_pipeline("init", folder).output
     assert (Path("params.yaml").read_text(), Path("params.before.yaml").read_text()) == (written, original)
     assert not Path("params.before.2.yaml").exists()
 
@@ -365,10 +365,12 @@ def test_init_of_one_channel_with_only_pretrained_variants_is_refused(tmp_path: 
     assert before != shipped
     Path("params.yaml").write_text(before)
     result = run_pipeline("init", folder)
-    assert "channels of the images: 1, but grid.variant has what is pretrained on three: lite0." in result.output
+    assert (
+        "the images have 1 channel, but all variants in grid.variant are pretrained on three: lite0." in result.output
+    )
     assert Path("params.yaml").read_text() == before
     Path("params.yaml").write_text(before.replace("- lite0", "- lite0\n    - unet"))
-    assert "The grid is without lite0, pretrained on three channels." in run_pipeline("init", folder).output
+    assert "Removed from the grid, because pretrained on three channels: lite0." in run_pipeline("init", folder).output
     assert read_params().grid.variant == ["unet"]
 
 
@@ -457,9 +459,9 @@ def test_init_without_params_yaml_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("write_folder", "message"),
     [
-        (lambda folder: None, "contains nothing. Expected is one of"),
-        (lambda folder: (folder / "pictures").mkdir(), "contains pictures/. Expected is one of"),
-        (lambda folder: write(folder, encode_bands(7)), "nothing but the value 7"),
+        (lambda folder: None, "contains nothing. Expected one of"),
+        (lambda folder: (folder / "pictures").mkdir(), "contains pictures/. Expected one of"),
+        (lambda folder: write(folder, encode_bands(7)), "contain only the value 7"),
         (lambda folder: write(folder, make_noisy_mask), "If they number objects, it takes `instances: {border: 2}`."),
         (lambda folder: write(folder, make_image), "values, which are not classes: perhaps they were resized"),
         (

@@ -128,7 +128,7 @@ def test_init_of_void_that_may_be_foreground_lists_the_masks(run_init: RunInit) 
         masks[name][:3] = 255
     result = run_init(masks)
     assert result.data["ignore_value"] == 255
-    assert any("1 of these hold nothing else but 0, perhaps as foreground: masks/a03.png." in n for n in result.notices)
+    assert any("1 of these contain only 255 and 0, perhaps as foreground: masks/a03.png." in n for n in result.notices)
 
 
 @pytest.mark.parametrize(("void", "dtype"), [(255, np.uint8), (65_535, np.uint16)])
@@ -139,7 +139,7 @@ def test_init_ignores_void_in_masks_with_classes(run_init: RunInit, void: int, d
     result = run_init(masks)
     assert result.data["ignore_value"] == void
     assert result.indices(masks) == {0: {0}, 1: {1}, void: {255}}
-    assert any(f"{void} is taken for unknown pixels" in notice for notice in result.notices)
+    assert any(f"{void} is interpreted as unknown" in notice for notice in result.notices)
 
 
 @pytest.mark.parametrize(("void", "dtype"), [(255, np.uint8), (65_535, np.uint16)])
@@ -175,7 +175,7 @@ def test_init_of_uniform_masks_in_a_second_encoding_lists_them(run_init: RunInit
     result = run_init(masks)
     assert result.values == [0, [1, 255]]
     assert any(
-        "Masks with no other value, perhaps as unknown (1): masks/a00.png." in notice for notice in result.notices
+        "1 mask contains only this value, perhaps as unknown: masks/a00.png." in notice for notice in result.notices
     )
 
 
@@ -199,8 +199,8 @@ def test_init_of_soft_masks_sets_the_threshold_to_the_middle(run_init: RunInit, 
 
 def test_init_of_masks_of_0_and_1_among_soft_ones_lists_them(run_init: RunInit) -> None:
     result = run_init(encode_in_turn(encode_soft(0, 255), encode_soft(0, 255), encode_values(0, 1)))
-    [notice] = [notice for notice in result.notices if "whose foreground is lost" in notice]
-    assert "their highest value, 1, is below 128 (4): " in notice
+    [notice] = [notice for notice in result.notices if "lose their foreground" in notice]
+    assert notice.startswith("4 masks lose their foreground, because the highest value, 1, is below 128: ")
     assert "masks/a02.png" in notice
 
 
@@ -241,9 +241,7 @@ def test_init_of_masks_in_the_alpha_channel_is_refused_with_advice(run_init: Run
     def draw_alpha(labels: np.ndarray) -> np.ndarray:
         return np.dstack([np.full((SIZE, SIZE, 3), 255), labels * 255]).astype(np.uint8)
 
-    with pytest.raises(
-        RefusedError, match="where the mask is in the alpha channel, which is ignored, save that channel"
-    ):
+    with pytest.raises(RefusedError, match="If the mask is in the alpha channel, which is ignored, save that channel"):
         run_init(encode_in_turn(draw_alpha))
 
 
@@ -341,7 +339,7 @@ def test_init_of_a_palette_for_each_mask_is_refused(run_init: RunInit) -> None:
 UNREADABLE = {
     "soft floats": (np.float32, {}, "has pixels with fractions"),
     "white as zero": (np.uint32, {"photometric": "miniswhite"}, "save it as MINISBLACK"),
-    "overshoot": (np.int16, {}, "it holds -30 to 255"),
+    "overshoot": (np.int16, {}, "has values from -30 to 255"),
 }
 
 
@@ -349,7 +347,7 @@ UNREADABLE = {
 def test_init_of_masks_that_cannot_be_read_gives_the_reason(run_init: RunInit, case: str) -> None:
     dtype, options, message = UNREADABLE[case]
     low = {"overshoot": -30, "soft floats": 0.5}.get(case, 0)
-    with pytest.raises(RefusedError, match=rf"none of the masks can be read; masks/a00\.tif .*{message}"):
+    with pytest.raises(RefusedError, match=rf"none of the masks can be read \(for example, masks/a00\.tif .*{message}"):
         run_init(
             {
                 name: lambda path, labels=labels: tifffile.imwrite(

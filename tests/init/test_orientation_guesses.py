@@ -96,14 +96,14 @@ def test_init_of_upright_masks_with_the_orientation_of_their_images_lists_them(r
     )
     result = run_init(masks, images)
     [notice] = [notice for notice in result.notices if "without EXIF" in notice]
-    assert "Masks that have an EXIF orientation of their own" in notice
-    assert "(8), those of" in notice
+    assert "an EXIF orientation, but would fit without it" in notice
+    assert notice.startswith("8 masks have")
     assert "images/a01.png" in notice
     assert not any("better" in notice for notice in result.notices)
 
 
 def test_init_of_masks_that_cover_upright_or_stored_pixels_is_refused(run_init: RunInit) -> None:
-    with pytest.raises(RefusedError, match="16 masks that may cover their turned images upright or as they are stored"):
+    with pytest.raises(RefusedError, match="16 masks whose orientation is ambiguous"):
         run_init(*make_savers(lambda _: 3, lambda index: index in (2, 5, 11)))
 
 
@@ -111,6 +111,5 @@ def test_init_of_a_single_mask_that_covers_other_pixels_lists_it(run_init: RunIn
     result = run_init(*make_savers(lambda _: 3, lambda index: index == 5))
     assert result.data["mask_orientation"] == "upright"
     assert any(
-        "Masks that match their images the other way than most do (1), those of images/a05.png" in n
-        for n in result.notices
+        "1 mask fits in the other orientation than most: the masks of images/a05.png" in n for n in result.notices
     )

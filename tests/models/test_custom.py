@@ -105,7 +105,7 @@ def test_lazy_layer_gets_trainable_weights(build: Build) -> None:
 MISTAKES: dict[str, tuple[str, str, str, str]] = {  # source, name, message, hint
     "another name": (GOOD, "biuld", "there is no 'biuld' in", "did you mean build?"),
     "no name like it": (GOOD, "zzz", "there is no 'zzz' in", "define zzz there."),
-    "broken grammar": ("def build(:", "build", "cannot be imported, it raised SyntaxError", "line 1"),
+    "broken grammar": ("def build(:", "build", "cannot be imported: it raised SyntaxError", "line 1"),
     "broken import": (
         "import no_such_thing",
         "build",
@@ -180,11 +180,11 @@ def test_invalid_custom_network_is_reported_in_one_line(
     [
         (
             "my_net:build",
-            "there is no module 'my_net' in the project's folder, nor is one installed; did you mean custom",
+            "module 'my_net' is neither in the project's folder nor installed; did you mean custom",
         ),
-        ("custom.my_nte:build", "there is no module 'custom.my_nte' in .*; did you mean custom.my_net?"),
-        ("custom.my_net.sub:build", "there is no module 'custom.my_net.sub'"),
-        ("zzz.sub:build", "there is no module 'zzz' in .*; write it in custom/ and name it custom.zzz, or correct"),
+        ("custom.my_nte:build", "module 'custom.my_nte' is neither in .*; did you mean custom.my_net?"),
+        ("custom.my_net.sub:build", "module 'custom.my_net.sub' is neither in"),
+        ("zzz.sub:build", "module 'zzz' is neither in .*; write it in custom/ and name it custom.zzz, or correct"),
     ],
 )
 def test_missing_module_suggests_a_module_of_custom(

@@ -34,7 +34,7 @@ FORMS = (
     "train.class_weights: must be inverse or median_frequency, or a section with a number above 0 and up to 1,000,000 "
     "for each class, such as {background: 1.0, cell: 10.0}, but is "
 )
-ONLY = "because it weighs pixels in cross_entropy, focal, cross_entropy_dice and cross_entropy_lovasz only, but is "
+ONLY = "(only cross_entropy, focal, cross_entropy_dice and cross_entropy_lovasz support pixel weights), but is "
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown formula": ({"class_weights": "invers"}, f"{FORMS}'invers'."),
     "a list": ({"class_weights": [1.0, 2.0]}, f"{FORMS}[1.0, 2.0]."),
@@ -47,8 +47,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "true": ({"class_weights": {"background": True, "cell": 1.0}}, FORMS),
     "text": ({"class_weights": {"background": "1", "cell": 1.0}}, FORMS),
     "a number": ({"class_weights": 2.0}, f"{FORMS}2.0."),
-    "dice": ({"loss": "dice", "class_weights": "inverse"}, f"must be null with loss: dice, {ONLY}'inverse'."),
-    "tversky": ({"loss": "tversky", "class_weights": "inverse"}, f"must be null with loss: tversky, {ONLY}"),
+    "dice": ({"loss": "dice", "class_weights": "inverse"}, f"must be null with loss: dice {ONLY}'inverse'."),
+    "tversky": ({"loss": "tversky", "class_weights": "inverse"}, f"must be null with loss: tversky {ONLY}"),
     "boundary of lovasz": (
         {"loss": "lovasz", "boundary_weight": {"w0": 10.0, "sigma": 5.0}},
         "train.boundary_weight: must be null with loss: lovasz",

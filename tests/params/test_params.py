@@ -113,13 +113,13 @@ MISTAKES = {
     ),
     "value twice in the test": (
         {"data": {"external_test": EXTERNAL_TEST | {"ignore_value": 1}}},
-        "data.external_test.classes: the mask value 1 is repeated, there or in data.external_test.ignore_value",
-        "one class",
+        "data.external_test.classes: the mask value 1 is repeated, here or in data.external_test.ignore_value",
+        "write it once",
     ),
     "fractions of the test": (
         {"data": {"external_test": EXTERNAL_TEST | {"splits": {"validation": 0.5, "test": 0.6}}}},
-        "data.external_test.splits: validation and test are 1.1 together",
-        "at most 1",
+        "data.external_test.splits: the sum of validation and test must be at most 1",
+        "but is 1.1",
     ),
     "unknown variant": (
         {"grid": {"variant": ["unot"]}},
@@ -142,8 +142,8 @@ MISTAKES = {
     "override of the grid": ({"variants": {"unet": {"grid": {}}}}, "variants.unet.grid: unknown key", "train"),
     "too many images": (
         {"variants": {"unet": {"data": {"max_train_images": 99}}}},
-        "asks for 99",
-        "samples.train is 12",
+        "data.max_train_images: must be at most 12 (data.samples.train)",
+        "but is 99",
     ),
     "negative number of images": (
         {"variants": {"unet": {"data": {"max_train_images": -5}}}},

@@ -111,7 +111,7 @@ def test_predict_of_images_with_other_channels_reports_and_skips_them(
     done = CliRunner().invoke(main, ["predict", "--run", RUN, "new", "--out", "out"])
     assert done.exit_code == 1
     output = re.sub(r"\s+", " ", done.output)
-    assert "photo.jpg has 3 channels, but 5 are expected; only a TIFF has so many; skipped" in output
+    assert "photo.jpg has 3 channels, but 5 are expected; only TIFFs can have so many; skipped" in output
     assert "four.tif has 4 channels, but 5 are expected; skipped" in output
     assert [path.name for path in Path("out/masks").iterdir()] == ["bytes.tif"]
 

@@ -159,7 +159,7 @@ def set_orientation(folder: Path, *kinds: str, orientation: int = 6) -> None:
 
 DEEP = np.zeros((16, 24), np.uint16)
 NO_FILE = "1 file that cannot be used: images/cell1.png (is not a file, but a pipe, a device or a folder)"
-NO_IMAGE = "1 file that cannot be used: images/cell1.png (is none of PNG, JPEG, WEBP, BMP, TIFF)"
+NO_IMAGE = "1 file that cannot be used: images/cell1.png (is not in one of the formats PNG, JPEG, WEBP, BMP, TIFF)"
 BROKEN = "1 file that cannot be used: images/cell1.png (is not a complete image"
 NAME = "2 names that cannot be used: images/"
 SPACES = {"splits": {**SECTION["splits"], "group_regex": "^(p[0-9]+)_"}}
@@ -192,17 +192,17 @@ BROKEN_CASES = [
     Case(
         "two pages",
         replace_image(encode_image(create_image(), "TIFF", save_all=True, append_images=[create_image(1)])),
-        "(holds 2 images;",
+        "(contains 2 images;",
     ),
     Case(
         "an animated PNG",
         replace_image(encode_image(create_image(), save_all=True, append_images=[create_image(1)])),
-        "(holds 2 images; save",
+        "(contains 2 images; save",
     ),
     Case(
         "an animated WebP",
         replace_image(encode_image(create_image(), "WEBP", save_all=True, append_images=[create_image(1)])),
-        "(holds 2 imag",
+        "(contains 2 imag",
     ),
     Case(
         "floats",
@@ -227,7 +227,11 @@ BROKEN_CASES = [
         "(has 1,200,000,000 bytes; the limit is 1,000,000,000)",
     ),
     Case("a truncated mask", replace_mask(lambda content: content[:60]), "masks/cell1.png (is not a complete image"),
-    Case("an empty mask", replace_mask(b""), "1 file that cannot be used: masks/cell1.png (is none of PNG"),
+    Case(
+        "an empty mask",
+        replace_mask(b""),
+        "1 file that cannot be used: masks/cell1.png (is not in one of the formats PNG",
+    ),
     Case(
         "no mask",
         lambda folder: (folder / "masks/cell1.png").unlink(),
@@ -241,7 +245,7 @@ BROKEN_CASES = [
     Case(
         "two extensions",
         replace_image(JPEG, "cell1.jpg"),
-        "stands for several files: images/cell1.jpg and images/cell1.png.",
+        "is shared by several files: images/cell1.jpg and images/cell1.png.",
     ),
     Case(
         "a folder whose id equals a file name",
@@ -250,22 +254,22 @@ BROKEN_CASES = [
             and shutil.copy(folder / kind / "cell2.png", folder / kind / "a__b.png")
             for kind in ("images", "masks")
         ],
-        "names that stand for several files: images/a/b.png and images/a__b.png,",
+        "names that are shared by several files: images/a/b.png and images/a__b.png,",
     ),
     Case(
         "a smaller mask",
         replace_mask(encode_image(Image.fromarray(MASK[:, :10]))),
-        "masks/cell1.png (10 × 16, the image 24 × 16).",
+        "masks/cell1.png (10 × 16, but the image is 24 × 16).",
     ),
     Case(
         "a rotated image, its mask not",
         lambda folder: set_orientation(folder, "images"),
-        "(24 × 16, the image 16 × 24).",
+        "(24 × 16, but the image is 16 × 24).",
     ),
     Case(
         "an image rotated by 180 degrees, its mask perhaps not",
         lambda folder: set_orientation(folder, "images", orientation=3),
-        "1 mask that may cover its turned image upright or as it is stored: masks/cell1.png (EXIF orientation 3).",
+        "1 mask whose orientation is ambiguous: masks/cell1.png (EXIF orientation 3).",
     ),
     Case(
         "different palettes",
@@ -273,8 +277,8 @@ BROKEN_CASES = [
             (folder / "masks" / f"cell{index}.png").write_bytes(encode_palette_mask(colors))
             for index, colors in ((1, (0, 0, 0, 255, 0, 0, 0, 0, 255)), (2, (255, 0, 0, 0, 0, 0, 0, 0, 255)))
         ],
-        "1 mask with another palette than the others: masks/cell2.png (0 is #ff0000, 1 is #000000, 2 is #0000ff, but "
-        "masks/cell0.png 0 is #000000",
+        "1 mask with a different palette than the others: masks/cell2.png (0 is #ff0000, 1 is #000000, 2 is #0000ff, "
+        "but masks/cell0.png 0 is #000000",
     ),
     Case(
         "an undeclared value",
@@ -310,7 +314,7 @@ BROKEN_CASES = [
     Case(
         "negative masks",
         replace_mask(encode_image(Image.fromarray(-MASK.astype(np.int32)), "TIFF")),
-        "(has values outside 0 to 65535;",
+        "but only 0 to 65535 are allowed; save",
     ),
     Case(
         "a line break in a name", rename_pair("a\nb"), NAME + "a\\nb.png (has a line break or another control character"
@@ -327,24 +331,28 @@ BROKEN_CASES = [
     Case(
         "a formula as a name",
         rename_pair("=1+1"),
-        NAME + "=1+1.png (begins with =, which spreadsheets take for a formula), masks",
+        NAME + "=1+1.png (begins with =, which spreadsheets interpret as a formula), masks",
     ),
     Case(
         "a formula by plus",
         rename_pair("+1"),
-        NAME + "+1.png (begins with +, which spreadsheets take for a formula), masks",
+        NAME + "+1.png (begins with +, which spreadsheets interpret as a formula), masks",
     ),
     Case(
         "a formula by minus",
         rename_pair("-1"),
-        NAME + "-1.png (begins with -, which spreadsheets take for a formula), masks",
+        NAME + "-1.png (begins with -, which spreadsheets interpret as a formula), masks",
     ),
     Case(
         "a formula by at",
         rename_pair("@SUM"),
-        NAME + "@SUM.png (begins with @, which spreadsheets take for a formula), masks",
+        NAME + "@SUM.png (begins with @, which spreadsheets interpret as a formula), masks",
     ),
-    Case("a name of 251 bytes", rename_pair("a" * 251), "(is 251 bytes long, folders included, but may have 200)."),
+    Case(
+        "a name of 251 bytes",
+        rename_pair("a" * 251),
+        "(is 251 bytes long, folders included, but may have at most 200).",
+    ),
     Case("a long path", rename_pair("/".join(["abcdefghi"] * 22)), "(is 240 bytes long, folders included, but"),
     Case("16 bits among 8", replace_image(encode_image(Image.fromarray(DEEP))), "(16 bits, 1 channel, but images/"),
     Case(
@@ -363,17 +371,17 @@ BROKEN_CASES = [
     Case(
         "a copy in another split",
         copy_image("cell1", "cell2", quality=95),
-        "in train, as images/cell2.jpg in validation",
+        "in train, like images/cell2.jpg in validation",
     ),
     Case(
         "a low-quality copy in another split",
         copy_image("cell1", "cell3", quality=20),
-        "in train, as images/cell3.jpg in test). Near-duplicates",
+        "in train, like images/cell3.jpg in test). Near-duplicates",
     ),
     Case(
         "a copy of the showcase",
         copy_image("cell0", "cell1"),
-        "images/cell1.jpg (in train, as images/cell0.png in showcase)",
+        "images/cell1.jpg (in train, like images/cell0.png in showcase)",
     ),
     Case(
         "a line without an image",
@@ -436,11 +444,11 @@ BROKEN_CASES = [
         write_list(*create_rows(**{name: "train" for name in SPLIT_BY_NAME if SPLIT_BY_NAME[name] == "test"})),
         "no sample for 'test'",
     ),
-    Case("masks without foreground", replace_all_masks(np.zeros_like), "class 'cell' occurs in none of the"),
+    Case("masks without foreground", replace_all_masks(np.zeros_like), "masks of the split 'train' contain only"),
     Case(
         "masks without evaluated pixels",
         replace_all_masks(lambda mask: mask * 0 + 9),
-        "class 'cell' occurs in none of the",
+        "contain only ignored pixels",
         {"ignore_value": 9},
     ),
     Case("no masks folder", lambda folder: shutil.rmtree(folder / "masks"), "masks does not exist"),
@@ -518,7 +526,7 @@ ODD_CASES = [
     Case(
         "a mask without foreground",
         replace_mask(encode_image(Image.fromarray(np.zeros_like(MASK)))),
-        "1 whose mask holds no foreground",
+        "1 whose mask contains no foreground",
     ),
     Case("copies within a split", copy_image("cell1", "cell4"), "1 looks the same as another one of the same split: "),
     Case("a script as a name", rename_pair("<script>alert(1)<"), "12 images with their masks"),

@@ -214,11 +214,11 @@ def test_file_name_with_the_image_folder_is_accepted(
     [
         (lambda c: c.pop("categories"), "'categories' must be a list, but is missing"),
         (lambda c: c.update(images={}), "'images' must be a list, but is an object"),
-        (lambda c: c["images"].append(7), "1 entry that cannot be read: images[12] (no object)"),
+        (lambda c: c["images"].append(7), "1 entry that cannot be read: images[12] (not an object)"),
         (lambda c: c["images"][0].pop("id"), "1 entry that cannot be read: images[0] (id)"),
         (
             lambda c: c["images"][1].update(id=0),
-            "1 image id that stands for several images: 0 (cell0.png and cell1.png)",
+            "1 image id that is shared by several images: 0 (cell0.png and cell1.png)",
         ),
         (
             lambda c: c["images"][0].update(width=0),
@@ -231,7 +231,7 @@ def test_file_name_with_the_image_folder_is_accepted(
         (lambda c: c["images"][0].update(file_name="a\nb.png"), "a\\nb.png (has a line break"),
         (
             lambda c: c["images"][1].update(file_name="cell0.jpg"),
-            "1 name that stands for several images: cell0.png and",
+            "1 name that is shared by several images: cell0.png and",
         ),
         (
             lambda c: c["annotations"][0].update(image_id=99),
@@ -252,13 +252,19 @@ def test_file_name_with_the_image_folder_is_accepted(
         (lambda c: c["annotations"][0].update(iscrowd=2), "1 entry that cannot be read: annotation 0 (iscrowd)"),
         (lambda c: c["annotations"][0].update(iscrowd=[]), "1 entry that cannot be read: annotation 0 (iscrowd)"),
         (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4]]), "a polygon of 4 numbers"),
-        (lambda c: c["annotations"][0].update(segmentation=[[1e9] * 6]), "reaches more than 1,000,000 px far"),
+        (lambda c: c["annotations"][0].update(segmentation=[[1e9] * 6]), "extends over more than 1,000,000 px"),
         (lambda c: c["annotations"][0].update(segmentation=[["1"] * 6]), "is neither a list of polygons nor RLE"),
-        (lambda c: c["annotations"][0]["segmentation"].update(size=[3, 3]), "RLE of 3 × 3 px, the image 24 × 16"),
-        (lambda c: c["annotations"][0]["segmentation"].update(counts="~"), "RLE with broken counts"),
-        (lambda c: c["annotations"][0]["segmentation"].update(counts=[5]), "counts are of 5 pixels, the image has 384"),
-        (lambda c: c["annotations"][0]["segmentation"].update(counts=[-5, 389]), "RLE with broken counts"),
-        (lambda c: c["annotations"][0].update(segments_info=[]), "1 annotation of the panoptic kind"),
+        (
+            lambda c: c["annotations"][0]["segmentation"].update(size=[3, 3]),
+            "RLE of 3 × 3 px, but the image is 24 × 16",
+        ),
+        (lambda c: c["annotations"][0]["segmentation"].update(counts="~"), "RLE with invalid counts"),
+        (
+            lambda c: c["annotations"][0]["segmentation"].update(counts=[5]),
+            "counts add up to 5 pixels, but the image has 384",
+        ),
+        (lambda c: c["annotations"][0]["segmentation"].update(counts=[-5, 389]), "RLE with invalid counts"),
+        (lambda c: c["annotations"][0].update(segments_info=[]), "1 panoptic annotation"),
         (lambda c: c["categories"].append({"id": 7, "name": "dog"}), "7 (cell and dog)"),
     ],
 )
@@ -286,14 +292,14 @@ def test_missing_and_unlisted_images_are_named(coco: Path, get_annotation_error:
     (coco / "images/cell3.png").unlink()
     shutil.copy(coco / "images/cell4.png", coco / "images/other.png")
     message = get_annotation_error()
-    assert "1 image that the annotations name but that is not there: cell3.png." in message
-    assert "1 image that the annotations do not name: images/other.png." in message
+    assert "1 image that is listed in the annotations but is missing: cell3.png." in message
+    assert "1 image that is not listed in the annotations: images/other.png." in message
 
 
 def test_category_without_a_class_is_named_with_its_objects(get_annotation_error: Callable[..., str]) -> None:
     message = get_annotation_error(classes=[item for item in CLASSES if item["name"] != "wall"])
-    assert "12 images with objects of categories that no class takes in, wall (12 objects): cell0.png (wall)" in message
-    assert "or in data.ignore_value: its pixels are then ignored." in message
+    assert "12 images with objects of categories that no class declares, wall (12 objects): cell0.png (wall)" in message
+    assert "or to data.ignore_value to ignore its pixels." in message
 
 
 def test_missing_category_is_named(get_annotation_error: Callable[..., str]) -> None:
@@ -310,7 +316,7 @@ def test_different_size_of_annotations_and_image_is_reported(get_annotation_erro
             if annotation["image_id"] == 2:
                 annotation["segmentation"]["size"] = [24, 16]
 
-    assert "instances.json for images/cell2.png (16 × 24, the image 24 × 16)" in get_annotation_error(swap_sides)
+    assert "instances.json for images/cell2.png (16 × 24, but the image is 24 × 16)" in get_annotation_error(swap_sides)
 
 
 @pytest.mark.parametrize(

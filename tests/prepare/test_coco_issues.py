@@ -180,9 +180,9 @@ def test_crowds_as_objects_are_all_drawn(exported: Export) -> None:
         ([[1, 2, 3, 4, 5, None]], "annotation 2: is neither a list of polygons nor RLE"),
         ("text", "annotation 2: is neither a list of polygons nor RLE"),
         ({"size": [16, 24]}, "annotation 2: is neither a list of polygons nor RLE with size and counts"),
-        ({"size": [24, 16], "counts": [384]}, "annotation 2: RLE of 16 × 24 px, the image 24 × 16"),
-        ({"size": [16, 24], "counts": "~"}, "annotation 2: RLE with broken counts"),
-        ({"size": [16, 24], "counts": [383]}, "annotation 2: RLE whose counts are of 383 pixels"),
+        ({"size": [24, 16], "counts": [384]}, "annotation 2: RLE of 16 × 24 px, but the image is 24 × 16"),
+        ({"size": [16, 24], "counts": "~"}, "annotation 2: RLE with invalid counts"),
+        ({"size": [16, 24], "counts": [383]}, "annotation 2: RLE whose counts add up to 383 pixels"),
     ],
 )
 def test_image_with_invalid_geometry_is_skipped(exported: Export, segmentation: Any, message: str) -> None:
@@ -227,7 +227,7 @@ def test_skipped_image_names_at_most_three_annotations(exported: Export) -> None
 def test_category_without_annotations_is_reported(exported: Export) -> None:
     exported.content["categories"] = [{"id": 0, "name": "cells-x1yz"}, *CATEGORIES]
     message = (
-        "1 category has no usable annotation in the images, so `pipeline init` makes no class of it: 'cells-x1yz'."
+        "1 category has no usable annotation in the images, so `pipeline init` creates no class for it: 'cells-x1yz'."
     )
     assert exported.prepare_notices() == [message]
     assert exported.prepare_notices(ignore_value=["cells-x1yz"]) == [message]
@@ -238,7 +238,7 @@ def test_category_of_missing_images_is_reported_as_unused(exported: Export) -> N
     exported.content["images"].append({"id": 99, "file_name": "gone.png", "height": 16, "width": 24})
     exported.add(99, 3, create_polygon(0, 0, 5, 5))
     (notice,) = exported.prepare_notices(on_invalid="skip", ignore_value=["debris"])
-    assert notice.endswith("makes no class of it: 'debris'.")
+    assert notice.endswith("creates no class for it: 'debris'.")
 
 
 def test_category_with_crowds_only_is_reported(exported: Export) -> None:
@@ -286,7 +286,7 @@ def test_annotation_that_covers_no_pixel_is_reported(exported: Export, segmentat
     before = count_pixels(exported.prepare())
     exported.add(1, 7, segmentation)
     assert exported.prepare_notices() == [
-        "1 annotation covers no pixel of the image: outside of it, too small or empty: annotation 24 in cell1.png."
+        "1 annotation covers no pixel of the image (outside of it, too small or empty): annotation 24 in cell1.png."
     ]
     assert count_pixels(exported.prepare()) == before
 
@@ -307,4 +307,4 @@ def test_images_without_annotations_are_reported(exported: Export) -> None:
         annotation for annotation in exported.annotations if annotation["image_id"] not in (1, 2)
     ]
     (notice,) = exported.prepare_notices()
-    assert notice.startswith("2 of 12 images have no annotation, so all of them is background.")
+    assert notice.startswith("2 of 12 images have no annotation, so they are all background.")

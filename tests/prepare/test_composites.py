@@ -101,7 +101,7 @@ def test_missing_and_invalid_animals_are_named(create_params, source_folder):
     content = image_file.read_bytes()
     for invalid in (b"", b"not an image", content[: len(content) // 2]):
         image_file.write_bytes(invalid)
-        with pytest.raises(PipelineError, match=r"animals/cat\.webp cannot be read \(not a whole image\)"):
+        with pytest.raises(PipelineError, match=r"animals/cat\.webp cannot be read \(not a complete image\)"):
             CompositeSource(create_params(path=image_file.parents[1]).data)
     image_file.unlink()
     with pytest.raises(PipelineError, match=r"animals/cat\.webp cannot be read \(No such file"):

@@ -61,9 +61,9 @@ def test_corpus_covers_every_kind_of_issue_of_a_folder() -> None:
         IssueKind.NO_SIZE,
     }
     words = {
-        IssueKind.SIZES: "the image 24",
+        IssueKind.SIZES: "but the image is 24",
         IssueKind.DEPTH: "16 bits, 1 channel",
-        IssueKind.LOOKS_ALIKE: "in train, as",
+        IssueKind.LOOKS_ALIKE: "in train, like",
         IssueKind.VALUES: "pixels",
     }
     for kind in set(IssueKind) - coco_kinds:

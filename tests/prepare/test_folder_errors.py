@@ -29,9 +29,9 @@ def test_all_errors_of_a_folder_are_reported_together(cells, get_prepare_error):
         [
             r"1 image without a mask: images/cell1.png\. Add",
             r"1 mask without an image: masks/cell2.png\. Add",
-            r"1 name that stands for several files: images/cell8.jpg and images/cell8.png\. ",
-            r"2 files that cannot be used: images/cell3.png \(is not a complete .*\), masks/cell9.png \(is none of",
-            r"1 mask of another size than its image: masks/cell4.png \(10 × 16, the image 24 × 16\)\. ",
+            r"1 name that is shared by several files: images/cell8.jpg and images/cell8.png\. ",
+            r"2 files that cannot be used: images/cell3.png \(is not a complete .*\), masks/cell9.png \(is not in one",
+            r"1 mask of a different size than its image: masks/cell4.png \(10 × 16, but the image is 24 × 16\)\. ",
             r"2 masks with values that .*, 7 \(192 pixels\): masks/cell5.png, masks/cell6.png\. Write mask_value: 7",
             r"To skip such pairs, write data.on_invalid: skip",
         ],
@@ -62,13 +62,13 @@ def test_stacks_and_float_images_are_refused(cells, get_prepare_error):
     create_image().save(cells / "images/cell0.tif", save_all=True, append_images=[create_image(1)])
     Image.fromarray(np.zeros((16, 24), np.float32)).save(cells / "images/cell1.tif")
     message = get_prepare_error(cells)
-    assert "images/cell0.tif (holds 2 images; save one per file)" in message
+    assert "images/cell0.tif (contains 2 images; save one per file)" in message
     assert "images/cell1.tif (has 32-bit pixels" in message
 
 
 def test_unsupported_format_is_refused_with_any_suffix(cells, get_prepare_error):
     create_image().save(cells / "images/cell0.png", format="GIF")
-    assert "images/cell0.png (is none of PNG, JPEG, WEBP, BMP, TIFF)" in get_prepare_error(cells)
+    assert "images/cell0.png (is not in one of the formats PNG, JPEG, WEBP, BMP, TIFF)" in get_prepare_error(cells)
 
 
 def test_very_large_images_are_refused(cells, get_prepare_error, monkeypatch):

@@ -76,7 +76,7 @@ REFUSED_FILES = {
         "but the values of the classes are colors",
     ),
     "fractions": (Image.fromarray(MASK / np.float32(3)), SECTION["classes"], "has pixels with fractions"),
-    "negative": (Image.fromarray(-MASK.astype(np.int32)), SECTION["classes"], "has values outside 0 to 65535"),
+    "negative": (Image.fromarray(-MASK.astype(np.int32)), SECTION["classes"], "but only 0 to 65535 are allowed"),
 }
 
 
@@ -109,6 +109,5 @@ def test_undeclared_values_are_listed_by_frequency(cells, get_prepare_error):
     Image.fromarray(mask).save(cells / "masks/cell3.png")
     message = get_prepare_error(cells)
     assert (
-        "no class declares, 8 (5 pixels), 9 (3 pixels): masks/cell3.png. Declare each as a value of data.classes"
-        in message
+        "no class declares, 8 (5 pixels), 9 (3 pixels): masks/cell3.png. Declare each value in data.classes" in message
     )

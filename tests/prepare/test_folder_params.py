@@ -45,7 +45,7 @@ MISTAKES = {
         "data.splits: validation 0.5 and test 0.5 leave",
     ),
     "value twice": ({"classes": create_classes([1, 0, 1])}, "data.classes: the mask value 1 is repeated"),
-    "value ignored": ({"ignore_value": 2}, "data.classes: the mask value 2 is repeated, there or in data.ignore_value"),
+    "value ignored": ({"ignore_value": 2}, "data.classes: the mask value 2 is repeated, here or in data.ignore_value"),
     "color twice": (
         {"classes": create_classes(["#00000A", "#00000a", "#000001"])},
         "the mask value '#00000a' is repeated",
@@ -65,7 +65,7 @@ MISTAKES = {
     ),
     "list outside the folder": (
         {"splits": {**SECTION["splits"], "split_file": {"file": "../a.csv", "id": "a", "split": "b", "group": None}}},
-        "data.splits.split_file.file: '../a.csv' must be in the folder cells",
+        "data.splits.split_file.file: '../a.csv' must be a file in the folder cells",
     ),
     "invalid pattern": (
         {"splits": {**SECTION["splits"], "group_regex": "("}},
@@ -87,7 +87,7 @@ MISTAKES = {
     "a category twice": (create_coco_section(["a", "b"], "b", None), "data.classes: the category 'b' is repeated"),
     "annotations outside the folder": (
         {**create_coco_section("a", "b", None), "annotations": "/a.json"},
-        "data.annotations: '/a.json' must be in the folder cells",
+        "data.annotations: '/a.json' must be a file in the folder cells",
     ),
     "splits of Oxford-IIIT Pet": (
         {"source": "oxford_iiit_pet", "classes": ..., "ignore_value": ...},
@@ -107,7 +107,7 @@ MISTAKES = {
     ),
     "downscale of resized images": (
         {"downscale": 2.0},
-        "data.downscale: must be 1.0 with image_size: 32, but is 2.0; it shrinks native images.",
+        "data.downscale: must be 1.0 with image_size: 32, but is 2.0; only native images are downscaled.",
     ),
     "native size without patches": (
         {"image_size": "native"},

@@ -91,14 +91,14 @@ def test_check_reports_copies_of_an_automatic_showcase_without_skipping_them(cel
     assert sum(expected in notice for notice in result.data.stats.notices) == 1
     assert f"{num_copies} images that look the same" in get_check_error(cells, showcase_ids=["cell0"])
     copy_image(cells, "cell0", TEST)
-    assert f"images/{TEST}.png (in test, as images/{showcase}.png in showcase)" in get_check_error(
+    assert f"images/{TEST}.png (in test, like images/{showcase}.png in showcase)" in get_check_error(
         cells, showcase_ids=None
     )
 
 
 def test_check_ignores_distinct_pairs(cells):
     save_jpeg_copy(cells, TEST, TRAIN)
-    assert f"images/{TRAIN}.jpg (in train, as images/{TEST}.png in test)" in get_check_error(cells)
+    assert f"images/{TRAIN}.jpg (in train, like images/{TEST}.png in test)" in get_check_error(cells)
     for pair in ([TEST, TRAIN], [TRAIN, TEST]):
         assert check_data(cells, near_duplicates={"distinct": [pair]}).duplicates == 0
 
@@ -114,7 +114,7 @@ def test_check_reports_errors_in_distinct_with_invalid_files(cells):
     message = get_check_error(cells, near_duplicates={"distinct": distinct})
     assert "1 file that cannot be used: masks/cell3.png" in message
     errors = re.findall(r"data\.near_duplicates\.distinct: (.*?);", message)
-    assert errors == ["there is no image cell99", "cell2, cell2 is one image", "there is no image cell1.png"]
+    assert errors == ["there is no image cell99", "cell2, cell2 are the same image", "there is no image cell1.png"]
 
 
 def test_check_accepts_distinct_images_without_a_mask(cells):

@@ -74,7 +74,7 @@ def test_masks_of_rotated_multichannel_tiffs_stay_aligned(cells: Path, run: Any,
             extratags=[(274, 3, 1, 6, True)],
         )
         Image.fromarray(undo_orientation(masks[name][..., None], 6)[..., 0]).save(cells / "masks" / f"{name}.png")
-    assert "may cover their turned images upright or as they are stored" in get_prepare_error(cells, channels=5)
+    assert "orientation is ambiguous" in get_prepare_error(cells, channels=5)
     _, mask = load_showcase(run(cells, channels=5, mask_orientation="stored"))
     np.testing.assert_array_equal(np.array([1, 0, 2])[mask], masks["cell0"])
 
@@ -87,7 +87,7 @@ def test_ambiguous_mask_orientation_is_refused(cells: Path, get_prepare_error: A
         image.save(cells / "images" / f"{name}.png", exif=create_exif(orientation))
         Image.fromarray(square).save(cells / "masks" / f"{name}.png")
     message = get_prepare_error(cells)
-    assert "12 masks that may cover their turned images upright or as they are stored" in message
+    assert "12 masks whose orientation is ambiguous" in message
     assert f"(EXIF orientation {orientation})" in message
 
 

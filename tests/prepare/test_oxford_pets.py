@@ -39,8 +39,8 @@ FILES = {
 PAIRS = {name: ImageMaskPair(name, f"images/{name}.jpg", f"annotations/trimaps/{name}.png") for name in LISTED}
 SPLITS = {name: SplitRow("test" if name[0] in "ps" else "trainval") for name in LISTED}
 SKIPPED = [
-    ("Sphynx_1", "neither annotations/trainval.txt nor annotations/test.txt names it"),
-    ("annotations/trimaps/Bombay_9.png", "there is no image to it"),
+    ("Sphynx_1", "is listed in neither annotations/trainval.txt nor annotations/test.txt"),
+    ("annotations/trimaps/Bombay_9.png", "is a mask without an image"),
     ("images/Birman_2.mat", "only files ending in .jpg are read"),
 ]
 MACOS = [

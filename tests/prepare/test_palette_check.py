@@ -90,7 +90,7 @@ def test_masks_with_swapped_palettes_are_refused_by_index_and_read_by_color(
     write_masks(
         cells, [create_palette_mask(MASK, [BLACK, RED, GREEN]), create_palette_mask(swapped, [BLACK, GREEN, RED])], kind
     )
-    assert "6 masks with another palette than the others" in get_prepare_error(cells)
+    assert "6 masks with a different palette than the others" in get_prepare_error(cells)
     prepared = run(cells, classes=create_classes(["#ff0000", "#000000", "#00ff00"]))
     for split in ("train", "validation", "test", "showcase"):
         for mask in np.load(prepared / split / "masks.npy"):
@@ -102,7 +102,9 @@ def test_inverted_palette_among_gray_masks_is_refused(cells: Path, get_prepare_e
     labels = MASK > 0
     gray = Image.fromarray(labels) if mode == "1" else Image.fromarray(labels.astype(np.uint8))
     write_masks(cells, [gray, create_palette_mask(~labels, [WHITE, BLACK])])
-    assert "6 masks with another palette than the others" in get_prepare_error(cells, classes=SECTION["classes"][:2])
+    assert "6 masks with a different palette than the others" in get_prepare_error(
+        cells, classes=SECTION["classes"][:2]
+    )
 
 
 def test_gray_masks_among_palette_masks_are_read_by_value(cells: Path, run: Any) -> None:
@@ -130,5 +132,5 @@ def test_instance_masks_may_have_any_colors_but_one_background(cells: Path, run:
     assert set(np.unique(mask)) == {0, 1, 2}
     (cells / "masks" / "cell3.png").unlink()
     create_palette_mask(1 - np.minimum(MASK, 1), [RED, BLACK]).save(cells / "masks" / "cell3.png")
-    with pytest.raises(PipelineError, match=r"1 mask with another palette than the others: masks/cell3\.png"):
+    with pytest.raises(PipelineError, match=r"1 mask with a different palette than the others: masks/cell3\.png"):
         run(cells, **changes)

@@ -58,14 +58,16 @@ def test_known_broken_files_are_skipped(pets: Path, run: Callable[..., Path]) ->
     Image.new("RGB", (80, 60)).save(pets / "images/beagle_116.gif")
     (pets / "images/beagle_116.gif").rename(pets / "images/beagle_116.jpg")
     found = read_skipped(run(pets, create_pets_section(pets)))
-    assert found == {"beagle_116": "cannot be used: images/beagle_116.jpg (is none of PNG, JPEG, WEBP, BMP, TIFF)"}
+    assert found == {
+        "beagle_116": "cannot be used: images/beagle_116.jpg (is not in one of the formats PNG, JPEG, WEBP, BMP, TIFF)"
+    }
 
 
 def test_other_invalid_files_are_an_error(pets: Path, get_prepare_error: Callable[..., str]) -> None:
     for name in ("Birman_3", "beagle_116"):
         (pets / "images" / f"{name}.jpg").write_bytes(b"broken")
     message = get_prepare_error(pets, create_pets_section(pets))
-    assert "1 file that cannot be used: images/Birman_3.jpg (is none of" in message
+    assert "1 file that cannot be used: images/Birman_3.jpg (is not in one of the formats" in message
     assert "beagle_116" not in message
 
 
@@ -76,12 +78,12 @@ def test_training_images_that_are_in_the_test_split_are_skipped(pets: Path, run:
     (reason,) = read_skipped(prepared).values()
     assert read_skipped(prepared).keys() == {"Birman_4"}
     assert reason.startswith("looks the same as one of another split: images/Birman_4.jpg (in ")
-    assert reason.endswith(", as images/pug_2.jpg in test)")
+    assert reason.endswith(", like images/pug_2.jpg in test)")
     assert read_samples(prepared)["pug_2"]["split"] == "test"
     (split,) = (name for name in ("train", "validation") if f"(in {name}," in reason)
     assert PreparedData(prepared).stats.notices == (
-        f"1 image was left out of {split}, because test has the same image too: a known leak of the published data "
-        "set. Trained on, such images would make the scores and the gap look better than they are.",
+        f"1 image was left out of {split}, because test contains the same image: a known leak of the published data "
+        "set. With such images, the scores and the gap would look better than they are.",
     )
 
 

@@ -136,7 +136,7 @@ def test_copy_in_another_split_folder_is_refused(write, get_prepare_error):
     folder = write({"train": 4, "val": 2, "test": 2})
     (folder / "images/train/03.png").write_bytes((folder / "images/test/01.png").read_bytes())
     message = get_prepare_error(folder, showcase_ids=["train/00"])
-    assert "images/train/03.png (in train, as images/test/01.png in test)" in message
+    assert "images/train/03.png (in train, like images/test/01.png in test)" in message
 
 
 def test_stratified_val_folder_with_one_image_per_stratum_has_a_test_split(write, run):

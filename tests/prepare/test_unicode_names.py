@@ -55,7 +55,7 @@ def test_files_with_equal_normalized_names_are_refused(rename_cells: Any, get_pr
     cells = rename_cells("NFC", "NFC")
     create_image(99).save(cells / "images" / f"{normalize('Größe', 'NFC')}" / f"{normalize('Präparat 0', 'NFD')}.png")
     message = get_prepare_error(cells, showcase_ids=None)
-    assert "1 name that stands for several files" in message
+    assert "1 name that is shared by several files" in message
     assert "the Unicode form" in message
 
 

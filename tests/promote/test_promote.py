@@ -188,7 +188,9 @@ def test_served_model_returns_masks(count: int, served: str, registered: Registe
         assert shares == pytest.approx(np.bincount(mask.ravel(), minlength=len(shares)) / mask.size)
 
 
-@pytest.mark.parametrize(("image", "message"), [("!", "is not a file in base64"), ("aGVsbG8=", "is none of PNG")])
+@pytest.mark.parametrize(
+    ("image", "message"), [("!", "is not a file in base64"), ("aGVsbG8=", "is not in one of the formats PNG")]
+)
 def test_served_model_answers_invalid_images_with_400(image: str, message: str, served: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         request_predictions(served, [image])

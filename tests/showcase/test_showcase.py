@@ -150,7 +150,7 @@ def test_predict_showcase_is_deterministic(compared_params: Params, project: Pat
     ("entry", "message"),
     [
         ({"file": "gone.png"}, r"showcase/gone\.png cannot be read \(No such file"),
-        ({"file": "text.png"}, r"showcase/text\.png is none of PNG"),
+        ({"file": "text.png"}, r"showcase/text\.png is not in one of the formats PNG"),
         ({"file": "photo.png", "mask": "small.png"}, r"small\.png has 5 × 4 pixels, but its image has 60 × 40"),
         ({"file": "photo.png", "mask": "odd.png"}, r"odd\.png contains the values 7; expected 0, 1, 2, 255"),
         ({"file": "photo.png", "mask": "blank.png"}, r"blank\.png marks every pixel as ignored"),

@@ -205,7 +205,7 @@ def test_edited_custom_optimizer_changes_the_run_key(project: Path) -> None:
 
 
 CUSTOM_MISTAKES = {
-    "no module": ("optm:build", {}, "there is no module 'optm'", "name it custom.optm, or correct the name."),
+    "no module": ("optm:build", {}, "module 'optm' is neither in", "name it custom.optm, or correct the name."),
     "another name": ("torch.optim:NAdm", {}, "there is no 'NAdm' in", "did you mean NAdam?"),
     "built-in module": ("sys:zzz", {}, "there is no 'zzz' in sys", "define zzz there."),
     "unknown argument": ("torch.optim:NAdam", {"speed": 3}, "(groups, lr=0.001, speed=3) raised TypeError", ""),
@@ -289,13 +289,12 @@ FILE_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "missing key": ({"optimizer": {"name": "sgd"}}, "train.optimizer.nesterov: is missing; add it"),
     "nesterov without momentum": (
         {"optimizer": {"name": "sgd", "momentum": 0.0, "nesterov": True, "weight_decay": 0.0}},
-        "train.optimizer.nesterov: must be false where momentum is 0, since it looks ahead along the momentum, "
-        "but is True.",
+        "train.optimizer.nesterov: must be false if momentum is 0, but is True.",
     ),
     "learning rate as an argument": (
         {"optimizer": {"name": "custom", "import_path": "torch.optim:NAdam", "arguments": {"lr": 1e-3}}},
-        "train.optimizer.arguments: must leave lr to grid.learning_rate, and params to the pipeline, but is "
-        "{'lr': 0.001}.",
+        "train.optimizer.arguments: must not contain lr (set by grid.learning_rate) or params (passed by the "
+        "pipeline), but is {'lr': 0.001}.",
     ),
     "momentum of 1": (
         {"optimizer": {"name": "sgd", "momentum": 1.0, "nesterov": False, "weight_decay": 0.0}},

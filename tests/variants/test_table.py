@@ -68,7 +68,7 @@ def test_network_that_cannot_be_built_has_its_reason_in_the_row(
     lines = list_variants(tmp_path, monkeypatch)
     assert lines["pan"].endswith("-  no    data.image_size: must be at least 128 for PAN, but is 32.")
     assert "did you mean resnet34?" in lines["lost"]
-    assert "model.import_path: there is no module 'not_here'" in lines["mine"]
+    assert "model.import_path: module 'not_here' is neither in the project's folder nor installed" in lines["mine"]
     assert "must be at least 64 for this network, but is 32" in lines["deep"]
 
 

@@ -27,7 +27,7 @@ Data = Annotated[CompositesData | FolderData | CocoData | OxfordPetsData, Field(
 
 
 def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
-    """Find repeated values, and keys that contradict each other."""
+    """Find repeated values and contradictory keys in the section `data`."""
     if isinstance(data, CompositesData):
         return [] if data.external_test is None else _check_external_test(data.external_test)
     mistakes = _check_paths("data", data)
@@ -41,8 +41,8 @@ def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
             mistakes.append("data.classes: no class is foreground; write foreground: true for the objects of interest.")
     if isinstance(data, OxfordPetsData) and (data.splits.test or data.splits.split_file or data.splits.group_regex):
         mistakes.append(
-            "data.splits: Oxford-IIIT Pet has its official test split and no groups; write test: 0, and neither "
-            "split_file nor group_regex."
+            "data.splits: Oxford-IIIT Pet has its official test split and no groups; write test: 0, and remove "
+            "split_file and group_regex."
         )
     if data.splits.validation + data.splits.test >= 1:
         mistakes.append(
@@ -51,12 +51,12 @@ def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
         )
     if data.downscale != 1 and data.size is not None:
         mistakes.append(
-            f"data.downscale: must be 1.0 with image_size: {data.image_size}, but is {data.downscale}; it shrinks "
-            f"native images."
+            f"data.downscale: must be 1.0 with image_size: {data.image_size}, but is {data.downscale}; only "
+            f"native images are downscaled."
         )
     if data.showcase_ids == []:
         mistakes.append(
-            "data.showcase_ids: must have at least 1 entry, but is []; with null a training image is chosen."
+            "data.showcase_ids: must have at least 1 entry, but is []; write null to have a training image chosen."
         )
     return mistakes + [
         f"data.showcase_ids: '{name}' is repeated; remove one." for name in _find_repeated(data.showcase_ids)
@@ -68,7 +68,7 @@ def _check_external_test(data: ExternalTestFolder) -> list[str]:
     mistakes += _check_paths("data.external_test", data)
     if (shares := data.splits.validation + data.splits.test) > 1:
         mistakes.append(
-            f"data.external_test.splits: validation and test are {shares:g} together, but must be at most 1."
+            f"data.external_test.splits: the sum of validation and test must be at most 1, but is {shares:g}."
         )
     return mistakes
 
@@ -79,7 +79,7 @@ def _check_names(key: str, classes: Sequence[ClassValue | CocoClass]) -> list[st
 
 
 def _check_colors(classes: Sequence[DisplayedClass]) -> list[str]:
-    """Refuse classes of the same color, since they would look alike in images."""
+    """Find classes with the same color, which could not be told apart in images."""
     by_color: dict[str, list[str]] = {}
     for item in classes:
         by_color.setdefault(item.color.lower(), []).append(f"'{item.name}'")
@@ -97,7 +97,7 @@ def _check_values(key: str, data: FolderData | ExternalTestFolder) -> list[str]:
     )
     normalized = [value.lower() if isinstance(value, str) else value for value in values]
     mistakes = [
-        f"{key}.classes: the mask value {value!r} is repeated, there or in {key}.ignore_value; a pixel has one class."
+        f"{key}.classes: the mask value {value!r} is repeated, here or in {key}.ignore_value; write it once."
         for value in _find_repeated(normalized)
     ]
     if len({type(value) for value in values}) > 1:
@@ -114,8 +114,8 @@ def _check_threshold(key: str, data: FolderData | ExternalTestFolder, values: Se
         return []
     if len(values) != 2 or len(numbers) != 2 or data.ignore_value is not None:
         return [
-            f"{key}.mask_threshold: it separates two classes, so {key}.classes must be two with one number each, and "
-            f"{key}.ignore_value must be null; the values are {', '.join(map(str, values))}."
+            f"{key}.mask_threshold: requires two classes in {key}.classes with one number each, and "
+            f"{key}.ignore_value: null, but the mask values are {', '.join(map(str, values))}."
         ]
     if not min(numbers) < threshold <= max(numbers):
         return [
@@ -141,14 +141,14 @@ def _check_instances(data: FolderData) -> list[str]:
 def _check_categories(data: CocoData) -> list[str]:
     named = [name for item in data.classes for name in item.categories] + data.ignore_value
     mistakes = [
-        f"data.classes: the category '{name}' is repeated, there or in data.ignore_value; an object has one class."
+        f"data.classes: the category '{name}' is repeated, here or in data.ignore_value; write it once."
         for name in _find_repeated(named)
     ]
     left_over = [item.name for item in data.classes if not item.categories]
     if len(left_over) != 1:
         mistakes.append(
-            f"data.classes: {len(left_over)} classes have category: null, but exactly one must: the class of pixels "
-            f"without annotation."
+            f"data.classes: {len(left_over)} classes have category: null, but exactly one must have it: the class of "
+            f"pixels without annotation."
         )
     return mistakes + _check_inside("data.annotations", data.annotations, data.path)
 
@@ -165,8 +165,8 @@ def _check_inside(key: str, file: str, folder: str) -> list[str]:
     if not PurePath(file).is_absolute() and ".." not in PurePath(file).parts:
         return []
     return [
-        f"{key}: '{file}' must be in the folder {folder}, with a path relative to it: DVC tracks that folder, so "
-        f"changes of the file are noticed."
+        f"{key}: '{file}' must be a file in the folder {folder}, with a path relative to it, because DVC tracks only "
+        f"that folder."
     ]
 
 

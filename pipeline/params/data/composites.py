@@ -1,4 +1,4 @@
-"""Schema of `data` for the bundled source of composites."""
+"""Schema of `data` for composites of the bundled images."""
 
 from __future__ import annotations
 
@@ -19,56 +19,56 @@ class Samples(Section):
     validation: int = Field(ge=1)
     """Number of validation composites."""
     test: int = Field(ge=1)
-    """Number of test composites; not used with an external test."""
+    """Number of test composites. Unused with `external_test`."""
 
 
 class Composition(Section):
-    """How an animal and a background are composed; shares are of the side of the image unless noted."""
+    """How an animal is pasted onto a background. Lengths are fractions of the image's shorter side, unless noted."""
 
     scale: Annotated[tuple[float, float], positive_range(3)] = (0.45, 0.95)
     """Longer side of an animal, drawn uniformly from this range."""
     max_overflow: float = Field(default=0.2, ge=0, le=0.9)
-    """Largest fraction of an animal's width, or height, outside the image."""
+    """Maximum fraction of an animal's width or height that may be outside the image."""
     min_visible_fraction: float = Field(default=0.75, gt=0, le=1)
-    """Smallest fraction of an animal's area inside the image, if it fits."""
+    """Minimum fraction of an animal's area inside the image. Animals larger than the image are exempt."""
     two_poses_prob: Share = 0.2
-    """Probability of a sample with the animal in two poses."""
+    """Probability that a sample shows its animal in two poses."""
     border: float = Field(default=7 / 128, gt=0, le=0.5)
     """Width of the border class."""
     crop: Annotated[tuple[float, float], positive_range(1)] = (0.6, 1.0)
-    """Side of the cropped background, relative to its shorter side."""
+    """Size of the background crop, as a fraction of the largest possible crop, drawn uniformly from this range."""
     blur: float = Field(default=0.0, ge=0, le=0.2)
-    """Largest standard deviation of a Gaussian blur of the background."""
+    """Maximum standard deviation of the Gaussian blur of the background."""
     color_jitter: float = Field(default=0.0, ge=0, le=0.5)
-    """Each channel of the image changes by a factor of 1 ± this value at most."""
+    """Each channel is multiplied by a random factor of 1 ± this value at most."""
 
 
 class CompositesData(Section):
-    """The bundled images, composed to any number and size of samples."""
+    """Bundled images of animals, pasted onto bundled backgrounds. Their number and size can be chosen."""
 
     source: Literal["composites"]
-    """The bundled composites."""
+    """Composites of the bundled images."""
     path: str = Field(min_length=1)
     """Folder of the bundled images."""
     image_size: ImageSize
-    """Side of every prepared image in px, or `[height, width]`; multiples of 32 are never padded."""
+    """Side of every prepared image in px, or `[height, width]`. Multiples of 32 avoid padding."""
     samples: Samples
     """Number of composites per split."""
     composition: Composition = Composition()
-    """How animals and backgrounds are combined."""
+    """How animals are pasted onto backgrounds."""
     external_test: ExternalTestFolder | None = None
-    """Folder whose test split replaces the composites' test; null: none."""
+    """Folder whose test split replaces the test composites. If null, the test split consists of composites."""
     seed: int = Field(ge=0)
-    """Seed of the split and the composites, never of a run."""
+    """Seed of the splits and the composites. It does not affect the seeds of runs."""
     max_train_images: TrainImages | None
-    """Number of training images that a run uses; null: all."""
+    """Number of training images that a run uses. If null, all are used."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the prepared images, px."""
+        """Height and width of the prepared images in px."""
         return list_sides(self.image_size)
 
     @property
     def resize(self) -> Resize:
-        """How other images are resized: keeping the aspect, as composites do."""
+        """Resize mode of images that are not composites, such as those to predict."""
         return "letterbox"

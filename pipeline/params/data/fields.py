@@ -1,4 +1,4 @@
-"""Types of values in the section `data`."""
+"""Types of the values in the section `data`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 TrainImages = Annotated[int, Field(ge=2)]
 
 MIN_SIZE, MAX_SIZE = 16, 2048  # px, of a side of the prepared images
-NATIVE = "native"  # images that are not resized
+NATIVE = "native"  # an image_size: images are not resized
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _NAME = re.compile(r"\w[\w -]*")
@@ -18,10 +18,12 @@ _QUOTES = ' in quotes, such as "#e69f00" (otherwise it is a comment in YAML)'
 
 
 def _check_image_size(value: object) -> object:
-    # One error for both types; a union of pydantic would give two.
+    # Checked before pydantic's union, which would report one error per type.
     sides = tuple(value) if isinstance(value, list | tuple) else (value, value)
     if len(sides) != 2 or not all(type(side) is int and MIN_SIZE <= side <= MAX_SIZE for side in sides):
-        raise ValueError(f"must be a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}, or [height, width] of these")
+        raise ValueError(
+            f"must be a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}, or [height, width] in this range"
+        )
     return value
 
 
@@ -41,7 +43,7 @@ def _check_color(value: object) -> object:
 
 
 def _check_mask_value(value: object) -> object:
-    # One error for both types; a union of pydantic would give two.
+    # Checked before pydantic's union, which would report one error per type.
     whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65_535
     if not whole and not (isinstance(value, str) and _COLOR.fullmatch(value)):
         raise ValueError(f"must be a mask's pixel value, a whole number from 0 to 65535 or a color{_QUOTES}")
@@ -49,7 +51,7 @@ def _check_mask_value(value: object) -> object:
 
 
 def _check_mask_values(value: object) -> object:
-    """Check one value, or a list of values that mean the same."""
+    """Check one mask value, or a list of mask values with the same meaning."""
     if not isinstance(value, list | tuple):
         return _check_mask_value(value)
     if not value:
@@ -69,19 +71,19 @@ ImageSize = Annotated[_Sides, BeforeValidator(_check_image_size)]
 PreparedSize = Annotated[_Sides | Literal["native"], BeforeValidator(_check_prepared_size)]
 Color = Annotated[str, BeforeValidator(_check_color)]
 MaskValue = Annotated[int | str, BeforeValidator(_check_mask_value)]  # an int, or #rrggbb
-MaskValues = Annotated[int | str | list[int | str], BeforeValidator(_check_mask_values)]  # of one class
+MaskValues = Annotated[int | str | list[int | str], BeforeValidator(_check_mask_values)]  # one or more of a class
 ClassName = Annotated[str, BeforeValidator(_check_class_name)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def list_sides(size: int | list[int]) -> tuple[int, int]:
-    """Return the height and width of an `ImageSize`."""
+    """Return the height and width, in px, of an `ImageSize`."""
     height, width = size if isinstance(size, list) else (size, size)
     return height, width
 
 
 def positive_range(largest: float) -> BeforeValidator:
-    """Validate a range [low, high] above 0 and up to `largest`."""
+    """Create a validator of ranges [low, high] with 0 < low <= high <= `largest`."""
 
     def check(value: object) -> object:
         ends = tuple(value) if isinstance(value, list | tuple) else ()
@@ -94,7 +96,7 @@ def positive_range(largest: float) -> BeforeValidator:
 
 
 def list_values(value: int | str | list[int | str] | None) -> tuple[int | str, ...]:
-    """List the mask values that a key holds: none, one or several."""
+    """Return the mask values of a key as a tuple, which is empty for null."""
     if value is None:
         return ()
     return tuple(value) if isinstance(value, list) else (value,)

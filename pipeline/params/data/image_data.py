@@ -1,4 +1,4 @@
-"""Schema of `data` for images and masks of users: a folder, a COCO export, Oxford-IIIT Pet."""
+"""Schema of `data` for images with masks: a folder of both, a COCO export, or Oxford-IIIT Pet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.params.section import Section
 
 Resize = Literal["stretch", "letterbox"]
 OnInvalid = Literal["error", "skip"]
-MaskThreshold = Annotated[int, Field(ge=1, le=65_535)]  # of soft masks; lower values are the class of the lower value
+MaskThreshold = Annotated[int, Field(ge=1, le=65_535)]  # of soft masks with two classes
 MaskOrientation = Literal["upright", "stored"]
 Crowd = Literal["ignore", "object"]
 
@@ -32,21 +32,21 @@ def _check_pattern(value: object) -> object:
 
 
 class ClassValue(Section):
-    """Value of a class in masks."""
+    """Name of a class and its values in the masks."""
 
     name: ClassName
-    """Letters, digits, `_`, `-` and spaces."""
+    """Name of the class: letters, digits, `_`, `-` and spaces."""
     mask_value: MaskValues
-    """Value or values in the masks: integers, or colors in quotes."""
+    """Value of the class in the masks, or a list of values: integers, or colors in quotes."""
 
 
 class DisplayedClass(Section):
     """Name, color and role of a class."""
 
     name: ClassName
-    """Letters, digits, `_`, `-` and spaces."""
+    """Name of the class: letters, digits, `_`, `-` and spaces."""
     color: Color
-    """Color in the report, in quotes."""
+    """Color in the report, in quotes, such as `"#e69f00"`."""
     foreground: bool
     """Whether the class is an object of interest."""
     is_boundary: bool = False
@@ -54,158 +54,164 @@ class DisplayedClass(Section):
 
 
 class FolderClass(DisplayedClass, ClassValue):
-    """A class of masks."""
+    """A class and its values in the masks."""
 
 
 class CocoClass(DisplayedClass):
-    """A class of annotations with its categories; null: pixels without annotation."""
+    """A class and its COCO categories."""
 
     category: str | list[str] | None
-    """Category or categories; null: pixels without annotation."""
+    """Name of the COCO category, or a list of names. Null for one class only: that of pixels without annotation."""
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The categories of the class; none of the class of pixels without annotation."""
+        """Categories of the class. Empty for the class of pixels without annotation."""
         return (self.category,) if isinstance(self.category, str) else tuple(self.category or ())
 
 
 class SplitFile(Section):
-    """A table with the split and the group of each image, and the names of its columns."""
+    """A CSV file with the split and the group of each image, and the names of its columns."""
 
     file: str = Field(min_length=1)
-    """CSV file, relative to the folder."""
+    """Path of the CSV file, relative to the folder."""
     id: str = Field(min_length=1)
-    """Column of the id: the path below `images/` without the suffix."""
+    """Column of the image ids. An id is the path of an image below `images/`, without the suffix."""
     split: str | None
-    """Column of the split; null: none."""
+    """Column of the splits. Null if the file has none."""
     group: str | None
-    """Column of the group; null: none."""
+    """Column of the groups. Null if the file has none."""
 
 
 class SplitShares(Section):
-    """Shares of images, or of groups, for validation and test; training gets the rest."""
+    """How images are assigned to splits. Images in neither validation nor test are for training."""
 
     validation: Share
     """Fraction of the images, or of the groups, for validation."""
     test: Share
-    """Fraction for the test."""
+    """Fraction of the images, or of the groups, for the test."""
     split_file: SplitFile | None = None
-    """Table of splits and groups; null: `splits.csv`, if it exists."""
+    """Table of splits and groups. If null, `splits.csv` is used if it exists."""
     group_regex: Annotated[str | None, BeforeValidator(_check_pattern)] = None
-    """Regular expression with one `( )` around the group in the name; null: none."""
+    """Regular expression that finds the group in an image's name, with one `( )` around the group. If null, images are
+    not grouped by name.
+    """
     stratify: bool = False
-    """Whether every class gets into every split, as far as possible."""
+    """Whether to put every class into every split, as far as possible."""
 
 
 class Instances(Section):
-    """Masks that number objects, converted to three classes: background, inside, border."""
+    """Conversion of masks that number objects to three classes: background, inside and border."""
 
     border: int = Field(ge=1, le=64)
-    """Width of the border between objects, in px of the mask."""
+    """Width of the border of an object, in px of the mask."""
 
 
 class NearDuplicates(Section):
-    """Limits of near-duplicates, which leak training data into evaluation if they are in two splits.
+    """Thresholds for near-duplicates, which leak training data into evaluation if they are in different splits.
 
-    Copies that were saved again differ in 0 to 4 bits of the hash, and their thumbnails correlate at 0.97 or more;
-    images of different scenes stay below 0.87. Images of one kind of scene (fundus, a fixed camera) need stricter
-    limits.
+    Copies that were saved again differ in 0 to 4 bits of the hash, and the correlation of their thumbnails is 0.97 or
+    more. The correlation of different scenes is below 0.87. If all images show similar scenes (fundus images, a fixed
+    camera), stricter thresholds are needed.
     """
 
     max_distance: int = Field(default=8, ge=0, le=64)
-    """Largest number of different bits of 64-bit perceptual hashes."""
+    """Maximum number of bits in which the 64-bit perceptual hashes differ."""
     min_correlation: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] = 0.95
-    """Smallest correlation of thumbnails of 16 x 16 px."""
+    """Minimum correlation of the thumbnails of 16 x 16 px."""
     distinct: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=list)
-    """Pairs of ids that are different images."""
+    """Pairs of ids of images that are known to be different."""
 
 
 class ImageMaskFolder(Section):
     """Images and masks in a folder."""
 
     path: str = Field(min_length=1)
-    """Folder of the images."""
+    """Folder of the data set."""
     resize: Resize
-    """`stretch`: to the prepared size; `letterbox`: keeps the aspect ratio, centered."""
+    """`stretch` changes the aspect ratio to that of the prepared size; `letterbox` keeps it and pads the image."""
     splits: SplitShares
-    """Fractions or table of the splits."""
+    """How images are assigned to splits."""
     on_invalid: OnInvalid = "error"
-    """Report all issues and stop, or continue without invalid images."""
+    """`error` reports all invalid files and stops; `skip` continues without them."""
     mask_orientation: MaskOrientation | None = None
-    """Pixels of an image with EXIF orientation that its mask covers; null: masks that fit both are refused."""
+    """How masks cover images with an EXIF orientation: `upright`, as viewers show the image, or `stored`, as its pixels
+    are in the file. If null, masks that fit both ways are invalid.
+    """
     near_duplicates: NearDuplicates = NearDuplicates()
-    """Limits of near-duplicates."""
+    """Thresholds for near-duplicates."""
 
 
 class ExternalTestFolder(ImageMaskFolder):
-    """A folder whose test split replaces that of the composites; its classes are those of the composites."""
+    """A folder whose test split replaces that of the composites. It has the same classes as the composites."""
 
     classes: Annotated[list[ClassValue], Field(min_length=2)]
-    """Classes of the composites, by name, with the values of these masks."""
+    """Classes of the composites with their values in the masks of this folder."""
     ignore_value: MaskValues | None
-    """Mask values of ignored pixels; null: none."""
+    """Mask value of ignored pixels, or a list of values. If null, no pixels are ignored."""
     mask_threshold: MaskThreshold | None = None
-    """Values from this one on belong to the class with the higher value, in soft masks of two classes."""
+    """Threshold for soft masks of two classes: pixels with this value or a higher one belong to the class with the
+    higher value. If null, masks may contain only the declared values.
+    """
 
 
 class ImageMaskData(ImageMaskFolder):
     """Images and masks for training."""
 
     image_size: PreparedSize
-    """Side of every prepared image in px, or `[height, width]`; multiples of 32 are never padded. `native`: images
-    keep their own sizes, and training sees patches of `train.patch_size`.
+    """Side of every prepared image in px, or `[height, width]`. Multiples of 32 avoid padding. With `native`, images
+    keep their own sizes, and training uses patches of `train.patch_size`.
     """
     downscale: Annotated[float, Field(ge=1, le=64, allow_inf_nan=False)] = 1.0
-    """Factor by which native images are shrunk first."""
+    """Factor by which native images are downscaled."""
     channels: Annotated[int, Field(ge=1, le=32)] | None = None
-    """Number of channels; null: RGB, or 1 if all images are 16-bit gray."""
+    """Number of channels. If null, 3 (RGB), or 1 if all images are 16-bit gray."""
     showcase_ids: list[str] | None
-    """Images that the report shows first, in no split; null: a typical training image."""
+    """Ids of images that the report shows first; they are in no split. If null, a typical training image is chosen."""
     seed: int = Field(ge=0)
-    """Seed of the split, never of a run."""
+    """Seed of the splits. It does not affect the seeds of runs."""
     max_train_images: TrainImages | None
-    """Number of training images that a run uses; null: all."""
+    """Number of training images that a run uses. If null, all are used."""
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width of the prepared images, px; None if they have their own sizes."""
+        """Height and width of the prepared images in px; None if they keep their own sizes."""
         return None if isinstance(self.image_size, str) else list_sides(self.image_size)
 
 
 class FolderData(ImageMaskData):
-    """A folder with `images/`, `masks/` and an optional list of splits."""
+    """A folder with `images/`, `masks/` and, optionally, a table of splits."""
 
     source: Literal["image_mask_folder"]
-    """`images/` and `masks/`."""
+    """A folder with `images/` and `masks/`."""
     classes: Annotated[list[FolderClass], Field(min_length=2, max_length=255)]
     """Classes, in the order of their indices."""
     ignore_value: MaskValues | None
-    """Mask values of ignored pixels; null: none."""
+    """Mask value of ignored pixels, or a list of values. If null, no pixels are ignored."""
     mask_threshold: MaskThreshold | None = None
-    """Values from this one on belong to the class with the higher value, in soft masks of two classes; null: exact
-    values.
+    """Threshold for soft masks of two classes: pixels with this value or a higher one belong to the class with the
+    higher value. If null, masks may contain only the declared values.
     """
     instances: Instances | None = None
-    """Conversion of masks that number objects; null: none."""
+    """Conversion of masks that number objects. If null, mask values are classes."""
 
 
 class CocoData(ImageMaskData):
-    """A folder with `images/` and a file of COCO instances, as annotation tools export it."""
+    """A folder with `images/` and a JSON file of COCO instance annotations."""
 
     source: Literal["coco"]
-    """`images/` and COCO annotations."""
+    """A folder with `images/` and COCO annotations."""
     annotations: str = Field(min_length=1)
-    """JSON file, relative to the folder."""
+    """Path of the JSON file, relative to the folder."""
     classes: Annotated[list[CocoClass], Field(min_length=2, max_length=255)]
     """Classes, in the order of their indices."""
     ignore_value: list[str] = Field(default_factory=list)
     """Categories whose pixels are ignored."""
     crowd: Crowd = "ignore"
-    """Whether annotations with `iscrowd: 1` are ignored pixels or objects."""
+    """`ignore`: pixels of annotations with `iscrowd: 1` are ignored; `object`: they are drawn like all others."""
 
 
 class OxfordPetsData(ImageMaskData):
     """Oxford-IIIT Pet with its published test split and trimaps."""
 
     source: Literal["oxford_iiit_pet"]
-    """Oxford-IIIT Pet as published."""
+    """The data set Oxford-IIIT Pet."""

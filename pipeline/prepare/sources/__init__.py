@@ -1,1 +1,1 @@
-"""Sources of prepared data."""
+"""Sources of images and masks."""

@@ -1,4 +1,4 @@
-"""A folder with `images/` and a file of COCO instances as a source."""
+"""Source: a folder with `images/` and a JSON file of COCO instance annotations."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from pipeline.prepare.sources.folder import IMAGES, ImageFiles
 from pipeline.prepare.splitting.read_splits import read_splits
 from pipeline.wording import find_closest
 
-_PREFIX = f"{IMAGES}__"  # of ids whose file_name begins with the folder of the images, as some tools write it
+_PREFIX = f"{IMAGES}__"  # start of ids if file_name includes the folder of the images
 
 
 @dataclass(frozen=True)
 class CocoMaskReader(MaskReader):
-    """Draw masks from annotations."""
+    """Reader of masks that are drawn from annotations."""
 
-    file: str  # of the annotations
-    index_of: tuple[tuple[int, int], ...]  # class index, or IGNORE, of each category
+    file: str  # name of the annotation file
+    index_of: tuple[tuple[int, int], ...]  # (category id, class index or IGNORE) of each declared category
     background: int  # class index of pixels without annotation
     crowds_are_objects: bool = False  # whether crowds are drawn like all other annotations
 
     def describe(self, pair: ImageMaskPair) -> str:
-        """Name the file of the annotations and the image."""
+        """Return the names of the annotation file and the image, for messages."""
         return f"{self.file} for {pair.image}"
 
     def read(self, _folder: Path, mask: str) -> bytes:
-        """Return the annotations, which are in the pair."""
+        """Return the annotations that are stored in the pair."""
         return mask.encode()
 
     def _decode(self, content: bytes) -> DecodedMask:
@@ -49,7 +49,7 @@ class CocoMaskReader(MaskReader):
 
 
 def collect_coco(data: CocoData, classes: Sequence[SegmentationClass]) -> PairCollection:
-    """Collect the pairs of a folder with `images/` and a file of COCO instances.
+    """Collect the pairs of a folder with `images/` and a JSON file of COCO instance annotations.
 
     Raises:
         PipelineError: The folder or the file is missing or invalid, or a class has an unknown category.
@@ -97,12 +97,12 @@ def collect_coco(data: CocoData, classes: Sequence[SegmentationClass]) -> PairCo
 
 
 def match_images(coco: CocoAnnotations, files: ImageFiles) -> dict[str, CocoImage]:
-    """Key the annotated images by the ids of the image files."""
+    """Return the annotated images by the ids of their image files."""
     return {name if name in files.by_id else name.removeprefix(_PREFIX): image for name, image in coco.images.items()}
 
 
 def _map_categories(data: CocoData, coco: CocoAnnotations) -> dict[int, int]:
-    """Map the declared categories to class indices, or IGNORE; several categories may have the same name."""
+    """Map the ids of declared categories to class indices or IGNORE. Several categories may have the same name."""
     index_of = {name: index for index, item in enumerate(data.classes) for name in item.categories}
     index_of |= dict.fromkeys(data.ignore_value, IGNORE)
     known = sorted(set(coco.categories.values()))
@@ -121,7 +121,7 @@ def _map_categories(data: CocoData, coco: CocoAnnotations) -> dict[int, int]:
 
 
 def _count_undeclared(image: CocoImage, coco: CocoAnnotations, index_of: Mapping[int, int]) -> dict[str, int]:
-    """Count the objects of an image by undeclared category."""
+    """Count the objects of undeclared categories in an image, by category."""
     undeclared: Counter[str] = Counter()
     for number, count in (image.objects + image.crowds).items():
         if number not in index_of:

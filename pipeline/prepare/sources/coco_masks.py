@@ -1,7 +1,7 @@
 """Validate and draw the polygons and run lengths of COCO annotations.
 
-pycocotools encodes them. Its `decode` is not used: it leaves pixels uninitialized if run lengths do not add up to the
-image, takes far longer for many objects in large images, and warns of its use of numpy 2.
+pycocotools converts polygons to run lengths. Its `decode` is not used, because it leaves pixels uninitialized if run
+lengths do not add up to the image, is slow for many objects in large images, and emits warnings with numpy 2.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ _MAX_COORDINATE = 1_000_000
 
 
 def find_segmentation_problem(segmentation: object, size: tuple[int, int] | None) -> str:
-    """Describe why a segmentation cannot be drawn, in words that follow the annotation; empty if it can.
+    """Describe why a segmentation cannot be drawn, as text that follows the annotation. Return "" if it can.
 
-    `size` is the height and width of the image in px; None if unknown.
+    Args:
+        segmentation: Value of `segmentation` in the annotation.
+        size: Height and width of the image in px; None if unknown.
     """
     if isinstance(segmentation, dict):
         return _find_rle_problem(segmentation, size)
@@ -35,14 +37,14 @@ def find_segmentation_problem(segmentation: object, size: tuple[int, int] | None
 
 
 def to_rle(segmentation: Any, height: int, width: int) -> Any:
-    """Encode a valid segmentation as compressed RLE of pycocotools."""
+    """Encode a valid segmentation as compressed RLE with pycocotools."""
     if isinstance(segmentation, list):
         return rle.merge(rle.frPyObjects(segmentation, height, width))
     return rle.frPyObjects(segmentation, height, width) if isinstance(segmentation["counts"], list) else segmentation
 
 
 def decode_segmentation(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
-    """Decode one valid segmentation, height x width."""
+    """Decode a valid segmentation to a binary mask (height x width)."""
     counts = _decode_counts(to_rle(segmentation, height, width)["counts"])
     return np.repeat(np.arange(counts.size) % 2 == 1, counts).reshape(width, height).T
 
@@ -57,11 +59,19 @@ def draw_mask(
 ) -> NDArray[np.uint8]:
     """Draw the annotations of an image, larger ones first, so that smaller objects are on top.
 
-    Of two with the same area, the one with the higher id is on top. Pixels of crowds (`iscrowd`) are ignored, except
-    where an object covers them, unless `crowds_are_objects`.
+    If two annotations have the same area, the one with the higher id is on top.
 
-    `annotations` are of a `CocoImage`, `height` and `width` in px, `index_of` the class index of each category that
-    occurs, and `background` that of pixels without annotation.
+    Args:
+        annotations: JSON of `CocoImage.annotations`.
+        height: Height of the image in px.
+        width: Width of the image in px.
+        index_of: Class index, or IGNORE, of each category that occurs.
+        background: Class index of pixels without annotation.
+        crowds_are_objects: Whether to draw crowds (`iscrowd`) like all other annotations. By default, their pixels are
+            ignored, except where an object covers them.
+
+    Returns:
+        Class indices and IGNORE, height x width.
     """
     layers = []
     for entry in json.loads(annotations):
@@ -73,8 +83,8 @@ def draw_mask(
         layers.append(((not is_crowd, -area, entry["id"]), index, starts, ends))
     canvas = np.full(height * width, background, np.uint8)  # column by column, as in RLE
     for _, index, starts, ends in sorted(layers, key=itemgetter(0)):
-        # The time grows with the outline. Decoding a mask of the image for each object takes 70 times as long for 1000
-        # objects in 3000 x 4000 px.
+        # The time is proportional to the outline. With a mask of the whole image per object, 1000 objects in
+        # 3000 x 4000 px would take 70 times as long.
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
             canvas[start:end] = index
     return np.ascontiguousarray(canvas.reshape(width, height).T)
@@ -83,11 +93,12 @@ def draw_mask(
 def _decode_counts(text: str | bytes) -> NDArray[np.int64]:
     """Decode compressed run lengths.
 
-    A number is written as characters of 5 bits, the lowest first; a sixth bit marks that another one follows, the
-    highest bit is the sign. From the fourth number on, differences to the number before the last are stored.
+    A number consists of characters with 5 bits each, the lowest bits first. A sixth bit marks that another character
+    follows. The highest bit of a number is the sign. From the fourth number on, the difference to the number two
+    positions earlier is stored.
 
     Raises:
-        ValueError: The text is no such encoding.
+        ValueError: The text is not a valid encoding.
     """
     content = text.encode("ascii") if isinstance(text, str) else text
     if not content:
@@ -95,7 +106,7 @@ def _decode_counts(text: str | bytes) -> NDArray[np.int64]:
     digits = np.frombuffer(content, np.uint8).astype(np.int64) - ord("0")
     last = np.flatnonzero(digits & 32 == 0)
     if digits.min() < 0 or digits.max() > 63 or not last.size or last[-1] != digits.size - 1:
-        raise ValueError("characters that are none of RLE")
+        raise ValueError("characters that are not part of RLE")
     first = np.concatenate([[0], last[:-1] + 1])
     places = np.arange(digits.size) - np.repeat(first, last - first + 1)
     if places.max() > 6:  # pycocotools keeps lengths in 32 bits
@@ -115,16 +126,16 @@ def _find_rle_problem(segmentation: Mapping[str, object], size: tuple[int, int] 
         return ""
     high, wide = size
     if own_size != [high, wide]:
-        return f"RLE of {own_size[1]} × {own_size[0]} px, the image {wide} × {high}"
+        return f"RLE of {own_size[1]} × {own_size[0]} px, but the image is {wide} × {high}"
     try:
         lengths = _decode_counts(counts).tolist() if isinstance(counts, str) else counts
     except ValueError:
-        return "RLE with broken counts"
+        return "RLE with invalid counts"
     pixels = high * wide
     if not _is_list_of(lengths, int) or not all(0 <= length <= pixels for length in lengths):
-        return "RLE with broken counts"
+        return "RLE with invalid counts"
     if (total := sum(lengths)) != pixels:
-        return f"RLE whose counts are of {total:,} pixels, the image has {pixels:,}"
+        return f"RLE whose counts add up to {total:,} pixels, but the image has {pixels:,}"
     return ""
 
 
@@ -132,19 +143,19 @@ def _find_polygon_problem(polygon: object) -> str:
     if not _is_list_of(polygon, int, float):
         return "is neither a list of polygons nor RLE; a polygon is a list of numbers: x, y, x, y, ..."
     if len(polygon) < 6 or len(polygon) % 2:
-        return f"a polygon of {len(polygon)} numbers, but three points or more have 6, 8, 10, ..."
+        return f"a polygon of {len(polygon)} numbers, but 6, 8, 10 or more are needed for three points or more"
     try:
         points = np.array(polygon, float)
-    except OverflowError:  # of a whole number that no float can hold
+    except OverflowError:  # a whole number is too large for a float
         points = np.array([math.inf])
     if not np.isfinite(points).all():
         return "a polygon with numbers that are not finite"
     points = points.reshape(-1, 2)
     outline = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum()
     if max(np.abs(points).max(), outline) > _MAX_COORDINATE:
-        return f"a polygon that reaches more than {_MAX_COORDINATE:,} px far"
+        return f"a polygon that extends over more than {_MAX_COORDINATE:,} px"
     return ""
 
 
 def _is_list_of(value: object, *kinds: type) -> TypeGuard[list[Any]]:
-    return isinstance(value, list) and set(map(type, value)) <= set(kinds)  # a bool is an int, but no number here
+    return isinstance(value, list) and set(map(type, value)) <= set(kinds)  # isinstance() would accept bool as int

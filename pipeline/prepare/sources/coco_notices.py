@@ -1,4 +1,4 @@
-"""Find possible mistakes in COCO annotations that can all be drawn: crowds, unused categories, odd annotations."""
+"""Find possible mistakes in valid COCO annotations: in crowds, categories and outlines."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from pipeline.prepare.sources.coco_masks import decode_segmentation
 from pipeline.prepare.sources.coco_validation import CocoImage, truncate
 from pipeline.wording import join_names, pluralize
 
-_MIN_CROWDS = 3  # fewer may be chance
+_MIN_CROWDS = 3  # fewer crowds may be connected by chance
 _MIN_CROWD_SHARE = 0.05  # of all annotations; in COCO itself about 1 % are crowds
-_MIN_CONNECTED_SHARE = 0.9  # of the crowds
+_MIN_CONNECTED_SHARE = 0.9  # of the crowds that are checked
 _MAX_CHECKED = 200  # crowds that are decoded
 _EIGHT_NEIGHBORS = np.ones((3, 3), bool)
 
 
 class AnnotationStats:
-    """The annotations of the images that are in the folder."""
+    """Statistics of the annotations of those images that are in the folder."""
 
     def __init__(self, images: Sequence[CocoImage], categories: Mapping[int, str]) -> None:
         self._images, self._categories = images, categories
@@ -35,14 +35,14 @@ class AnnotationStats:
         self._crowds = sum((image.crowds for image in images), Counter[int]())
         self._all = self._objects + self._crowds
         self._used = {number: name for number, name in categories.items() if number in self._all}
-        # Names, in the order of the file: of categories that any annotation has, and of those that only crowds have.
+        # Names of categories with annotations, and of those whose annotations are all crowds, in the order of the file.
         self.used = list(dict.fromkeys(self._used.values()))
         of_objects = {categories[number] for number in self._objects}
         self.only_crowds = [name for name in self.used if name not in of_objects]
 
     @property
     def crowd_count(self) -> str:
-        """How many annotations are crowds, in words; empty if none."""
+        """Clause with the number of annotations that are crowds; empty if there are none."""
         crowds, total = self._crowds.total(), self._all.total()
         marked = "is marked as a crowd" if crowds == 1 else "are marked as crowds"
         return f"{crowds:,} of {total:,} annotations {marked} (iscrowd: 1)" if crowds else ""
@@ -61,7 +61,7 @@ class AnnotationStats:
         return f"{connected:,}{sample} cover one connected region, as single objects do"
 
     def notices(self, crowd: Crowd) -> tuple[str, ...]:
-        """Describe what the owner of the data should check; `crowd` is as in the section."""
+        """List possible mistakes for the user to check; `crowd` is the value of `data.crowd`."""
         return (*self._describe_crowds(crowd), *self._describe_categories(crowd), *self._describe_annotations())
 
     def _describe_crowds(self, crowd: Crowd) -> Iterator[str]:
@@ -74,7 +74,7 @@ class AnnotationStats:
         elif self._crowds:
             notice = f"{self.crowd_count}: the pixels of crowds are ignored, in training and in scores."
             if not self._objects:
-                notice += " No annotation is left as an object."
+                notice += " No annotation remains as an object."
             if self.single_crowds:
                 notice += (
                     f" {self.single_crowds}, and some tools set iscrowd: 1 for every RLE. If they are objects, set "
@@ -89,7 +89,7 @@ class AnnotationStats:
             what = pluralize(len(unused), "category has", "categories have")
             pronoun = "it" if len(unused) == 1 else "them"
             yield (
-                f"{what} no usable annotation in the images, so `pipeline init` makes no class of {pronoun}: "
+                f"{what} no usable annotation in the images, so `pipeline init` creates no class for {pronoun}: "
                 f"{_quote_names(unused)}."
             )
         if crowd == "ignore" and only_crowds and self._objects:
@@ -116,24 +116,24 @@ class AnnotationStats:
     def _describe_annotations(self) -> Iterator[str]:
         if empty := [f"{name} in {image.file_name}" for image in self._images for name in image.without_pixels]:
             what = pluralize(len(empty), "annotation covers", "annotations cover")
-            yield f"{what} no pixel of the image: outside of it, too small or empty: {join_names(empty)}."
+            yield f"{what} no pixel of the image (outside of it, too small or empty): {join_names(empty)}."
         if repeated := sum(image.repeated for image in self._images):
             what = pluralize(repeated, "annotation repeats", "annotations repeat")
             yield f"{what} another one of the same image, outline and category; this does not change the masks."
         if conflicting := sum(image.conflicting for image in self._images):
             yield (
                 f"{pluralize(conflicting, 'annotation has', 'annotations have')} the outline of another one of the "
-                f"same image, but another category: only the one with the highest id is seen."
+                f"same image, but another category: only the one with the highest id is visible."
             )
         if count := sum(not (image.objects or image.crowds or image.issues) for image in self._images):
             has, it, it_is = ("has", "it", "it is") if count == 1 else ("have", "them", "they are")
             yield (
-                f"{count:,} of {len(self._images):,} images {has} no annotation, so all of {it} is background. If "
+                f"{count:,} of {len(self._images):,} images {has} no annotation, so {it_is} all background. If "
                 f"{it_is} not annotated yet, leave {it} out."
             )
 
     def _sample_crowds(self) -> list[tuple[Any, tuple[int, int]]]:
-        """Take the segmentations of evenly spaced crowds, with the size of their image."""
+        """Sample evenly spaced crowds: the segmentation of each, and the height and width of its image in px."""
         crowds = [(image, place) for image in self._images for place in range(image.crowds.total())]
         found = []
         for image, sample in groupby(sample_evenly(crowds, _MAX_CHECKED), itemgetter(0)):
@@ -143,8 +143,8 @@ class AnnotationStats:
 
 
 def _is_connected(segmentation: Any, size: tuple[int, int]) -> bool:
-    """Return whether a segmentation is one region; corners connect."""
-    from scipy.ndimage import label  # takes 0.2 s, in each process that decodes images
+    """Return whether a segmentation is one connected region (8-connectivity)."""
+    from scipy.ndimage import label  # this import takes 0.2 s in each process that decodes images
 
     mask = decode_segmentation(segmentation, *size)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))

@@ -1,4 +1,4 @@
-"""Read and validate a file of COCO instances, as annotation tools export it."""
+"""Read and validate a JSON file of COCO instance annotations."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from pipeline.wording import join_names, pluralize
 
 _MAX_TEXT = 120  # characters of a name that a message shows
 _MAX_SIDE = 100_000  # px
-_MAX_NAMED = 3  # annotations of one image that a message names
+_MAX_NAMED = 3  # annotations of an image that are named in a message
 _CROWD = {"": False, "0": False, "false": False, "1": True, "true": True}  # iscrowd as text
 _PARTS = ("images", "annotations", "categories")
 
 
 class CocoIssueKind(Enum):
-    """A kind of invalid entry in a file of annotations: noun phrases for one and several, and what to do."""
+    """A kind of invalid entry in a file of annotations.
+
+    A value has three texts: noun phrases for one entry and for several entries, and advice on what to do.
+    """
 
     ENTRY = (
         "entry that cannot be read",
@@ -36,13 +39,13 @@ class CocoIssueKind(Enum):
         "annotation an image_id, a category_id and, if any, an iscrowd of 0 or 1. Export the file again.",
     )
     ID = (
-        "image id that stands for several images",
-        "image ids that stand for several images",
-        "Renumber the images; merged files need that.",
+        "image id that is shared by several images",
+        "image ids that are shared by several images",
+        "Renumber the images, for example if files were merged.",
     )
     CATEGORY = (
-        "category id that stands for several names",
-        "category ids that stand for several names",
+        "category id that is shared by several names",
+        "category ids that are shared by several names",
         "Renumber the categories.",
     )
     NAME = (
@@ -52,10 +55,10 @@ class CocoIssueKind(Enum):
         "likewise.",
     )
     DOUBLE = (
-        "name that stands for several images",
-        "names that stand for several images",
-        "Names must differ in more than the extension and / or __ for folders (a/b.png, a/b.jpg and a__b.png are one "
-        "name): remove all but one, or rename the files.",
+        "name that is shared by several images",
+        "names that are shared by several images",
+        "Names must differ in more than the extension and / or __ for folders (a/b.png, a/b.jpg and a__b.png have the "
+        "same name): remove all but one, or rename the files.",
     )
     UNKNOWN = (
         "annotation of an image that is not in images",
@@ -63,9 +66,9 @@ class CocoIssueKind(Enum):
         "Add the images' entries, or remove the annotations.",
     )
     PANOPTIC = (
-        "annotation of the panoptic kind",
-        "annotations of the panoptic kind",
-        "Their masks are PNG files beside this one: export instances, as polygons or RLE.",
+        "panoptic annotation",
+        "panoptic annotations",
+        "Their masks are in separate PNG files: export instances, as polygons or RLE.",
     )
     NO_MASK = (
         "annotation without a segmentation",
@@ -79,10 +82,10 @@ class CocoIssueKind(Enum):
 
 @dataclass
 class CocoImage:
-    """The annotations of an image."""
+    """Annotations of an image."""
 
-    file_name: str  # path below the folder of the images, as written
-    size: tuple[int, int] | None  # height and width, px; None if invalid, which is one of the issues
+    file_name: str  # path below the folder of the images, as in the file
+    size: tuple[int, int] | None  # height and width, px; None if invalid, which is an issue
     objects: Counter[int] = field(default_factory=Counter)  # valid annotations by category, without crowds
     crowds: Counter[int] = field(default_factory=Counter)  # valid crowds by category
     without_pixels: list[str] = field(default_factory=list)  # annotations that cover no pixel of the image
@@ -94,21 +97,29 @@ class CocoImage:
 
     @property
     def annotations(self) -> str:
-        """JSON that `draw_mask` reads; independent of the order of the annotations."""
+        """Annotations as JSON for `draw_mask`, sorted, so that their order in the file has no effect."""
         return f"[{','.join(sorted(self._entries))}]"
 
     @property
     def issues(self) -> dict[IssueKind, str]:
-        """Why the image cannot be used."""
+        """Reasons why the image cannot be used, by kind."""
         return {kind: join_names(details, _MAX_NAMED) for kind, details in self._issues.items()}
 
     def add(self, name: str, number: int | None, category: int, crowd: bool, segmentation: Any) -> None:
-        """Add an annotation whose category is known."""
+        """Add an annotation, or an issue if its segmentation is invalid.
+
+        Args:
+            name: Name of the annotation in messages.
+            number: Id of the annotation; None if it has none.
+            category: Id of a category that the file lists.
+            crowd: Whether the annotation is a crowd.
+            segmentation: Value of `segmentation` in the file.
+        """
         if mistake := find_segmentation_problem(segmentation, self.size) if segmentation else "no segmentation":
             self.note(IssueKind.NO_GEOMETRY, f"{name}: {mistake}")
             return
         outline = json.dumps(segmentation, sort_keys=True, separators=(",", ":"))
-        # Formatted here, so that a long outline is encoded only once.
+        # Not by json.dumps(), which would encode a long outline a second time.
         self._entries.append(
             f'{{"category_id":{category},"id":{number or 0},"iscrowd":{int(crowd)},"segmentation":{outline}}}'
         )
@@ -127,7 +138,11 @@ class CocoImage:
 
 
 def read_coco(path: Path, key: str) -> CocoAnnotations:
-    """Read images, categories and masks from a file of COCO instances; `key` is its parameter, for messages.
+    """Read images, categories and annotations from a JSON file of COCO instance annotations.
+
+    Args:
+        path: Path of the file.
+        key: Parameter that names the file, for messages.
 
     Raises:
         PipelineError: The file does not exist or has invalid entries; all kinds are reported with counts and examples.
@@ -169,10 +184,10 @@ def _read_json(path: Path, key: str) -> dict[str, list[Any]]:
 
 
 class CocoAnnotations:
-    """Images, categories and invalid entries of a file."""
+    """Images, categories and invalid entries in a file of annotations."""
 
     def __init__(self, content: Mapping[str, list[Any]]) -> None:
-        self.categories: dict[int, str] = {}  # names by number
+        self.categories: dict[int, str] = {}  # names by category id
         self.images: dict[str, CocoImage] = {}  # by `image_id` of the file name
         self._by_number: dict[int | str, CocoImage] = {}  # by the ids in the file
         self.invalid: dict[CocoIssueKind, list[str]] = {kind: [] for kind in CocoIssueKind}
@@ -235,7 +250,7 @@ class CocoAnnotations:
             if isinstance(entry, dict):
                 yield f"{part}[{place}]", entry
             else:
-                self._note(CocoIssueKind.ENTRY, f"{part}[{place}]", "no object")
+                self._note(CocoIssueKind.ENTRY, f"{part}[{place}]", "not an object")
 
     def _note(self, kind: CocoIssueKind, what: str, detail: str = "") -> None:
         self.invalid[kind].append(f"{truncate(what)} ({truncate(detail)})" if detail else truncate(what))
@@ -249,35 +264,35 @@ def _describe_type(value: object) -> str:
 
 
 def _parse_int(value: object) -> int | None:
-    """Return a whole number, also if written as 3.0; None for anything else."""
+    """Return a whole number, such as 3 or 3.0, as an integer. Return None for other values."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _parse_image_id(value: object) -> int | str | None:
-    """Return the id of an image in the file, a whole number or a text; None for anything else."""
+    """Return the id of an image in the file: a whole number or a text. Return None for other values."""
     return value if isinstance(value, str) else _parse_int(value)
 
 
 def _parse_crowd(value: object) -> bool | None:
-    """Read `iscrowd`, also as a boolean or a text; None for anything else."""
+    """Parse `iscrowd`: a number, a boolean, a text or null. Return None for other values."""
     if isinstance(value, str):
         return _CROWD.get(value.strip().lower())
     return bool(value) if value is None or (isinstance(value, int | float) and value in (0, 1)) else None
 
 
 def _parse_size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Read height and width, px; None if they are invalid or too large."""
+    """Parse the height and width of an image in px. Return None if they are invalid or too large."""
     height, width = _parse_int(entry.get("height")), _parse_int(entry.get("width"))
     if height is None or width is None or not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
         return None
-    # The limit of Pillow.
+    # Pillow does not decode larger images.
     return (height, width) if height * width <= 2 * (Image.MAX_IMAGE_PIXELS or 0) else None
 
 
 def _find_name_problem(name: str) -> str:
-    """Describe why a file name cannot be used, in words that follow it; empty if it can."""
+    """Describe why a file name cannot be used, as a phrase that follows it. Return "" if it can."""
     path = PurePosixPath(name)
     if path.is_absolute() or PureWindowsPath(name).drive:
         return "is an absolute path"

@@ -1,4 +1,4 @@
-"""The bundled source: animals composed over backgrounds, for any number and size of samples."""
+"""Source: bundled images of animals, pasted onto bundled backgrounds, in any number and size of samples."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLASSES = (
 
 TITLE = "Cut-out animals over photographs"
 CREDIT = (
-    "The pictures are from Tux Paint (GPL 2 or later), the MATE backgrounds (GPL 2 or later), the Lomiri wallpapers "
+    "The images are from Tux Paint (GPL 2 or later), the MATE backgrounds (GPL 2 or later), the Lomiri wallpapers "
     "(CC BY 4.0, CC BY-SA 4.0, CC0) and Plasma's wallpapers (LGPL 3), pasted together; data/sample/LICENSE.md credits "
     "each one."
 )
@@ -37,27 +37,27 @@ CREDIT = (
 LIST_FILE = "sources.csv"  # in the folder of the source: one row per image
 FILES = {"animal": "animals/{}.webp", "background": "backgrounds/{}.jpg"}  # by kind; {} is the name of the image
 
-# Of the groups of a kind; training gets the rest. Validation and test get eleven backgrounds each, since intervals that
-# resample groups need ten.
+# Fractions of the groups of a kind; the remaining groups are for training. Validation and test get eleven backgrounds
+# each, because confidence intervals that resample groups need ten.
 SPLIT_FRACTIONS = {"animal": {"validation": 0.2, "test": 0.2}, "background": {"validation": 0.25, "test": 0.25}}
 
 SHOWCASE_ANIMAL, SHOWCASE_BACKGROUND = "dog", "aitzgorri"
-SHOWCASE_HEIGHT, SHOWCASE_GROUND = 0.85, 0.95  # of the side: height of the dog, and position of its feet from the top
-# The lower part of the background, so that the horizon is at the height of the dog's head, as in a photograph of a dog.
-SHOWCASE_CROP = 0.6  # height of the part, as a fraction of the background's
-SHOWCASE_LEFT = 0.2  # of the part in the background: 0 is left, 1 is right
+SHOWCASE_HEIGHT, SHOWCASE_GROUND = 0.85, 0.95  # of the side: height of the dog, and distance of its feet from the top
+# Only the lower part of the background is shown, so that the horizon is at the height of the dog's head.
+SHOWCASE_CROP = 0.6  # size of the crop, as a fraction of the largest crop of this shape
+SHOWCASE_LEFT = 0.2  # position of the crop in the background: 0 is left, 1 is right
 
 _COMPOSITION, _ORDER, _LIGHTING = 0, 1, 2  # independent streams of random numbers
 
 
 @dataclass(frozen=True, eq=False)
 class SourceImage:
-    """A decoded animal (mode RGBa) or background (mode RGB); `content` is of its file."""
+    """A decoded animal (mode RGBa) or background (mode RGB)."""
 
     name: str
     group: str
     image: Image.Image
-    content: bytes
+    content: bytes  # of the file
 
 
 class CompositeSource:
@@ -70,7 +70,7 @@ class CompositeSource:
             _find_image(images, "animal", SHOWCASE_ANIMAL, data.path),
             _find_image(images, "background", SHOWCASE_BACKGROUND, data.path),
         )
-        # By split and kind: the images of each group.
+        # Images of each group, by split and kind.
         self._groups: dict[str, dict[str, list[list[SourceImage]]]] = {split: {} for split in SPLITS}
         for (kind, members), shown in zip(images.items(), self._showcase, strict=True):
             names = sorted({image.group for image in members} - {shown.group})
@@ -78,9 +78,9 @@ class CompositeSource:
                 self._groups[split][kind] = [[p for p in members if p.group == name] for name in chosen]
 
     def read(self, write: SampleWriter, splits: Sequence[str] = READ_ORDER) -> SourceData:
-        """Compose the samples, each with its own random generator: more samples do not change the first ones."""
+        """Compose the samples. Each has its own random generator, so that additional samples do not change others."""
         keys = {split: f"data.samples.{split}" for split in SPLITS} | {SHOWCASE: "data.path"}
-        remedy = "Ask for more samples by {}, or for larger ones by data.image_size."
+        remedy = "Increase {} or data.image_size."
         return SourceData(
             title=TITLE,
             credit=CREDIT,
@@ -99,18 +99,18 @@ class CompositeSource:
                     yield split, self._compose_sample(split, index)
 
     def _compose_sample(self, split: str, index: int) -> Sample:
-        rng = self._rng(split, _COMPOSITION, index)
+        rng = self._create_rng(split, _COMPOSITION, index)
         animal, background = (self._pick(split, kind, index, rng) for kind in FILES)
         size, composition = self._data.size, self._data.composition
         scene = compositing.crop_background(background.image, size, rng, composition)
-        # Two animals are two poses of the same one: intervals that resample groups need one animal group per sample.
+        # Both poses are of the same animal, because intervals that resample groups need one animal group per sample.
         poses = [composition]
         if rng.random() < composition.two_poses_prob:
             low, high = composition.scale
             poses = [composition.model_copy(update={"scale": (low, (low + high) / 2)})] * 2  # smaller, so that both fit
         layers = [compositing.pose_animal(animal.image, size, rng, pose) for pose in poses]
-        # A separate generator: lighting does not change positions.
-        light = self._rng(split, _LIGHTING, index)
+        # A separate generator, so that lighting does not change positions.
+        light = self._create_rng(split, _LIGHTING, index)
         if composition.blur:
             scene = compositing.blur(scene, light.uniform(0, composition.blur) * min(size))
         image, mask = compositing.compose(scene, layers, composition.border)
@@ -121,14 +121,14 @@ class CompositeSource:
         return _build_sample(f"{split}-{index:05d}", animal, background, image, mask)
 
     def _pick(self, split: str, kind: str, index: int, rng: np.random.Generator) -> SourceImage:
-        """Pick a group in turn, in a new order each round, so that all occur equally often; then one of its images."""
+        """Pick an image. Groups take turns, in a new random order each round, so that all occur equally often."""
         groups = self._groups[split][kind]
         turn, place = divmod(index, len(groups))
-        order = self._rng(split, _ORDER, turn, list(FILES).index(kind)).permutation(len(groups))
+        order = self._create_rng(split, _ORDER, turn, list(FILES).index(kind)).permutation(len(groups))
         members = groups[int(order[place])]
         return members[int(rng.integers(len(members)))]
 
-    def _rng(self, split: str, purpose: int, number: int, kind: int = 0) -> np.random.Generator:
+    def _create_rng(self, split: str, purpose: int, number: int, kind: int = 0) -> np.random.Generator:
         return np.random.default_rng((self._data.seed, SPLITS.index(split), purpose, number, kind))
 
     def _compose_showcase(self) -> Sample:
@@ -162,7 +162,7 @@ def _build_sample(
 
 
 def _split_groups(names: list[str], kind: str, data: CompositesData) -> dict[str, list[str]]:
-    """Assign the groups of a kind to splits, ordered by a hash, so that a new group moves few others."""
+    """Assign the groups of a kind to splits in the order of a hash, so that a new group moves few others."""
     if len(names) < len(SPLITS):
         raise PipelineError(
             f"data.path: {Path(data.path) / LIST_FILE} names {len(names)} groups of kind '{kind}' besides the "
@@ -177,7 +177,7 @@ def _split_groups(names: list[str], kind: str, data: CompositesData) -> dict[str
 
 
 def _read_images(folder: Path) -> dict[str, list[SourceImage]]:
-    """Read all images of `sources.csv`, by kind, in the order of their names."""
+    """Read all images of `sources.csv`, by kind, sorted by name."""
     path = folder / LIST_FILE
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -215,8 +215,8 @@ def _read_image(path: Path, kind: str, name: str, group: str) -> SourceImage:
             image = file.convert("RGBA").convert("RGBa") if kind == "animal" else file.convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
         raise PipelineError(
-            f"{path} cannot be read ({getattr(error, 'strerror', None) or 'not a whole image'}). {LIST_FILE} names it: "
-            f"restore the file or remove its row."
+            f"{path} cannot be read ({getattr(error, 'strerror', None) or 'not a complete image'}). {LIST_FILE} lists "
+            f"it: restore the file or remove its row."
         ) from None
     return SourceImage(name, group, image, content)
 

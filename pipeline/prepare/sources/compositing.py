@@ -32,7 +32,7 @@ class Layer:
 
 
 def fit_crop(source: Image.Image, size: tuple[int, int]) -> tuple[float, float]:
-    """Compute the width and height of the largest part of an image that has the proportions of `size`, H x W."""
+    """Compute the width and height of the largest crop of an image that has the aspect ratio of `size` (H, W)."""
     height, width = size
     if source.width * height <= source.height * width:
         return source.width, source.width * height / width
@@ -42,14 +42,14 @@ def fit_crop(source: Image.Image, size: tuple[int, int]) -> tuple[float, float]:
 def crop_background(
     source: Image.Image, size: tuple[int, int], rng: np.random.Generator, composition: Composition = DEFAULT_COMPOSITION
 ) -> Floats:
-    """Crop a part of an RGB image, flip it randomly and vary its lighting: H x W x 3 of the `size`."""
+    """Crop a random part of an RGB image, resize it to `size` (H, W), flip it randomly and vary its lighting."""
     share = rng.uniform(*composition.crop)
     width, height = (share * side for side in fit_crop(source, size))
     left, top = rng.random() * (source.width - width), rng.random() * (source.height - height)
     part = source.resize(size[::-1], Image.Resampling.LANCZOS, box=(left, top, left + width, top + height))
     if rng.random() < 0.5:
         part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return vary_lighting(_floats(part), np.ones(size, np.float32), rng, 0.1)
+    return vary_lighting(_to_floats(part), np.ones(size, np.float32), rng, 0.1)
 
 
 def pose_animal(
@@ -62,8 +62,8 @@ def pose_animal(
     pose = resize_animal(pose, rng.uniform(*composition.scale) * min(size) / max(pose.size))
     where = rng.random((2, 2)).mean(axis=0)  # more often near the center
     alpha = np.asarray(pose.getchannel("a"), np.float32)
-    # Parts may be outside the image, as long as enough of the animal is visible; of an animal larger than the image,
-    # less may be visible in any position.
+    # Parts may be outside the image, as long as enough of the animal is visible. This may be impossible for an animal
+    # that is larger than the image.
     for quarters in (4, 3, 2, 1, 0):
         overflow = composition.max_overflow * quarters / 4
         left, top = (
@@ -78,10 +78,10 @@ def pose_animal(
 
 
 def place(animal: Image.Image, size: tuple[int, int], left: int, top: int) -> Layer:
-    """Place an animal (mode RGBa) on a canvas of this height and width, px; parts outside are cropped."""
+    """Place an animal (mode RGBa) on a canvas of `size` (height and width, px). Parts outside are cropped."""
     canvas = Image.new("RGBa", size[::-1])
     canvas.paste(animal, (left, top))
-    pixels = _floats(canvas)
+    pixels = _to_floats(canvas)
     # Resampling may give premultiplied colors above their alpha.
     return Layer(np.minimum(pixels[..., :3], pixels[..., 3:]), pixels[..., 3])
 
@@ -93,7 +93,7 @@ def resize_animal(animal: Image.Image, factor: float) -> Image.Image:
 
 
 def vary_lighting(color: Floats, alpha: Floats, rng: np.random.Generator, strength: float) -> Floats:
-    """Vary brightness, contrast and, by a quarter of `strength`, tint of premultiplied colors."""
+    """Vary the brightness, the contrast and, by a quarter of `strength`, the tint of premultiplied colors."""
     contrast = 1 + rng.uniform(-strength, strength)
     brightness = rng.uniform(-strength, strength) / 2
     gain = contrast * (1 + rng.uniform(-strength, strength, 3) / 4)
@@ -102,9 +102,9 @@ def vary_lighting(color: Floats, alpha: Floats, rng: np.random.Generator, streng
 
 
 def blur(scene: Floats, deviation: float) -> Floats:
-    """Blur a background by a Gaussian with this standard deviation, px."""
+    """Blur a background with a Gaussian filter, whose standard deviation is in px."""
     image = Image.fromarray(np.rint(255 * scene).astype(np.uint8))
-    return _floats(image.filter(ImageFilter.GaussianBlur(deviation)))
+    return _to_floats(image.filter(ImageFilter.GaussianBlur(deviation)))
 
 
 def compose(
@@ -124,26 +124,27 @@ def compose(
 
 
 def tint(image: NDArray[np.uint8], factors: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Multiply each channel by its factor."""
+    """Multiply each channel of an image (H x W x 3) by its factor."""
     return np.rint(np.clip(image * factors, 0, 255)).astype(np.uint8)
 
 
 def draw_mask(animal: NDArray[np.bool_], border: float = DEFAULT_COMPOSITION.border) -> NDArray[np.uint8]:
-    """Draw the classes of an image from the pixels that show an animal.
+    """Draw a mask of animal, background and border from the pixels that show an animal (H x W).
 
-    The border is a band around the contour. Its width is a share of the shorter side, and at least one pixel. The edge
-    of the image is not a contour.
+    The border is a band around the contour. Its width is a fraction of the shorter side, and at least one pixel. The
+    edge of the image is not a contour.
     """
-    # The contour is half a pixel closer to the center of a pixel than the next pixel beyond it.
+    # The contour is between two pixels, so it is half a pixel away from their centers.
     reach = max(border * min(animal.shape) / 2 + 0.5, 1.01)
     band = _dilate(animal, reach) & _dilate(~animal, reach)
     return np.where(band, BORDER, np.where(animal, ANIMAL, BACKGROUND)).astype(np.uint8)
 
 
 def _dilate(region: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
-    """Dilate a region: pixels whose center is closer than `reach` px to the center of one of the region.
+    """Dilate a region to all pixels whose center is closer than `reach` px to the center of one of its pixels.
 
-    A disc is composed of columns, each a window of cumulative sums: the time grows with the reach, not its square.
+    The disc is divided into columns, each of which is a window of cumulative sums, so the time is proportional to the
+    reach and not to its square.
     """
     height, width = region.shape
     sums = np.zeros((height + 1, width), np.int32)
@@ -158,5 +159,5 @@ def _dilate(region: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
     return near
 
 
-def _floats(image: Image.Image) -> Floats:
+def _to_floats(image: Image.Image) -> Floats:
     return np.asarray(image, np.float32) / np.float32(255)

@@ -1,4 +1,4 @@
-"""Train on composites, test on images and masks of a folder."""
+"""Source for training on composites and testing on the images and masks of a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = "data.external_test"
 
 
 class CrossDomainSource:
-    """Composites for training and validation, and a folder for the test, with the same classes and size.
+    """Composites for training and validation, and a folder with the same classes for the test.
 
     Raises:
         PipelineError: The classes differ, or the files of a source are missing.

@@ -1,4 +1,4 @@
-"""A folder with `images/` and `masks/` as a source; find its files."""
+"""Source: a folder with `images/` and `masks/`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pipeline.prepare.image_mask_pair import ImageMaskPair, InstanceMaskReader, 
 from pipeline.prepare.sample_ids import find_id_problem, image_id
 from pipeline.prepare.splitting.read_splits import read_splits
 
-IMAGES, MASKS = "images", "masks"  # folders of a source
+IMAGES, MASKS = "images", "masks"  # subfolders of a source
 
 
 class ImageFiles:
-    """Image files below a folder."""
+    """Image files in a subfolder of a source."""
 
     def __init__(
         self,
@@ -32,9 +32,14 @@ class ImageFiles:
         expected: str = f"{IMAGES}/ and {MASKS}/",
         endings: tuple[str, ...] = ENDINGS,
     ) -> None:
-        """List the files with some endings in the folder `kind` of the folder of a source.
+        """List the files with supported endings.
 
-        `key` is of the folder, and `expected` its content, for messages.
+        Args:
+            folder: Folder of the source.
+            kind: Name of the subfolder.
+            key: Parameter or command that names the folder, for messages.
+            expected: Expected content of the folder, for messages.
+            endings: Supported endings of file names.
 
         Raises:
             PipelineError: The folder does not exist or has no image, or a folder is a link.
@@ -43,18 +48,18 @@ class ImageFiles:
         if not top.is_dir():
             raise PipelineError(f"{key}: the folder {top} does not exist. Set {key} to the folder with {expected}.")
         self.by_id: dict[str, str] = {}  # paths relative to the folder of the source
-        self.issues: list[DataIssue] = []  # of invalid or ambiguous names
-        self.skipped: list[tuple[str, str]] = []  # file and reason, of other files
+        self.issues: list[DataIssue] = []  # issues of invalid or ambiguous names
+        self.skipped: list[tuple[str, str]] = []  # (file, reason) of other files
         found: dict[str, list[str]] = {}
         for path in _list_files(top, key):
             name = f"{kind}/{path}"
             if path.suffix.lower() in endings:
                 found.setdefault(image_id(str(path.with_suffix(""))), []).append(name)
             else:
-                self.skipped.append((name, f"files ending in {path.suffix or 'nothing'} are not read"))
+                self.skipped.append((name, f"files {_describe_ending(path)} are not read"))
         if not found:
             raise PipelineError(f"{key}: {top} contains no images; supported extensions: {', '.join(endings)}.")
-        self.skipped.sort()  # listings are unordered
+        self.skipped.sort()  # os.walk() does not sort files
         for name, several in sorted(found.items()):
             if reason := find_id_problem(name):
                 self.issues.append(DataIssue(IssueKind.NAME, name, several[0], reason))
@@ -67,7 +72,10 @@ class ImageFiles:
 def collect_folder(data: FolderData | ExternalTestFolder, classes: list[SegmentationClass], key: str) -> PairCollection:
     """Collect the pairs of a folder with `images/`, `masks/` and an optional list of splits.
 
-    `key` is of the section, for messages.
+    Args:
+        data: Section that describes the folder.
+        classes: Classes in the order of their indices.
+        key: Key of the section, for messages.
 
     Raises:
         PipelineError: A folder or the list is missing, empty or invalid.
@@ -101,7 +109,11 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
 
 
 def check_suffix(images: abc.Collection[str], masks: abc.Collection[str], folder: Path, key: str) -> None:
-    """Raise if no mask has the name of an image, but all would without a suffix such as _mask."""
+    """Check that the names of masks do not differ from those of images by a suffix such as _mask.
+
+    Raises:
+        PipelineError: All masks have the same suffix. The message has a command that removes it.
+    """
     if set(images) & set(masks):
         return
     suffixes = {mask[len(image) :] for mask in masks if (image := _find_longest_prefix(mask, images))}
@@ -115,7 +127,7 @@ def check_suffix(images: abc.Collection[str], masks: abc.Collection[str], folder
 
 
 def _find_longest_prefix(mask: str, images: abc.Collection[str]) -> str:
-    """Find the image with the longest name that the name of a mask begins with."""
+    """Find the longest name of an image with which the name of a mask begins."""
     return next((mask[:end] for end in range(len(mask) - 1, 0, -1) if mask[:end] in images), "")
 
 
@@ -128,6 +140,10 @@ def _create_reader(
         background, inside, border = (values.index((value,)) for value in range(3))
         return InstanceMaskReader(data.instances.border, (background, inside, border))
     return ValueMaskReader(values, list_values(data.ignore_value), data.mask_threshold)
+
+
+def _describe_ending(path: PurePosixPath) -> str:
+    return f"ending in {path.suffix}" if path.suffix else "without an extension"
 
 
 def _list_files(top: Path, key: str) -> list[PurePosixPath]:

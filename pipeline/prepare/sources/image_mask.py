@@ -1,4 +1,4 @@
-"""Read a source of image and mask files: decode, check, skip or report invalid pairs, measure."""
+"""Read a source of image and mask files: decode and check its pairs, and report or skip invalid ones."""
 
 from __future__ import annotations
 
@@ -29,11 +29,16 @@ from pipeline.prepare.splitting.groups import find_groups, name_below_images, su
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST, TRAINVAL
 from pipeline.wording import pluralize
 
-DARK_BELOW = 1 / 8  # of the value range; if all images are below it, they were not scaled to the range
+DARK_BELOW = 1 / 8  # of the value range; if all images are darker, they were probably not scaled to it
 
 
 class ImageMaskSource:
-    """The pairs of a collection, assigned to splits. `key` is of the section, for messages.
+    """Pairs of a collection, which are assigned to splits.
+
+    Args:
+        data: Section that describes the source.
+        collection: Pairs of the source.
+        key: Key of the section, for messages.
 
     Raises:
         PipelineError: The splits, the showcase or a pair of distinct images are invalid. The error names the invalid
@@ -44,7 +49,7 @@ class ImageMaskSource:
         self._data, self._collection, self._key = data, collection, key
         rows, pattern = collection.splits.rows or {}, None if collection.splits.error else data.splits.group_regex
         self._groups, without_group = find_groups(collection.pairs.values(), rows, pattern)
-        self._issues = (*collection.issues, *without_group)  # of files that are not decoded
+        self._issues = (*collection.issues, *without_group)  # issues of files that are not decoded
         self._resizing = Resizing.create(data.size, data.resize, data.downscale)
         self._settings = DecodeSettings(
             collection.folder, self._resizing, data.channels, collection.masks, data.mask_orientation
@@ -74,9 +79,10 @@ class ImageMaskSource:
         return len(self._assignment.ids[split])
 
     def read(self, write: SampleWriter, splits: Sequence[str] = READ_ORDER) -> SourceData:
-        """Decode the pairs of splits, each in the order of ids, the showcase in the order of `data.showcase_ids`.
+        """Decode the pairs of splits, and call `write` with each valid one.
 
-        Invalid pairs are not written. An image that is a near-duplicate of one in a split read earlier is invalid.
+        Pairs are in the order of their ids, or of `data.showcase_ids`. A pair is also invalid if its image is a
+        near-duplicate of one in another split that was read earlier.
         """
         collection = self._collection
         checks = _PairChecks(self._data, self._distinct)
@@ -124,7 +130,7 @@ class ImageMaskSource:
             yield split, sample
 
     def _measure_shares(self, names: Sequence[str]) -> dict[str, ClassShares]:
-        """Measure the share of each class in the evaluated pixels of each mask; 0 if a pair cannot be decoded."""
+        """Measure the share of each class in the evaluated pixels of each mask. It is 0 for invalid pairs."""
         num_classes, shares = len(self._collection.classes), {}
         for result in decode_pairs([self._collection.pairs[name] for name in names], self._settings):
             pixels = count_pixels(result.decoded.mask, num_classes) if result.decoded else np.zeros(num_classes)
@@ -132,12 +138,12 @@ class ImageMaskSource:
         return shares
 
     def _find_showable(self, shares: Mapping[str, ClassShares], names: Sequence[str]) -> dict[str, ClassShares]:
-        """Find the images with foreground, with their class shares."""
+        """Return the class shares of the images with foreground."""
         foreground = [one.foreground for one in self._collection.classes]
         return {name: shares[name] for name in names if shares[name][foreground].any()}
 
     def _add_issues(self, error: PipelineError) -> PipelineError:
-        """Add invalid files, unless they are skipped, to an error in the assignment of the splits."""
+        """Add the invalid files, unless they are skipped, to an error about the splits."""
         issues = list(self._issues)
         if self._data.on_invalid == "error":
             for result in decode_pairs(list(self._collection.pairs.values()), self._settings):
@@ -193,8 +199,9 @@ class ImageMaskSource:
         yield from self._collection.notices
         if checks.stored and checks.brightest < DARK_BELOW:
             yield (
-                f"No image has a value above {checks.brightest:.1%} of its range, so a network sees them nearly black. "
-                f"Rescale them, as 10 to 14 bits of a camera in files of 16 bits; see docs/how-to/microscopy.md."
+                f"No image has a value above {checks.brightest:.1%} of its range, so a network sees them nearly "
+                f"black. Scale them to the range, for example if a 12-bit camera wrote 16-bit files; see "
+                f"docs/how-to/microscopy.md."
             )
         is_published, size = self._collection.is_published, self._data.size
         if not self._groups and not is_published:
@@ -208,21 +215,21 @@ class ImageMaskSource:
         if pairs := checks.duplicates.of_showcase:
             alike = pluralize(len(pairs), "training image looks", "training images look")
             yield (
-                f"{alike} the same as the showcase {pairs[0][0]}, which is taken from training: its prediction shows "
-                f"memory. Choose another in {self._key}.showcase_ids."
+                f"{alike} the same as the showcase {pairs[0][0]}, so its prediction may be memorized. Choose "
+                f"another image in {self._key}.showcase_ids."
             )
         if self._data.on_invalid == "skip" or is_published:  # otherwise leaks are an error
             yield from describe_leaks(checks.duplicates.leaks(), is_published)
 
 
 class _PairChecks:
-    """Check the decoded pairs of a source one after the other."""
+    """Checks of the decoded pairs of a source, one after the other."""
 
     def __init__(self, data: ImageMaskData, distinct: Mapping[str, set[str]]) -> None:
         self.issues: list[DataIssue] = []
         self.duplicates = NearDuplicateCheck(data.near_duplicates, distinct, data.showcase_ids is None)
-        self.stored: list[ImageMetadata] = []  # of the valid pairs
-        self.brightest = 0.0  # value of all valid images, as a share of the value range
+        self.stored: list[ImageMetadata] = []  # metadata of the valid images
+        self.brightest = 0.0  # highest value of all valid images, as a fraction of the range
         self._compares_invalid = data.on_invalid == "error"
         self._palettes = PaletteCheck()
         self._first: tuple[str, str] | None = None  # file of the first image, and its bits and channels
@@ -251,4 +258,4 @@ class _PairChecks:
         first_image, first_kind = self._first
         if kind == first_kind:
             return []
-        return [DataIssue(IssueKind.DEPTH, pair.id, pair.image, f"{kind}, but {first_image} {first_kind}")]
+        return [DataIssue(IssueKind.DEPTH, pair.id, pair.image, f"{kind}, but {first_image} has {first_kind}")]

@@ -1,4 +1,4 @@
-"""The data set Oxford-IIIT Pet (Parkhi et al. 2012, CC BY-SA 4.0) as a source, with its official splits."""
+"""Source: the data set Oxford-IIIT Pet (Parkhi et al. 2012, CC BY-SA 4.0) with its official splits."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pipeline.prepare.splitting.read_splits import TRAINVAL
 from pipeline.wording import join_names
 
 TEST_SPLIT = "test"
-SPLIT_LISTS = {TRAINVAL: "annotations/trainval.txt", TEST_SPLIT: "annotations/test.txt"}  # split to file
+SPLIT_LISTS = {TRAINVAL: "annotations/trainval.txt", TEST_SPLIT: "annotations/test.txt"}  # file of each split
 IMAGES, TRIMAPS = "images", "annotations/trimaps"
-TRIMAP_VALUES = {"pet": 1, "background": 2, "border": 3}  # class to the value of its pixels
+TRIMAP_VALUES = {"pet": 1, "background": 2, "border": 3}  # mask value of each class
 
 # The classes of Keras' pets example.
 CLASSES = (
@@ -30,11 +30,11 @@ CLASSES = (
 class Part:
     """An archive of the data set."""
 
-    folder: str  # that the archive contains
+    folder: str  # in the archive
     urls: tuple[str, ...]  # of the authors, then of a mirror
     md5: str
-    max_bytes: int  # limit when unpacking, more than twice the actual size, as the next one
-    max_files: int
+    max_bytes: int  # limit when unpacking, more than twice the actual size
+    max_files: int  # limit when unpacking, more than twice the actual number
 
     @property
     def archive(self) -> str:
@@ -60,7 +60,7 @@ PARTS = (
     ),
 )
 
-# GIF, PNG or BMP named as JPEG, or a corrupt end: some decoders fail, others do not.
+# Files that only some decoders read: GIF, PNG or BMP files named as JPEG, or files with a corrupt end.
 KNOWN_BROKEN = frozenset(
     {"beagle_116", "chihuahua_121", "Abyssinian_5", "Abyssinian_34"}
     | {f"Egyptian_Mau_{number}" for number in (14, 139, 145, 156, 167, 177, 186, 191)}
@@ -85,7 +85,7 @@ def collect_pets(folder: Path) -> PairCollection:
                 f"{folder / kind}: {len(missing)} of the {len(splits)} files that the lists in "
                 f"{folder / 'annotations'} name are missing: {join_names(missing)}. {_describe_fix(folder, kind)}"
             )
-    unlisted = f"neither {' nor '.join(SPLIT_LISTS.values())} names it"
+    unlisted = f"is listed in neither {' nor '.join(SPLIT_LISTS.values())}"
     return PairCollection(
         folder=folder,
         title="Cats and dogs of the Oxford-IIIT Pet data set",
@@ -95,7 +95,7 @@ def collect_pets(folder: Path) -> PairCollection:
         masks=ValueMaskReader(tuple((TRIMAP_VALUES[one.name],) for one in CLASSES)),
         skipped=[
             *((name, unlisted) for name in images if name not in splits),
-            *((file, "there is no image to it") for name, file in trimaps.items() if name not in images),
+            *((file, "is a mask without an image") for name, file in trimaps.items() if name not in images),
             *other_files,
         ],
         splits=WrittenSplits(
@@ -108,7 +108,7 @@ def collect_pets(folder: Path) -> PairCollection:
 
 
 def _list_files(folder: Path, kind: str, ending: str, skipped: list[tuple[str, str]]) -> dict[str, str]:
-    """List the files of a kind by id, sorted; add other files next to them to `skipped`."""
+    """Return the files of a kind by id, sorted. Add other files in the same folder to `skipped`."""
     top = folder / kind
     if not top.is_dir():
         raise PipelineError(f"{top} is missing. {_describe_fix(folder, kind)}")

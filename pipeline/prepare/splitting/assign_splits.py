@@ -1,4 +1,4 @@
-"""Assign images to splits by a list or by a hash, stratified if asked for, and choose the showcase."""
+"""Assign images to splits by a list or by a hash, optionally stratified, and choose the showcase."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pipeline.prepare.image_mask_pair import SplitRow
 from pipeline.prepare.sample_ids import image_id
 from pipeline.prepare.splitting.read_splits import TRAINVAL, VALTEST
 
-ClassShares = NDArray[np.float64]  # of each class in the evaluated pixels of an image
+ClassShares = NDArray[np.float64]  # share of each class in the evaluated pixels of an image
 
-MAX_COMPARED = 500  # images; enough for a stable median, and the others are not decoded before the splits are known
+MAX_COMPARED = 500  # images per search for a showcase; enough for a stable median, and decoding all would take long
 
 FindShowable = Callable[[Sequence[str]], Mapping[str, ClassShares]]
 
@@ -31,8 +31,8 @@ FindShowable = Callable[[Sequence[str]], Mapping[str, ClassShares]]
 class SplitAssignment:
     """Splits of all images."""
 
-    ids: dict[str, list[str]]  # by split and the showcase
-    excluded: list[tuple[str, str]]  # id and reason of images that share the group of the showcase
+    ids: dict[str, list[str]]  # by split, including the showcase
+    excluded: list[tuple[str, str]]  # (id, reason) of images that share the group of the showcase
 
 
 def assign_splits(
@@ -46,22 +46,22 @@ def assign_splits(
 ) -> SplitAssignment:
     """Assign every image to a split.
 
-    An image without a split in its row is assigned by the SHA-256 of its group, or else of its id, so that added files
-    move no others. With `presence`, splits are stratified, in the order of the same hash. Images of `trainval` and
-    `valtest` are assigned by `take_by_hash`. The groups of showcase images are excluded from the splits.
+    An image without a split in its row is assigned by the SHA-256 of its group or, without a group, of its id, so that
+    added files do not move others. Stratified splits use the order of the same hash. Images of `trainval` and `valtest`
+    are assigned by `take_by_hash`. The groups of showcase images are excluded from the splits.
 
     Args:
-        ids: of all images.
-        rows: splits and groups of images, by id; images may be missing.
-        groups: by id, of the images that have one.
-        data: section of the parameters.
-        source: of the rows, for messages.
-        presence: classes in the mask of each image; None if splits are not stratified.
-        find_showable: returns the class shares of images that may be chosen for the showcase, of at most
-            `MAX_COMPARED` images per call. If there are none, the first image is chosen.
+        ids: Ids of all images.
+        rows: Splits and groups by image id. Images may be missing.
+        groups: Groups by image id, for images that have one.
+        data: Section `data` of the parameters.
+        source: Origin of the rows, for messages.
+        presence: Classes in the mask of each image; None if splits are not stratified.
+        find_showable: Function that returns the class shares of those images that are suitable for the showcase. It is
+            called with at most `MAX_COMPARED` ids. If no image is suitable, the first one is chosen.
 
     Raises:
-        PipelineError: A group is in two splits, or the showcase has an unknown image.
+        PipelineError: A group is in two splits, or the showcase contains an unknown image.
     """
     written = {name: rows[name].split if name in rows else "" for name in ids}
     named = _find_named(data, ids)
@@ -102,10 +102,10 @@ def assign_splits(
 
 
 def split_by_hash(seed: int, kind: str, name: str, shares: SplitShares) -> str:
-    """Assign an image or a group by its name alone.
+    """Assign an image or a group to a split by its name alone.
 
-    The hash is a position on a line with test at the start and validation at the end, so that another share of one does
-    not change the other.
+    The hash is a position between 0 and 1. Test is at the start and validation at the end, so that changing the
+    fraction of one does not change the other.
     """
     place = int.from_bytes(_hash(seed, kind, name)[:6], "big") / 2**48
     if place < shares.test:
@@ -114,9 +114,9 @@ def split_by_hash(seed: int, kind: str, name: str, shares: SplitShares) -> str:
 
 
 def apportion(sizes: Sequence[int], share: float) -> list[int]:
-    """Apportion a share of all images to strata of these sizes by largest remainders, so that the total is exact.
+    """Apportion a share of all images to strata of these sizes by the largest remainder method.
 
-    Equal remainders are rounded up in the first strata.
+    The total is exact. Among equal remainders, those of the first strata are rounded up.
     """
     exact = [share * size for size in sizes]
     counts = [math.floor(count) for count in exact]
@@ -131,9 +131,19 @@ def take_by_hash(
 ) -> set[str]:
     """Take a number of images in the order of the SHA-256 of their names.
 
-    Seed k takes the k-th share of the order: with a share of 1/5, the seeds 0 to 4 are the folds of a cross-validation.
-    The number is exact, unlike with `split_by_hash`, since a published `trainval` list does not grow. Groups are taken
-    as a whole until the number is reached; with `keeps_one`, the last of several groups is not taken.
+    Seed k takes the k-th part of the order: with a fifth of the images, the seeds 0 to 4 are the folds of a
+    cross-validation. Unlike with `split_by_hash`, the number of images is exact, because a published `trainval` list
+    does not grow. Groups are not divided, and are taken until the number is reached.
+
+    Args:
+        ids: Ids of the images.
+        groups: Groups by image id, for images that have one.
+        wanted: Number of images to take.
+        seed: Seed of the splits.
+        keeps_one: Whether to leave the last of several groups, so that some images remain.
+
+    Returns:
+        Ids of the images that are taken.
     """
     units: dict[tuple[str, str], list[str]] = {}
     for name in ids:
@@ -150,10 +160,10 @@ def take_by_hash(
 
 
 def split_stratum(ids: Sequence[str], groups: Mapping[str, str], data: ImageMaskData) -> dict[str, str]:
-    """Split one stratum by shares of its units, test first and validation last in the order of their hashes.
+    """Split one stratum by shares of its units (groups or single images), in the order of their hashes.
 
-    With three units or more, every split with a share gets at least one. An added image moves at most one image at each
-    border.
+    Test is at the start of the order and validation at the end. With three units or more, every split with a share
+    above 0 gets at least one. An added unit moves at most one other unit across each border between two splits.
     """
     units = sorted({get_unit(name, groups) for name in ids}, key=lambda one: _hash(data.seed, *one))
     if len(units) < len(SPLITS):
@@ -171,9 +181,9 @@ def split_stratum(ids: Sequence[str], groups: Mapping[str, str], data: ImageMask
 
 
 def stratify(ids: Sequence[str], groups: Mapping[str, str], presence: Mapping[str, frozenset[int]]) -> list[list[str]]:
-    """Group images into strata by the rarest of their classes; groups are not divided.
+    """Divide images into strata by the rarest of their classes. Groups are not divided.
 
-    A class that few images have is thereby in every split.
+    If each stratum is split separately, a rare class is in every split.
     """
     classes: dict[tuple[str, str], set[int]] = {}
     for name in ids:
@@ -187,12 +197,12 @@ def stratify(ids: Sequence[str], groups: Mapping[str, str], presence: Mapping[st
 
 
 def get_unit(name: str, groups: Mapping[str, str]) -> tuple[str, str]:
-    """Return the kind and the name of what is not divided: the group of an image, or else the image."""
+    """Return the kind and the name of an indivisible unit: the group of an image or, without a group, the image."""
     return ("group", groups[name]) if name in groups else ("id", name)
 
 
 def _find_named(data: ImageMaskData, ids: Collection[str]) -> list[str]:
-    """Find the images that `data.showcase_ids` names."""
+    """Return the ids of the images in `data.showcase_ids`."""
     for written in data.showcase_ids or ():
         if image_id(written) not in ids:
             raise PipelineError(
@@ -205,9 +215,9 @@ def _find_named(data: ImageMaskData, ids: Collection[str]) -> list[str]:
 def _choose_showcase(
     seed: int, groups: Mapping[str, str], splits: Mapping[str, str], find_showable: FindShowable
 ) -> list[str]:
-    """Choose a training image to show: of the smallest groups, the one with class shares closest to the median.
+    """Choose a training image for the showcase: of the smallest groups, the image closest to the median class shares.
 
-    Its group leaves the training set with it, so it is not taken from the only group with foreground.
+    Its whole group is removed from the training images, so it is not taken from the only group with foreground.
     """
     counts = Counter(groups.values())
     sizes = {name: counts[groups[name]] if name in groups else 1 for name in splits}
@@ -231,14 +241,14 @@ def _choose_showcase(
 
 
 def _check_groups(ids: Sequence[str], groups: Mapping[str, str], written: Mapping[str, str], source: str) -> None:
-    """Check that the rows assign no group to two splits; hashes are not compared, since they depend on the seed."""
+    """Check that no group has two splits in the rows. Splits by hash are not compared, as they depend on the seed."""
     found: dict[str, str] = {}
     for name in ids:
         group = groups.get(name)
         if group is not None and found.setdefault(group, written[name]) != written[name]:
             raise PipelineError(
                 f"{source}: the group '{group}' is in {found[group] or 'no split'} and, with {name}, in "
-                f"{written[name] or 'no split'}. Put it into one split, on all its lines."
+                f"{written[name] or 'no split'}. Assign all its images to the same split."
             )
 
 

@@ -1,4 +1,4 @@
-"""Find the group of each image: in a list, by a pattern in its name, or as its name suggests."""
+"""Find the groups of images in a list or by a pattern in their names, and suggest patterns."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pipeline.prepare.splitting.read_splits import strip_split_folders
 
 _RESERVED = set(";=")  # separators in samples.csv
 
-# Names that number the images of a group, the widest groups first: too wide groups make splits uneven, too narrow ones
-# leave related images in two splits.
+# Names that number the images of a group, in the order of decreasing group size. Groups that are too large make splits
+# uneven, and groups that are too small leave related images in two splits.
 _TOKEN = r"[ ._-][^ ._/-]*[0-9]+\)?"
 _NAME_PATTERNS = (
     r"([^/]+)\.rf\.[0-9A-Za-z]+$",  # augmented copies that Roboflow exports
@@ -26,20 +26,20 @@ _NAME_PATTERNS = (
     rf"^(.+?){_TOKEN}$",  # site1/p1_07 where p1 is in several sites
     r"([^/]*?[0-9]+)[A-Za-z]+[0-9]+$",  # p1s07
 )
-_MIN_GROUPS, _MAX_SHARE = 3, 0.75  # of the images, in one group
-_MIN_SEVERAL = 0.8  # share of the images that share their group with others
+_MIN_GROUPS, _MAX_SHARE = 3, 0.75  # number of groups, and share of the images in the largest one
+_MIN_SEVERAL = 0.8  # share of the images whose group has several images
 
 
 @dataclass(frozen=True)
 class GroupSuggestion:
-    """A regular expression that finds groups in the names of images, and how many it finds."""
+    """A suggested regular expression that finds groups in the names of images."""
 
     regex: str
-    groups: int
+    groups: int  # number of groups that it finds
     example: tuple[str, str]  # a name and its group
 
     def sentence(self, key: str) -> str:
-        """Describe the groups and the setting that uses them; `key` is of the section."""
+        """Describe the groups, and the setting that uses them; `key` is the key of the section `data`."""
         name, group = self.example
         return (
             f"The names suggest {self.groups} groups, such as {group} in {name}. If the images of a group belong "
@@ -49,13 +49,19 @@ class GroupSuggestion:
 
 
 def suggest_groups(paths: Sequence[str]) -> GroupSuggestion | None:
-    """Find groups that names such as patient1_slice07 suggest: most of several images, and none of nearly all.
+    """Suggest groups for names such as patient1_slice07.
 
-    `paths` are below images/, without their endings.
+    Most of the images must share their group with others, and no group may contain nearly all images.
+
+    Args:
+        paths: Paths of the images below images/, without their endings.
+
+    Returns:
+        The suggestion; None if no pattern fits.
     """
     names = [strip_split_folders(path) for path in paths]
     depths = {path.count("/") - name.count("/") for path, name in zip(paths, names, strict=True)}
-    start = rf"^(?:[^/]+/){{{min(depths)}}}" if len(depths) == 1 and depths != {0} else "^"  # behind split folders
+    start = rf"^(?:[^/]+/){{{min(depths)}}}" if len(depths) == 1 and depths != {0} else "^"  # skips split folders
     for numbered in _NAME_PATTERNS:
         regex = numbered.replace("^(", f"{start}(")
         groups = _match_groups(regex, paths)
@@ -70,7 +76,10 @@ def suggest_groups(paths: Sequence[str]) -> GroupSuggestion | None:
 
 
 def _match_groups(regex: str, names: Sequence[str]) -> list[str] | None:
-    """Find the group of each name; None if a name has none, or a group is in several folders (t1 of each patient)."""
+    """Find the group of each name.
+
+    Return None if a name has no group, or a group is in several folders, such as t1 in the folder of each patient.
+    """
     found = [re.search(regex, name) for name in names]
     folders: dict[str, str] = {}
     groups = []
@@ -92,9 +101,16 @@ def name_below_images(file: str) -> str:
 def find_groups(
     pairs: Iterable[ImageMaskPair], rows: Mapping[str, SplitRow], pattern: str | None
 ) -> tuple[dict[str, str], list[DataIssue]]:
-    """Find groups by id, in the list of splits or by a pattern, and issues of images without a group.
+    """Find the groups of images in the list of splits or by a pattern.
 
-    The pattern is a regular expression, searched in paths below images/ without extension; its ( ) is the group.
+    Args:
+        pairs: Pairs of images and masks.
+        rows: Rows of the list of splits, by image id.
+        pattern: Regular expression that is searched in the path below images/, without the extension. Its ( ) is the
+            group. None if names have no groups.
+
+    Returns:
+        Groups by image id, and issues of images in whose name the pattern finds no group.
     """
     groups: dict[str, str] = {}
     issues = []
@@ -107,7 +123,7 @@ def find_groups(
             if not group:
                 issues.append(DataIssue(IssueKind.NO_GROUP, pair.id, pair.image))
             elif set(group) & _RESERVED:
-                issues.append(DataIssue(IssueKind.NO_GROUP, pair.id, pair.image, f"'{group}', but without ; and ="))
+                issues.append(DataIssue(IssueKind.NO_GROUP, pair.id, pair.image, f"'{group}' contains ; or ="))
             else:
                 groups[pair.id] = group
     return groups, issues

@@ -15,12 +15,12 @@ from pipeline.prepare.image_mask_pair import SplitRow, WrittenSplits
 from pipeline.prepare.sample_ids import image_id
 from pipeline.wording import MAX_NAMES, find_closest, join_names
 
-# Next to images/; the column of groups is optional.
+# This list is next to images/. The column of groups is optional.
 DEFAULT_LIST = SplitFile(file="splits.csv", id="id", split="split", group="group")
 TRAINVAL = "trainval"  # training or validation, in data sets with an official test split
 VALTEST = "valtest"  # validation or test, if folders are named train and val only
 
-# Followed by a year or a word, as in train2017 or test_set.
+# The names may be followed by a year or a word, as in train2017 or test_set.
 _SUFFIX = r"([ _-]?(set|split|images|imgs|data|\d+))?"
 _FOLDER_NAMES = {
     "train": re.compile(rf"(train|training|trn){_SUFFIX}", re.IGNORECASE),
@@ -32,9 +32,17 @@ _FOLDER_NAMES = {
 def read_split_list(
     folder: Path, declared: SplitFile | None, ids: Collection[str], usable: Collection[str], key: str
 ) -> dict[str, SplitRow] | None:
-    """Read one row per image from a list; return None if none is declared and `splits.csv` does not exist.
+    """Read the split and the group of each image from a list.
 
-    `key` is of the list; the other arguments are those of `read_splits`.
+    Args:
+        folder: See `read_splits`.
+        declared: See `read_splits`.
+        ids: See `read_splits`.
+        usable: See `read_splits`.
+        key: Key of the list in `params.yaml`, for messages.
+
+    Returns:
+        Rows by image id. None if no list is declared and `splits.csv` does not exist.
 
     Raises:
         PipelineError: The list, a column or an image is missing, or a line has an unknown image, a repeated one or an
@@ -51,8 +59,8 @@ def read_split_list(
         if declared is None:
             return None
         raise PipelineError(
-            f"{key}.file: {path} does not exist. Write the path of the list relative to {folder}, or null for {key}: "
-            f"then {DEFAULT_LIST.file} is used, or a hash if that does not exist either."
+            f"{key}.file: {path} does not exist. Write the path of the list relative to {folder}, or write {key}: null "
+            f"to use {DEFAULT_LIST.file} or, if that does not exist either, a hash."
         ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PipelineError(f"{path} cannot be read ({error}). Save it as CSV in UTF-8.") from None
@@ -71,7 +79,7 @@ def read_split_list(
     if missing := sorted(set(usable) - set(rows)):
         raise PipelineError(
             f"{path} has no line for {len(missing)} of {len(usable)} images: {join_names(missing)}. Add a line for "
-            f"each; to have a split assigned by a hash of the name, leave it empty."
+            f"each; leave its split empty to have it assigned by a hash of the name."
         )
     return rows
 
@@ -120,18 +128,18 @@ def read_splits(
     key: str,
     needs_training: bool = True,
 ) -> WrittenSplits:
-    """Read the splits of images from a list, or else from folders that are named like splits.
+    """Read the splits of images from a list or, without a list, from folders that are named like splits.
 
-    Mistakes are returned and not raised, since they are reported together with issues of files.
+    Mistakes are returned and not raised, because they are reported together with issues of files.
 
     Args:
-        folder: with images/ and the list.
-        declared: the list; None for splits.csv, if it exists.
-        images: path by id.
-        ids: that the list may contain.
-        usable: ids that the list must contain.
-        key: of the section, for messages.
-        needs_training: whether a folder for training must be there.
+        folder: Folder with images/ and the list.
+        declared: Description of the list; None for splits.csv, if it exists.
+        images: Paths of the images by id.
+        ids: Ids that the list may contain.
+        usable: Ids that the list must contain.
+        key: Key of the section, for messages.
+        needs_training: Whether a folder for training is required if folders are named like splits.
     """
     file = folder / (declared or DEFAULT_LIST).file
     try:
@@ -150,21 +158,27 @@ def read_splits(
         return WrittenSplits(rows, str(file), (notice,) if only_train else ())
     notice = _describe_split_folders(by_folder, key)
     if rows is None:
-        return WrittenSplits(by_folder, str(folder / "images"), (f"{notice} A splits.csv would replace them.",))
+        return WrittenSplits(by_folder, str(folder / "images"), (f"{notice} A splits.csv would override them.",))
     merged = {**rows, **{name: replace(rows.get(name, row), split=row.split) for name, row in by_folder.items()}}
-    return WrittenSplits(merged, str(file), (f"{notice} They decide where {file} gives no split.",))
+    return WrittenSplits(merged, str(file), (f"{notice} They apply to images without a split in {file}.",))
 
 
 def read_split_folders(
     images: Mapping[str, str], key: str, where: str = DEFAULT_LIST.file, needs_training: bool = True
 ) -> dict[str, SplitRow] | None:
-    """Read which split each image is in from the names of its folders.
+    """Determine the split of each image from the names of its folders.
 
     Without a test folder, the validation folder is split into validation and test. Without a validation folder, a share
-    of the training folder is for validation. For messages, `key` is of the folder, and `where` what to write instead.
+    of the training folder is for validation.
+
+    Args:
+        images: Paths of the images by id.
+        key: Key of the folder, for messages.
+        where: File to write splits into instead, for messages.
+        needs_training: Whether a folder for training is required.
 
     Returns:
-        One row per image; None if no folder is named like a split, or all images are in a training folder.
+        One row per image id. None if no folder is named like a split, or all images are in a training folder.
 
     Raises:
         PipelineError: Some images are in folders that are named like splits and others in none or several, or there
@@ -208,7 +222,7 @@ def strip_split_folders(path: str) -> str:
 
 
 def _find_splits(path: str) -> frozenset[str]:
-    """Find the splits that folders of a path name; several different ones contradict each other."""
+    """Find the splits that the folders of a path are named after. Several splits contradict each other."""
     return frozenset(split for folder in PurePosixPath(path).parts[:-1] if (split := _match_split(folder)) is not None)
 
 
