@@ -40,6 +40,9 @@ from pipeline.prepare.size_effects import Column, format_size_table
 from pipeline.wording import escape_unprintable, join_names, pluralize
 
 BACKUPS = "params.before{}.yaml"  # previous files: the oldest without a number, then 2, 3, ...
+PRETRAINED = "pretrained on three channels"
+FEW_IMAGES = "data.max_train_images limits them to a part of the images"
+Removed = dict[str, list[str]]  # variants by the reason why they were removed from the grid
 _MAX_NAMES = 12  # classes in the summary
 # A list on one line or on several; group 2 or 3 is the comment after the key.
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\](.*)|(.*)(?:\n +- .*)+)", re.MULTILINE)
@@ -81,7 +84,7 @@ def init(folder: Path) -> str:
     suggestion = inspect_folder(folder)
     where = f"{PARAMS_FILE} for {folder}"
     usual = _get_usual_epochs(sections)
-    text, params, left_out = _fill_in(before, usual, suggestion, where)
+    text, params, removed = _fill_in(before, usual, suggestion, where)
     kept = f"is now {_back_up(before)}" if text != before else "had the same content"
     write_text(PARAMS_FILE, text)
     classes = [item["name"] for item in suggestion.section.get("classes", ())]
@@ -90,8 +93,7 @@ def init(folder: Path) -> str:
         f"{folder}: {suggestion.found}{of_classes}.",
         f"{PARAMS_FILE} now describes it; read the comments in the section data, and name the classes.",
     ]
-    if left_out:
-        lines.append(f"Removed from the grid, because pretrained on three channels: {', '.join(left_out)}.")
+    lines += [f"Removed from the grid, because {reason}: {', '.join(names)}." for reason, names in removed.items()]
     if suggestion.training:
         epochs, batch = params.train.epochs, params.train.batch_size
         steps = steps_per_epoch(suggestion.count_samples(params.train), batch)
@@ -116,12 +118,11 @@ def _has_text(path: Path, text: str) -> bool:
     return path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text
 
 
-def _fill_in(before: str, usual_epochs: int, suggestion: Suggestion, where: str) -> tuple[str, Params, list[str]]:
+def _fill_in(before: str, usual_epochs: int, suggestion: Suggestion, where: str) -> tuple[str, Params, Removed]:
     """Insert a suggestion into the text of a `params.yaml`.
 
     Returns:
-        The new text, its parameters, and the variants that were removed from the grid, because they are pretrained on
-        three channels.
+        The new text, its parameters, and the variants that were removed from the grid.
     """
     text = replace_section(before, format_section(suggestion))
     per_epoch, batch = suggestion.training, choose_batch(suggestion.training, usual_epochs)
@@ -145,18 +146,26 @@ def _fill_in(before: str, usual_epochs: int, suggestion: Suggestion, where: str)
         )
     params = _validate(text, where)
     pretrained = _find_pretrained(params) if suggestion.channels != 3 else []
-    if not pretrained:
-        return text, params, []
-    if fit := [format_scalar(name) for name in params.grid.variant if name not in pretrained]:
-        lines = "".join(f"\n  - {name}" for name in fit)
+    # A variant with few images shows memorization, in the bundled grid; on other images, it is a question of its own.
+    few = [name for name in params.grid.variant if name not in pretrained and _has_few_images(params, name)]
+    if not (fit := [name for name in params.grid.variant if name not in (*pretrained, *few)]):
+        few, fit = [], few
+    removed = {reason: names for reason, names in ((PRETRAINED, pretrained), (FEW_IMAGES, few)) if names}
+    if removed and fit:
+        lines = "".join(f"\n  - {format_scalar(name)}" for name in fit)
         text = _VARIANTS.sub(lambda found: f"{found[1]}{found[2] or found[3] or ''}{lines}", text, count=1)
         params = _validate(text, where)
-    if left := _find_pretrained(params):
+    if pretrained and (left := _find_pretrained(params)):
         raise PipelineError(
             f"{where}: the images have {pluralize(suggestion.channels, 'channel')}, but all variants in grid.variant "
             f"are pretrained on three: {', '.join(left)}. Add another one first, such as unet."
         )
-    return text, params, pretrained
+    return text, params, removed
+
+
+def _has_few_images(params: Params, variant: str) -> bool:
+    data = params.variants[variant].data
+    return data is not None and data.max_train_images is not None
 
 
 def _find_patched(text: str) -> list[str]:

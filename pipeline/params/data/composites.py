@@ -25,15 +25,15 @@ class Samples(Section):
 class Composition(Section):
     """How an animal is pasted onto a background. Lengths are fractions of the image's shorter side, unless noted."""
 
-    scale: Annotated[tuple[float, float], positive_range(3)] = (0.45, 0.95)
+    scale: Annotated[tuple[float, float], positive_range(3)] = (0.7, 1.1)
     """Longer side of an animal, drawn uniformly from this range."""
     max_overflow: float = Field(default=0.2, ge=0, le=0.9)
     """Maximum fraction of an animal's width or height that may be outside the image."""
     min_visible_fraction: float = Field(default=0.75, gt=0, le=1)
     """Minimum fraction of an animal's area inside the image. Animals larger than the image are exempt."""
-    two_poses_prob: Share = 0.2
+    two_poses_prob: Share = 0.1
     """Probability that a sample shows its animal in two poses."""
-    border: float = Field(default=7 / 128, gt=0, le=0.5)
+    border: float = Field(default=0.02, gt=0, le=0.5)
     """Width of the border class."""
     crop: Annotated[tuple[float, float], positive_range(1)] = (0.6, 1.0)
     """Size of the background crop, as a fraction of the largest possible crop, drawn uniformly from this range."""
