@@ -75,12 +75,12 @@ def test_init_suggests_enough_epochs(name, folders):
     steps = count_steps()
     assert steps >= MIN_STEPS
     train = load_train()
-    assert train["epochs"] == 12 or steps * (train["epochs"] - 1) / train["epochs"] < MIN_STEPS
+    assert train["epochs"] == 8 or steps * (train["epochs"] - 1) / train["epochs"] < MIN_STEPS
     assert "learns little" not in output
 
 
 def test_init_keeps_more_epochs_than_needed(params):
-    params.write_text(params.read_text("utf-8").replace("\n  epochs: 12 ", "\n  epochs: 300 "), "utf-8")
+    params.write_text(params.read_text("utf-8").replace("\n  epochs: 8 ", "\n  epochs: 300 "), "utf-8")
     write({"": 24})
     init()
     assert load_train()["epochs"] == 300
@@ -89,7 +89,7 @@ def test_init_keeps_more_epochs_than_needed(params):
 def test_init_of_images_that_cannot_be_split_suggests_epochs():
     write({"train": 20, "": 10})
     assert "10 of 30 images are not in one such folder" in init()
-    assert 12 < load_train()["epochs"] < MIN_STEPS
+    assert 8 < load_train()["epochs"] < MIN_STEPS
 
 
 def test_init_of_images_without_valid_pairs_suggests_epochs():
@@ -102,25 +102,23 @@ def test_init_of_images_without_valid_pairs_suggests_epochs():
 
 def test_init_of_epochs_in_another_yaml_style_sets_or_reports_them(params):
     text = params.read_text("utf-8")
-    params.write_text(re.sub(r"\n  epochs: 12 .*", "\n  'epochs':   12", text), "utf-8")
+    params.write_text(re.sub(r"\n  epochs: 8 .*", "\n  'epochs':   8", text), "utf-8")
     write({"": 24})
     output = init()
     assert count_steps() < MIN_STEPS
-    notice = re.search(r"unet, unet_no_skip, lite0: 12 epochs are only (\d+) steps, .* train\.epochs: (\d+)", output)
+    notice = re.search(r"unet, lite0: 8 epochs are only (\d+) steps, .* train\.epochs: (\d+)", output)
     assert int(notice[1]) == count_steps()
-    assert int(notice[2]) * count_steps() / 12 >= MIN_STEPS
+    assert int(notice[2]) * count_steps() / 8 >= MIN_STEPS
 
 
 def test_init_reports_epochs_of_a_variant(params):
     text = params.read_text("utf-8")
     params.write_text(
-        text.replace(
-            "    model: {skip_connections: none}", "    model: {skip_connections: none}\n    train: {epochs: 20}"
-        ),
+        text.replace("    train: {encoder_lr_factor: 0.1}", "    train: {encoder_lr_factor: 0.1, epochs: 20}"),
         "utf-8",
     )
     write({"": 24})
     output = init()
-    assert re.search(r"Notice: unet_no_skip: 20 epochs are only 60 steps", output)
+    assert re.search(r"Notice: lite0: 20 epochs are only 60 steps", output)
     assert "unet:" not in output
     assert count_steps() >= MIN_STEPS

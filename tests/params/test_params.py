@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.analysis.overfitting_onset import MIN_EPOCHS
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
@@ -227,9 +228,9 @@ def test_all_errors_are_reported_together(params_with: ParamsWith) -> None:
 
 def test_shipped_params_are_valid() -> None:
     params = read_params(SHIPPED)
-    assert {cell.name for cell in params.cells()} >= {"unet-0.001-0", "unet_no_skip-0.0001-2", "lite0-0.001-1"}
+    assert {cell.name for cell in params.cells()} >= {"unet-0.003-0", "unet_20_images-0.0003-2", "lite0-0.003-1"}
     assert len(params.grid.seed) >= 3
-    assert params.train.epochs >= 12
+    assert params.train.epochs >= MIN_EPOCHS
 
 
 @pytest.mark.parametrize("text", ["data: [", "", "- a", "\ta: 1", "a: 1\na: 2"])

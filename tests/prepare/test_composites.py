@@ -70,12 +70,13 @@ def test_samples_differ_from_each_other(create_params):
 
 @pytest.mark.parametrize("size", [32, 96, 160, [96, 160], [160, 96]])
 def test_showcase_animal_is_upright_large_and_complete(create_params, size):
-    (sample,) = read_source(CompositeSource(create_params(image_size=size).data), [SHOWCASE])
+    data = create_params(image_size=size).data
+    (sample,) = read_source(CompositeSource(data), [SHOWCASE])
     height, width = sample.mask.shape
     assert [height, width] == (size if isinstance(size, list) else [size, size])
     rows, columns = np.nonzero(sample.mask != 1)  # animal and border
     # Half of the border is outside the animal, above and below.
-    assert (np.ptp(rows) + 1) / min(height, width) == pytest.approx(SHOWCASE_HEIGHT + 7 / 128, abs=0.05)
+    assert (np.ptp(rows) + 1) / min(height, width) == pytest.approx(SHOWCASE_HEIGHT + data.composition.border, abs=0.05)
     assert rows.min() > 0
     assert rows.max() < height - 1
     assert columns.min() > 0
