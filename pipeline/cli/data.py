@@ -19,9 +19,9 @@ def data() -> None:
 def check(path: Path) -> None:
     """Check the images and masks in the folder PATH, and print a summary.
 
-    The folder is read as by `pipeline prepare`, with the section `data` of params.yaml if that names the same folder,
-    and otherwise with the section that `pipeline init` would write. All errors are reported at once. Without errors,
-    the exit code is 0.
+    The folder is read as in `pipeline prepare`, with the `data` section of params.yaml if it names the same folder,
+    and otherwise with the section that `pipeline init` would write. All errors are reported at once. If there are
+    none, the exit code is 0.
     """
     from rich.console import Console
 
@@ -54,8 +54,8 @@ def download(path: Path) -> None:
 def init(path: Path) -> None:
     """Write params.yaml for the images in the folder PATH.
 
-    PATH contains images/ and masks/, or images/ and a JSON file with COCO instances, or the data set Oxford-IIIT
-    Pet. Classes, colors, image size, splits, batch size and epochs are derived from the images; guesses are marked
+    PATH contains images/ and masks/, or images/ and a JSON file with COCO instances, or the Oxford-IIIT Pet data
+    set. Classes, colors, image size, splits, batch size and epochs are derived from the images; guesses are marked
     with a comment. Only the section `data`, the batch size, the epochs, and variants that do not fit the images
     are changed. The previous file is kept as params.before.yaml (then params.before.2.yaml and so on).
     """
