@@ -54,8 +54,8 @@ def download(path: Path) -> None:
 def init(path: Path) -> None:
     """Write params.yaml for the images in the folder PATH.
 
-    PATH contains images/ and masks/, or images/ and a JSON file with COCO instances, or the Oxford-IIIT Pet data
-    set. Classes, colors, image size, splits, batch size and epochs are derived from the images; guesses are marked
+    PATH contains images/ and masks/, or images/ and a JSON file with COCO instances, or the data set Oxford-IIIT
+    Pet. Classes, colors, image size, splits, batch size and epochs are derived from the images; guesses are marked
     with a comment. Only the section `data`, the batch size, the epochs, and variants that do not fit the images
     are changed. The previous file is kept as params.before.yaml (then params.before.2.yaml and so on).
     """
