@@ -24,7 +24,7 @@ def to_json(content: Any) -> str:
 
 @contextlib.contextmanager
 def add_file_name(path: Path) -> Iterator[None]:
-    """Add the file name to an `OSError` of a block that has none, for example because the disk is full."""
+    """Add the file name to an `OSError` that the block raises without one, for example when the disk is full."""
     try:
         yield
     except OSError as error:
@@ -95,7 +95,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_with(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    """Write the output of `save` to a file atomically; it is buffered, because image encoders hide disk errors."""
+    """Write the output of `save` to a file atomically; it is buffered, since image encoders hide disk errors."""
     buffer = io.BytesIO()
     save(buffer)
     write_bytes(path, buffer.getbuffer())
@@ -122,7 +122,7 @@ def _is_alive(process: str) -> bool:
         os.kill(int(process), 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # a process of another user
+    except PermissionError:  # another user's process
         return True
     return True
 

@@ -1,4 +1,4 @@
-"""The exception for errors that the user can fix, and messages for errors of the operating system."""
+"""Define the exception for errors that the user can fix, and word operating-system errors for the user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PipelineError(Exception):
 
 
 def user_message(error: PipelineError | OSError) -> str:
-    """Return the message for the user. For an `OSError`, it consists of the file, the reason and the action to take."""
+    """Return the message to show to the user. For an `OSError`, it names the file, the reason and the fix."""
     if isinstance(error, PipelineError):
         return str(error)
     name = error.filename2 or error.filename or "A file could not be accessed"

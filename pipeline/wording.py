@@ -1,4 +1,4 @@
-"""Format counts, lists of names, sizes and columns for messages and pages, and suggest corrections of names."""
+"""Format counts, names, sizes and columns for messages and pages, and suggest corrections for misspelled names."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ MAX_NAMES = 10  # maximum number of names or lines in a message
 
 
 def pluralize(count: int, singular: str, plural: str | None = None) -> str:
-    """Format a count with its noun in singular or plural; `plural` is `singular` + s by default.
+    """Format a count with its noun in the singular or plural; `plural` defaults to `singular` + s.
 
-    Both may contain a verb, such as "run was" and "runs were".
+    Both may include a verb, as in "run was" and "runs were".
     """
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
 def join_words(words: Sequence[str], limit: int | None = None) -> str:
-    """Join words to `a, b and c`, or to `a, b and 3 more` if there are more than `limit`."""
+    """Join words as `a, b and c`, or as `a, b and 3 more` if there are more than `limit`."""
     if limit is not None and len(words) > limit:
         words = [*words[:limit], f"{len(words) - limit:,} more"]
     if len(words) < 2:
@@ -54,14 +54,14 @@ def format_size_setting(size: tuple[int, int]) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """Truncate a text that is wider than `width` columns of a terminal."""
+    """Truncate text that is wider than `width` terminal columns."""
     from rich.cells import cell_len, set_cell_size
 
     return text if cell_len(text) <= width else f"{set_cell_size(text, max(0, width - 1))}…"
 
 
 def align_columns(columns: Sequence[Sequence[str]], left: Collection[int] = ()) -> list[str]:
-    """Format columns of entries as aligned lines for a terminal; columns in `left` are aligned left, others right."""
+    """Format columns as aligned lines for a terminal; columns in `left` are left-aligned, the others right-aligned."""
     from rich.cells import cell_len
 
     aligned = []
@@ -80,7 +80,7 @@ def find_closest(name: str, known: Iterable[str]) -> str | None:
 
 
 def suggest_closest(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return the end of a message about an unknown name: the closest known name, otherwise advice or known names."""
+    """Return the end of a message about an unknown name: the closest known name, or else `otherwise` or known names."""
     known = sorted(known)
     if near := find_closest(name, known):
         return f"did you mean {near}?"
@@ -88,5 +88,5 @@ def suggest_closest(name: str, known: Iterable[str], otherwise: str = "") -> str
 
 
 def format_megabytes(size: int) -> str:
-    """Format a number of bytes in megabytes, such as 18.8 MB."""
+    """Format a byte count in megabytes, such as 18.8 MB."""
     return f"{size / 1e6:.1f} MB"

@@ -142,7 +142,7 @@ def test_latest_selects_the_run_started_last(team: Team) -> None:
         (" ", r"`mlflow:` must be followed by a selection of runs. Use `latest`, run ids of 32 hexadecimal"),
         (
             "metrics.val_loss_best < 0",
-            r"no finished run for 'metrics.val_loss_best < 0'; the finished runs are unet-0.001-0",
+            r"no finished run that matches 'metrics.val_loss_best < 0'; the finished runs are unet-0.001-0",
         ),
         ("val_loss_best <", r"rejected the filter 'val_loss_best <'.*metrics.val_loss_best < 0.4"),
         ("0123456789abcdef" * 2, r"no run with the id 0123456789abcdef"),
@@ -259,15 +259,13 @@ def change_fingerprint(team: Team) -> Iterator[None]:
 def test_run_id_of_other_data_is_refused(team: Team) -> None:
     with (
         change_fingerprint(team),
-        pytest.raises(PipelineError, match=r"unet-0.01-1: trained on other data than data/prepared"),
+        pytest.raises(PipelineError, match=r"unet-0.01-1: not trained on the data in data/prepared"),
     ):
         render_mlflow_report(team.params, team.run_ids[NAMES[1]])
 
 
 def test_search_without_runs_of_the_prepared_data_lists_its_matches(team: Team) -> None:
-    message = (
-        r"no run of the data in data/prepared to show for 'latest'\.\n\d runs were trained on other data .*unet-0.01-1"
-    )
+    message = r"no run on the data in data/prepared to show for 'latest'\.\n\d runs were skipped, .*unet-0.01-1"
     with change_fingerprint(team), pytest.raises(PipelineError, match=message):
         render_mlflow_report(team.params, "latest")
 
@@ -286,7 +284,7 @@ def test_run_of_other_data_is_reported_and_does_not_replace_an_older_run(
     try:
         done = CliRunner().invoke(main, ["report", "--runs", "mlflow:metrics.val_loss_best < 100", "--out", "all.html"])
         assert done.exit_code == 0, done.output
-        notice = "1 run was trained on other data than data/prepared contains and skipped: mia (unet-0.001-1)."
+        notice = "1 run was skipped, because data/prepared contains different data: mia (unet-0.001-1)."
         assert done.stderr.splitlines() == [f"Notice: {notice}"]
         html = (team.root / "all.html").read_text("utf-8")
         assert notice in html

@@ -198,7 +198,7 @@ def test_unknown_preset_is_reported_with_the_closest_match(write: Writer) -> Non
     with pytest.raises(PipelineError, match="presets: mine"):
         find_preset("xyz", project)
     (project / "params/My Set.yaml").touch()
-    with pytest.raises(PipelineError, match="a preset's name may contain a-z"):
+    with pytest.raises(PipelineError, match="a preset's name may contain only a-z"):
         list_presets(project)
     shutil.rmtree(project / "params")
     with pytest.raises(PipelineError, match=r"has no preset"):

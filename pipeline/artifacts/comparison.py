@@ -33,12 +33,14 @@ class Judgment(Record):
     gap_low: float | None = None  # lower end of the 95 % interval of the gap on new images, at the best epoch
     gap_high: float | None = None  # upper end of this interval
     selection_bias: float | None = None  # bias of val_loss due to choosing the epoch on validation, nats per pixel
-    beats_baseline: bool | None = None  # validation IoU above that of predicting one class everywhere; None if unknown
+    beats_baseline: bool | None = (
+        None  # whether its validation IoU exceeds that of predicting one class; None if unknown
+    )
 
 
 @dataclass(frozen=True)
 class RunSummary(Record):
-    """Summary of a run of the grid; numbers are None if the run does not have them."""
+    """Summary of a run in the grid; numbers are None if the run does not have them."""
 
     run: str
     variant: str
@@ -85,14 +87,14 @@ class SettingSummary(Record):
     seeds: int  # number of seeds in the grid
     finished: int  # number of finished seeds, over which means and deviations are computed
     ranked: bool  # whether every seed finished; a setting with a diverged or missing seed is not ranked
-    run: str | None  # run with the median val_loss, the lower one of an even number of seeds; None if not ranked
+    run: str | None  # run with the median val_loss, the lower one if there are two; None if not ranked
     val_loss_mean: float | None
     val_loss_sd: float | None
     gap_mean: float | None
     gap_sd: float | None
     val_mean_iou_mean: float | None
     val_mean_iou_sd: float | None
-    missed_classes: float | None  # number of classes that a run misses on validation, mean over the seeds
+    missed_classes: float | None  # mean number of classes that its runs miss on validation
     beats_baseline: float | None = None  # share of runs that beat the baseline, among those that could be checked
 
     @property
@@ -131,7 +133,7 @@ class Summary(Record):
         return self.baseline.loss
 
     def get_run(self, name: str) -> RunSummary:
-        """Return a run by its name."""
+        """Return a run by name."""
         return next(row for row in self.runs if row.run == name)
 
     def get_setting(self, best: BestSetting) -> SettingSummary:
@@ -149,7 +151,7 @@ class Summary(Record):
 
 @dataclass(frozen=True)
 class Finding(Record):
-    """A sentence of the report with a result, and the runs that it is based on."""
+    """A sentence of the report that states a result, and the runs that it is based on."""
 
     id: str
     sentence: str
@@ -184,7 +186,7 @@ class Comparison(ArtifactFolder):
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """Losses by run, split and epoch, without NaN and infinite ones."""
+        """Losses by run, split and epoch, without NaN and infinite values."""
         table = self.read_table(self.CURVES, self.CURVE_COLUMNS, {"run": str, "variant": str, "split": str})
         with self.reading(self.CURVES):
             return table[np.isfinite(table["loss"].astype(float))]

@@ -25,7 +25,7 @@ class RunEvaluation(Record):
     """`metrics.json`: scores of a run, all None if it diverged in its first epoch."""
 
     run: str
-    key: str  # run key of the evaluated training
+    key: str  # run key of the evaluated run
     gap: float | None  # val_loss - train_loss at the best epoch
     gap_last: float | None  # the same at the last epoch
     train: Scores | None  # on the fixed subset of the training images
@@ -57,7 +57,7 @@ class EvaluationFolder(ArtifactFolder):
         return self.read_json(self.METRICS, RunEvaluation)
 
     def read_per_image(self) -> pd.DataFrame:
-        """Read the scores of single images: one row per image of every split."""
+        """Read the scores of individual images: one row per image of every split."""
         return self.read_table(self.PER_IMAGE, self.PER_IMAGE_COLUMNS, {"id": str, "split": str})
 
     def read_calibration(self) -> pd.DataFrame:
@@ -84,7 +84,7 @@ class EvaluationFolder(ArtifactFolder):
         """Read the predicted mask of a sample: H x W, class indices."""
         with self.reading(f"{self.EXAMPLES}/{sample}.png") as path, Image.open(path) as image:
             if image.mode not in ("L", "P"):  # in both modes, pixel values are the indices
-                raise ValueError(f"it must hold 8-bit class indices, but is of mode {image.mode}")
+                raise ValueError(f"it must contain 8-bit class indices, but its mode is {image.mode}")
             return np.asarray(image, dtype=np.uint8)
 
     def write_per_image(self, classes: Sequence[str], rows: Iterable[Sequence[str | float]]) -> None:

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
+    """Return the hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
 class Record:
-    """Content of a JSON file, or a part of it; unknown keys, missing keys and wrong types are errors."""
+    """Content of a JSON file, or part of it; unknown keys, missing keys and wrong types are errors."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -81,7 +81,7 @@ class ArtifactFolder:
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[Path]:
-        """Yield the path of a file to a block that reads it, and convert errors of the block.
+        """Yield the path of a file to a block that reads it, and convert the block's errors.
 
         Raises:
             PipelineError: The file is missing or cannot be read. The message names the command that writes it.
@@ -120,7 +120,7 @@ class ArtifactFolder:
     ) -> pd.DataFrame:
         """Read a CSV file; raise `PipelineError` if it is missing or one of the columns is missing.
 
-        If `keep_default_na` is true, texts such as "NA" are missing values.
+        If `keep_default_na` is true, strings such as "NA" count as missing values.
         """
         import pandas as pd
 

@@ -36,7 +36,9 @@ class ImageStack(Generic[Pixel]):
         """
         ends = sizes.prod(axis=1).cumsum()
         if (total := int(ends[-1]) if len(ends) else 0) != len(pixels):
-            raise ValueError(f"{len(pixels)} pixels cannot be {len(sizes)} images of {total} pixels")
+            raise ValueError(
+                f"{len(pixels)} pixels cannot be split into {len(sizes)} images with {total} pixels in total"
+            )
         return cls(pixels, sizes, ends - sizes.prod(axis=1))
 
     @classmethod
@@ -75,7 +77,7 @@ class ImageStack(Generic[Pixel]):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the images' pixels."""
+        """Size of all pixels in bytes."""
         return int(self.sizes.prod(axis=1).sum() * np.prod(self.pixels.shape[1:], dtype=int)) * self.dtype.itemsize
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "validation", "test")
-SHOWCASE = "showcase"  # a folder like that of a split, with images that are in no split
+SHOWCASE = "showcase"  # a folder like a split's, with images that are in no split
 
 Images = npt.NDArray[np.uint8 | np.uint16]  # H x W x C
 Mask = npt.NDArray[np.uint8]  # H x W, class index or the ignore value
@@ -33,7 +33,7 @@ class SegmentationClass(Record):
 
     name: str
     color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
-    foreground: bool  # whether the class is an object of interest, on which the foreground IoU is computed
+    foreground: bool  # whether the class is an object of interest, which counts for the foreground IoU
     is_boundary: bool = False  # whether it is the boundary class of a trimap, where foreground and background mix
 
 
@@ -57,7 +57,7 @@ class DatasetStats(Record):
     transparent: int  # number of images with transparent parts, which became black
     compared: int  # number of images searched for near-duplicates; 0 if the source cannot have any
     duplicates: int  # number of pairs of near-duplicates within a split; there are none across splits
-    first_duplicates: tuple[tuple[str, str], ...]  # ids of the first ten such pairs
+    first_duplicates: tuple[tuple[str, str], ...]  # ids of the first ten of these pairs
     notices: tuple[str, ...] = ()  # sentences on possible mistakes in the data, which its owner should check
 
 
@@ -101,7 +101,7 @@ class PreparedData(ArtifactFolder):
     IMAGES = "images.npy"  # uint8 or uint16
     MASKS = "masks.npy"  # N x H x W or P, uint8
     SAMPLES = "samples.csv"  # SAMPLE_COLUMNS, then share_<class>: share of the class in the evaluated pixels
-    # `groups` has the format factor=name;factor=name. `height` and `width` are those of the file, px.
+    # `groups` has the format factor=name;factor=name. `height` and `width` are the file's, in px.
     SAMPLE_COLUMNS = (
         "id", "split", "groups", "height", "width", "prepared_height", "prepared_width", "sha256", "pixels",
     )  # fmt: skip
@@ -159,7 +159,7 @@ class PreparedData(ArtifactFolder):
         except ValueError:
             raise PipelineError(
                 f"{self.display(split)} is inconsistent: the shape of {self.IMAGES} is {images.shape}, that of "
-                f"{self.MASKS} is {masks.shape}, and {self.SAMPLES} has {len(ids)} rows for it. Run "
+                f"{self.MASKS} is {masks.shape}, and {self.SAMPLES} has {len(ids)} rows for this split. Run "
                 f"`{self.redo_command}` again."
             ) from None
 
@@ -187,7 +187,7 @@ class PreparedData(ArtifactFolder):
 
 
 def list_groups(groups: pd.Series[str]) -> pd.DataFrame:
-    """Parse the column `groups` of the samples into a table with one row per sample and factor: `factor` and `name`.
+    """Parse the samples' column `groups` into a table with one row per sample and factor: `factor` and `name`.
 
     Group names may contain semicolons, so a semicolon separates two groups only if another `factor=` follows.
     """
@@ -198,7 +198,7 @@ def list_groups(groups: pd.Series[str]) -> pd.DataFrame:
 def compute_class_shares(
     samples: pd.DataFrame, split: str, classes: Sequence[SegmentationClass]
 ) -> npt.NDArray[np.float64]:
-    """Compute the share of each class in all evaluated pixels of a split, in which every pixel has the same weight.
+    """Compute each class's share of all evaluated pixels in a split, giving every pixel the same weight.
 
     Raises:
         PipelineError: No pixel of the split is evaluated.
@@ -208,6 +208,6 @@ def compute_class_shares(
     if split not in pixels.index or not pixels.loc[split].sum():
         raise PipelineError(
             f"data/prepared/{PreparedData.SAMPLES}: the split {split} has no evaluated pixels, so runs cannot be "
-            "compared. Add images to it whose pixels are not all ignored."
+            "compared. Add images in which some pixels are not ignored."
         )
     return (pixels.loc[split] / pixels.loc[split].sum()).to_numpy(dtype="float64")

@@ -83,7 +83,7 @@ class Project:
         return here.name if here.parent == self.home / STUDIES else None
 
     def make_command(self, target: str) -> str:
-        """Return the command for a make target, to be run in the project's folder; a study's has `SET=<name>`."""
+        """Return the command for a make target, to be run in the project's folder; for a study, it has `SET=<name>`."""
         return f"make {target} SET={self.study}" if self.study else f"make {target}"
 
     def shell_command(self, command: str) -> str:

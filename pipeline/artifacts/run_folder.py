@@ -66,7 +66,7 @@ class RunTiming(Record):
     DVC ignores the file (.dvcignore), because it differs between otherwise equal runs.
     """
 
-    key: str  # the run key; if DVC restores another run, the file of the previous training remains
+    key: str  # the run key; if DVC restores another run, the previous run's file remains
     seconds: float  # total duration, including set-up
     training_seconds: float
     eval_seconds: float
@@ -88,7 +88,7 @@ class RunTiming(Record):
 
 @dataclass(frozen=True)
 class ImageLosses:
-    """Losses of single images at the end of each epoch."""
+    """Losses of individual images at the end of each epoch."""
 
     losses: npt.NDArray[np.float32]  # epochs x N, nats per pixel; NaN for an image without evaluated pixels
     pixels: npt.NDArray[np.int64]  # N, number of evaluated pixels
@@ -117,7 +117,7 @@ class RunFolder(ArtifactFolder):
         """Configuration of the run and how its training ended.
 
         Raises:
-            PipelineError: The file is missing, broken or of another format.
+            PipelineError: The file is missing, broken or in another format.
         """
         record = self.read_json(self.RECORD, RunRecord)
         if record.format != FORMAT:
@@ -138,7 +138,7 @@ class RunFolder(ArtifactFolder):
         return self.path / self.WEIGHTS
 
     def read_image_losses(self, side: Side) -> ImageLosses:
-        """Read the losses of single images: the compared training images or the validation images."""
+        """Read the losses of individual images: the compared training images or the validation images."""
         with self.reading(self.IMAGE_LOSSES) as path, np.load(path, allow_pickle=False) as file:
             pixels, index = (file[f"{side}_{name}"].astype(np.int64) for name in ("pixels", "index"))
             return ImageLosses(file[side], pixels, index)
@@ -149,7 +149,7 @@ class RunFolder(ArtifactFolder):
             return np.asarray(file["masks"], dtype=np.uint8)
 
     def read_timing(self) -> RunTiming | None:
-        """Read the times of this training; None if they are unknown because DVC restored the run."""
+        """Read the times of this training run; None if they are unknown because DVC restored the run."""
         try:
             timing = self.read_json(self.TIMING, RunTiming)
             return timing if timing.key == self.record.key else None
@@ -162,7 +162,7 @@ class RunFolder(ArtifactFolder):
         self.write_table(self.HISTORY, columns, ([row[column] for column in columns] for row in rows))
 
     def write_image_losses(self, train: ImageLosses, validation: ImageLosses) -> None:
-        """Write the losses of single images."""
+        """Write the losses of individual images."""
         arrays: dict[str, npt.NDArray[Any]] = {}
         for side, found in (("train", train), ("validation", validation)):
             arrays |= {side: found.losses, f"{side}_index": found.index, f"{side}_pixels": found.pixels}

@@ -24,7 +24,7 @@ class MissedClass(Record):
 
 @dataclass(frozen=True)
 class Scores(Record):
-    """Scores of a run's model on a set of images; None is an undefined score.
+    """Scores of a run's model on a set of images; undefined scores are None.
 
     For a set without evaluated pixels, all scores are None.
     """
@@ -35,10 +35,10 @@ class Scores(Record):
     foreground_iou: float | None  # None if neither ground truth nor prediction has foreground; 0 for false positives
     object_iou: float | None  # IoU of foreground and boundary as one class; None without a boundary class or object
     iou: dict[str, float | None]  # by class; None for a class that is not in the ground truth
-    predicted: dict[str, float | None]  # by class, the share of the evaluated pixels that are predicted as the class
+    predicted: dict[str, float | None]  # by class, the share of evaluated pixels predicted as the class
 
     def find_missed_classes(self) -> tuple[MissedClass, ...]:
-        """Return the classes of the ground truth whose IoU is below `MIN_CLASS_IOU`."""
+        """Return the classes in the ground truth whose IoU is below `MIN_CLASS_IOU`."""
         return tuple(
             MissedClass(name=name, iou=iou, is_predicted=bool(self.predicted[name]))
             for name, iou in self.iou.items()

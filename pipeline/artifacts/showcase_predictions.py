@@ -51,6 +51,6 @@ class ShowcasePredictions(ArtifactFolder):
             return arrays["image"], np.asarray(arrays["prediction"], dtype=np.uint8), truth
 
     def write_image(self, place: int, image: npt.NDArray[np.generic], prediction: Mask, truth: Mask | None) -> None:
-        """Write the image with an index in the list (H x W x C, with its original aspect ratio) and its masks."""
+        """Write an image by its index in the list (H x W x C, with its original aspect ratio), and its masks."""
         arrays = {"image": image, "prediction": prediction} | ({} if truth is None else {"truth": truth})
         self.write_arrays(f"{place}.npz", arrays)

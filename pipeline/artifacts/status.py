@@ -1,6 +1,6 @@
 """Status values of runs, stages and jobs of a sweep.
 
-MLflow has other values: a run that was not interrupted is FINISHED, and a run that was stopped is KILLED.
+MLflow uses different values: a run that was not interrupted is FINISHED, and a run that was stopped is KILLED.
 """
 
 from __future__ import annotations
@@ -11,5 +11,5 @@ from typing import Literal
 TrainedStatus = Literal["finished", "stopped_early", "diverged"]
 # Status of a cell of the grid in a comparison.
 RunStatus = Literal["finished", "stopped_early", "diverged", "failed", "killed", "missing"]
-StageState = Literal["running", "failed", "killed"]  # state of a stage that has started and not succeeded
+StageState = Literal["running", "failed", "killed"]  # state of a stage that has started but not succeeded
 JobStatus = Literal["finished", "failed", "stopped"]  # status of a job; the next sweep resumes a stopped job

@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 
 WEIGHTS = Path("weights")  # in the project's folder; in dvc.yaml, every train stage depends on it
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-TIMM = "tu-"  # smp's prefix for encoders of timm
+TIMM = "tu-"  # smp's prefix for timm encoders
 SHORT = 12  # number of characters shown of a revision or hash
 
 
@@ -84,8 +84,8 @@ class WeightsFolder:
     def find_hub_file(self, encoder: str, *, timm_only: bool = False) -> HubFile | None:
         """Find the fetched weights of an encoder in the index; None if they are missing.
 
-        A name with smp's prefix `tu-` is an encoder of timm. If smp and timm both have an encoder of a name without the
-        prefix, it is that of smp, unless `timm_only`.
+        A name with smp's prefix `tu-` refers to a timm encoder. If smp and timm both have an encoder with a name that
+        lacks the prefix, smp's is found, unless `timm_only` is true.
         """
         bare = encoder.removeprefix(TIMM)
         timm_only = timm_only or bare != encoder

@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError, user_message
 class Commands(click.Group):
     """Command group that prints a `PipelineError` or `OSError` as a message on stderr and exits with code 1.
 
-    Wrong usage has click's exit code 2.
+    Usage errors exit with click's code 2.
     """
 
     def main(self, *arguments: Any, **options: Any) -> Any:
@@ -45,8 +45,8 @@ def main() -> None:
     """Which U-Net at which learning rate learns your images best, and does it learn or memorize?
 
     Edit params.yaml, then run `make report`. It trains the new cells of the grid and renders
-    reports/learning-report.html. The commands below are its steps and further tools. Run them in the folder of the
-    project or of a study.
+    reports/learning-report.html. The commands below are its steps and additional tools. Run them in the folder of
+    the project or a study.
     """
 
 

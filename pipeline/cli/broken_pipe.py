@@ -16,7 +16,7 @@ EXIT_CODE = 128 + signal.SIGPIPE  # as reported by a shell for a program that SI
 def exit_on_broken_pipe() -> Iterator[None]:
     """Exit with `EXIT_CODE` if stdout or stderr is a broken pipe; other broken pipes remain errors.
 
-    SIGPIPE itself remains ignored, as by default in Python, because it would kill a training without cleanup.
+    SIGPIPE itself remains ignored, which is Python's default, because it would kill a run without cleanup.
     """
     try:
         yield
@@ -32,7 +32,7 @@ def exit_on_broken_pipe() -> Iterator[None]:
 
 
 def flush_output() -> None:
-    """Flush stdout and stderr, because an error could not be handled if Python flushed them at its exit."""
+    """Flush stdout and stderr, because errors cannot be handled when Python flushes them at exit."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             stream.flush()

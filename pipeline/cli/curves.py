@@ -11,8 +11,8 @@ from pipeline.lr_find import HIGHEST, LOWEST, STEPS
 from pipeline.runtime.shutdown import exit_on_sigterm
 
 BASELINE = (
-    "Loss of always predicting the class frequencies. Without it, only a training loss that hardly decreases counts as "
-    "underfitting."
+    "Loss when always predicting the class frequencies. Without it, a run counts as underfitting only if its training "
+    "loss barely decreases."
 )
 
 
@@ -36,7 +36,7 @@ def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None
     """Judge from loss curves whether a network learned or memorized.
 
     CURVES is a table with the columns epoch, train_loss, val_loss and optionally run; a table written by Keras
-    (CSVLogger), Lightning (metrics.csv) or MLflow (key, value, step); or the folder plots/metrics of DVCLive.
+    (CSVLogger), Lightning (metrics.csv) or MLflow (key, value, step); or DVCLive's folder plots/metrics.
     docs/explanation/gaps-and-verdicts.md explains the verdicts.
     """
     from pipeline.judge.verdicts import format_json, format_text, judge_file

@@ -19,9 +19,9 @@ def data() -> None:
 def check(path: Path) -> None:
     """Check the images and masks in the folder PATH, and print a summary.
 
-    The folder is read as by `pipeline prepare`, with the section `data` of params.yaml if that names the same folder,
-    and otherwise with the section that `pipeline init` would write. All errors are reported at once. Without errors,
-    the exit code is 0.
+    The folder is read as in `pipeline prepare`, with the `data` section of params.yaml if it names the same folder,
+    and otherwise with the section that `pipeline init` would write. All errors are reported at once. If there are
+    none, the exit code is 0.
     """
     from rich.console import Console
 

@@ -31,7 +31,7 @@ def params(schema: bool) -> None:
 
 @click.command()
 def variants() -> None:
-    """List the variants of params.yaml and their cost.
+    """List the variants in params.yaml and their cost.
 
     MACs are the multiply-accumulate operations in convolutions and matrix products for one image of
     data.image_size, or one patch of train.patch_size.
@@ -43,7 +43,7 @@ def variants() -> None:
     Process memory is the peak resident memory of a whole training process, including PyTorch, MLflow, temporary
     buffers and evaluation. It is measured by training a few steps on blank images, which takes a few seconds.
     Memory-mapped images add pages that the system reclaims when memory is short. With a GPU, only main memory is
-    counted, not the memory of the GPU. See docs/how-to/cluster.md.
+    counted, not GPU memory. See docs/how-to/cluster.md.
     """
     from pipeline.params.file import read_params
     from pipeline.runtime.progress import track
@@ -105,7 +105,7 @@ def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> Non
 def study(name: str | None, data: Path | None) -> None:
     """Create the study NAME; without NAME, list the presets.
 
-    NAME is the name of a preset, whose file params/NAME.yaml has the differences from params.yaml. Both files are
+    NAME is the name of a preset, whose file params/NAME.yaml lists the differences from params.yaml. Both files are
     merged into studies/NAME/, which is a separate DVC pipeline. `make report SET=NAME` creates the study, runs it
     and renders its report.
     """

@@ -74,7 +74,7 @@ def promote(run: str) -> None:
     """Register a run's model in MLflow, ready for serving.
 
     The model gets the alias champion. It contains the network in ONNX, its preprocessing, an input example and its
-    scores, and needs neither this package nor PyTorch. If the run is registered already, only the alias is set.
+    scores, and needs neither this package nor PyTorch. If the run is already registered, only the alias is set.
     """
     from pipeline.params.file import read_params
     from pipeline.promote.promote_run import promote_run

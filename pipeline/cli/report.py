@@ -32,7 +32,7 @@ def report(selection: str | None, out: Path | None, show: bool, provenance: bool
       mlflow:latest                   the run in MLflow (at tracking.uri) that started last
       mlflow:ID,ID                    runs in MLflow by their ids
       "mlflow:metrics.val_loss_best < 0.4"
-                                      an MLflow search filter; of each author, the newest run of each name
+                                      an MLflow search filter; the newest run per author and run name
 
     A setting is a variant at a learning rate. The best setting has the lowest mean validation loss over its seeds,
     and its median-loss run is the seed with the median validation loss.

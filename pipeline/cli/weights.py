@@ -21,7 +21,7 @@ def weights(context: click.Context) -> None:
 
     \b
     pretrained: true                     the encoder's published weights
-    pretrained: weights/file.pth         your own file, with weights of the encoder or of the whole network
+    pretrained: weights/file.pth         your own file, with weights for the encoder or the whole network
     pretrained: weights/RUN.safetensors  weights of a run, after `pipeline weights add RUN`
 
     Training never downloads anything. See docs/how-to/pretrained-weights.md.
@@ -41,7 +41,7 @@ def fetch(encoders: tuple[str, ...]) -> None:
     """Fetch the weights of ENCODERS from the Hugging Face hub.
 
     ENCODERS are names of encoders in smp, such as resnet34, or in timm, such as convnext_tiny. The prefix tu- selects
-    an encoder of timm if both have one of that name, as in tu-resnet34. The default is all weights that params.yaml
+    timm's encoder if both have one with that name, as in tu-resnet34. The default is all weights that params.yaml
     needs.
 
     The files are stored in the cache of the hub (HF_HUB_CACHE, by default ~/.cache/huggingface/hub), which all
@@ -80,8 +80,8 @@ def fetch(encoders: tuple[str, ...]) -> None:
 def add(run: Path) -> None:
     """Copy the weights of RUN to weights/, for runs that start from them.
 
-    RUN is a finished run of this project, such as unet-0.001-0, or the path of a run folder of another project. In a
-    network with another number of classes, the last layer is then initialized at random.
+    RUN is a finished run of this project, such as unet-0.001-0, or the path of a run folder in another project. In a
+    network with a different number of classes, the last layer is then initialized at random.
     """
     from pipeline.artifacts.project import Project
     from pipeline.weights.add_run import add_run

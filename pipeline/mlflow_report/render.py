@@ -23,7 +23,7 @@ from pipeline.tracking.tags import get_user
 from pipeline.tracking.team_results import read_team_results
 
 DOWNLOADS = CACHE / "mlflow"
-MAX_AUTHOR = 40  # characters of an author's name in a folder's name, which has at most 255 bytes
+MAX_AUTHOR = 40  # characters of an author's name in a folder name, which has at most 255 bytes
 
 
 def render_mlflow_report(
@@ -42,7 +42,7 @@ def render_mlflow_report(
         The report, with sentences on skipped runs.
 
     Raises:
-        PipelineError: No run can be fetched, or a run given by its id was trained on other data.
+        PipelineError: No run can be fetched, or a run requested by id was trained on different data.
     """
     project = project or Project()
     fingerprint = project.prepared.dataset.fingerprint
@@ -64,7 +64,7 @@ def render_mlflow_report(
 
 
 def _add_authors(fetched: list[FetchedRun]) -> list[FetchedRun]:
-    """Append the author to the variant of each run if there are several authors, whose variants may differ."""
+    """Append the author to the variant of each run if there are several authors, because their variants may differ."""
     if len({one.author for one in fetched}) < 2:
         return fetched
     renamed = []
@@ -76,7 +76,7 @@ def _add_authors(fetched: list[FetchedRun]) -> list[FetchedRun]:
 
 
 def _sanitize(author: str) -> str:
-    """Convert an author's name to a part of a folder's name, with a hash if characters had to be replaced."""
+    """Convert an author's name for use in a folder name; add a hash if characters had to be replaced."""
     plain = re.sub(r"[^\w.-]+", "_", author)[:MAX_AUTHOR]
     return plain if plain == author else f"{plain}-{hashlib.sha256(author.encode()).hexdigest()[:4]}"
 
@@ -85,7 +85,7 @@ def _check_files(fetched: FetchedRun) -> None:
     """Check the files of a run that the comparison needs.
 
     Raises:
-        PipelineError: A file is missing, broken, or of another version.
+        PipelineError: A file is missing, broken, or from another version.
     """
     read_run_config(fetched.record, fetched.run)
     history = RunFolder(fetched.run).history

@@ -30,7 +30,7 @@ class ClassShares:
     file: str
     height: int  # px
     width: int  # px
-    shares: tuple[float, ...]  # share of each class in the pixels
+    shares: tuple[float, ...]  # each class's share of the pixels
 
 
 def encode_labels(labels: NDArray[np.uint8], encoding: MaskEncoding) -> NDArray[Any]:

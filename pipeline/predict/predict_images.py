@@ -31,7 +31,7 @@ MAX_BYTES = 150_000_000  # bytes of pixels per batch; the last image of a batch 
 def predict_images(
     run: TrainedRun, paths: Sequence[Path], files: OutputFiles, console: Console
 ) -> tuple[list[ClassShares], int]:
-    """Segment images and write their masks, and a table with the share of each class in each image.
+    """Segment images and write their masks, and a table with each class's share of each image.
 
     `paths` are images and folders of images. Existing results are overwritten. The console shows the progress and the
     skipped images.
@@ -83,7 +83,7 @@ def predict_images(
             try:
                 strips = _predict_tiles(run, run.tiles, image, progress)
                 rows.append(writer.write(source, name, image, strips))
-            except ImageError as error:  # a part of a large file cannot be decoded
+            except ImageError as error:  # part of a large file cannot be decoded
                 skip(source, error)
             finally:
                 if isinstance(image, TiffImage):
@@ -132,7 +132,7 @@ def _find_images(paths: Sequence[Path], out: Path) -> dict[Path, str]:
     names = {file: name if times[name.with_suffix("")] > 1 else name.with_suffix("") for file, name in relative.items()}
     if duplicates := [name for name, count in Counter(names.values()).items() if count > 1]:
         raise PipelineError(
-            f"Several images have the name {duplicates[0]}. Predict one folder at a time, each with another --out."
+            f"Several images have the name {duplicates[0]}. Predict one folder at a time, each with its own --out."
         )
     return {file: name.as_posix() for file, name in names.items()}
 

@@ -26,7 +26,7 @@ from pipeline.predict.outputs import (
 )
 from pipeline.predict.tiff_mask import write_tiff_mask
 
-MAX_PREVIEW = 8192  # px, maximum side of an overlay or foreground; those of larger images are downsampled
+MAX_PREVIEW = 8192  # px, longest side of an overlay or foreground, which are downsampled for larger images
 TIFF_ENDINGS = (".tif", ".tiff")
 
 
@@ -49,7 +49,7 @@ class OutputFiles:
 
 
 class ResultWriter:
-    """Writer of the masks, overlays and foregrounds of images that a run segments."""
+    """Writer for the masks, overlays and foregrounds of images that a run segments."""
 
     def __init__(self, run: TrainedRun, files: OutputFiles) -> None:
         self._files, self._classes, self._encoding = files, run.data.classes, run.encoding
@@ -61,15 +61,15 @@ class ResultWriter:
 
         Args:
             source: The file of the image.
-            name: Name of the results, a path without suffix that is relative to the folders of the results.
+            name: Name of the results: a path without suffix, relative to the result folders.
             image: The image, H x W x C.
-            strips: Class probabilities of strips of the network input from top to bottom, each classes x rows x W.
+            strips: Class probabilities for strips of the network input from top to bottom, each classes x rows x W.
 
         Returns:
             The image's row of the table.
 
         Raises:
-            ImageError: A part of the file cannot be decoded. In this case, no result is written.
+            ImageError: Part of the file cannot be decoded. In this case, no result is written.
         """
         mask, overlay, foreground = self._files.paths(source, name)
         height, width, _ = image.shape

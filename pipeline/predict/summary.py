@@ -21,7 +21,7 @@ from pipeline.wording import escape_unprintable, format_size, pluralize, shorten
 MAX_NAMED = 6  # classes listed in the description of the training data
 SHOWN = 20  # images listed in the table
 GAP = 2  # characters between columns
-MIN_FILE = 20  # characters of file names that must remain visible beside columns of classes
+MIN_FILE = 20  # characters of file names that must remain visible beside class columns
 
 
 def _describe_size(resizing: Resizing) -> str:
@@ -43,7 +43,7 @@ def describe_training_data(run: TrainedRun, project: Project) -> str:
 
 
 def advise_on_composites(params: Params) -> str:
-    """Recommend better training data than the bundled composites; empty if other data is used."""
+    """Recommend better training data than the bundled composites; the text is empty if other data is used."""
     if not isinstance(params.data, CompositesData) or params.data.external_test is not None:
         return ""
     return (
@@ -104,7 +104,7 @@ def _percent(share: float) -> str:
 
 
 def _shorten_path(path: str, width: int) -> str:
-    """Truncate a path that is longer than `width` characters at its beginning."""
+    """Truncate the beginning of a path that is longer than `width` characters."""
     if cell_len(path) <= width:
         return path
     while path and cell_len(path) > width - 1:

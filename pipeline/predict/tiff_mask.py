@@ -75,7 +75,7 @@ def write_tiff_mask(
         strips: Mask values in strips from top to bottom, each rows x W or rows x W x 3, uint8 or uint16.
         shape: Shape of the whole mask, H x W or H x W x 3.
         palette: Colors of the values, 256 x 3; None if values exceed 255 or are colors.
-        source: The image whose georeference, resolution, pixel size and channel names the mask gets.
+        source: The image whose georeference, resolution, pixel size and channel names are copied to the mask.
     """
     import tifffile
 
@@ -132,7 +132,7 @@ def _cut_row(rows: Sequence[NDArray[Any]]) -> Iterator[NDArray[Any]]:
 
 
 def _read_resolution(tags: Any, description: str) -> tuple[tuple[float, float] | None, int]:
-    """Read the pixels per unit in x and y, and TIFF's code of the unit; ImageJ's units are converted to centimeters."""
+    """Read the pixels per unit in x and y, and TIFF's unit code; ImageJ's units are converted to centimeters."""
     fractions = tags.valueof(_X_RESOLUTION), tags.valueof(_Y_RESOLUTION)
     if not all(isinstance(one, tuple) and len(one) == 2 and all(one) for one in fractions):
         return None, 1

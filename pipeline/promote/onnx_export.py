@@ -19,7 +19,7 @@ from pipeline.inference.prediction import compute_batch_size
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.promote.served_model import predict_probs
 
-MIN_AGREEMENT = 0.98  # share of pixels; bfloat16 and float32 differ in a few per mille of them, a faulty export in more
+MIN_AGREEMENT = 0.98  # share of pixels; bfloat16 and float32 disagree on a few per mille, faulty exports on more
 
 
 def export_onnx(run: TrainedRun, target: Path) -> None:

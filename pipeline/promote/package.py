@@ -23,9 +23,9 @@ from pipeline.inference.prediction import compute_batch_size
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.promote.served_model import DESCRIPTION, IMAGE, MASK, NETWORK
 
-# Not `pipeline`, which may be installed in another version where the model is loaded.
+# Not `pipeline`, because a different version of it may be installed where the model is loaded.
 PACKAGE = "learning_report_model"
-# Modules that import each other relatively, so that they work in a package of another name.
+# Modules that import each other relatively, so that they work under another package name.
 CODE = ("imaging", "inference/preprocessing.py", "inference/tiles.py", "promote/served_model.py")
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
 TIFF_REQUIREMENTS = ("imagecodecs", "tifffile")  # only for images that are neither gray nor 8-bit RGB
@@ -42,7 +42,7 @@ set_model(SegmentationModel())
 
 
 def package_model(run: TrainedRun, onnx: Path, examples: Split, target: Path) -> None:
-    """Write the folder of an MLflow model with the exported network, and images of `examples` as its input example."""
+    """Write the folder of an MLflow model with the exported network, and images from `examples` as input example."""
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec

@@ -29,7 +29,7 @@ ARTIFACT = "model"
 
 
 def promote_run(params: Params, run: str) -> str:
-    """Register the model of a run, and set the alias. If the model is registered already, only the alias is set.
+    """Register a run's model and set the alias. If the model is already registered, only the alias is set.
 
     Args:
         params: the content of `params.yaml`.
@@ -77,7 +77,7 @@ def format_serve_command(name: str, uri: str) -> str:
 
 
 def _find_version(client: MlflowClient, name: str, key: str) -> str | None:
-    """Find the version of the registered model that has a run key; None if there is none."""
+    """Find the version of the registered model that has this run key; None if there is none."""
     found = client.search_model_versions(f"name = '{name}'")
     return next((str(one.version) for one in found if one.tags.get(RUN_KEY) == key), None)
 
@@ -139,5 +139,5 @@ def _format_description(run: str, evidence: dict[str, str]) -> str:
     rows = "\n".join(f"| {name} | {value} |" for name, value in evidence.items())
     return (
         f"The model of {run}, exported to ONNX.\n\n| | |\n|---|---|\n{rows}\n\n*agreement*: share of the "
-        "validation pixels with the same class from the exported and the trained network."
+        "validation pixels for which the exported and the trained network predict the same class."
     )

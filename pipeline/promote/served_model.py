@@ -54,7 +54,7 @@ class SegmentationModel(PythonModel):
 
     # MLflow supports both signatures of `predict`; its base class has the older one.
     def predict(self, model_input: pd.DataFrame) -> pd.DataFrame:  # type: ignore[override]
-        """Segment the images of a table.
+        """Segment the images in a table.
 
         Raises:
             MlflowException: An image cannot be read. MLflow's server responds with status 400.
@@ -74,14 +74,14 @@ class SegmentationModel(PythonModel):
         try:
             return self._preprocessing.read_image(base64.b64decode(text, validate=True))
         except (ImageError, binascii.Error, TypeError, ValueError) as error:
-            reason = str(error) if isinstance(error, ImageError) else "is not a file in base64"
+            reason = str(error) if isinstance(error, ImageError) else "is not a base64-encoded file"
             raise MlflowException(f"Row {row}: {IMAGE} {reason}.", error_code=INVALID_PARAMETER_VALUE) from None
 
 
 def predict_probs(
     session: Any, inputs: Iterable[NDArray[Any]], num_classes: int, tiles: Tiles | None, batch_size: int
 ) -> Iterator[Probs]:
-    """Predict the class probabilities of each input, classes x H x W, with a session of ONNX Runtime.
+    """Predict the class probabilities of each input, classes x H x W, with an ONNX Runtime session.
 
     Inputs are images H x W x channels, uint8 or uint16. They must have the network's input size unless `tiles` are
     given.

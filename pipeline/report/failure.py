@@ -56,7 +56,7 @@ def render_failure_page(params: Params | None, report: Path | None = None, proje
 
 
 def find_failures(params: Params | None, project: Project) -> list[StageStatus]:
-    """Find the stages that failed or were stopped in the last attempt, without runs that are not in the grid."""
+    """Find the stages that failed or were stopped in the last attempt, excluding runs that are not in the grid."""
     cells = {cell.name for cell in params.cells()} if params else None
     ended = [one for one in list_stage_statuses(project.root) if one.state != "running"]
     shown = [one for one in ended if not one.run or cells is None or one.run in cells]
@@ -64,7 +64,7 @@ def find_failures(params: Params | None, project: Project) -> list[StageStatus]:
     others = [one for one in shown if one is not sweep]
     if sweep is None:
         return others
-    if sweep.state == "failed":  # the sweep failed before it started a run, so failures of runs are older
+    if sweep.state == "failed":  # the sweep failed before it started a run, so recorded run failures are older
         return [one for one in others if one.stage == "prepare"] or [sweep]
     return others or [sweep]  # the sweep was stopped, and its runs with it
 

@@ -1,7 +1,7 @@
 """The primary score of an image or a run: the IoU of the only foreground class, or mean IoU if there are several.
 
-If several foreground classes were merged for one IoU, it would say little about each of them. In street scenes it can
-be 0.9 although poles and signs are never predicted.
+A single IoU over several merged foreground classes would say little about each of them: in street scenes, it can be 0.9
+although poles and signs are never predicted.
 """
 
 from __future__ import annotations

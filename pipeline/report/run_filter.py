@@ -39,7 +39,7 @@ _ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
 
 def is_filter(run_spec: str) -> bool:
-    """Return whether a specification of runs is a filter, which contains an operator, and not names or patterns."""
+    """Return whether a run specification is a filter, which contains an operator, rather than names or patterns."""
     return re.search(r"[=<>]|\sin\s", run_spec) is not None
 
 

@@ -112,7 +112,7 @@ def _list_available(summary: Summary, nearest: str = "") -> str:
 
 
 def create_file_stem(names: list[str]) -> str:
-    """Join the names of runs to a file name without suffix, cut to `MAX_STEM` characters and marked with a hash."""
+    """Join run names into a file name without suffix; truncate it to `MAX_STEM` characters, ending with a hash."""
     joined = "+".join(names)
     if len(joined) <= MAX_STEM:
         return joined

@@ -71,12 +71,12 @@ def _build_values(summary: Summary) -> dict[str, Any]:
 
 
 def fill_template(text: str, summary: Summary, path: str) -> str:
-    """Replace each `{{ expression }}` in a text by its value.
+    """Replace each `{{ expression }}` in text with its value.
 
     Args:
         text: The text; other braces in it are kept.
         summary: The comparison with the values.
-        path: The file of the text, for error messages.
+        path: The file that contains the text, for error messages.
 
     Raises:
         PipelineError: A name is unknown, or an expression is invalid; the message gives the line.
@@ -110,7 +110,7 @@ class _Unknown(jinja2.StrictUndefined):
 
     @property
     def _undefined_message(self) -> str:
-        if self._undefined_hint:  # a message of Jinja's sandbox
+        if self._undefined_hint:  # a message from Jinja's sandbox
             return self._undefined_hint
         if isinstance(self._undefined_obj, _Unknown):
             return self._undefined_obj._undefined_message

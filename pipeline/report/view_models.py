@@ -21,7 +21,7 @@ Mask = npt.NDArray[np.uint8]  # H x W, class indices or IGNORE
 ImageArray = npt.NDArray[np.uint8 | np.uint16]  # H x W x C
 Pixels = TypeVar("Pixels", bound=npt.NDArray[Any])
 
-MAX_SIZE = 512  # px; larger images are shrunk to it, the size of an enlarged image on most screens
+MAX_SIZE = 512  # px; larger images are shrunk to this size, at which most screens show enlarged images
 
 
 class NothingToShowError(PipelineError):
@@ -30,7 +30,7 @@ class NothingToShowError(PipelineError):
 
 @dataclass(frozen=True)
 class Notice:
-    """A message in place of content that is missing, with what to do about it."""
+    """A message in place of missing content, with advice on what to do."""
 
     title: str
     text: str

@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 
 def track(items: Iterable[Item], description: str, total: int, console: Console | None = None) -> Iterator[Item]:
-    """Yield items and show a progress bar, which is removed at the end; there is none if the console is no terminal.
+    """Yield items and show a progress bar until the end; no bar is shown if the console is not a terminal.
 
     The console is stderr by default.
     """
@@ -97,7 +97,7 @@ class EpochProgress:
 
 
 class TrainingProgress:
-    """Context manager that shows the progress of one or several runs in epochs."""
+    """Context manager that shows the progress of one or more runs in epochs."""
 
     def __init__(self, runs: int, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)

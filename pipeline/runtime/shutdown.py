@@ -36,13 +36,13 @@ class _State:
     received: int | None = None
     is_raised: bool = False
     is_graceful: bool = False  # whether the first Ctrl-C only requests a stop
-    is_asked: bool = False  # whether such a stop was requested
+    is_asked: bool = False  # whether a stop was requested
 
     def record(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGINT and self.is_graceful and not self.is_asked:
             self.is_asked = True
         elif number == signal.SIGINT == self.received:
-            _exit_now(number)  # at another Ctrl-C, without waiting for `check_signals`
+            _exit_now(number)  # on another Ctrl-C, without waiting for `check_signals`
         elif self.received is None:
             self.received = number
             _limit_remaining_time()
@@ -113,7 +113,7 @@ def exit_on_sigterm() -> None:
 def graceful_interrupt() -> Iterator[Callable[[], bool]]:
     """Make the first Ctrl-C in a block only request a stop; yield a function that returns whether it was requested.
 
-    `defer_signals` must have been called before.
+    `defer_signals` must be called first.
     """
     _state.is_graceful, _state.is_asked = True, False
     try:

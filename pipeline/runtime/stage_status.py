@@ -50,7 +50,7 @@ _JSON = TypeAdapter(StageStatus)
 def record_stage(stage: str, run: str = "", root: Path = Path()) -> Iterator[Callable[[str], None]]:
     """Record the status of a stage while a block runs it.
 
-    Exceptions of the block are recorded and raised again. If the status cannot be written, it is not recorded.
+    Exceptions from the block are recorded and raised again. If the status cannot be written, it is not recorded.
 
     Yields:
         A function that records a message, one line per call.
@@ -60,7 +60,7 @@ def record_stage(stage: str, run: str = "", root: Path = Path()) -> Iterator[Cal
     lines: deque[str] = deque(maxlen=MAX_LINES)
 
     def record(state: StageState, reason: str) -> None:
-        with contextlib.suppress(OSError):  # such as a full disk, which the stage itself reports
+        with contextlib.suppress(OSError):  # for example a full disk, which the stage itself reports
             write_bytes(path, _JSON.dump_json(StageStatus(stage, name, state, reason, tuple(lines), datetime.now())))
 
     def report(line: str) -> None:

@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.runtime.process import describe_process
 from pipeline.runtime.shutdown import check_signals, is_stopping
 
-UNFINISHED = CACHE / "unfinished"  # one folder per run key, with lock and checkpoints of the run
+UNFINISHED = CACHE / "unfinished"  # one folder per run key, with the run's lock and checkpoints
 EXTENDABLE = CACHE / "extendable"  # one folder per extension key, with the last checkpoint of a finished run
 WAIT_SECONDS = 60  # for the lock of a run, since a process that is stopping may still upload epochs to MLflow
 EXPIRY_SECONDS = 30 * 24 * 3600  # age at which unused checkpoints are removed
@@ -94,8 +94,8 @@ class WorkLock:
 class RunLock:
     """Folder with the lock and the checkpoints of an incomplete run.
 
-    The folder is always in the cache of the project itself. A run with the same key in a study or in a temporary copy
-    by DVC therefore resumes from the same checkpoints.
+    The folder is always in the cache of the project itself. Therefore, a run with the same key in a study, or in a
+    temporary copy made by DVC, resumes from the same checkpoints.
     """
 
     def __init__(self, key: str, root: Path = Path()) -> None:
@@ -107,9 +107,9 @@ class RunLock:
         """Hold the lock for a block that trains the run.
 
         Raises:
-            PipelineError: Another process trains the same run, also after `WAIT_SECONDS`.
+            PipelineError: Another process still trains the same run after `WAIT_SECONDS`.
         """
-        return self._lock.hold("Another training of this run", WAIT_SECONDS)
+        return self._lock.hold("Another training process for this run", WAIT_SECONDS)
 
     def remove(self) -> None:
         """Remove the folder of a run that is complete, unless another process trains it."""

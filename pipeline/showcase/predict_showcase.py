@@ -47,7 +47,7 @@ def _predict_images(params: Params, run: str, project: Project, folder: Showcase
     for index, entry in enumerate(params.report.showcase):
         image = read_showcase_image(entry, images, trained.preprocessing, trained.encoding, orientation)
         prediction = trained.predict_image(image.network_input, image.truth)
-        # The scores are NaN without a mask; the foreground IoU also if neither mask nor prediction has foreground.
+        # Both are NaN without a mask. Foreground IoU is also NaN if neither mask nor prediction has foreground.
         iou = float(compute_foreground_iou(prediction.confusion[0], foreground))
         mean = float(compute_mean_iou(prediction.confusion[0]))
         scores = [None if math.isnan(score) else score for score in (iou, mean)]

@@ -1,4 +1,4 @@
-"""Read the images and masks of `report.showcase`, as input of the network and for display in the report."""
+"""Read the images and masks of `report.showcase`, as network input and for display in the report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pipeline.wording import join_names
 Decoded = TypeVar("Decoded")
 
 MAX_LISTED = 8  # values in an error message
-MAX_SIDE = 576  # px, of an image in the report
+MAX_SIDE = 576  # px, longest side of an image in the report
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +34,13 @@ class DecodedImage:
     """An image of `report.showcase`, and its mask if it has one."""
 
     network_input: NDArray[Any]  # H x W x C
-    truth: NDArray[np.uint8] | None  # class index or IGNORE, H x W of the network's input; None without a mask
+    truth: NDArray[np.uint8] | None  # class index or IGNORE, H x W like the network input; None without a mask
     shape: tuple[int, ...]  # H, W and C of the file
     shown: NDArray[Any]  # H x W x C, shrunk if its longer side exceeds MAX_SIDE
     preprocessing: Preprocessing
 
     def restore_proportions(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Remove the padding of a mask of the input's size, and resize it to the proportions of the image."""
+        """Remove the padding from a mask of the network input's size, and resize it to the image's proportions."""
         longest = max(self.shown.shape[:2])
         height, width = (max(1, round(side * max(mask.shape) / longest)) for side in self.shown.shape[:2])
         inner = Image.fromarray(mask[self.preprocessing.resizing.locate_inner(self.shape)])

@@ -1,4 +1,4 @@
-"""Compose the `params.yaml` of a study by merging a preset into that of the project.
+"""Compose a study's `params.yaml` by merging a preset into the project's.
 
 A preset is a file `params/<name>.yaml`, with optional notes in `params/<name>.md`.
 """
@@ -51,7 +51,7 @@ class Preset:
 
     @property
     def notes(self) -> Path | None:
-        """The Markdown file with the report's notes; None if the preset has none and those of the project are used."""
+        """The Markdown file with the report's notes; None if it has none, and the project's are used."""
         notes = self.file.with_suffix(".md")
         return notes if notes.exists() else None
 
@@ -78,13 +78,13 @@ def list_presets(project: Path) -> list[Preset]:
     """List all presets, sorted by name.
 
     Raises:
-        PipelineError: A preset's name has other characters than a-z, 0-9 and _.
+        PipelineError: A preset's name has characters other than a-z, 0-9 and _.
     """
     files = sorted((project / PRESETS).glob("*.yaml"))
     for file in files:
         if not PRESET_NAME.fullmatch(file.stem):
             raise PipelineError(
-                f"{PRESETS / file.name}: a preset's name may contain a-z, 0-9 and _ only, because the study's folder "
+                f"{PRESETS / file.name}: a preset's name may contain only a-z, 0-9 and _, because the study's folder "
                 "has the same name. Rename the file."
             )
     return list(map(Preset, files))
@@ -94,7 +94,7 @@ def find_preset(name: str, project: Path) -> Preset:
     """Find a preset by its name.
 
     Raises:
-        PipelineError: There is no preset of this name; the message suggests the closest one.
+        PipelineError: There is no preset with this name; the message suggests the closest one.
     """
     found = {one.name: one for one in list_presets(project)}
     if name in found:
@@ -109,7 +109,7 @@ def compose(preset: Preset, project: Path, data: Path | None = None) -> Composit
     """Merge a preset into the project's `params.yaml`, like a variant's overrides; its `variants` replace all others.
 
     Args:
-        preset: The preset. If it does not set `tracking.experiment`, the experiment has the name of the preset.
+        preset: The preset. If it does not set `tracking.experiment`, the experiment is named after the preset.
         project: The project's folder, to which paths in both files are relative.
         data: Folder of the user's images, relative to the current folder. It replaces `data.path`, or the path of a
             section in `data`: with `data.external_test`, the user's images are the test set.
@@ -145,10 +145,10 @@ def compose(preset: Preset, project: Path, data: Path | None = None) -> Composit
 
 
 def check_data(composition: Composition, preset: Preset, project: Path) -> None:
-    """Check that the data of a study exist.
+    """Check that a study's data exists.
 
     Raises:
-        PipelineError: Data are missing; the message says what is expected.
+        PipelineError: Data is missing; the message says what is expected.
     """
     for key, path in composition.data_paths.items():
         place = Path(os.path.normpath(project / STUDIES / preset.name / path))  # works before the folder is created
@@ -172,7 +172,7 @@ def _find_paths(section: dict[str, Any], prefix: str = "data") -> Iterator[tuple
 
 
 def _make_relative(folder: Path, path: Path, project: Path) -> str:
-    """Return a path for the `params.yaml` of a study.
+    """Return a path for a study's `params.yaml`.
 
     A path in the project is relative to the study's folder, so that the project can be moved. Others are absolute.
     """

@@ -23,7 +23,7 @@ _DATA = "${data."  # prefix of the dependencies on the data
 
 
 def create_study(name: str, project: Path, data: Path | None = None) -> Params:
-    """Create the folder of a study from the preset `name`, or update its files; see `compose` for the arguments.
+    """Create a study's folder from the preset `name`, or update its files; see `compose` for the arguments.
 
     Raises:
         PipelineError: The preset does not exist or is invalid, or its data is missing. Nothing is written.
@@ -38,7 +38,7 @@ def create_study(name: str, project: Path, data: Path | None = None) -> Params:
 
 
 def _build_dvc_file(name: str, project: Path, data_keys: Iterable[str]) -> str:
-    """Build the `dvc.yaml` of a study from that of the project.
+    """Build a study's `dvc.yaml` from the project's.
 
     Outputs are in the study's folder, and all other dependencies are files of the project. `data_keys` are the keys of
     the paths in `params.yaml` that `prepare` reads; these paths are already relative to the study's folder.
@@ -62,7 +62,7 @@ def _build_dvc_file(name: str, project: Path, data_keys: Iterable[str]) -> str:
 
 
 def _paths(stage: dict[str, Any], kind: str) -> list[str]:
-    """List the paths of a stage's outputs of a kind; an output with options is a mapping with one key, its path."""
+    """List the paths of a stage's outputs of one kind; an output with options is a mapping with one key, its path."""
     return [path for item in stage.get(kind, []) for path in ([item] if isinstance(item, str) else item)]
 
 

@@ -15,22 +15,22 @@ class CommitQueue:
     """Queue of finished stages that are committed to DVC; a failed commit is retried together with the next one.
 
     Attributes:
-        refused: The reason for each stage that cannot be committed, by its name in DVC.
+        refused: The reason why each refused stage cannot be committed, by the stage's name in DVC.
     """
 
     def __init__(self, stages: DvcStages, project: Project) -> None:
         self._stages, self._project = stages, project
-        self._hashes: dict[str, str] = {}  # hash of the dependencies of each stage that is not committed yet
+        self._hashes: dict[str, str] = {}  # dependency hash of each stage that is not committed yet
         self._has_committed = False
         self.refused: dict[str, Refusal] = {}
 
     def add(self, result: JobResult) -> None:
-        """Commit the stages that a job finished; if this fails, the next call retries it."""
+        """Commit the stages that a job finished; if this fails, the next call tries again."""
         self._hashes |= result.hashes()
         try:
             self._commit()
         except PipelineError as error:
-            click.echo(f"Finished runs could not be committed to DVC; this is retried. {error}", err=True)
+            click.echo(f"Finished runs could not be committed to DVC yet; the sweep will try again. {error}", err=True)
 
     def close(self) -> None:
         """Commit the remaining stages and write dvc.lock.

@@ -23,7 +23,7 @@ def list_gpus() -> list[str]:
 
 
 def find_least_used(names: Sequence[str], used: Collection[str | None]) -> str | None:
-    """Return the GPU that occurs least often in `used`; None if there are no GPUs."""
+    """Return the GPU that occurs least often in `used`, or None if there are no GPUs."""
     return min(names, key=list(used).count, default=None)
 
 

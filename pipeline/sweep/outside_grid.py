@@ -1,8 +1,8 @@
 """Move the folders of runs that are not in the grid out of `runs/` and `evaluation/`.
 
 The stages `compare`, `showcase` and `report` depend on each of these folders as a whole, because dvc.yaml cannot list
-the folders of single cells as dependencies. A run left over from an earlier grid would change their hashes, which no
-other clone of the project could reproduce.
+the folders of individual cells as dependencies. A run left over from an earlier grid would change the folders' hashes,
+and no other clone of the project could reproduce them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RECORDS = {RUNS: RunFolder.RECORD, EVALUATION: EvaluationFolder.METRICS}
 
 
 def move_outside_grid(grid: Collection[str], root: Path = Path()) -> None:
-    """Move the folders of runs outside the grid to `.cache/outside_grid/`, and back if they are in the grid again.
+    """Move the folders of runs outside the grid to `.cache/outside_grid/`, or back if they are in the grid again.
 
     Folders that exist in `runs/` and `evaluation/` are never overwritten. Committed runs are also in DVC's cache.
     """

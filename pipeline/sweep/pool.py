@@ -40,7 +40,7 @@ class Worker:
         ours, theirs = CONTEXT.Pipe()
         process = CONTEXT.Process(target=call_on_gpu, args=(gpu, serve, theirs, params, project.root), daemon=True)
         process.start()
-        theirs.close()  # so that the pipe ends when the process does
+        theirs.close()  # so that the pipe closes when the process ends
         return cls(process, ours, gpu)
 
     def send(self, message: Job | str) -> None:
@@ -66,8 +66,8 @@ def run_jobs(
 ) -> Generator[JobResult, None, None]:
     """Run jobs in parallel, each on its own GPU if there are enough, and yield each result when the job ends.
 
-    `listen` is called with each new state of a training. Once `is_stopping` returns true, trainings stop after their
-    current epochs, and jobs that have not started are dropped without a result. Closing the generator ends the workers.
+    `listen` is called with each new training state. Once `is_stopping` returns true, running jobs stop after their
+    current epoch, and jobs that have not started are dropped without a result. Closing the generator ends the workers.
     """
     waiting, idle, devices = deque(jobs), list[Worker](), list_gpus()
     busy: dict[Connection, tuple[Worker, Job]] = {}
@@ -115,5 +115,5 @@ def run_jobs(
 
 def _describe_death(worker: Worker) -> str:
     code = worker.process.exitcode
-    how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
-    return f"its process was ended {how}; if memory ran out, --workers 1 leaves more memory for each run"
+    how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+    return f"its process {how}; if memory ran out, --workers 1 leaves more memory for each run"

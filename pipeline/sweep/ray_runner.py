@@ -1,8 +1,8 @@
 """Run the jobs of a sweep as tasks on a running Ray cluster.
 
 The driver is the process that the user started in the project, and the only one that uses DVC and MLflow. A node that
-shares the project's folder works in it, so that a run whose node is lost resumes on another one. Other nodes receive
-code and data through Ray, work in Ray's working directory, and return their files to the driver.
+shares the project's folder works in it, so a run resumes on another node if its own is lost. Other nodes receive code
+and data through Ray, work in Ray's working directory, and return their files to the driver.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def run_on_ray(
         _connect(ray, address, code)
         try:
             memory = find_memory_requests(params, jobs, project)
-            demands = {  # resources of a run by Ray's names for them, by variant
+            demands = {  # by variant: the resources that a run needs, keyed by Ray's names
                 variant: {"CPU": cell.train.num_threads, "memory": memory[variant], **params.ray.resources}
                 for variant, cell in {job.cell.variant: job.cell for job in jobs}.items()
             }
@@ -121,14 +121,14 @@ def _connect(ray: Any, address: str, code: str) -> None:
 
 
 def _probe(address: str) -> None:
-    """Raise `OSError` if nothing listens at host:port, where Ray would retry for minutes; `auto` is not checked."""
+    """Raise `OSError` if nothing listens at host:port, because Ray would retry for minutes; `auto` is not checked."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
 
 
 def copy_code(home: Path, to: Path) -> None:
-    """Copy this package and the project's folder `custom/`."""
+    """Copy this package and the project's `custom/` folder."""
     for folder in (PACKAGE, home / CUSTOM):
         if folder.is_dir():
             shutil.copytree(folder, to / folder.name, ignore=shutil.ignore_patterns(BYTECODE))
@@ -180,7 +180,7 @@ def _submit(
 def _get_result(ray: Any, reference: ObjectRef[TaskResult | None], job: Job) -> TaskResult | None:
     try:
         result: TaskResult | None = ray.get(reference)
-    except ray.exceptions.RayError as error:  # the process or node was lost, also in all retries
+    except ray.exceptions.RayError as error:  # the process or node was lost in every attempt
         reason = str(error).strip().splitlines()[0]
         message = f"its process or node was lost {1 + MAX_RETRIES} times ({type(error).__name__}: {reason})"
         return TaskResult(JobResult(job, message, "failed"), {})

@@ -1,4 +1,4 @@
-"""Run a job of a sweep as a Ray task, connected with the driver through an actor."""
+"""Run a job of a sweep as a Ray task that communicates with the driver through an actor."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class TaskResult:
     """Result of a task, as returned to the driver."""
 
     job_result: JobResult
-    files: dict[str, Files] | None  # written by the job, by folder; None if the node shares the project's folder
+    files: dict[str, Files] | None  # files that the job wrote, by folder; None if the node shares the project's folder
 
 
 class Listener:
-    """Actor that collects the states of trainings for the driver, and passes its stop request to the tasks."""
+    """Actor that collects training states for the driver, and passes the driver's stop request to the tasks."""
 
     def __init__(self) -> None:
         self._states: list[TrainingState] = []
         self._is_stopping = False
 
     def publish(self, state: TrainingState | None) -> bool:
-        """Add a state of a training, if given; return whether the task must stop."""
+        """Add a training state, if given, and return whether the task must stop."""
         if state is not None:
             self._states.append(state)
         return self._is_stopping
@@ -81,7 +81,7 @@ def run_task(
         return None
     if _shares_folder(data):
         return TaskResult(run_job(params, job, Project(data.root), publish), None)
-    # In Ray's working directory, where checkpoints survive a killed process until Ray's session ends.
+    # Work in Ray's working directory, where checkpoints outlive a killed process until the Ray session ends.
     root = Path.cwd() / data.token
     _unpack(data.files, root / PREPARED)
     if trained:
@@ -110,7 +110,7 @@ def _unpack(files: dict[str, ObjectRef[bytes]], folder: Path) -> None:
 
 
 def write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
-    """Write a folder atomically; `files` are pairs of a path in the folder and the content."""
+    """Write a folder atomically; `files` are pairs of a path in the folder and the file's content."""
     with atomic_directory(folder) as new:
         for name, content in files:
             (new / name).parent.mkdir(parents=True, exist_ok=True)

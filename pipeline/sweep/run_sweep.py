@@ -33,7 +33,7 @@ from pipeline.variants.model_checks import check_models
 from pipeline.wording import pluralize
 
 LOCK = CACHE / "sweep" / "lock"
-STOPPED = 130  # exit code of a command that was ended by Ctrl-C, by a shell's convention
+STOPPED = 130  # exit code of a command ended by Ctrl-C, by shell convention
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
 
     Args:
         params: the content of `params.yaml`.
-        num_workers: number of runs in parallel; None for one per GPU, or without a GPU for the number of cores divided
-            by `train.num_threads`.
+        num_workers: number of runs in parallel; None for one per GPU or, without a GPU, the number of cores divided by
+            `train.num_threads`.
         targets: names or patterns of runs; empty for all.
         ray: the address of a Ray cluster to run on; None for this machine.
-        project: the project or study that is swept.
+        project: the project or study to sweep.
 
     Returns:
         The exit code: 1 if a cell failed or could not be committed, 130 if the user stopped the sweep, otherwise 0.
@@ -124,7 +124,7 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
 
 
 def _recover(merged: MergedLock, params: Params, selected: list[str], stages: DvcStages, project: Project) -> None:
-    """Recover the runs of both sides of a merged dvc.lock, and report the merge."""
+    """Recover the runs from both sides of a merged dvc.lock, and report the merge."""
     cells = {cell.name: cell for cell in params.cells()}
     recognized = stages.commit_recognized(
         merged.trained, lambda name: name in cells and is_current(cells[name], project)
@@ -149,7 +149,7 @@ def _plan(params: Params, selected: list[str], stages: DvcStages, project: Proje
     evaluate = [run for run in evaluate if run not in evaluated]
     stages.update_lock()  # now, so that a sweep that is stopped before a run finishes has nothing to write
     hashes = stages.hash_dependencies([*(f"train@{run}" for run in train), *(f"evaluate@{run}" for run in evaluate)])
-    if read_params(project.root / "params.yaml") != params:  # DVC would record parameters that are not trained
+    if read_params(project.root / "params.yaml") != params:  # DVC would record parameters that were not used
         raise PipelineError("params.yaml was changed while the sweep was starting. Run the same command again.")
     jobs = [
         Job(cell, hashes.get(f"train@{cell.name}"), hashes.get(f"evaluate@{cell.name}"))

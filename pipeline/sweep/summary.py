@@ -1,4 +1,4 @@
-"""Summary at the end of a sweep: runs that were trained, up to date or failed, and the command to run next."""
+"""Summarize a finished sweep: which runs were trained, up to date or failed, and which command to run next."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ from pipeline.sweep.worker import Job
 from pipeline.variants.data_shape import DataShape, choose_input_size, describe_data
 
 STEPS = 2  # the first creates the optimizer's state, the second holds it together with the activations
-HEADROOM = 1.2  # factor on the measured memory, for the evaluation after training and for Ray's part of the process
+HEADROOM = 1.2  # factor applied to the measured memory, for evaluation after training and Ray's share of the process
 STATUS = Path("/proc/self/status")
-# A training process imports these in its logging thread. They take a seventh of the memory of a small training.
+# A training process imports these in its logging thread. They take a seventh of a small run's memory.
 TRACKING_MODULES = ("mlflow", "mlflow.store.tracking.sqlalchemy_store")
 
 
@@ -57,7 +57,7 @@ def measure_process(cell: Cell, data: DataShape) -> int:
 
 
 def find_memory_requests(params: Params, jobs: Sequence[Job], project: Project) -> dict[str, int]:
-    """Return the memory that a job of each variant requests: `ray.memory_gb` if set, otherwise the measured peak.
+    """Return the memory that each variant's jobs request: `ray.memory_gb` if set, otherwise the measured peak.
 
     Returns:
         Bytes by variant; 0 for a variant that cannot be trained, whose jobs report the reason.
@@ -83,11 +83,11 @@ def find_memory_requests(params: Params, jobs: Sequence[Job], project: Project) 
 
 
 def warn_of_unmet(demands: Mapping[str, Mapping[str, float]], nodes: Sequence[Mapping[str, float]]) -> None:
-    """Warn about variants whose runs no node has enough resources for, because Ray waits silently for such a node.
+    """Warn about variants whose runs need more resources than any node has, because Ray would silently wait.
 
     Args:
-        demands: by variant, the resources that a run requests, by Ray's names.
-        nodes: the resources of each node, by Ray's names.
+        demands: the resources that a run of each variant requests, keyed by Ray's names.
+        nodes: the resources of each node, keyed by Ray's names.
     """
     unmet = {
         variant: demand
@@ -99,8 +99,8 @@ def warn_of_unmet(demands: Mapping[str, Mapping[str, float]], nodes: Sequence[Ma
         names = dict.fromkeys(name for demand in unmet.values() for name in demand)
         offered = "; ".join(_list_resources(node, names) for node in nodes)
         click.echo(
-            "No node of the Ray cluster has enough resources for runs of these variants, which wait until such a node "
-            f"joins: {requested}. The nodes offer: {offered}. See ray and train.num_threads in params.yaml.",
+            f"No node of the Ray cluster has enough resources for runs of these variants: {requested}. They wait until "
+            f"a larger node joins. The nodes offer: {offered}. See ray and train.num_threads in params.yaml.",
             err=True,
         )
 
@@ -136,7 +136,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     compared = max(1, min(used, data.validation))
     # Space for the predicted masks of both splits. It is filled, because only written memory counts as resident.
     predicted = np.ones((2, compared, data.mean_pixels or math.prod(size)), np.uint8)
-    # More than two accumulated batches need no more memory. The encoder is not frozen, since training it needs more.
+    # Accumulating more than two batches takes no more memory. The encoder is not frozen, as training it takes more.
     accumulated = min(cell.train.gradient_accumulation_steps, 2)
     training = blank(min(used, STEPS * accumulated * cell.train.batch_size))
     watched = EvalSplits(blank(1), blank(min(data.validation, compute_batch_size(*size))), blank(1))

@@ -19,7 +19,7 @@ from pipeline.runtime.shutdown import check_signals, defer_signals
 from pipeline.runtime.stage_status import record_stage
 from pipeline.tracking.run_metrics import TrainingState
 
-# From SIGTERM until a worker is killed; long enough to complete a training step. The sweep uses the remainder of
+# Seconds from SIGTERM until a worker is killed; long enough to complete a training step. The sweep uses the rest of
 # `shutdown.GRACE_SECONDS` for its own cleanup.
 END_SECONDS = 10
 _POLL_SECONDS = 0.5
@@ -28,11 +28,11 @@ STOP = "stop"  # message that ends a worker: after the current epoch, or at once
 
 @dataclass(frozen=True)
 class Job:
-    """A cell to train, to evaluate, or both."""
+    """A cell to train, evaluate, or both."""
 
     cell: Cell
-    train: str | None  # hash of the training's dependencies; None if it is up to date
-    evaluate: str | None  # hash of the evaluation's dependencies; None if it is up to date
+    train: str | None  # hash of the training stage's dependencies; None if the stage is up to date
+    evaluate: str | None  # hash of the evaluation stage's dependencies; None if the stage is up to date
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class JobResult:
     seconds: float = 0.0
 
     def hashes(self) -> dict[str, str]:
-        """Return the hash of the dependencies of each completed stage, by the stage's name in DVC."""
+        """Return the dependency hash of each completed stage, by the stage's name in DVC."""
         job = self.job
         done = (("train", self.trained, job.train), ("evaluate", self.evaluated, job.evaluate))
         return {f"{stage}@{job.cell.name}": value for stage, is_done, value in done if is_done and value is not None}
@@ -58,7 +58,7 @@ class StopRequested(KeyboardInterrupt):
 
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
-    """Run jobs received through the pipe until it closes, and send states of trainings and results back."""
+    """Run jobs received through the pipe until it closes, and send training states and results back."""
     # A terminal sends Ctrl-C to all of its processes, but only the sweep handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     defer_signals()
@@ -121,7 +121,7 @@ def run_job(
         return JobResult(job, message, status, trained, evaluated, time.monotonic() - started)
 
     try:
-        # Imported here, so that an error in the network's code fails this job only.
+        # Imported here, so that an error in the network's code fails only this job.
         from pipeline.evaluate.evaluate_run import evaluate_run
         from pipeline.train.train_cell import train_cell
 

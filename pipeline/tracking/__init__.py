@@ -1,1 +1,1 @@
-"""Log runs to MLflow. The run folders remain the reference, and no failure of MLflow stops a training."""
+"""Log runs to MLflow. The run folders remain authoritative, and MLflow failures never stop a run."""

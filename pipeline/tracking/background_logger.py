@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("pipeline.tracking")
 
 RETRY_SECONDS = 30.0  # pause after a failed upload; the upload itself may take about ten seconds to fail
-MAX_END_FAILURES = 3  # in a row, in `close`: after a restart of its database, a server fails once per open connection
+MAX_END_FAILURES = 3  # consecutive, in `close`; a server whose database restarted fails once per open connection
 END_SECONDS = 7  # maximum wait for MLflow after a signal
 _LOCK_SECONDS = 60  # maximum wait for another process that uploads
 _POLL_SECONDS = 0.1
@@ -94,7 +94,7 @@ class BackgroundLogger:
         if state.has_failed:
             self._training.pop(state.run, None)
         else:
-            with contextlib.suppress(OSError):  # such as a full disk, which the training itself reports
+            with contextlib.suppress(OSError):  # for example a full disk, which the run itself reports
                 self._open_runs.add(state.key, state.run)
             self._training[state.run] = state
         self._put_training(state, "FAILED" if state.has_failed else "RUNNING")
@@ -175,7 +175,7 @@ class BackgroundLogger:
             try:
                 self._upload(describe())
                 failures = 0
-            except Exception as error:  # from MLflow, a database driver or the disk; none may stop a run
+            except Exception as error:  # raised by MLflow, a database driver or the disk; none may stop a run
                 self._pending[run] = describe  # retry it after the other runs
                 self._runs.pop(run, None)  # the upload may be incomplete
                 self._client = None
@@ -216,7 +216,7 @@ class BackgroundLogger:
     def _get_tags(self) -> Mapping[str, str]:
         """Return the standard tags.
 
-        The git commit is that at the first upload, because workers keep the code that they have imported.
+        The git commit is the one checked out at the first upload, because workers keep the code that they imported.
         """
         if not self._tags:
             self._tags = create_standard_tags("train", self._get_data().fingerprint, self._params.grid)
@@ -233,4 +233,4 @@ class BackgroundLogger:
                 hide_passwords(self._uri),
                 describe_refusal(error) or f"fails ({textwrap.shorten(reason, _REASON_LENGTH, placeholder=' …')})",
             )
-        logger.debug("Run %s: error of MLflow:", run, exc_info=error)
+        logger.debug("Run %s: MLflow error:", run, exc_info=error)

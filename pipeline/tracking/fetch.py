@@ -52,9 +52,9 @@ def fetch_runs(
 ) -> tuple[list[FetchedRun], tuple[str, ...]]:
     """Download runs from MLflow, unless an unchanged copy is in the cache.
 
-    Weights are not downloaded, because no page shows them. If a search matches several runs of one author with the same
-    name, only the newest is returned: the others have other parameters or code. Matching runs that were trained on
-    other data, or whose files are missing or broken, are skipped.
+    Weights are not downloaded, because no page shows them. If a search matches several runs with the same author and
+    name, only the newest is returned, because the others differ in parameters or code. Matching runs that were trained
+    on different data, or whose files are missing or broken, are skipped.
 
     Args:
         tracking: the server, and the experiment to search.
@@ -68,8 +68,8 @@ def fetch_runs(
         The runs, oldest first, and sentences that name the skipped runs and the reasons.
 
     Raises:
-        PipelineError: The server does not answer, no run matches, no matching run can be shown, or a run that was given
-            by its id cannot be shown.
+        PipelineError: The server does not answer, no run matches, no matching run can be shown, or a run requested by
+            id cannot be shown.
     """
     uri = tracking_uri(tracking)
     if is_store_missing(uri):
@@ -86,9 +86,8 @@ def _fetch_ids(client: MlflowClient, ids: list[str], cache: Path, fingerprint: s
     others = [one.record.run for one in fetched if one.record.data_fingerprint != fingerprint]
     if others:
         raise PipelineError(
-            f"{', '.join(others)}: trained on other data than {PREPARED} contains (fingerprint {fingerprint[:12]}). "
-            "Leave out the ids of these runs, or restore the parameters of their data in params.yaml and run: dvc "
-            "repro prepare"
+            f"{', '.join(others)}: not trained on the data in {PREPARED} (fingerprint {fingerprint[:12]}). Leave out "
+            "the ids of these runs, or restore their data parameters in params.yaml and run: dvc repro prepare"
         )
     return fetched
 
@@ -125,14 +124,14 @@ def _fetch_newest(
     skipped = _describe_skipped(other_data, faults)
     if not newest:
         raise PipelineError(
-            f"MLflow has no run of the data in {PREPARED} to show for '{query.strip()}'.\n" + "\n".join(skipped)
+            f"MLflow has no run on the data in {PREPARED} to show for '{query.strip()}'.\n" + "\n".join(skipped)
         )
     return list(newest.values())[::-1], skipped
 
 
 def _fetch(client: MlflowClient, run: Run, folder: Path) -> FetchedRun:
-    """Download a run; raise `PipelineError` if its files are missing, unreadable or from another training."""
-    name = f"MLflow's run {run.info.run_name} ({run.info.run_id})"
+    """Download a run; raise `PipelineError` if its files are missing, unreadable or from another training run."""
+    name = f"MLflow run {run.info.run_name} ({run.info.run_id})"
     with _explain_errors(client, run, name):
         files = {
             path: size
@@ -141,7 +140,7 @@ def _fetch(client: MlflowClient, run: Run, folder: Path) -> FetchedRun:
             if not path.endswith(f"/{RunFolder.WEIGHTS}")
         }
     if odd := next((path for path in files if ".." in Path(path).parts or Path(path).is_absolute()), None):
-        raise PipelineError(f"{name} has a file '{odd}', whose path leaves the run's folder. Nothing was downloaded.")
+        raise PipelineError(f"{name} has a file '{odd}' with a path outside the run's folder. Nothing was downloaded.")
     if missing := sorted(set(FOLDERS) - {path.partition("/")[0] for path in files}):
         raise PipelineError(f"{name} has no folder {' and no folder '.join(missing)}: {explain_missing_files(run)}.")
     if not _is_downloaded(folder, files):
@@ -162,14 +161,14 @@ def _fetch(client: MlflowClient, run: Run, folder: Path) -> FetchedRun:
     key = run.data.tags.get(RUN_KEY)
     if not fetched.record.key == key == EvaluationFolder(fetched.evaluation).metrics.key:
         raise PipelineError(
-            f"{name} was overwritten: its files belong to another training than its tag {RUN_KEY}. Use another run."
+            f"{name} was overwritten: its files and its tag {RUN_KEY} are from different training runs. Use another."
         )
     return fetched
 
 
 @contextlib.contextmanager
 def _explain_errors(client: MlflowClient, run: Run, name: str) -> Iterator[None]:
-    """Turn errors about the artifacts of one run into `PipelineError`; raise errors of the whole store unchanged.
+    """Turn errors about one run's artifacts into `PipelineError`; raise errors about the whole store unchanged.
 
     Artifacts may have been removed, or be in a location that this machine cannot reach.
     """
@@ -196,13 +195,13 @@ def _is_downloaded(folder: Path, files: dict[str, int | None]) -> bool:
 
 
 def _describe_skipped(other_data: Mapping[str, Sequence[str]], faults: Sequence[str]) -> tuple[str, ...]:
-    """Describe skipped runs: one sentence on all runs of other data, and one on each run with broken files."""
+    """Describe skipped runs: one sentence for all runs on different data, and one for each run with broken files."""
     sentences = []
     if count := sum(map(len, other_data.values())):
         runs = pluralize(count, "run was", "runs were")
         authors = [f"{author} ({join_names(names, MAX_NAMED)})" for author, names in sorted(other_data.items())]
         sentences.append(
-            f"{runs} trained on other data than {PREPARED} contains and skipped: {join_names(authors, MAX_NAMED)}."
+            f"{runs} skipped, because {PREPARED} contains different data: {join_names(authors, MAX_NAMED)}."
         )
     sentences += faults[:MAX_NAMED]
     if len(faults) > MAX_NAMED:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def describe_grid(
     grid: Grid, summary: Summary, data: DataSummary, project: Project, *, with_report: bool
 ) -> RunContent:
-    """Describe a compared grid as a run: the findings are its description, comparison and report its files.
+    """Describe a compared grid as a run, with the findings as its description, and comparison and report as its files.
 
     The run has no metrics, because MLflow would show each as a chart with one bar, above the charts of the other runs.
     `with_report` is false if the report may be older than the comparison.
@@ -66,7 +66,7 @@ def describe_grid(
 def grid_key(grid: Grid, fingerprint: str) -> str:
     """Return the run key of a grid summary.
 
-    It depends on the user and on the DVC experiment, because their results for the same grid may differ.
+    It depends on the user and the DVC experiment, because each may have different results for the same grid.
     """
     parts = [hash_grid(grid), fingerprint, get_user(), *filter(None, [get_dvc_experiment()])]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
@@ -81,7 +81,7 @@ def report_files(project: Project) -> Mapping[str, Mapping[str, Path]]:
 def _find_span(summary: Summary, project: Project) -> tuple[int | None, int | None]:
     """Return the start of the first and the end of the last training, in milliseconds since 1970; None if unknown."""
     timings = [project.run(row.run).read_timing() for row in summary.runs if row.trained]
-    if None in timings:  # the known times may cover only a part of the grid
+    if None in timings:  # the known times may cover only part of the grid
         return None, None
     began = [timing.began_ms for timing in timings if timing and timing.began_ms is not None]
     ended = [timing.last_ms for timing in timings if timing and timing.last_ms is not None]
@@ -97,8 +97,8 @@ def _format_findings(project: Project) -> str:
 def mark_best_run(client: MlflowClient, experiment: str, summary: Summary, fingerprint: str, project: Project) -> None:
     """Add the user's name to the tag of the grid's best run, and remove it from earlier best runs on the same data.
 
-    The best run is that of the report: the median-seed run of the setting with the lowest mean validation loss. The tag
-    lists names, because one run may be the best run of several users.
+    The best run is the one in the report: the median-seed run of the setting with the lowest mean validation loss. The
+    tag lists names, because one run may be the best run of several users.
     """
     best = None
     if summary.best:

@@ -1,7 +1,7 @@
-"""Mark runs whose process was killed as KILLED in MLflow, which would show them as running forever.
+"""Mark runs whose process was killed as KILLED in MLflow, which would otherwise show them as running forever.
 
-A process that logs runs lists those that have not ended in MLflow in a file, and holds a lock on that file. The
-operating system releases the lock when the process ends for any reason. The next command then finds an unlocked file.
+A process that logs runs holds a lock on a file that lists the runs not yet ended in MLflow. The operating system
+releases the lock when the process ends for any reason. The next command then finds an unlocked file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FOLDER = CACHE / "open_runs"  # in the project's folder
 
 
 class OpenRuns:
-    """File with the runs that this process logs and that have not ended in MLflow: run names by run key."""
+    """File that lists the runs which this process logs and which have not ended in MLflow: run names by run key."""
 
     def __init__(self, tracking: Tracking, project: Project) -> None:
         self._path = project.original_home / FOLDER / f"{uuid.uuid4().hex}.json"
@@ -67,7 +67,7 @@ class OpenRuns:
 
 
 def mark_killed(project: Project) -> dict[str, str]:
-    """Mark the runs of this project's killed processes as KILLED; errors of the store are logged and not raised.
+    """Mark the runs of this project's killed processes as KILLED; store errors are logged, not raised.
 
     If the store does not answer, a later command marks the runs.
 
@@ -81,7 +81,7 @@ def mark_killed(project: Project) -> dict[str, str]:
             try:
                 if path.exists():
                     marked |= _mark(json.loads(path.read_text(encoding="utf-8")), project)
-            except Exception:  # from MLflow, a database driver or the disk
+            except Exception:  # raised by MLflow, a database driver or the disk
                 logger.debug("The runs in %s could not be marked as KILLED.", path, exc_info=True)
             else:
                 _remove(path)

@@ -20,7 +20,7 @@ MAX_PARAMETER_LENGTH = 6_000
 MAX_TAG_LENGTH = 8_000
 
 _ELLIPSIS = " … (truncated)"
-_TOLERANCE = 1e-6  # relative; above the rounding of a history file, far below the difference between two machines
+_TOLERANCE = 1e-6  # relative; above the rounding in history files, far below differences between machines
 
 
 class MetricHistory:
@@ -47,7 +47,7 @@ class MetricHistory:
         return {name: value for name, value in values.items() if (name, step) not in self._points}
 
     def find_changed(self, values: Mapping[str, float], step: int) -> dict[str, float]:
-        """Return the metrics that have another value at the step."""
+        """Return the metrics that have a different value at the step."""
         return {
             name: value
             for name, value in values.items()
@@ -71,7 +71,7 @@ class MetricHistory:
 
 
 def to_mlflow_name(name: str) -> str:
-    """Replace the characters that MLflow refuses, such as the parentheses in a class name `road (wet)`."""
+    """Replace the characters that MLflow rejects, such as the parentheses in the class name `road (wet)`."""
     allowed = posixpath.normpath(re.sub(r"[^\w./\- :]", "_", name).replace("..", "_")).strip("/")
     return allowed[:MAX_NAME_LENGTH]
 
@@ -84,7 +84,7 @@ def describe_renamed(names: Iterable[str]) -> list[str]:
 def split_finite(values: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
     """Return the finite values by their names in MLflow, and the names of the NaN and infinite values.
 
-    MLflow returns a stored NaN as invalid JSON and infinity as 1.8e308, and charts with one of them stay empty.
+    MLflow returns a stored NaN as invalid JSON and infinity as 1.8e308, and a chart that contains either stays empty.
     """
     finite = {to_mlflow_name(name): float(value) for name, value in values.items() if math.isfinite(value)}
     return finite, [name for name, value in values.items() if not math.isfinite(value)]

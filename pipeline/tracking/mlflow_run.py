@@ -72,11 +72,11 @@ def upload_lock(project: Project, timeout_seconds: float = -1) -> Iterator[None]
 class MlflowRun:
     """A run in MLflow and its current content, so that an upload sends only what is missing.
 
-    A resumed or repeated training gives the same metric values, which are not sent again. If the values of an epoch
-    differ, for example after training on another machine, the run is deleted in MLflow and replaced by a new one,
-    because metric values cannot be removed. The epochs before the first difference are copied to the new run.
+    Resuming or repeating a run gives the same metric values, which are not sent again. If an epoch's values differ, for
+    example after training on another machine, the run is deleted in MLflow and replaced by a new one, because metric
+    values cannot be removed. The epochs before the first difference are copied to the new run.
 
-    All methods raise the errors of MLflow and of the database unchanged.
+    All methods raise MLflow and database errors unchanged.
     """
 
     def __init__(self, client: MlflowClient, run: Run, is_new: bool = False) -> None:
@@ -99,7 +99,7 @@ class MlflowRun:
 
     @classmethod
     def find(cls, client: MlflowClient, experiment: str, key: str) -> MlflowRun | None:
-        """Find a run by its key; None if MLflow has none, or it is deleted."""
+        """Find a run by its key; return None if MLflow has no such run, or it is deleted."""
         run = search_run(client, experiment, key)
         return cls(client, run) if run is not None and run.info.lifecycle_stage == "active" else None
 
@@ -108,7 +108,7 @@ class MlflowRun:
         """Find a run by its key and restore it if it is deleted, or create it. The caller must hold `upload_lock`."""
         run = search_run(client, experiment, content.key)
         if run is None:
-            # With all tags, so that a run whose process is killed before its first upload has its author and data.
+            # Set all tags now, so that a run whose process is killed before its first upload has its author and data.
             tags, _ = truncate({**content.creation_tags, **content.tags, RUN_KEY: content.key}, MAX_TAG_LENGTH)
             created = client.create_run(experiment, start_time=content.began_ms, run_name=content.name, tags=tags)
             return cls(client, created, is_new=True)
@@ -140,7 +140,7 @@ class MlflowRun:
                 self.status = content.status
 
     def _is_uploaded(self, content: RunContent) -> bool:
-        """Return whether MLflow has the finished run with the same files, which are always uploaded last."""
+        """Return whether MLflow has the finished run with the same files; files are always uploaded last."""
         if not (content.status == self.status == "FINISHED" and content.files):
             return False
         return all(self._tags.get(f"{DIGEST}{folder}") == hash_files(files) for folder, files in content.files.items())
@@ -152,7 +152,7 @@ class MlflowRun:
         """Upload new parameters, changed tags and missing metric values in one request.
 
         Existing parameters are not sent, because MLflow refuses to change them. Their values are part of the run key,
-        so only their format could differ. A changed metric at step 0, for example after a change of the evaluation's
+        so only their format could differ. A changed metric at step 0, for example after a change to the evaluation
         code, is sent with a later timestamp than the old value, so that MLflow shows the new one.
         """
         from mlflow.entities import Metric, Param, RunTag
@@ -186,7 +186,7 @@ class MlflowRun:
                 self.num_points += len(metrics)
 
     def upload_files(self, folder: str, files: Mapping[str, Path]) -> None:
-        """Upload files, given by their path in an artifact folder, unless MLflow has the same files.
+        """Upload files, keyed by their path in an artifact folder, unless MLflow already has them.
 
         MLflow reports the sizes of files but not their hashes, so a tag records the hash of the last upload.
         """
@@ -223,7 +223,7 @@ class MlflowRun:
                 self._datasets.add((dataset.name, digest))
 
     def _extend_tag(self, name: str, entries: Sequence[str]) -> str:
-        """Return the value of a tag with the entries appended that it does not have yet."""
+        """Return a tag's value with its missing entries appended."""
         text = self._tags.get(name, "")
         known = text.split(SEPARATOR) if text else []
         new = [entry for entry in dict.fromkeys(entries) if entry not in known]
@@ -232,7 +232,7 @@ class MlflowRun:
     def _replace(self, epoch: int) -> None:
         """Replace this run by a new one with the same parameters, tags, and epochs before `epoch`.
 
-        Artifacts are not copied, because they belong to the finished training. A run of another user is not deleted,
+        Artifacts are not copied, because they belong to the finished training. Another user's run is not deleted,
         because different machines may give different numbers; the new run is added beside it.
         """
         from mlflow.entities import Param
@@ -251,7 +251,7 @@ class MlflowRun:
         params = [Param(name, value) for name, value in old.data.params.items()]
         self._client.log_batch(new.info.run_id, metrics=kept, params=params)
         if is_mine:
-            # Delete the old run last: if this process is killed before, the newer of both runs is found.
+            # Delete the old run last: if this process is killed before that, the newer of the two runs is found.
             self._client.set_tag(old.info.run_id, REPLACED_BY, new.info.run_id)
             self._client.delete_run(old.info.run_id)
         self.run_id, self.status, self.is_new = new.info.run_id, new.info.status, True
@@ -260,7 +260,7 @@ class MlflowRun:
 
 
 def search_run(client: MlflowClient, experiment: str, key: str) -> Run | None:
-    """Find the run with a key; if there are several, see `_choose`. The run may be deleted."""
+    """Find the run with this key; `_choose` decides between several. The run may be deleted."""
     condition = f"tags.`{RUN_KEY}` = '{key}'"
     return _choose(list(search_all(client, experiment, condition, "DESC", with_deleted=True)))
 
@@ -268,8 +268,8 @@ def search_run(client: MlflowClient, experiment: str, key: str) -> Run | None:
 def _choose(found: Sequence[Run]) -> Run | None:
     """Choose one of several runs with the same key, given newest first.
 
-    Runs of this user are preferred to those of others, then active runs to deleted ones, then newer ones to older ones.
-    A replaced run is never chosen.
+    This user's runs are preferred to other users', then active runs to deleted ones, then newer runs to older ones. A
+    replaced run is never chosen.
     """
     candidates = [run for run in found if REPLACED_BY not in run.data.tags]
     return min(candidates, key=lambda run: (not _is_mine(run), run.info.lifecycle_stage != "active"), default=None)
@@ -280,9 +280,9 @@ def _is_mine(run: Run) -> bool:
 
 
 def hash_files(files: Mapping[str, Path]) -> str:
-    """Return the SHA-256 of the names and contents of files, without `timing.json`, as hexadecimal digits.
+    """Return the hexadecimal SHA-256 of the names and contents of files, excluding `timing.json`.
 
-    A run that DVC restored has no `timing.json`, but counts as equal to the run that was uploaded with it.
+    A run that DVC restored has no `timing.json`, but counts as equal to the uploaded run, which has one.
     """
     digest = hashlib.sha256()
     for name, path in sorted(files.items()):

@@ -72,7 +72,7 @@ class RunContent:
     creation_tags: Mapping[str, str] = field(default_factory=dict)  # set only when the run is created in MLflow
     epochs: tuple[EpochMetrics, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)  # one value per run
-    data: DataSummary | None = None  # None if the run was trained on other data than is prepared now
+    data: DataSummary | None = None  # None if the run was trained on data other than the prepared data
     files: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)  # by artifact folder and path within it
 
 
@@ -98,7 +98,7 @@ class DataSummary:
         return cls(data.title, data.source, data.fingerprint, image_size, counts)
 
     def parameters(self, max_train_images: int | None) -> dict[str, int | str]:
-        """Return the sizes as parameters of a run; `max_train_images` is None if the run uses all training images."""
+        """Return the sizes as run parameters; `max_train_images` is None if the run uses all training images."""
         parameters: dict[str, int | str] = {"data.image_size": self.image_size}
         for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
             if split in self.counts:
@@ -129,7 +129,7 @@ def describe_training(
 def describe_finished(
     name: str, project: Project, data: DataSummary, creation_tags: Mapping[str, str], row: RunSummary | None = None
 ) -> RunContent:
-    """Describe a finished run from its folder, including its evaluation if that belongs to the same training.
+    """Describe a finished run from its folder, including its evaluation if that belongs to the same training run.
 
     Metric values get the time of the training, not of the upload, because MLflow recognizes a repeated value by its
     step and time.
@@ -137,7 +137,7 @@ def describe_finished(
     Args:
         name: the name of the run.
         project: the project that contains the run.
-        data: the data that is prepared now.
+        data: the currently prepared data.
         creation_tags: tags that are set only if the run is created in MLflow.
         row: the run's row in the comparison; None if it was not compared.
 
@@ -189,14 +189,14 @@ def epoch_metrics(row: Mapping[str, float | str]) -> dict[str, float]:
     metrics = {
         _METRIC_NAMES.get(name, name.replace("_iou_", "_iou/")): float(value)
         for name, value in row.items()
-        if name != "epoch" and value != ""  # empty: IoU of a class in neither ground truth nor prediction
+        if name != "epoch" and value != ""  # empty for the IoU of a class in neither ground truth nor prediction
     }
     # MLflow keeps the order of the first upload, and its comparison of runs starts with the first metric.
     return dict(sorted(metrics.items(), key=lambda item: item[0] != VAL_LOSS))
 
 
 def read_history(run: RunFolder) -> list[dict[str, float]]:
-    """Read the metrics of a run's epochs, from the first one."""
+    """Read a run's metrics for every epoch, starting with the first."""
     with run.reading(run.HISTORY) as path, path.open(encoding="utf-8", newline="") as file:
         return [epoch_metrics(row) for row in csv.DictReader(file)]
 
@@ -204,7 +204,7 @@ def read_history(run: RunFolder) -> list[dict[str, float]]:
 def best_metrics(evaluation: RunEvaluation, record: RunRecord, timing: RunTiming | None) -> dict[str, float]:
     """Collect the metrics that have one value per run, without undefined ones.
 
-    MLflow's table can be sorted by them. Of a metric per epoch, it shows the last value, not that of the best epoch.
+    MLflow's table can be sorted by these. For a per-epoch metric, it shows the last value, not the best epoch's value.
     """
     if evaluation.validation is None or evaluation.train is None:
         return {}

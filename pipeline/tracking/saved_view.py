@@ -38,10 +38,10 @@ NOTE = (
 
 
 def save_view(client: MlflowClient, experiment: str, *, is_shared: bool) -> None:
-    """Write the view and its note as tags of the experiment, unless it has them.
+    """Write the view and its note as tags of the experiment, unless it already has them.
 
     Without the view, MLflow's table shows no parameters and no metrics. MLflow documents neither tag, so a test opens
-    the page. If `is_shared`, the table has a column with the user of each run.
+    the page. If `is_shared`, the table has a column with each run's user.
     """
     has_dvc = len(client.search_runs([experiment], f"tags.`{DVC_EXPERIMENT}` != ''", max_results=1)) > 0
     state = {

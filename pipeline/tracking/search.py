@@ -84,7 +84,7 @@ def search_runs(client: MlflowClient, tracking: Tracking, query: str) -> list[Ru
     if not found:
         finished = sorted({run.info.run_name for run in search_finished(client, experiment.experiment_id, "")})
         known = f"the finished runs are {join_names(finished, MAX_NAMED)}" if finished else "no run has finished yet"
-        raise PipelineError(f"MLflow has no finished run for '{query.strip()}'; {known}.")
+        raise PipelineError(f"MLflow has no finished run that matches '{query.strip()}'; {known}.")
     return found
 
 
@@ -130,18 +130,18 @@ def search_all(
 
 
 def explain_missing_files(run: Run) -> str:
-    """Return the likely reason why a run has no files, as the end of a sentence."""
+    """Return the likely reason why a run has no files, phrased to complete a sentence."""
     place = urlsplit(run.info.artifact_uri)
     if place.scheme in ("", "file") and not Path(unquote(place.path)).exists():
         return (
             f"its files were in {unquote(place.path)}, which no longer exists. MLflow does not follow a moved folder; "
             "move it back"
         )
-    return "it was not evaluated, or not trained by this project"
+    return "it was not evaluated, or was not trained by this project"
 
 
 def find_run_url(tracking: Tracking, key: str) -> str | None:
-    """Return the URL of the page of the run with a key; None if MLflow is not a server or does not have the run.
+    """Return the page URL of the run with this key; None if MLflow is not a server or does not have the run.
 
     Raises:
         PipelineError: The server does not answer.

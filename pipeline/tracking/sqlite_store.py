@@ -22,7 +22,7 @@ _PROBE_SECONDS = 5
 ARTIFACTS = "mlruns"  # artifact folder beside the database
 FILE = "file://"
 _WAIT_SECONDS = 30
-# Columns of MLflow's tables with artifact locations.
+# Columns with artifact locations in MLflow's tables.
 _COLUMNS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -52,9 +52,10 @@ def has_content(path: Path) -> bool:
 
 
 def create_store(path: Path) -> None:
-    """Create the store atomically: under a lock and a temporary name that is changed at the end.
+    """Create the store atomically: hold a lock, and write under a temporary name that is changed at the end.
 
-    Two processes that create tables in the same file, or a kill between two tables, would leave a broken store.
+    Otherwise, two processes that create tables in the same file, or a process that is killed between two tables, would
+    leave a broken store.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -66,7 +67,7 @@ def create_store(path: Path) -> None:
         for leftover in (partial, Path(f"{partial}-journal")):
             leftover.unlink(missing_ok=True)
         try:
-            # Not with MlflowClient, which would put the artifacts of the default experiment into the current folder.
+            # Do not use MlflowClient, which would put the artifacts of the default experiment into the current folder.
             store = SqlAlchemyStore(f"{SQLITE}{partial}", str(path.parent / ARTIFACTS))  # type: ignore[no-untyped-call]
             store.engine.dispose()
             partial.replace(path)
@@ -181,5 +182,5 @@ def find_sqlite_reason(error: Exception) -> str | None:
 
 
 def describe_sqlite_error(path: Path, reason: str) -> str:
-    """Format a message with the file, the reason and the action to take."""
+    """Format a message with the file, the reason and the fix."""
     return f"{path}: SQLite cannot use this MLflow store: {reason}. {_ADVICE.get(reason, f'Fix this, {_AGAIN}')}"

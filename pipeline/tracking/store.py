@@ -57,7 +57,7 @@ def tracking_uri(tracking: Tracking, override: str | None = None) -> str:
 
 
 def resolve_uri(uri: str) -> str:
-    """Make the relative path in a SQLite URI absolute; it is relative to the project's folder."""
+    """Resolve a relative path in a SQLite URI against the project's folder."""
     path = sqlite_file(uri)
     if path is None:
         return uri
@@ -75,7 +75,7 @@ def portable_uri(uri: str) -> str:
 
 
 def is_server(uri: str) -> bool:
-    """Return whether the URI belongs to an MLflow server instead of a database."""
+    """Return whether the URI points to an MLflow server rather than a database."""
     return uri.startswith(("http://", "https://"))
 
 
@@ -86,14 +86,14 @@ def is_store_missing(uri: str) -> bool:
 
 
 def hide_passwords(text: str) -> str:
-    """Remove user names and passwords from the URIs in a text, for output in a terminal or a log."""
+    """Remove user names and passwords from URIs in text, for output in a terminal or a log."""
     return re.sub(r"(?<=://)[^/\s@]+@", "", text)
 
 
 def open_client(uri: str) -> MlflowClient:
-    """Open a client of the store; create a missing SQLite file, and update a moved one.
+    """Open a client for the store; create a missing SQLite file, and update a moved one.
 
-    Errors of MLflow and of the database are raised unchanged, within seconds if the store does not answer.
+    MLflow and database errors are raised unchanged, within seconds if the store does not answer.
     """
     prepare_environment()
     from mlflow import MlflowClient
@@ -110,29 +110,29 @@ def open_client(uri: str) -> MlflowClient:
 
 @contextlib.contextmanager
 def store_errors(uri: str) -> Iterator[None]:
-    """Turn errors of the store that a block raises into a `PipelineError` that names the store."""
+    """Turn store errors that the block raises into a `PipelineError` that names the store."""
     try:
         yield
     except PipelineError:
         raise
     except OSError as error:
-        # An error of a local file or a full local disk, not of the store.
+        # The error comes from a local file or a full local disk, not from the store.
         if error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise _describe_failure(uri, error) from None
-    except Exception as error:  # from MLflow or a database driver
+    except Exception as error:  # raised by MLflow or a database driver
         raise _describe_failure(uri, error) from None
 
 
 def describe_refusal(error: Exception) -> str | None:
-    """Describe a server's refusal of missing or wrong credentials, and what to do; None for other errors."""
+    """Describe a server's rejection of missing or wrong credentials, and the fix; None for other errors."""
     status = getattr(error, "get_http_status_code", lambda: None)()  # only MLflow's errors have it
     who = os.environ.get("MLFLOW_TRACKING_USERNAME", "")
     if status == HTTPStatus.UNAUTHORIZED:
         problem = f"does not accept the password of {who}" if who else "requires a user name and a password"
         return f"{problem}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     if status == HTTPStatus.FORBIDDEN:
-        remedy = "ask its administrator for the permission EDIT (docs/how-to/team-server.md)"
+        remedy = "ask its administrator for EDIT permission (docs/how-to/team-server.md)"
         return f"does not allow {who or 'you'} to do this: {remedy}"
     return None
 
@@ -152,9 +152,9 @@ def prepare_environment() -> None:
     """Set MLflow's environment variables and log levels; must be called before MLflow is imported."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # Silence urllib3's line per retry, because a store that does not answer is reported once.
+    # Silence urllib3's message for each retry, because a store that does not answer is reported once.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    # Silence MLflow's traceback of each database error, because the error is raised too.
+    # Silence MLflow's traceback for each database error, because the error is raised too.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 

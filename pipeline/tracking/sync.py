@@ -62,7 +62,7 @@ def sync_runs(
         Each run after its upload, and the grid summary at the end.
 
     Raises:
-        PipelineError: A run's files are missing or broken, or the store does not answer. Runs uploaded before remain.
+        PipelineError: A run's files are missing or broken, or the store does not answer. Runs already uploaded remain.
     """
     uri = tracking_uri(params.tracking, uri)
     data, summary = DataSummary.read(project), _read_summary(params, project)
@@ -127,17 +127,17 @@ def sync_after_stage(sync: Callable[[Params, Project], Iterator[MlflowRun]], par
                     STAGE_SECONDS,
                 )
                 return
-    except Exception as error:  # from MLflow, a database driver or the disk
+    except Exception as error:  # raised by MLflow, a database driver or the disk
         reason = textwrap.shorten(hide_passwords(str(error)), _REASON_LENGTH, placeholder=" …")
         logger.warning("%s The stage is complete; run `pipeline sync` to upload its results to MLflow.", reason)
-        logger.debug("Error of MLflow:", exc_info=True)
+        logger.debug("MLflow error:", exc_info=True)
 
 
 def sync_selected(params: Params, targets: Sequence[str], uri: str | None, project: Project) -> str:
     """Upload the trained runs that match `targets`, or all if it is empty, and describe the uploads in a sentence.
 
     Raises:
-        PipelineError: No run matches, files are broken, or the store does not answer. Runs uploaded before remain.
+        PipelineError: No run matches, files are broken, or the store does not answer. Runs already uploaded remain.
     """
     if uri is not None and "://" not in uri:
         raise PipelineError(
@@ -159,7 +159,7 @@ def sync_selected(params: Params, targets: Sequence[str], uri: str | None, proje
 
 
 def _summarize(uploaded: Sequence[MlflowRun], names: Sequence[str]) -> str:
-    """Summarize uploads; the grid summary, which is not in `names`, is counted only by its files."""
+    """Summarize uploads; the grid summary, which is not in `names`, counts only toward the files."""
     of_runs = [run for run in uploaded if run.name in names]
     num_new = sum(run.is_new for run in of_runs)
     num_points, num_folders = sum(run.num_points for run in uploaded), sum(run.num_folders for run in uploaded)
@@ -175,7 +175,7 @@ def trained_runs(params: Params, project: Project) -> list[str]:
 
 
 def _read_summary(params: Params, project: Project) -> Summary | None:
-    """Read the comparison; None if there is none, or it is of another grid."""
+    """Read the comparison; return None if there is none, or it covers another grid."""
     if not project.comparison.exists():
         return None
     summary = project.comparison.summary

@@ -19,14 +19,14 @@ PREFIX = "system/"  # MLflow's prefix of the names of system metrics
 
 
 class SystemMetrics:
-    """Monitor of the system metrics of one run at a time; no method raises errors of MLflow."""
+    """Monitor the system metrics of one run at a time; no method raises MLflow errors."""
 
     def __init__(self) -> None:
         self._monitor: SystemMetricsMonitor | None = None
         self._run_id: str | None = None
 
     def follow(self, run_id: str, uri: str) -> None:
-        """Start to log system metrics to a run, if they are enabled and the run is not monitored yet."""
+        """Start logging system metrics to a run, if they are enabled and the run is not monitored yet."""
         if run_id == self._run_id:
             return
         self.stop()
@@ -42,7 +42,7 @@ class SystemMetrics:
                 self._monitor = monitor
         except ModuleNotFoundError as error:
             _warn(f"need the package {error.name}, which is not installed: pip install {error.name}")
-        except Exception as error:  # no error of MLflow may stop a run
+        except Exception as error:  # no MLflow error may stop a run
             _warn(f"could not be started ({type(error).__name__}: {error})")
 
     def stop(self) -> None:
@@ -54,5 +54,5 @@ class SystemMetrics:
 
 @functools.cache
 def _warn(reason: str) -> None:
-    """Warn once per process, in which a sweep logs many runs."""
+    """Warn once per process, because a sweep logs many runs in one process."""
     logger.warning("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is set, but system metrics %s.", reason)

@@ -23,7 +23,7 @@ RUN_KEY = "pipeline.run_key"
 STAGE = "pipeline.stage"  # command that created the run: train or sync; grid for a grid summary
 GRID_STAGE = "grid"
 BEST_RUN = "pipeline.best_run"  # in a grid summary: the name of the grid's best run
-BEST_OF = "pipeline.best_of"  # in a run: names of the users in whose last compared grid it is the best run
+BEST_OF = "pipeline.best_of"  # in a run: names of users for whom it is the best run of the last compared grid
 SEPARATOR = "; "  # between the entries of a tag
 STATUS = "pipeline.status"
 GIT_COMMIT = "pipeline.git_commit"
@@ -109,9 +109,9 @@ def hash_grid(grid: Grid) -> str:
 
 
 def read_git_commit(folder: Path) -> str:
-    """Return the current commit, with `-dirty` if a tracked file was changed; `unknown` if git reports none.
+    """Return the current commit, followed by `-dirty` if a tracked file was changed; `unknown` if git reports none.
 
-    Changes of `dvc.lock` are ignored, because DVC writes it after each stage, so that later runs would all be dirty.
+    Changes to `dvc.lock` are ignored: DVC writes it after each stage, so all later runs would be dirty.
     """
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
@@ -137,16 +137,16 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def get_author(tags: Mapping[str, str]) -> str:
-    """Return the name of the user who trained a run, from its tags; `unknown` without one."""
+    """Return the name of the user who trained a run from the run's tags, or `unknown` if they have none."""
     return tags.get(USER, "").strip() or UNKNOWN
 
 
 def get_user() -> str:
-    """Return the user's name at the MLflow server, otherwise their login name. No error is raised.
+    """Return the user's name on the MLflow server, or else their login name. No error is raised.
 
-    The name at the server comes first, because the machines of a laboratory often share one login.
+    The name on the server comes first, because machines in a laboratory often share one login.
     """
     try:
         return os.environ.get("MLFLOW_TRACKING_USERNAME", "").strip() or getpass.getuser()
-    except (OSError, KeyError):  # the user of a container may have no name
+    except (OSError, KeyError):  # a container's user may have no name
         return UNKNOWN

@@ -22,8 +22,8 @@ _SEED = "seed"
 def read_team_results(tracking: Tracking, fingerprint: str) -> tuple[SeedResult, ...]:
     """Return one result per run of the experiment on the data with this fingerprint, oldest first.
 
-    Runs on other data are left out, because their losses are not comparable. If an author has several runs with equal
-    parameters, only the newest is returned: the older ones have other code.
+    Runs on different data are left out, because their losses are not comparable. If an author has several runs with
+    equal parameters, only the newest is returned, because the older ones used different code.
     """
     uri = tracking_uri(tracking)
     with store_errors(uri):

@@ -1,4 +1,4 @@
-"""Open MLflow's UI: run a server on this machine as long as the command runs, or print the URL of a team's server."""
+"""Open MLflow's UI: serve it on this machine until the command ends, or print the URL of a team server."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from pipeline.tracking.store import (
 )
 
 LOOPBACK = "127.0.0.1"
-# Ports from 1024 on that browsers block: https://fetch.spec.whatwg.org/#port-blocking
+# Ports from 1024 upward that browsers block: https://fetch.spec.whatwg.org/#port-blocking
 BLOCKED_PORTS = frozenset(
     [1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, *range(6665, 6670), 6679, 6697, 10080]
 )
-_START_SECONDS = 120  # time limit for the start of the server, which takes 8 s on an idle machine
+_START_SECONDS = 120  # time limit for starting the server, which takes 8 s on an idle machine
 _END_SECONDS = 5
 _POLL_SECONDS = 0.2
 
@@ -74,7 +74,7 @@ class ServerAddress:
         check as if it were the server.
 
         Raises:
-            PipelineError: The address is not one of this machine, or the port is in use or blocked by browsers.
+            PipelineError: The address does not belong to this machine, or the port is in use or blocked by browsers.
         """
         try:
             family = socket.AF_INET6 if ipaddress.ip_address(self.host).version == 6 else socket.AF_INET
@@ -104,7 +104,7 @@ class ServerAddress:
 def serve(tracking: Tracking, address: ServerAddress) -> int:
     """Serve MLflow's UI until Ctrl-C or SIGTERM, and return the exit code.
 
-    If the store is a server already, only its URL is printed.
+    If the store is already a server, only its URL is printed.
 
     Raises:
         PipelineError: There are no runs yet, the address cannot be used, or the server does not start.
@@ -188,7 +188,10 @@ def _run_server(uri: str, address: ServerAddress, log: IO[bytes]) -> Iterator[su
     try:
         yield process
     finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):  # to the group: a killed `mlflow server` leaves its child
+        for number in (
+            signal.SIGTERM,
+            signal.SIGKILL,
+        ):  # to the group: `mlflow server` may leave a child
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):

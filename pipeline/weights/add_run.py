@@ -18,20 +18,20 @@ def add_run(run: Path, project: Project) -> Path:
     the folder of a run before it trains the run again.
 
     Args:
-        run: the name of a run of this project, or the path of a run folder of any project.
-        project: the project to whose `weights/` they are copied.
+        run: the name of a run of this project, or the path of a run folder in any project.
+        project: the project whose `weights/` receives the copy.
 
     Returns:
         The path of the copy, relative to the project.
 
     Raises:
-        PipelineError: The run is missing, diverged, or has no weights; or the copy exists with other weights.
+        PipelineError: The run is missing, diverged, or has no weights; or the target exists with different weights.
     """
     folder = project.run(run.name) if len(run.parts) == 1 else RunFolder(run)
     if not folder.exists():
         raise PipelineError(
-            f"{folder.path} is not the folder of a run: it has no {RunFolder.RECORD}. Give the name of a folder in "
-            f"{RUNS}/, such as unet-0.001-0, or the path of a run folder of another project."
+            f"{folder.path} is not a run folder: it has no {RunFolder.RECORD}. Give the name of a folder in "
+            f"{RUNS}/, such as unet-0.001-0, or the path of a run folder in another project."
         )
     record = folder.record
     if record.status == "diverged":
@@ -44,6 +44,8 @@ def add_run(run: Path, project: Project) -> Path:
     target = WEIGHTS / f"{record.run}.safetensors"
     path = project.home / target
     if path.exists() and path.read_bytes() != content:
-        raise PipelineError(f"{target} exists with other weights. Rename or remove it, and run the same command again.")
+        raise PipelineError(
+            f"{target} exists with different weights. Rename or remove it, and run the same command again."
+        )
     write_bytes(path, content)
     return target

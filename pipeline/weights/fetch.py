@@ -64,7 +64,7 @@ def _download(source: HubSource, repository: str, pinned: HubFile | None, *, rep
     if name not in files or info.sha is None:
         raise PipelineError(
             f"{repository}: its files are {', '.join(files) or 'unknown'}; expected {' or '.join(FILES)}. Download "
-            f"weights in another way, put them into {WEIGHTS}/, and name the file in model.pretrained."
+            f"the weights manually, put them into {WEIGHTS}/, and name the file in model.pretrained."
         )
     path = Path(hf_hub_download(repository, name, revision=info.sha, force_download=replace))
     found, lfs = hash_weights(path), files[name].lfs
@@ -98,7 +98,7 @@ def _get_license(info: ModelInfo) -> str | None:
 
 
 def _read_statistics(config: Path, repository: str) -> tuple[Statistics, Statistics]:
-    """Read the mean and standard deviation with which images are normalized from the config file of smp's weights."""
+    """Read the mean and standard deviation that normalize images from the config file of smp's weights."""
     try:
         content = json.loads(config.read_text(encoding="utf-8"))
         mean, std = (tuple(map(float, content[key])) for key in ("mean", "std"))
@@ -164,7 +164,7 @@ def _explain_errors(encoder: str, repository: str) -> Iterator[None]:
     except (httpx2.HTTPError, LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
         raise PipelineError(
             f"{where} cannot be reached ({type(error.__cause__ or error).__name__}). Nothing was stored. Check the "
-            f"network, proxy and HF_ENDPOINT, {again}. On a machine without network, copy the cache of another one: "
+            f"network, proxy and HF_ENDPOINT, {again}. On an offline machine, copy the cache from another machine: "
             f"{constants.HF_HUB_CACHE}"
         ) from None
     except OSError as error:
@@ -176,7 +176,7 @@ def _explain_errors(encoder: str, repository: str) -> Iterator[None]:
 
 def describe_fetched(encoder: str, fetched: HubFile, *, is_new: bool) -> str:
     """Describe fetched weights in one line."""
-    how = "fetched" if is_new else "in the cache already"
+    how = "fetched" if is_new else "already in the cache"
     return (
         f"{encoder}: {how}, {fetched.repository}@{fetched.revision[:SHORT]}, {format_megabytes(fetched.bytes)}, "
         f"license {fetched.license or 'unknown'}, SHA-256 {fetched.sha256[:SHORT]}"

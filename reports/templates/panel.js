@@ -96,7 +96,7 @@ class Panel {
     const row = ({ name, epochs, validation, training }) => {
       const place = epochs.indexOf(this.epoch);
       const said = (value) => (typeof value === "number" ? value.toFixed(3) : value);
-      if (place < 0) return [`${name}: ended before`];
+      if (place < 0) return [`${name}: ended earlier`];
       return [`${name}: ${said(validation[place])} (training ${said(training[place])})`];
     };
     const shown = this.run === null ? this.shown(this.series) : this.runs.filter((run) => run.name === this.run);

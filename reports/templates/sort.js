@@ -13,7 +13,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
     const rows = [...body.rows].sort((first, second) => {
       const [one, other] = [values.get(first)[column], values.get(second)[column]];
-      if (one === null || other === null) return (one === null) - (other === null); // missing values are last in both orders
+      if (one === null || other === null) return (one === null) - (other === null); // missing values come last in both orders
       return descending ? inOrder(other, one) : inOrder(one, other);
     });
     body.append(...rows);

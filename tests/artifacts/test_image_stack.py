@@ -47,7 +47,7 @@ def test_stack_of_an_array_shares_its_memory(count: int, channels: tuple[int, ..
 
 
 def test_stack_of_other_sizes_than_its_pixels_is_refused() -> None:
-    with pytest.raises(ValueError, match="7 pixels cannot be 2 images of 8 pixels"):
+    with pytest.raises(ValueError, match="7 pixels cannot be split into 2 images with 8 pixels in total"):
         ImageStack.split(np.zeros(7, np.uint8), np.array([[2, 2], [4, 1]]))
 
 

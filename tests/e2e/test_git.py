@@ -76,7 +76,7 @@ def test_sweep_after_a_merge_trains_no_run_of_either_side_again(origin: Project)
     mine.change(grid={**grid, "learning_rate": [0.01, 0.002, 0.003]})
     output = mine.run("pipeline", "sweep")
     assert (
-        "dvc.lock had a merge conflict: kept 7 entries of both sides; dropped 3 that differ (compare, showcase, "
+        "dvc.lock had a merge conflict: kept 7 entries from both sides; dropped 3 that differ (compare, showcase, "
         "report); fetched the outputs of 2 stages from DVC's remote\n"
     ) in output
     assert "3 runs: 1 restored, 2 up to date\n" in output

@@ -189,7 +189,7 @@ def test_served_model_returns_masks(count: int, served: str, registered: Registe
 
 
 @pytest.mark.parametrize(
-    ("image", "message"), [("!", "is not a file in base64"), ("aGVsbG8=", "is not in one of the formats PNG")]
+    ("image", "message"), [("!", "is not a base64-encoded file"), ("aGVsbG8=", "is not in one of the formats PNG")]
 )
 def test_served_model_answers_invalid_images_with_400(image: str, message: str, served: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:

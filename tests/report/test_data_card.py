@@ -213,7 +213,7 @@ def test_card_describes_the_files(project: ReportProject) -> None:
     write_stats(project, compared=80, duplicates=12, first_duplicates=[[f"a{n}", f"b{n}"] for n in range(10)])
     text = render_text(project)
     assert "15 images were read from files, all stored as RGB. None needed rotation; none has tra" in text
-    assert "Of 80 images that were compared, 12 are near-duplicates of another one in the same split" in text
+    assert "Of 80 images that were compared, 12 are near-duplicates of another image in the same split" in text
     assert "there are none across splits. The first 10 pairs a0 and b0" in text
 
 

@@ -52,7 +52,7 @@ def test_several_foreground_classes_are_summarized_by_mean_iou(street: ReportPro
     assert f"<strong>Mean IoU {best.showcase_mean_iou:.3f}.</strong>" in get_header(page)
     assert "Mean IoU over the 3 classes of the validation images is " in get_header(page)
     assert "cut out" not in get_header(page).lower()
-    assert "The number below each pair is mean IoU" in page
+    assert "The number below each pair is the mean IoU" in page
     assert "wrong foreground class" in page
     assert "wrong class outside the foreground" not in page  # only one class is not foreground
 

@@ -202,7 +202,7 @@ BREAKAGES: dict[str, tuple[Callable[[ReportProject], Path], tuple[str, ...]]] = 
     "curves": (lambda p: p.root / COMPARISON / Comparison.CURVES, ("Loss curves: missing.",)),
     "evaluation": (
         lambda p: p.root / EVALUATION / get_best_run(p),
-        ("{best}: no scores of training and validation.", "{best}: no example predictions."),
+        ("{best}: no training and validation scores.", "{best}: no example predictions."),
     ),
     "examples": (
         lambda p: p.root / EVALUATION / get_best_run(p) / EvaluationFolder.EXAMPLES,

@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from tests.preloaded import PreloadedCommands
 from tests.sweep.conftest import SmallProject
 
-MERGED = "dvc.lock had a merge conflict: kept 9 entries of both sides; dropped 1 that differ (compare)"
+MERGED = "dvc.lock had a merge conflict: kept 9 entries from both sides; dropped 1 that differ (compare)"
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def test_killed_worker_fails_only_its_own_job(params: Params) -> None:
     assert len(results) == len(jobs)
     failed = [result for result in results if result.status == "failed"]
     assert [result.job.cell.seed for result in failed] == [1, 1]
-    assert all("ended by signal 9" in result.message for result in failed)
+    assert all("killed by signal 9" in result.message for result in failed)
 
 
 def test_closed_generator_leaves_no_process(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,7 +219,7 @@ def test_server_with_accounts_tags_runs_with_the_user(
         server.start()
         _log_in(monkeypatch, "tom")
         _train(2)
-        assert "does not allow tom to do this: ask its administrator for the permission EDIT" in caplog.text
+        assert "does not allow tom to do this: ask its administrator for EDIT permission" in caplog.text
 
 
 def _add_account(address: str, name: str) -> None:

@@ -195,7 +195,9 @@ def test_run_that_another_process_trains_is_refused(project: Path, monkeypatch: 
     key = train(project, {}).key
     with (
         RunLock(key).hold(),
-        pytest.raises(PipelineError, match=rf"Another training of this run is running \(process {os.getpid()} on"),
+        pytest.raises(
+            PipelineError, match=rf"Another training process for this run is running \(process {os.getpid()} on"
+        ),
     ):
         train(project, {})
 

@@ -56,7 +56,7 @@ def test_fetch_without_encoders_fetches_what_is_needed(needy: WeightsFolder) -> 
     output = run("fetch")
     assert f"{TIMM}: fetched, timm/test_resnet.r160_in1k@0123456789ab, 1.9 MB, license apache-2.0, SHA-256" in output
     assert f"{SMP}: fetched, smp-hub/resnet18.imagenet@3f2325ff9782" in output
-    assert run("fetch").count("in the cache already") == 2
+    assert run("fetch").count("already in the cache") == 2
     table = run()
     assert table.count("in the cache") == 2
     assert "missing" not in table
@@ -97,12 +97,12 @@ def test_add_keeps_other_weights_of_the_same_name(trained: Path, folder: Weights
     other = Path(f"weights/{TRAINED}.safetensors")
     other.parent.mkdir()
     other.write_bytes(b"other")
-    assert f"{other} exists with other weights" in run("add", str(trained / "runs" / TRAINED), code=1)
+    assert f"{other} exists with different weights" in run("add", str(trained / "runs" / TRAINED), code=1)
     assert other.read_bytes() == b"other"
 
 
 def test_add_refuses_runs_that_are_missing_or_diverged(trained: Path, folder: WeightsFolder) -> None:
-    assert "runs/unet-0.1-0 is not the folder of a run: it has no run.json" in run("add", "unet-0.1-0", code=1)
+    assert "runs/unet-0.1-0 is not a run folder: it has no run.json" in run("add", "unet-0.1-0", code=1)
     source = Project(trained).run(TRAINED).path / "run.json"
     record = json.loads(source.read_text())
     target = Path("runs/bad/run.json")

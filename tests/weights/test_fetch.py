@@ -182,7 +182,7 @@ def test_cache_that_cannot_be_written_is_reported(
 
 
 def test_encoder_without_weights_on_the_hub_is_reported(hub: Hub, folder: WeightsFolder) -> None:
-    assert "timm publishes no weights of it" in get_error(folder, "gcvit_xxtiny")
+    assert "timm publishes no weights for it" in get_error(folder, "gcvit_xxtiny")
     assert "did you mean" in get_error(folder, "resnet181")
 
 

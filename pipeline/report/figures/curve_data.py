@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.report.formatting import format_number
 
-HEADROOM = 3.0  # times the baseline: limit of the axis, so that diverging losses do not compress the other curves
+HEADROOM = 3.0  # axis limit as a multiple of the baseline, so that diverging losses do not compress other curves
 MIN_TICKS = 4
 LOG_MIN_RATIO = 5.0  # an axis is logarithmic if the ratio of its ends is larger
 
@@ -47,7 +47,7 @@ class LossAxis:
 
 
 def aggregate_runs(rows: pd.DataFrame) -> LossCurve:
-    """Compute mean, minimum and maximum of the runs' losses on one split at each epoch."""
+    """Compute the mean, minimum and maximum of the runs' losses on one split at each epoch."""
     return rows.groupby("epoch")["loss"].agg(["mean", "min", "max"])
 
 
@@ -71,7 +71,7 @@ def export_runs(table: pd.DataFrame, learning_rates: Sequence[float]) -> dict[st
 
     Args:
         table: Rows of `curves.csv`.
-        learning_rates: Learning rates of the grid. The index of a learning rate is that of its color.
+        learning_rates: Learning rates of the grid. A learning rate has the same index as its color.
 
     Returns:
         One dictionary per run, by variant. Epochs without a finite training or validation loss are left out.
@@ -98,7 +98,7 @@ def export_curves(
     means: Mapping[float, tuple[LossCurve, LossCurve]],
     runs: Sequence[dict[str, Any]],
 ) -> str:
-    """Export the position of the axes, the means over seeds and the runs from `export_runs` as JSON for the script."""
+    """Export the axes' position, the means over seeds and the runs from `export_runs` as JSON for the page's script."""
     box = axes.get_position()  # fractions of the figure's width and height, from the lower left
     (first, last), (low, high) = axes.get_xlim(), axes.get_ylim()
     content = {

@@ -43,7 +43,7 @@ def create_feature_map_figures(context: ReportContext, selection: RunSelection) 
         return {}
     showcase = context.project.prepared.open_split(SHOWCASE)
     shown, patch = showcase.images[0], cell.get("train", {}).get("patch_size")
-    if patch is not None:  # native images: the feature maps are of a patch in the middle of the image
+    if patch is not None:  # native images: the feature maps show a patch in the middle of the image
         shown = cut_window(shown, center_window(shown.shape, list_sides(patch)))
     image = image_html.render_image(shown, "The showcase", "Image")
     skip, below = (

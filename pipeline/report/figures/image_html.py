@@ -20,7 +20,7 @@ MAX_CUTOUT_SIZE = 576  # px, longer side
 QUALITY = 84  # of WebP; with a lower quality, edges show artifacts
 LIMITS_16_BIT = (0.5, 99.5)  # percentiles of a 16-bit image that are shown as black and white
 LIMITS_8_BIT = (0.01, 99.99)  # percentiles of an 8-bit image, whose few bright pixels may be the objects
-MAX_DARK = 85  # of 255; 8-bit images are stretched if all pixels are as dark as this or darker
+MAX_DARK = 85  # of 255; 8-bit images are stretched if no pixel is brighter
 MIN_CONTRAST = 64  # gray levels; 8-bit images that span fewer are stretched
 MIN_CONTENT = 4  # gray levels; 8-bit images that span fewer have no content and are not stretched
 MIN_SPAN = 16  # gray levels; fewer are not stretched to the full range, because that would amplify noise
@@ -95,7 +95,7 @@ def to_rgb(image: ImageArray) -> Image.Image:
 def find_display_range(image: ImageArray) -> tuple[float, float] | None:
     """Find the values that are shown as black and white; None if an image is shown as stored.
 
-    16-bit images are always stretched, because images of 12-bit cameras would be nearly black. Percentiles are used
+    16-bit images are always stretched, because images from 12-bit cameras would be nearly black. Percentiles are used
     because of hot pixels. 8-bit images are stretched if they are dark or have low contrast.
     """
     shown = _select_channels(image)

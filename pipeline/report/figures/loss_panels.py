@@ -15,8 +15,8 @@ from pipeline.analysis.curves import LossCurves
 from pipeline.report.figures import svg
 from pipeline.report.figures.curve_data import LossAxis, LossCurve, export_curves
 
-LABEL_POSITION = 1.12  # times the baseline: loss at the middle of the baseline's label
-AXIS_OVERFLOW = 1.1  # times the end of the axis: losses above are mentioned below the panel
+LABEL_POSITION = 1.12  # multiple of the baseline: the loss at the middle of the baseline's label
+AXIS_OVERFLOW = 1.1  # multiple of the end of the axis: higher losses are mentioned below the panel
 
 CurveKey = tuple[str, float, str]  # variant, learning rate, split
 
@@ -36,7 +36,7 @@ class CurvePlot:
     """Curves and settings of all panels."""
 
     means: dict[CurveKey, LossCurve]  # over the seeds that did not diverge
-    runs: dict[str, list[dict[str, Any]]]  # curves of single runs by variant, for the page's script
+    runs: dict[str, list[dict[str, Any]]]  # curves of individual runs by variant, for the page's script
     diverged: dict[CurveKey, tuple[LossCurve, ...]]  # one curve per diverged run, which would distort the mean
     learning_rates: tuple[float, ...]  # of the whole grid, so that colors are the same on every page
     axis: LossAxis
@@ -103,7 +103,7 @@ def _set_up_axes(axes: Axes, plot: CurvePlot, variant: str) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch", loc="right")
-    if plot.baseline > 0:  # the baseline is 0 if all pixels are of one class
+    if plot.baseline > 0:  # the baseline is 0 if all pixels belong to one class
         _draw_baseline(axes, plot, variant)
 
 
@@ -123,7 +123,7 @@ def _draw_baseline(axes: Axes, plot: CurvePlot, variant: str) -> None:
 
 
 def _has_room_below(plot: CurvePlot, variant: str) -> bool:
-    """Return whether the label of the baseline is farther from the ends of the curves below the line than above it."""
+    """Return whether the baseline's label would be farther from the curve ends below the line than above it."""
     ends = [float(drawn["mean"].iloc[-1]) / plot.baseline for key, drawn in plot.means.items() if key[0] == variant]
 
     def measure_distance(position: float) -> float:

@@ -19,8 +19,8 @@ from pipeline.report.figures.curve_data import LOG_MIN_RATIO
 
 WIDTH, ROW, MARGIN = 7.0, 0.3, 0.75  # inches
 # The axis ends at the larger of these limits, or at the highest loss if that is lower. Outliers are drawn as arrows.
-BASELINE_HEADROOM = 1.5  # times the baseline
-MEDIAN_HEADROOM = 3.0  # times the loss of the median run
+BASELINE_HEADROOM = 1.5  # multiple of the baseline
+MEDIAN_HEADROOM = 3.0  # multiple of the median run's loss
 MAX_NAME = 24  # characters; the table below has the whole name
 _MAX_DECADES = 3  # longer axes have ticks only at powers of ten
 
@@ -34,7 +34,7 @@ class LossRange:
 
     @classmethod
     def choose(cls, losses: Sequence[float], baseline: float) -> LossRange:
-        """Choose the range for these losses; a baseline of 0 (all pixels are of one class) is left out."""
+        """Choose the range for these losses; a baseline of 0 (all pixels belong to one class) is left out."""
         shown = [*losses, baseline] if baseline > 0 else losses
         limit = max(BASELINE_HEADROOM * baseline, MEDIAN_HEADROOM * median(losses))
         low, high = min(shown), min(max(shown), limit)

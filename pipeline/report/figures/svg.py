@@ -44,7 +44,7 @@ def use_style(project: Project) -> Iterator[None]:
 
 
 def render_svg(figure: Figure, name: str) -> Markup:
-    """Render a figure as SVG for HTML; `name` makes its ids unique in the page."""
+    """Render a figure as SVG for HTML; `name` makes its ids unique on the page."""
     FigureCanvasSVG(figure)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
@@ -64,7 +64,7 @@ def render_svg(figure: Figure, name: str) -> Markup:
 
 
 # Ranges of the colormap plasma in light and dark mode. Its lightness increases evenly, so the order of the colors is
-# visible without hue. Every color has a contrast of at least 3:1 to the background.
+# visible without hue. Every color has a contrast ratio of at least 3:1 with the background.
 _LIGHT = (0.02, 0.62)
 _DARK = (0.46, 0.94)
 

@@ -1,4 +1,4 @@
-"""Results of several authors on the same data: their distribution, the ranking, and the rank of the reader."""
+"""Results of several authors on the same data: their distribution, the ranking, and the reader's rank."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _describe_ranking(found: tuple[AuthorResults, ...], mine: AuthorResults | No
     if mine is None or mine.best is None:
         return (leader,)
     worse, tried = count_worse_settings(mine.best, [one for one in found if one is not mine])
-    place = f"This loss is lower than that of {worse} of the {tried} settings of the others." if tried else ""
+    place = f"This loss is lower than that of {worse} of the other authors’ {tried} settings." if tried else ""
     if mine is first:
         return (f"{leader} {place}".rstrip(),)
     behind = mine.best.val_loss - best.val_loss

@@ -196,7 +196,7 @@ def _describe_nearly_empty(names: Sequence[str], splits: Sequence[_SplitStatisti
     if missing:
         sentences.append(
             f"These classes are missing from a split: {_list_first(missing)}. Their scores are undefined there, and "
-            "mean IoU is over the other classes."
+            "mean IoU covers only the other classes."
         )
     return " ".join(sentences)
 
@@ -209,7 +209,7 @@ def _list_first(found: Sequence[str]) -> str:
 
 NARROW, WIDE, ROW, MARGIN = 4.8, 6.9, 0.42, 0.55  # inches
 MAX_NARROW_CLASSES = 8  # bars of more classes are wide
-DIGIT = 0.14  # inches, width of a digit of a segment's number
+DIGIT = 0.14  # inches, width of one digit in a segment's number
 
 
 def draw_class_shares(shares: Mapping[str, Sequence[float]], colors: Sequence[str], project: Project) -> Markup:
@@ -230,11 +230,11 @@ def draw_class_shares(shares: Mapping[str, Sequence[float]], colors: Sequence[st
 
 
 def _draw_bar(axes: Axes, place: int, shares: Sequence[float], colors: Sequence[str], digit: float) -> None:
-    """Draw a bar; `digit` is the width of a digit of a segment's number, in percent."""
+    """Draw a bar; `digit` is the width of one digit in a segment's number, in percent."""
     left = 0.0
     for number, (share, color) in enumerate(zip(shares, colors, strict=True), start=1):
         width = 100 * share
-        # The edge keeps segments visible whose class has the background color of the page.
+        # The edge keeps a segment visible if its class has the page's background color.
         axes.barh(place, width, 0.7, left, color=svg.escape_color(color), edgecolor=svg.QUIET, linewidth=0.6)
         if width >= digit * (len(str(number)) + 0.5):
             axes.text(

@@ -30,7 +30,7 @@ class FileSummary:
 
 @dataclass(frozen=True)
 class SkipReason:
-    """A reason for which files were skipped, with the first of these files."""
+    """A reason why files were skipped, with the first of these files."""
 
     text: str
     count: str
@@ -91,7 +91,7 @@ def _describe_duplicates(stats: DatasetStats) -> tuple[str, ...]:
     if not stats.duplicates:
         return (f"{compared} no two are near-duplicates.",)
     alike = pluralize(stats.duplicates, "is a near-duplicate", "are near-duplicates")
-    return (f"{compared} {alike} of another one in the same split; there are none across splits.",)
+    return (f"{compared} {alike} of another image in the same split; there are none across splits.",)
 
 
 def describe_skipped(skipped: pd.DataFrame) -> SkippedFiles | None:

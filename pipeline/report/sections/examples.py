@@ -75,7 +75,7 @@ def build_examples(context: ReportContext, selection: RunSelection) -> Examples:
 
 def _explain_score(primary: PrimaryScore) -> str:
     if primary.is_mean:
-        return "The number below each pair is mean IoU over the classes of the image."
+        return "The number below each pair is the mean IoU over the classes in the image."
     return f"The number below each pair is the {primary.name}: intersection over union of prediction and ground truth."
 
 
@@ -89,7 +89,7 @@ def _list_runs(context: ReportContext, selection: RunSelection) -> list[str]:
 def _build_extremes(
     context: ReportContext, run: str, kept: frozenset[str], problems: list[Notice]
 ) -> tuple[Sample, ...]:
-    """Build the validation images with the lowest, median and highest loss of a run, if it has predictions of them."""
+    """Build the validation images with the lowest, median and highest loss of a run, if it has predictions for them."""
     losses: dict[str, float] = {}
     with collect_problem(problems, f"{run}: its best and worst images are unknown"):
         losses = context.read_image_scores(run, "loss", "validation")

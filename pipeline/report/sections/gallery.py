@@ -38,7 +38,7 @@ class PredictionImage:
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample with one prediction per run; None for a run without a prediction of it."""
+    """A sample with one prediction per run; None for a run without a prediction for it."""
 
     id: str
     image: EmbeddedImage
@@ -95,7 +95,7 @@ def build_samples(
 
 
 def build_crop(context: ReportContext, run: str, sample: str) -> Sample | None:
-    """Build a sample of the part of a large validation image where a run has the most errors.
+    """Build a sample that shows the part of a large validation image where a run has the most errors.
 
     Returns:
         The sample; None if the image is small enough to be shown as a whole at full scale.

@@ -1,4 +1,4 @@
-"""Where the gap of a run comes from: gap by class, group and image, and calibration."""
+"""Where a run's gap comes from: the gap by class, group and image, and calibration."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def build_gap_breakdown(context: ReportContext, selection: RunSelection) -> GapB
     """Break down the gap of the leading run.
 
     Raises:
-        PipelineError: No shown run has finished, or a file is missing or broken.
+        PipelineError: No run on the page has finished, or a file is missing or broken.
     """
     run = find_leading_run(context.summary, selection)
     if run is None:
@@ -107,7 +107,7 @@ def _describe_verdict(row: RunSummary) -> str:
 def _build_class_rows(row: RunSummary, parts: pd.DataFrame, num_classes: int) -> tuple[ClassGapRow, ...]:
     """Build one row per class, by descending gap, and a last row for all pixels.
 
-    If the training or the validation images have no pixels of a class, mean IoU is over the classes that both have.
+    If the training or the validation images have no pixels of a class, mean IoU covers the classes that both have.
     """
     widest = parts["gap"].idxmax() if len(parts) > 1 else None
     rows = [

@@ -114,7 +114,7 @@ def _describe_scores(summary: Summary, row: SettingSummary) -> str:
 
 
 def _find_missed_classes(context: ReportContext, selection: RunSelection) -> str:
-    """Return the finding on missed classes; empty if there is none about the runs of the page."""
+    """Return the finding on missed classes; empty if there is none about the runs on the page."""
     try:
         found = select_findings(context, selection)
     except PipelineError:

@@ -34,7 +34,7 @@ class Reproduce:
     commands: tuple[tuple[str, str], ...]  # command, and its effect
     identity: tuple[tuple[str, str], ...]  # name and value of hashes that identify the data and the run
     parameters: tuple[tuple[str, str], ...]  # dotted name and value
-    sources: tuple[tuple[str, str], ...]  # section of the page, and the files that its numbers are from
+    sources: tuple[tuple[str, str], ...]  # section of the page, and the files that its numbers come from
     provenance: tuple[tuple[str, str, str], ...]  # name, value and address of a link; empty by default
     run: str  # the run with these parameters
     problems: tuple[Notice, ...]

@@ -28,7 +28,7 @@ class RunTableRow:
     verdict: str  # one word
     evidence: str  # may be empty
     figures: tuple[str, ...]
-    learning_rate: float | None = None  # this and the following: of runs only
+    learning_rate: float | None = None  # this and the following fields: only for runs
     seed: int | None = None
     label: str = ""  # early stop, masks no better than predicting one class, missed classes; may be empty
     reason: str = ""  # why the run has no figures; else empty
@@ -43,7 +43,7 @@ class RunTable:
     headings: tuple[str, ...]
     num_figures: int  # number of headings that have a figure in each row
     lines: tuple[RunTableRow, ...]
-    not_checked: tuple[str, ...]  # sentences: checks that were not possible, and why
+    not_checked: tuple[str, ...]  # sentences on checks that were not possible, with reasons
     missed_below: float  # IoU
     external: tuple[RunTableRow, ...]
     sources: tuple[tuple[str, str], ...]  # name of each external result, and its author or publication

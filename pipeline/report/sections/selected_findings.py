@@ -1,4 +1,4 @@
-"""The findings of `compare` about the runs of a page, with links to these runs."""
+"""The findings of `compare` about the runs on a page, with links to these runs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ def build_findings(context: ReportContext, selection: RunSelection) -> tuple[tup
     """List the sentences of the findings on this page, with links to the runs that they are based on.
 
     Raises:
-        PipelineError: No finding is about the runs of the page, or the file is missing or broken.
+        PipelineError: No finding is about the runs on the page, or the file is missing or broken.
     """
     found = select_findings(context, selection)
     if not found:
-        raise NothingToShowError("The comparison has no finding about the runs of this page.")
+        raise NothingToShowError("The comparison has no finding about the runs on this page.")
     return tuple((item.sentence, _build_evidence(selection, item.runs)) for item in found)
 
 
 def select_findings(context: ReportContext, selection: RunSelection) -> list[Finding]:
-    """Select the findings about runs of this page, and those that are not about particular runs."""
+    """Select the findings about runs on this page, and those that are not about particular runs."""
     names = set(selection.names)
     return [item for item in context.project.comparison.findings if not item.runs or names & set(item.runs)]
 

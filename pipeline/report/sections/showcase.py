@@ -145,10 +145,10 @@ def build_user_images(params: Params, context: ReportContext, selection: RunSele
     """Build the images of `report.showcase` with the predictions of the grid's best run.
 
     Raises:
-        PipelineError: The predictions are of another run or of other images, or a file is missing or broken.
+        PipelineError: The predictions are from another run or for other images, or a file is missing or broken.
     """
     best = context.summary.best
-    if not params.report.showcase or best is None or selection.origin:  # they are predicted by the grid's best run only
+    if not params.report.showcase or best is None or selection.origin:  # only the grid's best run predicts them
         return ()
     found = context.project.showcase.list
     requested = [(one.file, one.title or Path(one.file).stem, one.mask) for one in params.report.showcase]
@@ -182,7 +182,7 @@ def _describe_user_score(context: ReportContext, found: ShowcaseResult, has_fore
 
 
 def _read_prediction(context: ReportContext, run: str, sample: str) -> Mask:
-    """Read a run's prediction for the showcase from its evaluation or, if it is missing there, from its training."""
+    """Read a run's prediction for the showcase from its evaluation or, if it is missing there, from its run folder."""
     try:
         return context.project.evaluation(run).read_example(sample)
     except PipelineError:
@@ -215,7 +215,7 @@ def _describe_result(
         return "False positive", f"{detail}: {primary.name} 0. {where}", True
     iou = primary.of_showcase(context.summary.get_run(run))
     if iou is None:
-        return "Not measured", f"The comparison has no {primary.name} of the showcase for {run}.", True
+        return "Not measured", f"The comparison has no showcase {primary.name} for {run}.", True
     if primary.is_mean:
         return (
             f"Mean IoU {format_number(iou)}",

@@ -25,7 +25,7 @@ class TestScores:
     sentence: str
     headings: tuple[str, ...]
     lines: dict[str, tuple[str, ...]]  # figures under the headings, by split
-    by_class: dict[str, tuple[str, ...]]  # one figure per split, by class; empty if `lines` has space for the classes
+    by_class: dict[str, tuple[str, ...]]  # one figure per split, by class; empty if `lines` has room for the classes
     has_undefined: bool  # whether a score is undefined
     size: str  # sentences on the size at which masks are compared; may be empty
     means: str  # sentence on the number of classes in each mean IoU; empty if it is the same in all splits
@@ -34,7 +34,7 @@ class TestScores:
 
 Columns = dict[str, Callable[[Scores], float | None]]  # function that returns the score, by heading
 
-MAX_WIDTH = 1024  # px, width of a table on a screen of 1280 px
+MAX_WIDTH = 1024  # px, width of a table on a screen that is 1280 px wide
 WIDE, NARROW, PADDING = 7.8, 4.0, 19.2  # px, approximate widths: most characters; `.,|il` and spaces; column padding
 MIN_DIFFERENCE, MIN_DIFFERENCE_SHARE = 0.005, 0.1  # nats per pixel, and fraction of the loss; less is not reported
 
@@ -60,7 +60,7 @@ def build_test_scores(context: ReportContext, selection: RunSelection) -> TestSc
         )
     problems: list[Notice] = []
     train = validation = None
-    with collect_problem(problems, f"{best.run}: no scores of training and validation"):
+    with collect_problem(problems, f"{best.run}: no training and validation scores"):
         scores = context.project.evaluation(best.run).metrics
         train, validation = scores.train, scores.validation
     splits = {"Training (fixed subset)": train, "Validation": validation, "Test": best.test}
@@ -119,7 +119,7 @@ def _describe_means(known: Mapping[str, Scores]) -> str:
     if len(set(counts.values())) < 2:
         return ""
     listed = join_words([f"{count} ({split})" for split, count in counts.items()])
-    return f"Each mean IoU is over the classes that its images contain. Their number differs: {listed}."
+    return f"Each mean IoU covers only the classes in its images. The number of classes differs: {listed}."
 
 
 def _estimate_width(headings: Sequence[str], lines: Mapping[str, tuple[str, ...]]) -> float:

@@ -1,18 +1,18 @@
-"""All code that uses internal interfaces of DVC; pyproject.toml therefore pins DVC's minor version.
+"""All code that uses DVC's internal interfaces; pyproject.toml therefore pins DVC's minor version.
 
 DVC runs stages one at a time, so a sweep runs the cells itself and records the finished ones in DVC. DVC's own commands
 could record them, but each parses and writes the whole lock file. CPU time for a grid of 300 cells (600 stages,
 dvc.lock of 39,000 lines, trivial outputs):
 
-- `dvc commit` of one stage takes 11 s when the lock file has the whole grid, about an hour per sweep as the file
+- `dvc commit` takes 11 s for one stage when the lock file has the whole grid, and about an hour per sweep as the file
   grows. `dvc commit train` writes the file once, but fails for all stages if one output is missing. This package
   commits outputs to the cache and the run cache after each job (0.07 s per stage), and writes dvc.lock once at the end
   (4 to 13 s). After a kill, the next sweep or `dvc repro` restores finished stages from the run cache (0.13 s per
   stage).
-- `dvc status` of all stages takes 30 s, mostly because DVC parses params.yaml several times per stage. This package
+- `dvc status` takes 30 s for all stages, mostly because DVC parses params.yaml several times per stage. This package
   takes 10 to 15 s because it caches the parsed file (25 s otherwise). Looking up all stages in the run cache takes 10 s
   because it also clears DVC's listings of folders (32 s without both).
-- No command of DVC looks up a stage in the run cache without running the stage if the lookup fails.
+- No DVC command looks up a stage in the run cache without running the stage if the lookup fails.
 
 `dvc repro` appends entries to dvc.lock in the order in which stages end, and never removes any. This package writes
 them in the order of dvc.yaml, so that equal projects have equal lock files.

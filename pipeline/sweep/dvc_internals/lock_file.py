@@ -73,7 +73,7 @@ class MergedLock:
 
     An entry records the inputs and outputs of a stage, so it stays valid after the merge if only one side has it. If
     the entries of both sides differ, git may have mixed their lines, and they are dropped. The output hashes of dropped
-    trainings are kept: if a run folder has one of them and the current run key, it can be committed again.
+    train stages are kept: a run folder that has one of them and the current run key can be committed again.
     """
 
     entries: Mapping[str, Any]  # by stage
@@ -100,8 +100,8 @@ class MergedLock:
         )
 
     def describe(self, recognized: int, fetched: int) -> str:
-        """Describe the merge in one line, with the number of trainings recognized and stages fetched after it."""
-        parts = [f"kept {len(self.entries)} entries of both sides"]
+        """Describe the merge in one line, with the number of runs recognized and stages fetched afterwards."""
+        parts = [f"kept {len(self.entries)} entries from both sides"]
         if self.dropped:
             cells = [name for name in self.dropped if "@" in name]
             names = [name for name in self.dropped if "@" not in name]

@@ -1,4 +1,4 @@
-"""Reserve folders in the file in which DVC records readers and writers, so that `dvc repro` does not change them."""
+"""Reserve folders in DVC's record of readers and writers, so that `dvc repro` does not change them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def reserve_folders(repo: Repo, folders: Sequence[Path]) -> Iterator[None]:
     entries = rwlock(
         repo.tmp_dir,
         repo.fs,
-        " ".join(sys.argv),  # as DVC's own calls in this process identify themselves, so that they are not blocked
+        " ".join(sys.argv),  # the name that DVC's own calls in this process use, so that they are not blocked
         [],
         [str(folder.resolve()) for folder in folders],
         repo.config["core"].get("hardlink_lock", False),
@@ -52,9 +52,9 @@ def reserve_folders(repo: Repo, folders: Sequence[Path]) -> Iterator[None]:
 
 
 def remove_broken_list(folder: Path) -> None:
-    """Remove DVC's list of readers and writers if it is incomplete after a kill, since every DVC command would fail.
+    """Remove DVC's list of readers and writers if a killed process left it incomplete, since DVC commands would fail.
 
-    `folder` is DVC's folder of temporary files.
+    `folder` is DVC's folder for temporary files.
     """
     path = folder / RWLOCK_FILE
     try:

@@ -54,8 +54,8 @@ class DvcStages:
     """The train and evaluate stages of the dvc.yaml in `root`, by their names in that file.
 
     Only this file is read, whereas DVC's own commands also read those of all studies. Stages are loaded once, because
-    DVC parses all of dvc.lock to load them. Methods wait while another process holds DVC's lock, and raise errors of
-    DVC as `PipelineError`.
+    DVC parses all of dvc.lock to load them. Methods wait while another process holds DVC's lock, and raise DVC's
+    errors as `PipelineError`.
     """
 
     def __init__(self, root: Path) -> None:
@@ -115,7 +115,7 @@ class DvcStages:
         return merged
 
     def commit_recognized(self, trained: Mapping[str, Collection[str]], is_current: Callable[[str], bool]) -> list[str]:
-        """Commit trainings whose entries were dropped in a merge, if their run folders are up to date.
+        """Commit train stages whose entries were dropped in a merge, if their run folders are up to date.
 
         Args:
             trained: the recorded hashes of the output of each dropped train stage.
@@ -135,7 +135,7 @@ class DvcStages:
             ]
 
     def fetch(self, names: Collection[str]) -> list[str]:
-        """Fetch recorded outputs of runs that are missing from DVC's cache; return the stages that were fetched."""
+        """Fetch the runs' recorded outputs that are missing from DVC's cache, and return the fetched stages."""
         with self._locked() as stages:
             missing = [
                 stage
@@ -154,14 +154,14 @@ class DvcStages:
     ) -> tuple[list[str], list[str]]:
         """Find the runs to train and the runs to evaluate, in the order of the grid.
 
-        Runs to train are also listed as runs to evaluate, although DVC reports their evaluations as stale only after
-        the training.
+        Runs to train are also listed as runs to evaluate, although DVC does not report their evaluations as stale until
+        they have been trained.
 
         Args:
             names: the runs to check.
             is_current: returns whether the folder of a run, given by name, has the results of its current parameters.
-                Such a run is committed without training if only `custom/` or `weights/` changed, because in dvc.yaml
-                all variants depend on these folders.
+                If only `custom/` or `weights/` changed, such a run is committed without training, because all variants
+                depend on these folders in dvc.yaml.
         """
         home = Project(self._root).home
         stale = set()
@@ -179,7 +179,7 @@ class DvcStages:
         return train, [run for run in runs_of if run in train or f"evaluate@{run}" in stale]
 
     def restore(self, stage: str, names: Collection[str]) -> list[str]:
-        """Restore the stage `train` or `evaluate` of runs from DVC's run cache; return the restored runs."""
+        """Restore the `train` or `evaluate` stage of runs from DVC's run cache, and return the restored runs."""
         with self._locked() as stages:
             return [
                 name
@@ -188,7 +188,7 @@ class DvcStages:
             ]
 
     def hash_dependencies(self, names: Collection[str]) -> dict[str, str]:
-        """Hash the current dependencies of stages for `commit`; those of an evaluation without its run folder."""
+        """Hash the current dependencies of stages for `commit`, excluding the run folder of an evaluation."""
         with self._locked() as stages:
             return {name: _hash_dependencies(stages[name]) for name in names if name in stages}
 
@@ -196,14 +196,14 @@ class DvcStages:
         """Add finished stages to DVC's cache and run cache; `update_lock` records them in dvc.lock.
 
         Args:
-            finished: the hash of the dependencies of each stage when it started.
+            finished: each stage's dependency hash from when it started.
 
         Returns:
             The reason for each stage that was not committed because its entry would be wrong.
         """
         refused = {}
         with self._locked() as stages:
-            # Trainings first, because evaluations depend on their outputs.
+            # Train stages first, because evaluations depend on their outputs.
             for name in sorted(finished, key=lambda name: not name.startswith("train@")):
                 if name not in stages:
                     refused[name] = Refusal.GONE
@@ -214,7 +214,7 @@ class DvcStages:
         return refused
 
     def update_lock(self) -> dict[str, Refusal]:
-        """Write committed stages to dvc.lock in the order of dvc.yaml, and remove entries that dvc.yaml does not have.
+        """Write committed stages to dvc.lock in the order of dvc.yaml, and remove entries of stages not in dvc.yaml.
 
         Returns:
             The committed stages that dvc.yaml no longer has.
@@ -232,7 +232,7 @@ class DvcStages:
     def _is_current(self, stage: str) -> bool:
         """Return whether a stage is up to date; False if DVC fails, because `dvc repro` then waits or reports why.
 
-        The check takes a tenth of the time of `dvc repro`, which starts a Python interpreter.
+        The check takes a tenth as long as `dvc repro`, which starts a Python interpreter.
         """
         try:
             with lock_repo(self._repo):
@@ -308,7 +308,7 @@ class DvcStages:
 
 
 def is_only_change(folders: Collection[Path], status: Mapping[str, Any]) -> bool:
-    """Return whether a stage's DVC status reports no changes except in these folders, on which the stage depends."""
+    """Return whether DVC reports changes of a stage only in these folders, on which the stage depends."""
     changes = [change for found in status.values() for change in found]
     if len(changes) != 1 or not isinstance(changes[0], dict):
         return False
@@ -327,7 +327,7 @@ def _hash(item: Output) -> Any:
 
 
 def _hash_dependencies(stage: PipelineStage) -> str:
-    """Hash a stage's dependencies except the run folder, which the training in the same job may change."""
+    """Hash a stage's dependencies except the run folder, which training in the same job may change."""
     hashes = {item.def_path: _hash(item) for item in stage.deps if not item.def_path.startswith(f"{RUNS}/")}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -337,7 +337,7 @@ def _parse_params_once() -> Iterator[None]:
     """Make DVC parse params.yaml once during a block, instead of several times per stage."""
     load = param.load_path
     load_once = functools.cache(load)
-    # Copies, because YAML would write an object that two stages share as an alias.
+    # Return copies, because YAML would write an object shared by two stages as an alias.
     param.load_path = lambda *args, **kwargs: copy.deepcopy(load_once(*args, **kwargs))
     try:
         yield
