@@ -156,7 +156,7 @@ def test_add_judgment_without_groups_counts_images(params: Params, tmp_path: Pat
     judgment = judge.add_judgment(make_row(cell), cell, *open_folders(cell, tmp_path)).judgment
     assert judgment is not None
     assert [reason for reason in judgment.not_checked if "Interval" in reason] == [
-        "Interval of the gap: validation has 5 images, fewer than the 10 that an interval requires."
+        "Interval of the gap: validation has 5 images, fewer than the 10 required for an interval."
     ]
 
 
