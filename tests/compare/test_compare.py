@@ -175,7 +175,7 @@ def test_compare_breaks_down_the_gap_by_class_and_image(grid: Params, project: P
 def test_compare_with_scores_of_other_images_names_the_file(grid: Params, project: Path) -> None:
     path = project / "evaluation/unet-0.01-0/per_image.csv"
     pd.read_csv(path).iloc[:3].to_csv(path, index=False)
-    with pytest.raises(PipelineError, match=r"per_image.csv are not those .*pipeline evaluate unet-0\.01-0"):
+    with pytest.raises(PipelineError, match=r"per_image.csv do not match .*pipeline evaluate unet-0\.01-0"):
         compare(grid)
     pd.read_csv(path).drop(columns="loss_border").to_csv(path, index=False)
     with pytest.raises(PipelineError, match=r"unet-0.01-0.per_image.csv cannot be read .*no column loss_border"):

@@ -188,7 +188,7 @@ def test_add_judgment_with_losses_of_more_images_is_refused(params: Params, tmp_
     write_run(tmp_path, cell, 0.0)
     judge = make_judge(12)
     judge = replace(judge, samples=judge.samples.iloc[2:])
-    with pytest.raises(PipelineError, match=r"losses of 24 images in the split 'train', .*has 22"):
+    with pytest.raises(PipelineError, match=r"losses for 24 images in the split 'train', .*has 22"):
         judge.add_judgment(make_row(cell), cell, *open_folders(cell, tmp_path))
 
 
