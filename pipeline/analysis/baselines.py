@@ -1,8 +1,8 @@
 """Baselines that ignore the image: the class-prior baseline, and predicting one class everywhere.
 
-The loss alone does not show whether a run beats the second one. A network that predicts only background can have a
-lower loss than the class-prior baseline: it may be less confident where foreground is likely, and still never predict
-foreground.
+The loss alone does not show whether a run beats the second baseline. A network that predicts only background can have a
+lower loss than the class-prior baseline, because it may be less confident where foreground is likely without ever
+predicting it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.artifacts.scores import Scores
 
 MIN_CLASS_SHARE = 1e-6  # assumed for a class without training pixels, so that its loss is finite
 MIN_IOU_GAIN = 0.01  # a smaller gain in IoU over the baseline counts as noise
-MIN_TOTAL_GAIN = 2 * MIN_IOU_GAIN  # gain in IoU summed over the classes, so that a few learned classes of 150 count
+MIN_TOTAL_GAIN = 2 * MIN_IOU_GAIN  # gain in IoU summed over the classes, so that learning a few of 150 classes counts
 ONE_CLASS_LABEL = "no better than predicting one class everywhere"
 
 FallbackVerdict = Literal["underfitting", "memorizing", "undecided"]
@@ -30,12 +30,12 @@ def compute_class_prior_baseline(
 ) -> Scores:
     """Compute the scores of predicting the training class shares for every pixel.
 
-    The loss is the cross-entropy between the class shares of the evaluated set and those of training. The predicted
-    mask has the most frequent training class everywhere.
+    The loss is the cross-entropy between the class shares of the evaluated set and those of the training set. The
+    predicted mask has the most frequent training class everywhere.
 
     Args:
-        train_shares: C class shares of the training pixels, 0 to 1.
-        shares: C class shares of the pixels of the evaluated set, 0 to 1.
+        train_shares: share of each of the C classes in the training pixels, 0 to 1.
+        shares: share of each class in the pixels of the evaluated set, 0 to 1.
         classes: the C classes.
 
     Returns:
@@ -51,9 +51,9 @@ def compute_class_prior_baseline(
 def pair_with_baseline(
     mean_iou: float | None, foreground_iou: float | None, baseline: Scores, foreground: Sequence[str]
 ) -> list[tuple[str, float, float]]:
-    """List the name, the value and the baseline of mean IoU and of foreground IoU.
+    """List mean IoU and foreground IoU, each with its name, value and baseline.
 
-    A score whose value or baseline is undefined is left out. `foreground` has the names of the foreground classes.
+    Scores with an undefined value or baseline are left out. `foreground` has the names of the foreground classes.
     """
     pairs = (
         ("mean IoU", mean_iou, baseline.mean_iou),
@@ -68,18 +68,18 @@ class OneClassBaseline:
 
     scores: Scores  # scores of this prediction on the set
     predicted_class: SegmentationClass  # the most frequent training class
-    classes: tuple[SegmentationClass, ...]  # all classes of the data
+    classes: tuple[SegmentationClass, ...]  # all classes of the dataset
 
     @classmethod
     def from_shares(
         cls, train_shares: Floats, shares: Floats, classes: tuple[SegmentationClass, ...]
     ) -> OneClassBaseline:
-        """Create the baseline of a set of images; the arguments are those of `compute_class_prior_baseline`."""
+        """Create the baseline for a set of images; for the arguments, see `compute_class_prior_baseline`."""
         scores = compute_class_prior_baseline(train_shares, shares, classes)
         return cls(scores, classes[np.argmax(train_shares)], classes)
 
     def is_beaten_by(self, scores: Scores) -> bool | None:
-        """Return whether the scores of a run on the same set are better; None if the set has fewer than two classes.
+        """Return whether a run's scores on the same set are better; None if the set has fewer than two classes.
 
         The run's sum of class IoUs must exceed the baseline's by more than `MIN_TOTAL_GAIN`. If the baseline's class is
         not foreground and the set has foreground, the run's foreground IoU must also exceed `MIN_IOU_GAIN`.
@@ -94,7 +94,7 @@ class OneClassBaseline:
         return scores.foreground_iou is not None and scores.foreground_iou > MIN_IOU_GAIN
 
     def describe_scores(self, scores: Scores, where: str) -> str:
-        """Format a run's scores as in `on validation mean IoU 0.512 (0.333)`, with the baseline's in brackets."""
+        """Format a run's scores as in `on validation mean IoU 0.512 (0.333)`, with the baseline in parentheses."""
         foreground = [item.name for item in self.classes if item.foreground]
         pairs = pair_with_baseline(scores.mean_iou, scores.foreground_iou, self.scores, foreground)
         return f"{where} {', '.join(f'{name} {value:.3f} ({baseline:.3f})' for name, value, baseline in pairs)}"
@@ -110,7 +110,7 @@ class OneClassCheck:
 
     @property
     def fallback_verdict(self) -> FallbackVerdict | None:
-        """Verdict on a run whose loss curves alone look like learning; None if the run beats the baseline."""
+        """Verdict on a run whose loss curves alone suggest learning; None if the run beats the baseline."""
         if self.beats_on_validation is not False:
             return None
         if self.beats_on_train is None:
@@ -135,5 +135,5 @@ def check_one_class(
         val_baseline.describe_scores(val_scores, "on validation"),
         train_baseline.describe_scores(train_scores, "on the compared training images"),
     )
-    phrase = f"{ONE_CLASS_LABEL} ({val_baseline.predicted_class.name}; its IoU in brackets): {'; '.join(numbers)}"
+    phrase = f"{ONE_CLASS_LABEL} ({val_baseline.predicted_class.name}; its IoU in parentheses): {'; '.join(numbers)}"
     return OneClassCheck(val_baseline.is_beaten_by(val_scores), train_baseline.is_beaten_by(train_scores), phrase)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-NUM_BINS = 15  # of equal width, as in the paper
+NUM_BINS = 15  # number of bins of equal width, as in the paper
 
 Floats = npt.NDArray[np.float64]
 
@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 class ReliabilityBins:
     """Pixels of a set of images, binned by confidence.
 
-    Each array has `NUM_BINS` elements. Bin k has the confidences from k / NUM_BINS to (k + 1) / NUM_BINS.
+    Each array has `NUM_BINS` elements. Bin k covers the confidences from k / NUM_BINS to (k + 1) / NUM_BINS.
     """
 
     pixels: Floats  # number of pixels in each bin
@@ -39,7 +39,7 @@ class ReliabilityBins:
 
     @property
     def mean_confidence(self) -> float:
-        """Mean confidence over all pixels, 0 to 1, to be compared with the accuracy."""
+        """Mean confidence over all pixels, 0 to 1, for comparison with the accuracy."""
         return float(self.confidences.sum() / self.pixels.sum())
 
     @property

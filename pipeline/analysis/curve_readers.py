@@ -1,9 +1,9 @@
-"""Read loss curves that other tools wrote, and tables of external results.
+"""Read loss curves written by other tools, and tables of external results.
 
 Supported formats:
 
-- Tables with one row per epoch and the columns `epoch`, `train_loss`, `val_loss` and optionally `run`; also the tables
-  of Keras' `CSVLogger`, and Lightning's `metrics.csv`, where each row has only one of the losses.
+- Tables with one row per epoch and the columns `epoch`, `train_loss`, `val_loss` and optionally `run`. Tables written
+  by Keras' `CSVLogger` and Lightning's `metrics.csv`, in which each row has only one of the losses, are also supported.
 - Tables with one row per value and the columns `key`, `value`, `step` and optionally `run_id`, as in MLflow's metric
   histories.
 - DVCLive folders, which have one table per metric.
@@ -52,7 +52,7 @@ class _LossesByEpoch:
     val: dict[int, list[float]] = field(default_factory=dict)
 
     def add(self, side: str, row: dict[str, str], epoch: str, column: str, location: str) -> None:
-        """Add the loss of a row to the curve of `side`, train or val; `epoch` and `column` are column names."""
+        """Add a row's loss to the curve of `side` (train or val); `epoch` and `column` are column names."""
         number = _parse_number(row[epoch], location, "the epoch")
         if not math.isfinite(number) or number != int(number):
             raise PipelineError(f"{location}: the epoch must be a whole number, but is '{row[epoch]}'.")
@@ -64,7 +64,7 @@ class _LossesByEpoch:
 class RunCurves:
     """Loss curves of one run, read from a file."""
 
-    name: str  # the run's name, or the file's if the table has no column for runs
+    name: str  # the run name, or the file name if the table has no run column
     curves: LossCurves  # only epochs that have both losses
     notes: tuple[str, ...]  # sentences about omitted epochs and averaged values
 
@@ -73,10 +73,10 @@ class RunCurves:
 class ExternalResult:
     """A result from outside this project."""
 
-    name: str  # name of the run or the row; empty if the file has one run without a name
+    name: str  # name of the run or row; empty if the file has a single unnamed run
     curves: LossCurves | None  # None if the file has single numbers instead of curves
     # `train_loss` and `val_loss` (at the best epoch if there are curves), `mean_iou` and `foreground_iou`; numbers that
-    # the file does not have are left out
+    # are not in the file are left out
     numbers: dict[str, float]
 
 
@@ -108,7 +108,7 @@ def read_results(path: Path) -> list[ExternalResult]:
 
 
 def _summarize_curves(run: RunCurves, path: Path) -> ExternalResult:
-    """Create a result from a run's curves and its losses at the best epoch; a diverged run has no such losses."""
+    """Create a result from a run's curves and its losses at the best epoch, which a diverged run does not have."""
     gaps, numbers = compute_gaps(run.curves), {}
     if gaps is not None:
         best = run.curves.epochs.index(gaps.best_epoch)
@@ -143,7 +143,7 @@ def _read_dvclive_folder(path: Path) -> _LossesByEpoch:
             value = next((name for name in reversed(row) if name not in (*EPOCH_NAMES, "timestamp")), None)
             if epoch is None or value is None:
                 raise PipelineError(
-                    f"{file} has the columns {', '.join(row)}; expected the column step and one with the metric."
+                    f"{file} has the columns {', '.join(row)}; expected the column step and a column with the metric."
                 )
             losses.add(side, row, epoch, value, location)
     return losses
@@ -162,7 +162,7 @@ def _read_table(path: Path) -> dict[str, _LossesByEpoch]:
             if column is not None and row[column].strip():
                 losses.add(side, row, epoch, column, location)
     if not runs:
-        raise PipelineError(f"{path} has no rows below its first line; {EXPECTED}.")
+        raise PipelineError(f"{path} has no rows below its header; {EXPECTED}.")
     return runs
 
 
@@ -176,7 +176,7 @@ def _find_loss_columns(row: dict[str, str]) -> tuple[str | None, str | None] | N
 
 
 def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the rows of a table with their line numbers; columns are separated by tab, semicolon or comma."""
+    """Yield the rows of a table with their line numbers; the separator is a tab, a semicolon or a comma."""
     try:
         # utf-8-sig: spreadsheets write a byte order mark.
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -199,7 +199,7 @@ def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     except OSError as error:
         raise PipelineError(f"{path} cannot be read: {error.strerror}.") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise PipelineError(f"{path} is not a table in UTF-8 ({error}); {EXPECTED}.") from None
+        raise PipelineError(f"{path} is not a UTF-8 table ({error}); {EXPECTED}.") from None
 
 
 def _find_column(row: dict[str, str], names: Sequence[str]) -> str | None:

@@ -13,7 +13,7 @@ class LossCurves:
     """Training and validation loss by epoch; NaN or infinite if the run diverged."""
 
     epochs: tuple[int, ...]  # E epoch numbers, ascending
-    # E losses; nats per pixel for the project's own runs, any unit for curves of other tools
+    # E losses; nats per pixel for the project's own runs, any unit for curves from other tools
     train: npt.NDArray[np.float64]
     val: npt.NDArray[np.float64]  # E losses in the same unit
 
@@ -25,7 +25,7 @@ class LossCurves:
 
 @dataclass(frozen=True)
 class Gaps:
-    """Distance between the training and the validation curve of a run."""
+    """Gaps between the training and validation curves of a run."""
 
     best_epoch: int  # number of the first epoch with the lowest validation loss
     best: float  # validation minus training loss at the best epoch

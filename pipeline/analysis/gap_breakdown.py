@@ -1,4 +1,4 @@
-"""Breakdown of a run's gap by class, by group of images, and by image. Losses are in nats per pixel."""
+"""Breakdown of a run's gap by class, image group and image. Losses are in nats per pixel."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pandas as pd
 
 from pipeline.artifacts.prepared_data import list_groups
 
-MAX_PARTS = 10  # limit for the groups of each kind and for images; each run's table of images has all of them
+MAX_PARTS = 10  # maximum number of groups of each kind, and of images; each run's per-image table has all images
 
 
 @dataclass(frozen=True)
 class GapPart:
-    """Gap of one class, one group of images or one image of validation."""
+    """Gap of a single class, image group or image of the validation split."""
 
     part: str  # class, group or image
-    name: str  # name of the class, id of the image, or `kind=name` for a group
+    name: str  # name of the class, ID of the image, or `kind=name` for a group
     images: int  # number of validation images in the part
-    train_loss: float  # training loss of the same class; for a group or an image, of all compared training images
+    train_loss: float  # training loss of the same class; for a group or an image, that of all compared training images
     val_loss: float  # validation loss of the part
     train_iou: float | None = None  # IoU of the class on training images; None for other parts
     val_iou: float | None = None  # IoU of the class on validation; None for other parts
@@ -37,7 +37,7 @@ def break_down_by_class(
     train_iou: Mapping[str, float | None],
     val_iou: Mapping[str, float | None],
 ) -> list[GapPart]:
-    """Compute the gap of each class that both training and validation images have, in the order of the classes.
+    """Compute the gap of each class that occurs in both training and validation images, in the order of the classes.
 
     Args:
         train: one row per image, with two columns per class: `loss_<class>` is the mean loss over the pixels whose
@@ -62,7 +62,7 @@ def break_down_by_class(
 
 
 def break_down_by_group(train: pd.DataFrame, validation: pd.DataFrame) -> list[GapPart]:
-    """Compute the gaps of the groups of each kind, and return the widest ones, widest first.
+    """Compute the gap of each group, and return the widest gaps of each kind of group, widest first.
 
     Args:
         train: one row per image, with its `loss` and its number of evaluated `pixels`.
@@ -72,7 +72,7 @@ def break_down_by_group(train: pd.DataFrame, validation: pd.DataFrame) -> list[G
     rows = validation[["loss", "pixels"]].join(list_groups(validation["groups"]), how="inner")
     widest = []
     for kind, rows_of_kind in rows.groupby("factor"):
-        if rows_of_kind["name"].is_unique:  # groups of one image each: the parts by image show them
+        if rows_of_kind["name"].is_unique:  # with one image per group, the breakdown by image has the same gaps
             continue
         parts = [
             GapPart("group", f"{kind}={name}", len(group), train_loss, _average(group["loss"], group["pixels"]))
@@ -83,7 +83,7 @@ def break_down_by_group(train: pd.DataFrame, validation: pd.DataFrame) -> list[G
 
 
 def break_down_by_image(train: pd.DataFrame, validation: pd.DataFrame) -> list[GapPart]:
-    """Compute the gaps of the validation images, and return the widest ones, widest first.
+    """Compute the gap of each validation image, and return the widest gaps, widest first.
 
     Args:
         train: one row per image, with its `loss` and its number of evaluated `pixels`.
@@ -99,6 +99,6 @@ def _select_widest(parts: Sequence[GapPart]) -> list[GapPart]:
 
 
 def _average(losses: pd.Series[float], pixels: pd.Series[int]) -> float:
-    """Average the losses of images, weighted by their pixels; images without pixels have no loss."""
+    """Average the losses of images, weighted by their numbers of pixels; images without pixels have no loss."""
     evaluated = pixels.to_numpy() > 0
     return float(np.average(losses.to_numpy(np.float64)[evaluated], weights=pixels.to_numpy()[evaluated]))

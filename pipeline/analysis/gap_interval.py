@@ -2,11 +2,11 @@
 
 The best epoch is chosen again in each resample. The interval is studentized and symmetric (Hall, On symmetric bootstrap
 confidence intervals, Journal of the Royal Statistical Society B 50, 1988): image losses are skewed, and quantiles of
-the resampled gaps would cover the true gap too rarely. Images of one animal, or with one background, resemble each
-other, so whole groups are resampled. If images have two kinds of groups, both are resampled and their counts multiplied
-(Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007). Standard errors are clustered in one or two ways
-(Cameron, Gelbach and Miller, Robust inference with multiway clustering, Journal of Business & Economic Statistics 29,
-2011).
+the resampled gaps would cover the true gap too rarely. Images of the same animal, or with the same background, resemble
+each other, so whole groups are resampled. If images have two kinds of groups, both are resampled, and their counts are
+multiplied (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007). Standard errors are clustered in one
+or two ways (Cameron, Gelbach and Miller, Robust inference with multiway clustering, Journal of Business & Economic
+Statistics 29, 2011).
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class GroupedLosses:
 
     losses: Floats  # E x N, nats per pixel
     pixels: Integers  # N, number of evaluated pixels of each image
-    # one or two arrays of N labels, one per kind of group; an image without a group has a label of its own
+    # one or two arrays of N labels, one per kind of group; an image without a group has its own label
     groups: tuple[Integers, ...]
     has_groups: bool = True  # False if it is unknown which images belong together
 
     @property
     def num_groups(self) -> int:
-        """Number of groups of the kind that has the fewest."""
+        """Number of groups of the kind with the fewest groups."""
         return min(len(np.unique(labels)) for labels in self.groups)
 
     def compute_means(self) -> Floats:
@@ -74,10 +74,10 @@ def estimate_gap(
     Args:
         validation: losses of the validation images.
         train: losses of the compared training images.
-        epoch: index of the epoch of the gap; None for the epoch with the lowest validation loss, which is chosen again
-            in each resample.
+        epoch: index of the epoch at which the gap is measured; None for the epoch with the lowest validation loss,
+            which is chosen again in each resample.
         num_train_images: number of images that the run was trained on. The compared training images are a sample of
-            these; if they are all of them, the training loss has no sampling error.
+            these; if all of them are compared, the training loss has no sampling error.
         seed: seed of the resampling.
         num_resamples: number of bootstrap resamples.
 
@@ -90,7 +90,7 @@ def estimate_gap(
     for name, images, is_sample in (("validation", validation, True), ("the training side", train, unseen_share > 0)):
         if is_sample and images.num_groups < MIN_GROUPS:
             found = f"{images.num_groups} {'groups' if images.has_groups else 'images'}"
-            return GapInterval(reason=f"{name} has {found}, fewer than the {MIN_GROUPS} that an interval requires")
+            return GapInterval(reason=f"{name} has {found}, fewer than the {MIN_GROUPS} required for an interval")
     generator = np.random.default_rng(seed)
     measured_epoch = int(validation.compute_means().argmin()) if epoch is None else epoch
     sides = [_ClusteredMean(validation, 1.0)] + (
@@ -166,7 +166,7 @@ class _ClusteredMean:
         return self._sign * float(self._losses[epoch]), float(self._compute_variance(original, np.array([epoch]))[0])
 
     def resample(self, count: int, generator: np.random.Generator) -> _Resamples:
-        """Draw `count` resamples: for each kind, as many groups as there are, with replacement."""
+        """Draw `count` resamples with replacement; each has as many groups of each kind as the original."""
         counts = [
             generator.multinomial(groups, np.full(groups, 1 / groups), count).astype(np.float64)
             for groups in self._num_groups
@@ -179,13 +179,16 @@ class _ClusteredMean:
         return _Resamples(counts, pixels, losses)
 
     def compute_deviations(self, resamples: _Resamples, epochs: Integers) -> tuple[Floats, Floats]:
-        """Compute the signed deviations of the resamples' losses from the set's, and their variances (R each)."""
+        """Compute the signed deviation of each resample's loss from the loss of the set, and its variance (R each)."""
         differences = resamples.losses[np.arange(len(epochs)), epochs] - self._losses[epochs]
         deviations = self._sign * np.sqrt(self._variance_factor) * differences
         return deviations, self._compute_variance(resamples, epochs)
 
     def sum_left_out(self, resamples: _Resamples, epochs: Integers) -> Floats:
-        """Sum losses and pixels of the images without any drawn group over all resamples, each at its own epoch."""
+        """Sum the losses and pixels of left-out images over all resamples, each at its own epoch.
+
+        An image is left out of a resample if none of its groups was drawn.
+        """
         weights = self._weight_cells([(count == 0).astype(np.float64) for count in resamples.counts])
         return np.array([(weights * self._sums[epochs]).sum(), (weights @ self._pixels).sum()])
 

@@ -1,4 +1,4 @@
-"""Leaderboard of several authors on the same data: each author's settings over seeds, and the authors' ranking."""
+"""Leaderboard of several authors who trained on the same data, with each author's settings averaged over seeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class SeedResult:
     """Result of one run at its best epoch."""
 
     author: str
-    setting: str  # equal for runs that differ only in their seed
+    setting: str  # the same for runs that differ only in their seed
     variant: str
     learning_rate: float
     seed: int
@@ -73,7 +73,7 @@ def rank_authors(results: Iterable[SeedResult]) -> tuple[AuthorResults, ...]:
 
 
 def count_worse_settings(best: SettingResult, others: Iterable[AuthorResults]) -> tuple[int, int]:
-    """Count the settings of other authors: those with a higher validation loss than `best`, and all of them."""
+    """Count the other authors' settings that have a higher validation loss than `best`, and all their settings."""
     losses = [setting.val_loss for other in others for setting in other.settings]
     return sum(loss > best.val_loss for loss in losses), len(losses)
 

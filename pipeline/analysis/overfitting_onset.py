@@ -1,13 +1,13 @@
 """Onset of overfitting: the epoch after which validation worsens while training still improves.
 
 The lowest point of a noisy curve can be almost anywhere on a plateau, and early-stopping criteria react to a single bad
-epoch. Therefore a curve is fitted: a level, a decay towards it, and a rise that begins at some epoch,
+epoch. This module therefore fits a curve that has a level, a decay toward it, and a rise that begins at some epoch:
 
-    loss(t) = level + height * exp(-t / time) + slope * max(0, t - knee),        height, slope >= 0,
+    loss(t) = level + height * exp(-t / time) + slope * max(0, t - knee),        height, slope >= 0
 
-a broken stick (Hudson, Fitting segmented curves whose join points have to be estimated, Journal of the American
+This is a broken stick (Hudson, Fitting segmented curves whose join points have to be estimated, Journal of the American
 Statistical Association 61, 1966) plus a decay. The onset is the lowest point of the fitted curve: the knee if the rise
-is steep, a later epoch if it is gentle. Its interval comes from all fits, weighted by their likelihood. The noise is
+is steep, a later epoch if it is gentle. Its interval is computed from all fits, weighted by likelihood. The noise is
 assumed to have the same variance in every epoch; the noise of neighboring epochs may be correlated.
 """
 
@@ -30,7 +30,7 @@ CERTAIN_EVIDENCE, DOUBTFUL_EVIDENCE = 12.0, 6.0
 _NUM_DRAWS = 2000
 _MAX_POINTS = 120  # longer curves are averaged over windows of epochs
 _NUM_DECAY_TIMES = 32  # number of decay times tried, from less than an epoch to twice the length of the curve
-_SETTLED_FRACTION = 0.25  # the fit begins where the loss above the minimum has fallen to this fraction of its start
+_SETTLED_FRACTION = 0.25  # the fit begins where the loss above the minimum has fallen to this fraction
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class _Fits:
 
 
 def find_onset(val: Floats) -> OnsetSearch:
-    """Search a validation curve (E finite losses, one per epoch) for an onset of overfitting."""
+    """Search a validation curve for an onset of overfitting; `val` has one finite loss per epoch."""
     start = _find_settled_index(val)
     if len(val) - start < MIN_EPOCHS:
         return OnsetSearch(None, None)
@@ -109,7 +109,7 @@ def find_onset(val: Floats) -> OnsetSearch:
 
 
 def _find_settled_index(val: Floats) -> int:
-    """Find the end of the steep initial fall, which is not fitted because of its larger noise."""
+    """Find the end of the steep initial fall, which is not fitted because it is noisier."""
     limit = val.min() + _SETTLED_FRACTION * (val[0] - val.min())
     return min(int(np.argmax(val <= limit)), max(0, len(val) - MIN_EPOCHS))
 
@@ -141,7 +141,7 @@ def _fit(losses: Floats, designs: list[Floats]) -> _Fits:
 def _has_measured_rise(losses: Floats, index: int) -> bool:
     """Return whether the measured losses after an index are higher than those around it.
 
-    A fit alone may describe a slowing fall as a decay plus a rise.
+    A fit alone may mistake a slowing fall for a decay plus a rise.
     """
     after = losses[index + 1 :]
     return bool(len(after)) and bool(after.mean() > losses[max(0, index - 1) : index + 2].mean())

@@ -15,9 +15,10 @@ Integers = npt.NDArray[np.int64]
 
 
 def compute_class_iou(confusion: Integers) -> Floats:
-    """Compute the IoU of each class (... x C, 0 to 1); NaN for a class in neither ground truth nor prediction.
+    """Compute the IoU of each class (... x C, 0 to 1).
 
-    `confusion` (... x C x C) has the number of pixels by ground truth (rows) and prediction (columns).
+    The IoU is NaN for a class that occurs in neither ground truth nor prediction. `confusion` (... x C x C) has the
+    number of pixels by ground truth (rows) and prediction (columns).
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     return _divide(hits, confusion.sum(axis=-1) + confusion.sum(axis=-2) - hits)
@@ -30,15 +31,15 @@ def compute_mean_iou(confusion: Integers) -> Floats:
 
 
 def compute_foreground_iou(confusion: Integers, foreground: npt.NDArray[np.bool_]) -> Floats:
-    """Compute the IoU of several classes taken as one.
+    """Compute the IoU of several classes merged into one.
 
     Args:
         confusion: ... x C x C, number of pixels by ground truth (rows) and prediction (columns).
-        foreground: C booleans, True for the classes taken as one.
+        foreground: C booleans, True for the merged classes.
 
     Returns:
         IoU (...), 0 to 1; 0 if only the prediction has these classes. NaN if neither ground truth nor prediction has
-        them, or if these are all classes, because any prediction would score 1.
+        them, or if all classes are merged, because any prediction would score 1.
     """
     if foreground.all():
         return np.full(confusion.shape[:-2], np.nan)
@@ -54,7 +55,7 @@ def compute_accuracy(confusion: Integers) -> Floats:
 
 
 def compute_scores(loss: float, confusion: Integers, classes: tuple[SegmentationClass, ...]) -> Scores:
-    """Compute all scores of a set of images.
+    """Compute all scores for a set of images.
 
     Args:
         loss: nats per pixel; ignored if the set has no evaluated pixels, because then no score is defined.

@@ -19,7 +19,7 @@ def compute_mean_and_sd(values: Iterable[float | None]) -> tuple[float | None, f
 
 
 def find_median_index(values: Sequence[float]) -> int:
-    """Return the index of the median; for an even number of values, of the lower of the two middle values."""
+    """Return the index of the median, or of the lower middle value if the number of values is even."""
     order = sorted(range(len(values)), key=lambda index: (values[index], index))
     return order[(len(values) - 1) // 2]
 

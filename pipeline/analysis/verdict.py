@@ -15,12 +15,12 @@ from pipeline.wording import pluralize
 
 VerdictWord = Literal["learning", "memorizing", "overfitting", "underfitting", "diverged", "undecided"]
 
-MIN_PROGRESS = 0.05  # minimum fall of the training loss, as a share of its first value; used without a baseline
+MIN_PROGRESS = 0.05  # minimum decrease of the training loss, as a share of its first value; used without a baseline
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Thresholds of the verdicts; the section `verdict` of `params.yaml` sets them and states their sources."""
+    """Thresholds of the verdicts; the `verdict` section of `params.yaml` sets them and states their sources."""
 
     underfitting: float = 0.9  # highest final training loss, as a share of the class-prior baseline
     memorizing: float = 1.5  # minimum ratio of validation to training loss at the last epoch
@@ -52,9 +52,9 @@ def judge(
     - `underfitting`: the final training loss is above `thresholds.underfitting` times the baseline.
     - `overfitting`: the validation loss has an onset of overfitting and rises by at least `thresholds.overfitting`
       after it, while the training loss does not rise.
-    - `memorizing`: the final validation loss is at least `thresholds.memorizing` times the training loss, but does not
-      get worse.
-    - `undecided`: there is only one epoch, such a rise is possible but not certain, or the validation loss was never
+    - `memorizing`: the final validation loss is at least `thresholds.memorizing` times the training loss, but is not
+      getting worse.
+    - `undecided`: there is only one epoch, overfitting is possible but not certain, or the validation loss was never
       lower than after the first epoch.
     - `learning`, unless the run does no better than predicting one class everywhere. The verdict is then `memorizing`
       if the run does better on the training images, `underfitting` if not, and `undecided` if the training images have
@@ -100,7 +100,7 @@ def judge(
 
 @dataclass(frozen=True)
 class _Case:
-    """Inputs from which a verdict is chosen."""
+    """Inputs that determine a verdict."""
 
     curves: LossCurves
     baseline: float | None
@@ -135,8 +135,8 @@ def _choose_verdict(case: _Case) -> tuple[VerdictWord, str]:
     search = case.search
     if search is not None and search.is_doubtful and case.compute_rise_share(search.rise) >= thresholds.overfitting:
         return "undecided", (
-            f"validation may be rising by {case.compute_rise_share(search.rise):.1%}: the rise explains "
-            f"{search.evidence:.0f} times the noise variance, and {CERTAIN_EVIDENCE:.0f} times would be certain"
+            f"validation may be rising by {case.compute_rise_share(search.rise):.1%}, but this is not certain: the "
+            f"rise explains {search.evidence:.0f} times the noise variance instead of at least {CERTAIN_EVIDENCE:.0f}"
         )
     if case.gaps.best_epoch == curves.epochs[0]:
         return "undecided", "validation was never lower than after the first epoch"
@@ -170,8 +170,8 @@ def _search_onset(curves: LossCurves, not_checked: list[str]) -> OnsetSearch | N
 def _training_improves(curves: LossCurves, onset: Onset) -> bool:
     """Return whether training falls or stays level after the onset; if both losses rise, it is not overfitting.
 
-    The slope is that of a fitted straight line, because single epochs are noisy. A rise of less than a tenth of
-    validation's counts as level.
+    The slope is measured by fitting a straight line, because single epochs are noisy. A rise of less than a tenth of
+    the validation rise counts as level.
     """
     after = curves.train[onset.index :]
     offset = np.arange(len(after)) - (len(after) - 1) / 2

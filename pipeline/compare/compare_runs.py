@@ -29,7 +29,9 @@ def compare(
     cells: Sequence[Cell] | None = None,
     lost: Sequence[StageStatus] = (),
 ) -> Summary:
-    """Compare the runs of the grid, and write the results; a cell without a run gets a row with the reason.
+    """Compare the runs of the grid, and write the results.
+
+    A cell without a run gets a row that states the reason.
 
     Args:
         params: content of `params.yaml`; only the runs of its grid are compared.
@@ -100,10 +102,10 @@ def _list_curve_rows(row: RunSummary, history: pd.DataFrame) -> Iterator[tuple[o
 
 
 def _list_dvc_metrics(summary: Summary) -> dict[str, object]:
-    """Collect numbers for `dvc metrics diff`: a few per setting, and the test scores; undefined ones are left out.
+    """Collect the metrics for `dvc metrics diff`: a few per setting, and the test scores.
 
-    `beats_baseline` is the share of the seeds that do better than predicting one class everywhere. `missed_classes` is
-    the mean number of classes whose IoU on validation is below `MIN_CLASS_IOU`.
+    Undefined metrics are left out. `beats_baseline` is the share of seeds that do better than predicting one class
+    everywhere. `missed_classes` is the mean number of classes whose IoU on validation is below `MIN_CLASS_IOU`.
     """
     metrics: dict[str, object] = {
         f"{row.variant}-{row.learning_rate}": _drop_undefined(

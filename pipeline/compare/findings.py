@@ -12,7 +12,7 @@ from pipeline.compare import run_findings
 from pipeline.wording import pluralize
 
 SIGNIFICANT = 0.05  # significance level, Fisher's convention
-MIN_IMAGES = 3  # the gap of a class is not reported if fewer validation images have the class
+MIN_IMAGES = 3  # the gap of a class is not reported if fewer validation images contain the class
 MIN_GAP = 0.005  # nats per pixel; a smaller gap is not reported
 MIN_CALIBRATION_GAP = 0.005  # a smaller difference between mean confidence and accuracy, 0 to 1, is not reported
 
@@ -21,7 +21,7 @@ def list_findings(summary: Summary, parts: dict[str, list[GapPart]]) -> list[Fin
     """List the findings of the grid, most important first; `parts` has the gap breakdown of each finished run."""
     best = summary.best
     if best is None:
-        none = Finding("none_ranked", "No setting finished with all its seeds, so nothing can be ranked.", ())
+        none = Finding("none_ranked", "No setting has finished all its seeds, so nothing can be ranked.", ())
         return [none, *filter(None, [run_findings.one_class_other_runs(summary)]), *run_findings.lost_runs(summary)]
     found = [
         run_findings.missed_classes(summary, best),
@@ -99,13 +99,13 @@ def _report_widest_gap(summary: Summary) -> Finding | None:
     widest = max(ranked, key=lambda row: _require(row.gap_mean))
     if _require(widest.gap_mean) < MIN_GAP:
         sentence = (
-            f"No gap: at no learning rate is the mean validation loss more than {MIN_GAP} nats per pixel above the "
-            f"training loss at the best epoch."
+            f"No gap: at every learning rate, the mean validation loss at the best epoch is less than {MIN_GAP} nats "
+            f"per pixel above the training loss."
         )
     else:
         sentence = (
             f"The widest gap between validation and training loss at the best epoch is "
-            f"{_format_mean(widest.gap_mean, widest.gap_sd)} nats per pixel: {widest.variant} at "
+            f"{_format_mean(widest.gap_mean, widest.gap_sd)} nats per pixel, for {widest.variant} at "
             f"{widest.learning_rate}."
         )
     return Finding("widest_gap", sentence, _list_names(summary, widest))
@@ -120,7 +120,7 @@ def _compare_variants(summary: Summary, best: BestSetting) -> list[Finding]:
     for second, difference, weight in zip(others, differences, _describe_significance(differences), strict=True):
         sentence = (
             f"{second.variant} at its best learning rate, {second.learning_rate}, has a validation loss of "
-            f"{_format_mean(second.val_loss_mean, second.val_loss_sd)}; {first.variant} is below it by "
+            f"{_format_mean(second.val_loss_mean, second.val_loss_sd)}; {first.variant} is lower by "
             f"{_describe_lead(difference)}. {weight}"
         )
         found.append(Finding(f"variant_{second.variant}", sentence, _list_names(summary, first, second)))
@@ -162,9 +162,9 @@ def _report_calibration(summary: Summary, best: BestSetting) -> Finding | None:
     errors = [fmean(_require(getattr(row, f"{side}_calibration_error")) for row in rows) for side in ("train", "val")]
     word = "overconfident" if excess[0] > 0 else "underconfident"
     sentence = (
-        f"On validation {best.variant} at {best.learning_rate} is {word}: its mean confidence is "
+        f"On validation, {best.variant} at {best.learning_rate} is {word}: its mean confidence is "
         f"{fmean(sure):.1%}, and {fmean(right):.1%} of the pixels are correct{_describe_agreement(rows)}; the expected "
-        f"calibration error is {errors[1]:.3f}, on training {errors[0]:.3f}."
+        f"calibration error is {errors[1]:.3f} on validation and {errors[0]:.3f} on training."
     )
     return Finding("certainty", sentence, tuple(row.run for row in rows))
 

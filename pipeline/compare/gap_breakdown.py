@@ -16,7 +16,7 @@ def break_down_gap(trained: RunFolder, evaluated: EvaluationFolder, samples: pd.
     """Break down a finished run's gap: by class first, then by group, then by image.
 
     Raises:
-        PipelineError: A file of the run is missing or broken, or its images are not those of the prepared data.
+        PipelineError: A file of the run is missing or broken, or its images do not match the prepared data.
     """
     evaluation = evaluated.metrics
     if evaluation.train is None or evaluation.validation is None:
@@ -32,7 +32,7 @@ def break_down_gap(trained: RunFolder, evaluated: EvaluationFolder, samples: pd.
 def _join_pixels(
     trained: RunFolder, evaluated: EvaluationFolder, samples: pd.DataFrame, classes: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Join the losses of the images with their groups and pixels, as `analysis.gap_breakdown` expects them.
+    """Join the images' losses with their groups and numbers of pixels, as `analysis.gap_breakdown` expects.
 
     Returns:
         A table of the compared training images and one of the validation images, with one row per image.
@@ -44,10 +44,10 @@ def _join_pixels(
     table = images.merge(counted, on=["id", "split"])
     if len(table) != len(counted):
         raise PipelineError(
-            f"The images in {evaluated.display(evaluated.PER_IMAGE)} are not those of the prepared data. Run "
+            f"The images in {evaluated.display(evaluated.PER_IMAGE)} do not match the prepared data. Run "
             f"`{evaluated.redo_command}` again."
         )
-    # Shares are written with all their digits, so the number of pixels is exact.
+    # Shares are written with full precision, so the numbers of pixels are exact.
     counts = {f"pixels_{name}": (table[f"share_{name}"] * table["pixels"]).round().astype(int) for name in classes}
     table = pd.concat([table, pd.DataFrame(counts)], axis=1)  # columns added one by one would fragment the table
     compared = trained.read_image_losses("train").index

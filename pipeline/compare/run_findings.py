@@ -1,4 +1,4 @@
-"""Findings on runs: verdicts, onsets, missed classes, runs without results, and runs that predict only one class."""
+"""Findings about runs: verdicts, onsets, missed classes, runs without results, and runs that predict only one class."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, Summ
 from pipeline.artifacts.scores import MIN_CLASS_IOU, MissedClass
 from pipeline.wording import pluralize
 
-MAX_CLASSES = 12  # number of missed classes that are named; further ones are only counted
-MAX_REASONS = 3  # number of runs without results whose reasons are given; the table of all runs has the others
+MAX_CLASSES = 12  # maximum number of missed classes to name; the others are only counted
+MAX_REASONS = 3  # maximum number of runs without results to give reasons for; the table of all runs has the others
 ENDS = {
     "diverged": ("run diverged", "runs diverged"),
     "failed": ("run failed", "runs failed"),
@@ -30,7 +30,7 @@ def verdicts(summary: Summary, best: BestSetting) -> Finding | None:
     others = Counter(judgment.verdict for run, judgment in judged if run not in here)
     if not at_best:
         return None
-    sentence = f"By their loss curves, the verdict on the runs with the lowest validation loss is {_tally(at_best)}"
+    sentence = f"Based on the loss curves, the verdict on the runs with the lowest validation loss is {_tally(at_best)}"
     sentence += f"; on the other runs it is {_tally(others)}." if others else "."
     overfitting = tuple(run for run, judgment in judged if judgment.verdict == "overfitting")
     return Finding("verdicts", sentence, overfitting or tuple(sorted(here)))
@@ -57,10 +57,10 @@ def onsets(summary: Summary) -> Finding | None:
             )
             named += [run for run, _ in found]
     if not places:
-        return Finding("onsets", "At no learning rate does validation begin to worsen for most of the seeds.", ())
+        return Finding("onsets", "Validation does not begin to worsen for most seeds at any learning rate.", ())
     sentence = f"Validation begins to worsen while training still improves with {'; with '.join(places)}."
     is_everywhere = len(places) == len(summary.settings)
-    others = "" if is_everywhere else " At the other learning rates it does not worsen for most seeds."
+    others = "" if is_everywhere else " At the other learning rates, it does not worsen for most seeds."
     return Finding("onsets", sentence + others, tuple(named))
 
 
@@ -126,8 +126,9 @@ def _describe_fewest_missed(summary: Summary, best: BestSetting) -> str:
     fewest, row = min(others, key=lambda pair: pair[0])
     if here is None or fewest >= here:
         return ""
-    mean = "on average " if row.seeds > 1 else ""
-    return f" The fewest are missed by {row.variant} at {row.learning_rate}: {mean}{fewest:.3g}, here {here:.3g}."
+    mean = " on average" if row.seeds > 1 else ""
+    who = f"{row.variant} at {row.learning_rate}"
+    return f" {who} misses the fewest: {fewest:.3g}{mean}, compared with {here:.3g} here."
 
 
 def one_class_best_setting(summary: Summary) -> Finding | None:
@@ -155,7 +156,7 @@ def one_class_other_runs(summary: Summary) -> Finding | None:
     """Count the runs of other settings that do no better than predicting one class everywhere.
 
     Returns:
-        The finding; None if no run can be checked, or if all runs do better, those of the best setting included.
+        The finding; None if no run can be checked, or if all runs do better, including those of the best setting.
     """
     best = {row.run for row in summary.list_runs(summary.best)} if summary.best else set()
     checked = [row for row in summary.runs if row.run not in best and _beats_baseline(row) is not None]
@@ -165,9 +166,9 @@ def one_class_other_runs(summary: Summary) -> Finding | None:
     runs = pluralize(len(checked), "other run" if best else "run")
     verb = "does" if len(failing or checked) == 1 else "do"
     sentence = (
-        f"{len(failing)} of the {runs} {verb} {ONE_CLASS_LABEL}, by IoU."
+        f"{len(failing)} of the {runs} {verb} {ONE_CLASS_LABEL} in terms of IoU."
         if failing
-        else f"The {runs} {verb} {ONE_CLASS_LABEL.removeprefix('no ')}, by IoU."
+        else f"The {runs} {verb} {ONE_CLASS_LABEL.removeprefix('no ')} in terms of IoU."
     )
     return Finding("one_class_others", sentence, tuple(row.run for row in failing or checked))
 
@@ -177,8 +178,8 @@ def _compare_with_baseline(failing: list[RunSummary], summary: Summary) -> str:
     mean_iou, _ = compute_mean_and_sd(row.val_mean_iou for row in failing)
     foreground_iou, _ = compute_mean_and_sd(row.val_foreground_iou for row in failing)
     pairs = pair_with_baseline(mean_iou, foreground_iou, summary.baseline, summary.foreground)
-    known = [f"{name} is {value:.3f}, that of one class everywhere {base:.3f}" for name, value, base in pairs]
-    return f"On validation {'; '.join(known)}."
+    known = [f"{name} is {value:.3f}, compared with {base:.3f} for one class everywhere" for name, value, base in pairs]
+    return f"On validation, {'; '.join(known)}."
 
 
 def _select_failing(rows: list[RunSummary]) -> list[RunSummary]:

@@ -1,4 +1,4 @@
-"""Tables of the comparison: one row per run, one row per setting, and the settings that validation selects."""
+"""Tables of the comparison: one row per run, one row per setting, and the settings selected on validation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.runtime.stage_status import StageStatus
 def summarize_run(
     cell: Cell, trained: RunFolder, evaluated: EvaluationFolder, project: Project, failure: StageStatus | None = None
 ) -> RunSummary:
-    """Summarize a cell's run; the row of a run that is missing, failed or diverged has the reason.
+    """Summarize a cell's run; if it is missing, failed or diverged, the row states the reason.
 
     `failure` is the status of the run if its training or evaluation has just failed, so that its folders are outdated.
     """
@@ -28,9 +28,9 @@ def summarize_run(
     except PipelineError as error:
         return _create_row(cell, "missing", str(error))
     if record.cell != cell.model_dump(mode="json"):
-        return _create_row(cell, "missing", f"The run was trained with other parameters; `{command}` retrains it.")
+        return _create_row(cell, "missing", f"The run was trained with different parameters; `{command}` retrains it.")
     if evaluation.key != record.key:
-        return _create_row(cell, "missing", f"The evaluation belongs to an earlier training; `{command}` repeats it.")
+        return _create_row(cell, "missing", f"The evaluation is of an earlier training run; `{command}` repeats it.")
     if record.status == "diverged":
         reason = f"The loss was NaN or infinite in epoch {record.diverged_epoch} of {cell.train.epochs}."
         return _create_row(cell, "diverged", reason, record, evaluation)
@@ -104,7 +104,7 @@ def _summarize_setting(variant: str, learning_rate: float, group: list[RunSummar
 
 
 def select_best_settings(settings: list[SettingSummary]) -> list[BestSetting]:
-    """Select for each variant the learning rate with the lowest mean validation loss, best variant first."""
+    """Select the learning rate with the lowest mean validation loss for each variant, best variant first."""
     best: dict[str, tuple[float, BestSetting]] = {}
     for row in settings:
         if row.val_loss_mean is None or row.run is None:

@@ -1,9 +1,9 @@
-"""Judge whether each run learned or memorized, by its curves, the interval of its gap, and its classes.
+"""Judge whether each run learned or memorized, based on its curves, its gap interval, and its classes.
 
-Runs are also compared with predicting one class everywhere. A gap may come from the classes of the compared images
-instead of memorizing: the class shares of the compared training images and of the validation images may differ,
-especially with many classes and few images. Direct standardization removes this difference: the loss of each class is
-weighted on both sides by the class's share of the validation pixels, over the classes that both sides have.
+Runs are also compared with predicting one class everywhere. A gap may be due to the class mix instead of memorizing:
+the class shares of the compared training images and of the validation images may differ, especially with many classes
+and few images. Direct standardization removes this difference: on both sides, the loss of each class is weighted by its
+share of the validation pixels, and only classes that occur on both sides are included.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from pipeline.artifacts.run_folder import RunFolder, Side
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
 
-MIN_CHANGE = 1.1  # minimum factor by which standardization must change the ratio of the losses to be reported
+MIN_CHANGE = 1.1  # standardized losses are reported if standardization changes their ratio by at least this factor
 
 
 @dataclass(frozen=True)
 class RunJudge:
-    """Judge of a grid's runs, which applies the same baseline and thresholds to all of them."""
+    """Judge that applies the same baseline and thresholds to all runs of a grid."""
 
     samples: pd.DataFrame  # table of the prepared images
     baseline: float  # class-prior loss on validation, nats per pixel
@@ -97,12 +97,12 @@ class RunJudge:
         return check_one_class(scored.validation, on_validation, scored.train, on_training)
 
     def _group_losses(self, trained: RunFolder, side: Side) -> GroupedLosses:
-        """Read the losses of the evaluated images of a side, with the groups that these images belong to."""
+        """Read the losses of the evaluated images on a side, and the groups to which these images belong."""
         found = trained.read_image_losses(side)
         groups = self.samples.loc[self.samples["split"] == side, "groups"]
         if len(found.index) and found.index.max() >= len(groups):
             raise PipelineError(
-                f"{trained.name} has losses of {found.index.max() + 1} images in the split '{side}', but the prepared "
+                f"{trained.name} has losses for {found.index.max() + 1} images in the split '{side}', but the prepared "
                 f"data has {len(groups)}. Train it again: {trained.redo_command}"
             )
         evaluated = found.pixels > 0
@@ -113,7 +113,7 @@ class RunJudge:
 
 
 def _compute_iou_gaps(history: pd.DataFrame, scored: RunEvaluation) -> tuple[float | None, float | None]:
-    """Compute the gap of mean IoU at the best and at the last epoch, over the classes that both sides have."""
+    """Compute the gap in mean IoU at the best and last epochs, over the classes that occur on both sides."""
     train, validation = scored.train, scored.validation
     if train is None or validation is None:
         return None, None
@@ -162,7 +162,7 @@ def check_class_mix(
         return row
     over = "the only class" if len(classes) == 1 else f"the {len(classes)} classes"
     phrase = (
-        f"at the best epoch, over {over} that both sides have and with the class shares of validation, "
+        f"at the best epoch, over {over} that both sides have, weighted by the class shares of validation, "
         f"training is at {train:.3f} and validation at {validation:.3f}"
     )
     judgment = replace(row.judgment, evidence=(*row.judgment.evidence, phrase))
@@ -178,7 +178,7 @@ def check_class_mix(
 def create_labels(groups: pd.Series[str]) -> tuple[npt.NDArray[np.int64], ...]:
     """Create one array of N group labels for each of the two kinds of groups with the fewest groups.
 
-    An image without a group of a kind gets a label of its own. Without any kind, every image gets one.
+    An image without a group of some kind gets its own label. If there are no groups at all, every image gets its own.
 
     Args:
         groups: N strings such as `kind=name;kind=name`, one per image.

@@ -1,7 +1,7 @@
-"""Augment batches: the images together with their masks and boundary weights, and each sample at random.
+"""Augment batches: change each image at random, together with its mask and boundary weights.
 
-All geometric changes of a batch are one call of grid_sample. On a CPU, this is about four times as fast as a transform
-per sample, and torchvision is not needed.
+A single call of grid_sample makes all geometric changes to a batch. On a CPU, this is about four times as fast as one
+transform per sample, and it does not require torchvision.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ELASTIC_GRID = 3  # control points along each side, the outer ones on the border
 def augment(
     batch: Batch, ranges: Augmentation, generator: torch.Generator, size: tuple[int, int] | None = None
 ) -> Batch:
-    """Flip, scale, rotate, shift and deform each sample, and change its light and colors.
+    """Flip, scale, rotate, shift and deform each sample, and change its lighting and colors.
 
     Args:
         batch: The samples; images of H x W px.
@@ -33,8 +33,8 @@ def augment(
             the images.
 
     Returns:
-        Samples of h x w; uncovered pixels are filled by reflection. Masks and boundary weights are resampled by nearest
-        neighbor.
+        Samples of h x w px; uncovered pixels are filled by reflection. Masks and boundary weights are resampled by
+        nearest neighbor.
     """
     images, masks, boundary = batch
     size = size or (images.shape[2], images.shape[3])
@@ -77,7 +77,7 @@ def _draw_inverse_maps(count: int, size: tuple[int, int], ranges: Augmentation, 
 def _draw_displacements(count: int, size: tuple[int, int], strength: float, generator: torch.Generator) -> Tensor:
     """Draw elastic deformations: random vectors on a coarse grid, interpolated smoothly (Ronneberger et al. 2015).
 
-    The paper uses a grid of 3 x 3 and a standard deviation of 10 px for images of 512 px.
+    The paper uses a 3 x 3 grid and a standard deviation of 10 px for images of 512 px.
 
     Returns:
         Displacements to the right and downwards in px, N x h x w x 2.
@@ -92,7 +92,7 @@ def _draw_displacements(count: int, size: tuple[int, int], strength: float, gene
 def _change_photometry(images: Tensor, ranges: Augmentation, generator: torch.Generator) -> Tensor:
     """Change brightness, contrast and colors of each sample, blur it, and erase a part; masks stay the same.
 
-    Changes of color, blur and erasing draw no random numbers if they are off, so that they do not affect other draws.
+    Color jitter, blur and erasing draw no random numbers if they are off, so that they do not affect other draws.
     """
     images = _change_light(images, ranges.brightness_contrast, generator)
     if ranges.color_jitter:
@@ -144,7 +144,7 @@ def _draw_signed(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _draw_events(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Draw for each sample whether it is changed, N x 1 x 1 x 1 booleans."""
+    """Draw a boolean for each sample, N x 1 x 1 x 1, which is True if the sample is to be changed."""
     return _draw(images, generator) < probability
 
 

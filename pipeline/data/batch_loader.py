@@ -1,4 +1,4 @@
-"""Load the samples of a split in batches, onto the device of the network."""
+"""Load the samples of a split in batches onto the network's device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GPU_MEMORY_FRACTION = 0.5  # fraction of a GPU's free memory that a split may fi
 
 
 class Batch(NamedTuple):
-    """Samples on the device of the network."""
+    """Samples on the network's device."""
 
     images: Tensor  # N x C x H x W in 0..1, channels last
     masks: Tensor  # N x H x W, int64, class index or `IGNORE`
@@ -26,14 +26,14 @@ class Batch(NamedTuple):
 
 def to_network_input(images: Tensor) -> Tensor:
     """Convert images, N x H x W x C, uint8 or uint16, to N x C x H x W in 0..1, channels last."""
-    # A transposed view of N x H x W x C is what torch calls channels_last: no copy is needed.
+    # A transposed view of N x H x W x C is what torch calls channels_last, so no copy is needed.
     return images.permute(0, 3, 1, 2).to(torch.float32).div_(float(torch.iinfo(images.dtype).max))
 
 
 class BatchLoader:
-    """A loader of whole images, which all have one size.
+    """A loader of whole images, which must all have the same size.
 
-    For a CPU, images are read from the memory-mapped file. A GPU with enough memory keeps the whole split in its stored
+    On a CPU, images are read from the memory-mapped file. A GPU with enough memory keeps the whole split in its stored
     type, so that each step transfers only indices.
     """
 
@@ -54,7 +54,7 @@ class BatchLoader:
         return torch.randperm(len(self._split), generator=rng).numpy()
 
     def draw(self, count: int, rng: torch.Generator) -> npt.NDArray[np.int64]:
-        """Draw indices of images with replacement, sorted in the order of the file."""
+        """Draw image indices with replacement, sorted in file order."""
         return torch.randint(len(self), (count,), generator=rng).sort().values.numpy()
 
     def count_pixels(self, num_classes: int) -> npt.NDArray[np.float64]:

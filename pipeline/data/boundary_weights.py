@@ -24,9 +24,9 @@ def compute_boundary_weights(
 ) -> Weights:
     """Compute w0 exp(-(d1 + d2)² / (2 sigma²)) for each pixel (Ronneberger et al. 2015, equation 2).
 
-    d1 and d2 are the distances of the pixel to the two nearest objects, in px, 0 inside an object: the weight is w0
-    where objects touch. Objects are the connected regions of each foreground class; pixels that touch at a corner
-    are connected. With fewer than two objects d2 is infinite, so all weights are 0.
+    d1 and d2 are the distances in px from the pixel to the two nearest objects, and 0 inside an object, so the weight
+    is close to w0 where objects touch. Objects are the connected regions of each foreground class; pixels that touch at
+    a corner are connected. With fewer than two objects, d2 is infinite, so all weights are 0.
 
     Args:
         mask: H x W, class indices.
@@ -52,7 +52,7 @@ def compute_boundary_weights(
 
 
 class BoundaryWeights:
-    """Boundary weights of masks, computed at their first use and kept in a temporary file.
+    """Boundary weights of masks, computed on first use and kept in a temporary file.
 
     The file has 2 bytes per pixel, and is removed when the object or the process ends. Only the parts in use are in
     memory.

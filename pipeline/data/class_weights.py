@@ -21,9 +21,9 @@ logger = logging.getLogger("pipeline.train")
 
 
 def compute_class_weights(settings: Train, training: Split, classes: Sequence[SegmentationClass]) -> list[float] | None:
-    """Compute the weights of the classes, in the order of the classes; None if the settings have no class weights.
+    """Compute one weight per class, in the order of the classes; None if the settings have no class weights.
 
-    Classes that do not occur in the training images have the weight 0, and a warning names them.
+    Classes that do not occur in the training images have a weight of 0 and are named in a warning.
 
     Raises:
         PipelineError: The settings do not have one weight for each class.

@@ -1,4 +1,4 @@
-"""Draw patches from images of native size, and load them in batches onto the device of the network."""
+"""Draw patches from native-size images, and load them in batches onto the network's device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeline.params.train import Augmentation, Train
 # Index of an image, and the first row and column of a patch in it, which are negative if the image is smaller.
 PATCH = np.dtype([("image", np.int64), ("top", np.int64), ("left", np.int64)])
 COUNTED_PATCHES = 1000  # number of patches drawn to estimate the pixels around the foreground
-MAX_COUNTED_SHARE = 0.999  # maximum share of these patches, so that classes that none of them shows still count
+MAX_COUNTED_SHARE = 0.999  # maximum share of these patches, so that classes that do not occur in them still count
 
 
 def create_loader(
@@ -39,7 +39,7 @@ def create_loader(
 
 
 def count_samples(split: Split, settings: Train) -> int:
-    """Count the images or patches of an epoch; by default, as many patches as cover the images side by side."""
+    """Count the images or patches in an epoch; by default, enough patches to cover the images side by side."""
     if settings.patch is None:
         return len(split)
     cover = np.ceil(split.images.sizes / np.array(settings.patch)).prod(axis=1).sum()
@@ -66,7 +66,7 @@ class PatchLoader:
         Args:
             split: The training images.
             device: Device of the batches.
-            settings: Section `train` of the parameters, with the size, the number and the choice of the patches.
+            settings: The `train` section of the parameters, with the size, number and selection of patches.
             foreground: Indices of the foreground classes.
             boundary: Boundary weights of the training images; None if they are not used.
 
@@ -78,14 +78,14 @@ class PatchLoader:
         if (split.images.sizes < settings.patch).all():
             height, width = split.images.sizes.max(axis=0)
             raise PipelineError(
-                f"train.patch_size: {settings.patch_size} px is larger than all training images, which have at most "
+                f"train.patch_size: {settings.patch_size} px is larger than all training images, which are at most "
                 f"{width} × {height} px. Set it to at most {max(height, width)}."
             )
         self._split, self._device, self._boundary = split, device, boundary
         self._margin = compute_margin(settings.patch, settings.augmentation)
         self._sizes = split.images.sizes
         self._count = count_samples(split, settings)
-        self._pixels = self._sizes.prod(axis=1).cumsum()  # number of pixels of each image and those before it
+        self._pixels = self._sizes.prod(axis=1).cumsum()  # number of pixels of each image and all images before it
         self._foreground_share = settings.foreground_patches
         self._rows = _count_rows(split, foreground) if settings.foreground_patches else {}
 
@@ -94,7 +94,7 @@ class PatchLoader:
         return self._count
 
     def draw_epoch(self, rng: torch.Generator) -> npt.NDArray[Any]:
-        """Draw the patches of an epoch in the order of training: N elements of type `PATCH`."""
+        """Draw the patches of an epoch in training order: N elements of type `PATCH`."""
         return self.draw(self._count, rng)
 
     def draw(self, count: int, rng: torch.Generator) -> npt.NDArray[Any]:
@@ -171,7 +171,7 @@ class PatchLoader:
 def compute_margin(size: tuple[int, int], ranges: Augmentation | None) -> tuple[int, int]:
     """Compute the margin around a patch, in px, from which rotation, scaling and shifts can bring pixels into it.
 
-    Elastic displacements have no limit; two of their standard deviations are included.
+    Elastic displacements are unbounded, so the margin covers two of their standard deviations.
 
     Args:
         size: Height and width of the patch, px.

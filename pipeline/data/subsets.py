@@ -1,4 +1,4 @@
-"""Select the training images of a run, and those of them that are compared with validation."""
+"""Select the training images of a run, and the subset of them to compare with validation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 
 def select_training_subset(total: int, count: int | None) -> npt.NDArray[np.int64]:
-    """Select the indices of the training images of a run: the first `count` of a fixed order, or all.
+    """Select the indices of a run's training images: the first `count` in a fixed order, or all.
 
     A subset contains all smaller ones. It does not depend on the run's seed, which varies the training, not the data.
     """

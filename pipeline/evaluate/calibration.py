@@ -1,4 +1,4 @@
-"""Collect the confidences of a split's pixels by confidence bin, and their losses by class."""
+"""Collect the confidences of a split's pixels by bin, and their losses by class."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ConfidenceStats:
 
 
 class ConfidenceCollector:
-    """Collector of `ConfidenceStats` from the predicted batches of a split."""
+    """Collector that computes `ConfidenceStats` from the predicted batches of a split."""
 
     def __init__(self, num_classes: int) -> None:
         self._num_classes = num_classes
@@ -48,7 +48,7 @@ class ConfidenceCollector:
             sums[pixels.first] = sums[pixels.first] + added if pixels.first in sums else added
 
     def stats(self) -> ConfidenceStats:
-        """Return the sums of all images, in the order of the split."""
+        """Return the sums for all images, in the order of the split."""
         bins, classes = (torch.cat(list(sums.values())).cpu().numpy() for sums in (self._bins, self._classes))
         return ConfidenceStats(bins, classes[:, 0], classes[:, 1])
 

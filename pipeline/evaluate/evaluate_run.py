@@ -33,7 +33,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
         The content of `metrics.json`; without scores if the run diverged in its first epoch.
 
     Raises:
-        PipelineError: The run or the prepared data is missing or broken, or the run was trained on other data.
+        PipelineError: The run or the prepared data is missing or broken, or the run was trained on different data.
     """
     project = project or Project()
     trained = project.run(run)

@@ -15,13 +15,13 @@ from pipeline.models.unet import UNet
 
 FeatureMaps = npt.NDArray[np.uint8]
 
-NUM_MAPS = 4  # number of maps with the largest variance that are kept; a flat map shows nothing
+NUM_MAPS = 4  # number of maps to keep, chosen by largest variance, because a flat map shows nothing
 
 
 def extract_feature_maps(
     network: nn.Module, showcase: Split, patch: tuple[int, int] | None = None
 ) -> dict[str, FeatureMaps]:
-    """Extract feature maps of the first showcase image, or of the patch of size `patch` (px) in its center.
+    """Extract feature maps of the first showcase image, or of its central patch of size `patch` (px).
 
     Each map is scaled so that its lowest value is 0 and its highest value 255.
 
@@ -29,7 +29,7 @@ def extract_feature_maps(
         Feature maps by name; empty if the network is not this project's U-Net, or there is no showcase image. `skip`
         (K x H x W) are the encoder's maps at the uppermost level, which the skip connection passes to the decoder.
         `below` (K x H x W) are the maps that the decoder upsampled to the same size. `before` (h x w) and `after`
-        (2h x 2w) are one map each before and after the deepest upsampling.
+        (2h x 2w) are single maps before and after the deepest upsampling.
     """
     unet = next((module for module in network.modules() if isinstance(module, UNet)), None)
     if unet is None or not len(showcase):
@@ -37,7 +37,7 @@ def extract_feature_maps(
     recorded: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        recorded[module] = inputs[0][0].clone(), output[0].clone()  # cloned, because a following ReLU may be in place
+        recorded[module] = inputs[0][0].clone(), output[0].clone()  # cloned, because the next ReLU may be in place
 
     top, last, deepest = unet.encoder[0], unet.upsampling[-1], unet.upsampling[0]
     hooks = [module.register_forward_hook(record) for module in {top, last, deepest}]

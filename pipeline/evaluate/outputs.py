@@ -1,4 +1,4 @@
-"""Write the folder of an evaluation: scores, tables of images and of confidence bins, example masks, an overview."""
+"""Write an evaluation folder: scores, per-image table, confidence bins, example masks, and an overview image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.imaging import IGNORE
 from pipeline.imaging.to_rgb import to_rgb
 from pipeline.inference.prediction import Prediction
 
-MAX_WORST = 3  # number of images with the highest loss that are kept as examples
+MAX_WORST = 3  # maximum number of images with the highest loss to keep as examples
 IGNORED_COLOR = (128, 128, 128)
 MAX_SIDE = 2048  # px, largest side of an image in the overview
 

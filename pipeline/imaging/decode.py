@@ -1,4 +1,4 @@
-"""Decode untrusted image files of known formats, with one image per file, and turn the images upright."""
+"""Decode untrusted files in known formats that contain one image each, and turn the images upright."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def read_image(content: bytes, channels: int | None = None) -> NDArray[Any]:
 
     Raises:
         ImageError: The content is not a complete image, has 32-bit pixels or a different number of channels, or has a
-            last band that is not transparency and `channels` is None.
+            last band that is not transparency while `channels` is None.
     """
     return np.asarray(_read(content, channels))
 
 
 def read_fitted(content: bytes, channels: int | None, resizing: Resizing) -> tuple[NDArray[Any], int, int]:
-    """Decode an image as `read_image` does and resize it as `Resizing.fit_image` does, but in less memory.
+    """Decode an image as `read_image` does and resize it as `Resizing.fit_image` does, but with less memory.
 
     Returns:
         The prepared image (H x W x C), and the height and width of the original image in px.
@@ -78,9 +78,10 @@ def read_fitted(content: bytes, channels: int | None, resizing: Resizing) -> tup
 
 
 def read_for_network(content: bytes, channels: int, bits: int) -> NDArray[Any]:
-    """Decode an image for a network that was trained on images with these numbers of channels and bits per channel.
+    """Decode an image for a network trained on images with this number of channels and bits per channel.
 
-    Networks that were trained on gray or 8-bit RGB images accept both. The image is then returned as by `read_image`.
+    Networks trained on gray or 8-bit RGB images accept both. The result is then the same as that of
+    `read_image` without `channels`.
 
     Raises:
         ImageError: See `read_image`.
@@ -143,7 +144,7 @@ def read_deep(image: Image.Image) -> NDArray[np.uint16]:
 
 
 def _read(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]:
-    """Decode an image as `read_image` does, but return RGB as an image of Pillow."""
+    """Decode an image as `read_image` does, but return RGB as a Pillow image."""
     if channels not in (None, 1, 3):
         return _read_channels(content, channels)
     if channels == 3 and content.startswith(TIFF_MAGIC):

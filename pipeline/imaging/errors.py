@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class ImageError(Exception):
-    """An image that cannot be used. The message follows the file's name, such as "is not a complete image"."""
+    """An image cannot be used. The message is phrased to follow the file name, such as "is not a complete image"."""

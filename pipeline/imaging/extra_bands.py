@@ -8,13 +8,13 @@ from __future__ import annotations
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
-# Maximum fraction of half-transparent pixels in an alpha band. In the bundled cut-outs, soft edges are up to 0.21 of an
-# image. In a band of other data (near infrared, depth), nearly all pixels would be half transparent.
+# Maximum fraction of half-transparent pixels in an alpha band. In the bundled cut-outs, soft edges make up as much as
+# 0.21 of an image. In a band of other data (near infrared, depth), nearly all pixels would be half transparent.
 MAX_HALF_TRANSPARENT = 0.25
 
 
 def has_extra_band(image: Image.Image) -> bool:
-    """Return whether the last band of a decoded image is not transparency but other data."""
+    """Return whether the last band of a decoded image contains data other than transparency."""
     if _has_unnamed_band(image):
         return True
     if image.mode not in ("RGBA", "LA"):
@@ -35,12 +35,12 @@ def count_bands(image: Image.Image) -> int:
 
 
 def _count_known_bands(image: Image.Image) -> int:
-    """Count the bands that remain after the last ones were removed: 1 of gray images, 3 of others."""
+    """Count the bands that remain without the last ones: 1 for gray images, 3 for others."""
     return 1 if image.mode in ("1", "L", "LA") else 3
 
 
 def describe_extra_band(image: Image.Image) -> str:
-    """Describe why the last band requires `data.channels`, as a phrase that follows the file's name."""
+    """Describe why the last band requires `data.channels`, as a phrase that follows the file name."""
     bands, known = count_bands(image), _count_known_bands(image)
     more = bands - known
     which = "the last one is" if more == 1 else f"the last {more} are"
@@ -65,7 +65,7 @@ def is_invisible(image: Image.Image) -> bool:
 
 
 def describe_invisible(image: Image.Image) -> str:
-    """Describe why a fully transparent image requires `data.channels`, as a phrase that follows the file's name."""
+    """Describe why a fully transparent image requires `data.channels`, as a phrase that follows the file name."""
     return (
         f"is transparent everywhere; set data.channels: {_count_known_bands(image)} to leave its last band out, or "
         f"data.channels: {count_bands(image)} if that band contains other data"

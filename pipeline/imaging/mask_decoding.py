@@ -1,4 +1,4 @@
-"""Decode masks to a gray value, a palette index or a color per pixel."""
+"""Decode masks to one gray value, palette index or color per pixel."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class DecodedMask:
 
 
 def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> DecodedMask:
-    """Decode a mask, and turn it upright by its own EXIF orientation. Transparency is ignored.
+    """Decode a mask, ignoring transparency, and turn it upright according to its own EXIF orientation.
 
     Args:
         content: Content of the file.
@@ -54,7 +54,7 @@ def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> Dec
     image = decode(content, _MASK_FORMATS)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         if colors:
-            raise ImageError("is gray with more than 8 bits, but the values of the classes are colors")
+            raise ImageError("is gray with more than 8 bits, but the class values are colors")
         values = read_deep(image) if image.mode.startswith("I;16") else np.asarray(image)
         return _build_gray_mask(_narrow(values, max_value), has_orientation)
     if colors:
@@ -73,7 +73,7 @@ def keep_background(palette: Palette) -> Palette:
 
 
 def orient_mask(values: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn a mask (H x W), drawn over the stored pixels of an image, by the image's EXIF orientation."""
+    """Turn a mask (H x W) that was drawn over an image's stored pixels according to the image's EXIF orientation."""
     return turn_upright(values[..., None], orientation)[..., 0]
 
 
@@ -83,12 +83,10 @@ def _get_gray_values(image: Image.Image) -> NDArray[np.uint8]:
         return values.astype(np.uint8, copy=False)
     if image.mode in ("LA", "PA"):
         return values[..., 0]
-    # Many programs can save RGB only: gray in three equal channels is gray.
+    # Many programs can save only RGB, so an image with three equal channels counts as gray.
     if image.mode in ("RGB", "RGBA") and (values[..., :3] == values[..., :1]).all():
         return values[..., 0]
-    raise ImageError(
-        'has colors, but the values of the classes are numbers; write each value as a color, such as "#ff0000"'
-    )
+    raise ImageError('has colors, but the class values are numbers; write each value as a color, such as "#ff0000"')
 
 
 def _build_gray_mask(values: Values, has_orientation: bool) -> DecodedMask:
@@ -108,7 +106,7 @@ def _narrow(values: NDArray[Any], max_value: int) -> Values:
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
-        raise ImageError(f"has pixels with fractions ({values.dtype}); save the mask with 8 bits")
+        raise ImageError(f"has fractional pixel values ({values.dtype}); save the mask with 8 bits")
     low, high = values.min().item(), values.max().item()  # Python numbers, because float16 cannot hold 65,535
     if low < 0 or high > max_value:
         raise ImageError(

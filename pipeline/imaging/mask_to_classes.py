@@ -22,7 +22,7 @@ class MaskEncoding:
 
     values: NDArray[np.int32]  # mask values, in ascending order
     classes: NDArray[np.uint8]  # class index, or IGNORE, of each value
-    output_values: NDArray[np.int32]  # value of each class in new masks: the first declared one
+    output_values: NDArray[np.int32]  # value of each class in new masks, which is its first declared value
     are_colors: bool  # whether values are colors, 0xRRGGBB
     # Threshold for soft masks of two classes: lower values belong to the class with the lower value, all others to the
     # other class. None if masks contain only the declared values.
@@ -49,7 +49,7 @@ class MaskEncoding:
         """Return whether each pixel of a mask has a class. With a threshold, every value has one."""
         if self.threshold is not None:
             return True
-        # For 8 bits, it is several times as fast to list the distinct values with Pillow first.
+        # For 8-bit masks, listing the distinct values with Pillow first is several times as fast.
         values = np.flatnonzero(Image.fromarray(mask).histogram()) if mask.dtype == np.uint8 else mask
         return bool(np.isin(values, self.values).all())
 

@@ -38,7 +38,7 @@ _EXTRA_BAND = "with a last band that is not alpha"
 class ImageMetadata:
     """Metadata of an image file."""
 
-    kind: str  # "RGB", "gray", "palette", "16-bit gray", "TIFF of other channels", ...
+    kind: str  # "RGB", "gray", "palette", "16-bit gray", "TIFF with other channels", ...
     orientation: int  # EXIF orientation, 1 to 8; 1 is upright
     has_transparency: bool  # whether any pixel is not opaque
 
@@ -59,7 +59,7 @@ class ImageMetadata:
                     return cls(f"{kind.removesuffix(' with alpha')} {_EXTRA_BAND}", orientation, False)
                 return cls(kind, orientation, file.has_transparency_data and _any_transparent(file))
         except Exception:  # broken files can raise any exception
-            return cls("TIFF of other channels", orientation, False)
+            return cls("TIFF with other channels", orientation, False)
 
 
 def read_orientation(content: bytes) -> int:
@@ -88,7 +88,7 @@ def fits_either_way(orientation: int, height: int, width: int) -> bool:
 
 
 def reverse_orientation(orientation: int) -> int:
-    """Return the orientation that undoes another one."""
+    """Return the orientation that reverses another one."""
     return {6: 8, 8: 6}.get(orientation, orientation)
 
 

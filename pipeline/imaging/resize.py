@@ -68,7 +68,7 @@ class Resizing(ABC):
         return np.pad(inner, (rows, columns), constant_values=outside) if any(rows + columns) else inner
 
     def locate_inner(self, shape: tuple[int, ...]) -> tuple[slice, slice]:
-        """Return the rows and columns of a prepared image without padding; `shape` (H x W, ...) is of the original."""
+        """Return the rows and columns of a prepared image without padding, given its original `shape` (H x W, ...)."""
         height, width = self.compute_inner_size(shape)
         (top, _), (left, _) = self.compute_padding((height, width))
         return slice(top, top + height), slice(left, left + width)
@@ -81,7 +81,7 @@ class Resizing(ABC):
 
 @dataclass(frozen=True)
 class FixedSize(Resizing):
-    """Resizing of all images to one size: they are stretched, or centered and padded. Padding is not evaluated."""
+    """Resizing that stretches all images to one size, or centers and pads them. Padding is not evaluated."""
 
     size: tuple[int, int]  # height and width, px
     mode: Resize
@@ -113,7 +113,7 @@ class NativeSize(Resizing):
         return height, width
 
     def fit_window(self, image: WindowedImage, window: Window) -> NDArray[Any]:
-        """Return a window of the prepared image. Only the pixels that the filter needs are read."""
+        """Return a window of the prepared image, reading only the pixels that the filter needs."""
         sides = self.compute_inner_size(image.shape)
         if sides == image.shape[:2]:
             return image[window]
@@ -151,8 +151,8 @@ def _resample_columns_first(
 ) -> NDArray[Any]:
     """Resize the width first, then the height.
 
-    Pillow would choose the order by the shape. Because it clips values to 0 to 255 after each pass, a narrow window
-    would then differ from the same pixels of the whole image by up to 16 of 255 levels.
+    Pillow would choose the order based on the shape. Because it clips values to 0 to 255 after each pass, a narrow
+    window would then differ from the same pixels of the whole image by up to 16 of 255 levels.
     """
     left, top, right, bottom = box or (0, 0, pixels.shape[1], pixels.shape[0])
     image = Image.fromarray(pixels)

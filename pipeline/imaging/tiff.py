@@ -1,7 +1,7 @@
-"""Read TIFFs with any number of channels, which are interleaved samples, planes, or one page per channel.
+"""Read TIFFs with any number of channels, stored as interleaved samples, planes, or one page per channel.
 
-Files are untrusted. The numbers of pages, of header bytes and of pixel values are limited, and the sizes that a file
-declares are checked before tifffile decodes anything.
+Files are untrusted. The number of pages, header bytes and pixel values is limited, and the sizes that a file declares
+are checked before tifffile decodes anything.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from PIL.ExifTags import Base as Tag
 
 from .errors import ImageError
 
-MAX_PAGES = 64  # of a file, including downscaled copies
-_MAX_READS = 100_000  # reads of headers; a tag takes up to three
+MAX_PAGES = 64  # maximum number of pages in a file, including downscaled copies
+_MAX_READS = 100_000  # maximum number of header reads; a tag takes up to three
 _SPARE_BYTES = 65_536  # for decoders that read the start of a file to detect its format
 MAX_CHANNELS = 32  # highest value of data.channels
 _MAX_HEADER_BYTES = 1 << 23  # tifffile converts 16-bit values to Python ints, which take 18 times the memory
@@ -98,7 +98,7 @@ def read_channels(content: bytes, channels: int) -> NDArray[Any]:
         The image, H x W x channels, as uint8 or uint16.
 
     Raises:
-        ImageError: The content is not a complete TIFF, has another number of channels, or is stored in an
+        ImageError: The content is not a complete TIFF, has a different number of channels, or is stored in an
             unsupported way.
     """
     with open_pages(io.BytesIO(content)) as (pages, reader):
@@ -173,7 +173,7 @@ def count_tiff_channels(content: bytes) -> int:
 
 
 def describe_channels(content: bytes, channels: int | None) -> str | None:
-    """Describe why the number of channels of a TIFF is a problem, as a phrase that follows the file's name.
+    """Describe why a TIFF's number of channels is a problem, as a phrase that follows the file name.
 
     Args:
         content: Content of the file.
@@ -202,7 +202,11 @@ def describe_channels(content: bytes, channels: int | None) -> str | None:
 
 @contextmanager
 def open_pages(file: io.BufferedIOBase) -> Iterator[tuple[list[Any], HeaderReader]]:
-    """Open a TIFF and yield its pages, without downscaled copies and masks, and its reader. Errors are `ImageError`."""
+    """Open a TIFF, and yield its pages and its reader; downscaled copies and masks are excluded.
+
+    Raises:
+        ImageError: The file is not a complete TIFF, has too many pages, or tifffile is missing.
+    """
     logger = logging.getLogger("tifffile")
     level = logger.level
     try:
@@ -226,7 +230,7 @@ def open_pages(file: io.BufferedIOBase) -> Iterator[tuple[list[Any], HeaderReade
 
 
 def count_page_channels(pages: list[Any]) -> int:
-    """Count the channels of all pages. Raise `ImageError` if the pages are not one image of 8 or 16 bits."""
+    """Count the channels of all pages. Raise `ImageError` if the pages are not a single 8-bit or 16-bit image."""
     if not pages:
         raise ImageError("contains no image")
     kinds = {(page.shaped, page.dtype, page.bitspersample) for page in pages}
@@ -272,9 +276,9 @@ def _check_ends(pages: list[Any], reader: HeaderReader) -> None:
 def _count_stored_values(page: Any) -> int:
     """Count the values that a page's strips or tiles decode to. Raise `ImageError` if their storage is unsupported."""
     if page.compression not in _COMPRESSIONS:
-        raise ImageError(f"is compressed by {_name_enum(page.compression)}; save it uncompressed, or by LZW or Deflate")
+        raise ImageError(f"is compressed with {_name_enum(page.compression)}; use no compression, LZW or Deflate")
     if (photometric := page.tags.valueof(Tag.PhotometricInterpretation)) not in _PHOTOMETRICS:
-        raise ImageError(f"has colors as {_name_enum(photometric)}; save its channels as they are (MINISBLACK)")
+        raise ImageError(f"stores colors as {_name_enum(photometric)}; save its channels unconverted (MINISBLACK)")
     segments = math.prod(page.chunked)
     parts = (page.dataoffsets, page.databytecounts)
     if any(len(numbers) != segments or 0 in numbers for numbers in parts):  # tifffile would fill gaps with zeros
@@ -296,7 +300,7 @@ def _name_enum(value: Any) -> str:
 
 
 def turn_upright(image: NDArray[Any], orientation: int | None) -> NDArray[Any]:
-    """Turn and mirror an image (H x W x C) by its TIFF or EXIF orientation. With 1 or None, it is upright already."""
+    """Turn and mirror an image (H x W x C) by its TIFF or EXIF orientation. With 1 or None, it is already upright."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):

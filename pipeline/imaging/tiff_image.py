@@ -21,7 +21,7 @@ _RGB = 2  # of PhotometricInterpretation
 
 
 class TiffImage:
-    """A TIFF (H x W x C) of which `image[rows, columns]` decodes a window. It is a context manager.
+    """A TIFF (H x W x C) whose windows are decoded on request by `image[rows, columns]`. It is a context manager.
 
     Decoded rows are kept until other rows are requested, so windows should be read from top to bottom.
 
@@ -90,7 +90,7 @@ class TiffImage:
         self._first, self._rows = first, rows
 
     def _decode(self, rows: NDArray[Any], first: int) -> None:
-        """Decode rows, starting with the index `first`, into an array (rows x W x C)."""
+        """Decode the rows starting at index `first` into an array (rows x W x C)."""
         channel = 0
         try:
             for page in self._pages:
@@ -106,7 +106,7 @@ class TiffImage:
 
 @dataclass(frozen=True)
 class _Page:
-    """Positions of the segments of a page, its strips or tiles, in the file. Those of a plane are consecutive."""
+    """Positions in the file of a page's segments, which are strips or tiles. Segments of a plane are consecutive."""
 
     num_planes: int  # 1 if samples are interleaved
     num_samples: int  # samples per pixel of a plane
@@ -145,7 +145,7 @@ class _Page:
         return self.num_planes * self.num_samples
 
     def decode(self, file: BinaryIO, rows: NDArray[Any], first: int) -> None:
-        """Decode rows, starting with the index `first`, the start of a segment, into an array (rows x W x channels)."""
+        """Decode the rows starting at index `first` into an array (rows x W x channels); a segment must start there."""
         height, width = self.segment_size
         across = math.ceil(rows.shape[1] / width)
         per_plane = len(self.offsets) // self.num_planes

@@ -1,5 +1,5 @@
-"""Library: prepare image files for a network, predict them in batches, and restore the size of the images.
+"""Library: prepare image files for a network, predict them in batches, and restore the original image size.
 
-A served model contains copies of `preprocessing` and `tiles`, so these import nothing of this project except `imaging`,
-and that only relatively.
+A served model contains copies of `preprocessing` and `tiles`, so these modules import nothing from this project except
+`imaging`, and use relative imports.
 """

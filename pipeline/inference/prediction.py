@@ -23,10 +23,10 @@ from pipeline.models.precision import autocast_context, get_device
 from pipeline.params import Cell
 from pipeline.runtime.shutdown import check_signals
 
-# Images per batch; independent of the batch size in training, so that equal weights give bit-identical results.
+# Images per batch; independent of the training batch size, so that equal weights give bit-identical results.
 MAX_BATCH_SIZE = 32
-# Pixels per batch, which limits the memory of the activations: batches have fewer images if these are larger than
-# 256 x 256 px, but at least one.
+# Pixels per batch, which limits the memory for activations: batches of images larger than 256 x 256 px have fewer
+# images, but at least one.
 MAX_BATCH_PIXELS = MAX_BATCH_SIZE * 256**2
 
 
@@ -35,7 +35,7 @@ class Prediction:
     """A network's prediction for N images and C classes."""
 
     losses: npt.NDArray[np.float64]  # N, mean cross-entropy of an image's evaluated pixels in nats; NaN without any
-    pixels: npt.NDArray[np.int64]  # N, number of evaluated pixels, which are those that are not ignored
+    pixels: npt.NDArray[np.int64]  # N, number of evaluated pixels, that is, pixels that are not ignored
     confusion: npt.NDArray[np.int64]  # N x C x C, number of pixels by ground truth (rows) and prediction (columns)
     masks: ImageStack[np.uint8]  # N masks of class indices
 
@@ -64,7 +64,7 @@ class PixelPredictions:
 def predict_logits(network: nn.Module, images: Tensor, precision: Precision) -> Tensor:
     """Predict logits in evaluation mode: N x classes x H x W, float32.
 
-    The images (N x channels x H x W, float) are on the network's device. The network is left in the mode it was in.
+    The images (N x channels x H x W, float) must be on the network's device. The network's mode does not change.
     """
     was_training = network.training
     network.eval()
@@ -81,7 +81,7 @@ def predict_log_probs(network: nn.Module, images: Tensor, precision: Precision) 
 
 
 def predict_batches(network: nn.Module, split: Split, precision: Precision) -> Iterator[tuple[Tensor, Tensor]]:
-    """Predict the images of a split, which have one size, in batches and without augmentation.
+    """Predict a split in batches, without augmentation; all images must have the same size.
 
     Yields:
         Log-probabilities N x classes x H x W, and the ground truth N x H x W.
@@ -97,7 +97,7 @@ def predict_batches(network: nn.Module, split: Split, precision: Precision) -> I
 def predict_strips(
     network: nn.Module, image: WindowedImage, tiles: Tiles, num_classes: int, precision: Precision
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Predict an image of any size, H x W x C, tile by tile from the top; logits of overlapping tiles are blended.
+    """Predict an image (H x W x C) of any size tile by tile from the top, and blend the logits of overlapping tiles.
 
     Yields:
         Rows of the image, and their log-probabilities, classes x rows x W.
@@ -124,10 +124,10 @@ def predict_split(
     observe: Callable[[PixelPredictions], None] | None = None,
     tiles: Tiles | None = None,
 ) -> Prediction:
-    """Predict a split and compare it with its ground truth; masks of images without ground truth are all `IGNORE`.
+    """Predict a split and compare it with its ground truth, which is `IGNORE` everywhere for unlabeled images.
 
     `observe` is called with the pixels of each batch, in the order of the split. Without `tiles`, the network sees
-    whole images, which must have one size.
+    whole images, which must all have the same size.
     """
     losses = np.zeros(len(split))
     masks = ImageStack.empty(split.masks.sizes, np.uint8)
@@ -165,7 +165,7 @@ def _compare_split(
 
 
 def create_tiles(cell: Cell, overlap: float) -> Tiles | None:
-    """Create the tiles in which a cell's network predicts images of native size; None if it sees whole images."""
+    """Create the tiles in which a cell's network predicts native-size images; None if it sees whole images."""
     if cell.train.patch is None:
         return None
     multiple = cell.model.size_multiple
@@ -174,7 +174,7 @@ def create_tiles(cell: Cell, overlap: float) -> Tiles | None:
 
 
 def compute_batch_size(height: int, width: int) -> int:
-    """Compute how many images of a height and width in px form a batch: at least one, at most `MAX_BATCH_SIZE`."""
+    """Compute the number of images per batch for a height and width in px: at least 1, at most `MAX_BATCH_SIZE`."""
     return max(1, min(MAX_BATCH_SIZE, MAX_BATCH_PIXELS // (height * width)))
 
 

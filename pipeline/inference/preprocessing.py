@@ -17,7 +17,7 @@ from ..imaging.tiff_image import TiffImage
 from ..imaging.windows import Window, WindowedImage
 
 MAX_WHOLE_BYTES = 1_000_000_000  # largest TIFF file that is read as a whole
-STRIP_ROWS = 256  # number of rows enlarged at once; the probabilities of a whole image could exceed the memory
+STRIP_ROWS = 256  # number of rows enlarged at once; the probabilities of a whole image may not fit in memory
 
 Probs = NDArray[np.float32]
 
@@ -47,7 +47,7 @@ class Preprocessing:
         return read_for_network(content, self.channels, self.bits)
 
     def open_image(self, path: Path) -> NDArray[Any] | TiffImage:
-        """Open a file as an image, H x W x C; if possible, only the requested windows of a TIFF are decoded.
+        """Open a file as an image (H x W x C); if possible, decode only the requested windows of a TIFF.
 
         Raises:
             ImageError: See `read_image`.
@@ -58,13 +58,13 @@ class Preprocessing:
                 if self._can_read_unconverted(image):
                     return image
                 image.close()
-            except ImageError:  # `read_image` can read TIFFs without windows, and explains errors better
+            except ImageError:  # `read_image` can also read TIFFs without windowed access, and explains errors better
                 if path.stat().st_size > MAX_WHOLE_BYTES:
                     raise
         return self.read_image(path.read_bytes())
 
     def _can_read_unconverted(self, image: TiffImage) -> bool:
-        """Return whether `read_image` would return the channels of the file without converting them."""
+        """Return whether `read_image` would return the file's channels unconverted."""
         channels = image.shape[2]
         if (self.channels, self.bits) in ((1, 8), (1, 16), (3, 8)):
             return channels == 1 or (image.is_rgb and image.dtype == np.uint8)
@@ -75,9 +75,9 @@ class Preprocessing:
         return self.convert_values(self.resizing.fit_image(image))
 
     def convert_values(self, image: NDArray[Any]) -> NDArray[Any]:
-        """Convert an image, H x W x C, to the channels and bits of the network, H x W x channels.
+        """Convert an image (H x W x C) to the network's number of channels and bit depth (H x W x channels).
 
-        16-bit and 8-bit values are converted into each other by their full ranges: 65535 corresponds to 255.
+        Conversion between 16-bit and 8-bit values scales the full range: 65535 corresponds to 255.
         """
         if image.dtype == np.uint16 and self.bits == 8:
             image = np.rint(image / 257).astype(np.uint8)
@@ -88,11 +88,11 @@ class Preprocessing:
         return image
 
     def restore_probs(self, strips: Iterable[Probs], shape: tuple[int, ...]) -> Iterator[Probs]:
-        """Interpolate the probabilities of a network input to the size of its image, strip by strip to save memory.
+        """Interpolate the probabilities of a network input to the size of its image, strip by strip, to save memory.
 
         Args:
             strips: The probabilities of the input from top to bottom, classes x rows x W each.
-            shape: Shape of the image; height and width in px come first.
+            shape: Shape of the image, starting with its height and width in px.
 
         Yields:
             The probabilities of the image from top to bottom, classes x rows x W each.
@@ -123,13 +123,13 @@ class Preprocessing:
                 known, first = known[:, unused:], first + unused
 
     def classify_pixels(self, strips: Iterable[Probs], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """Return the index of the most probable class of each pixel of an image, H x W; see `restore_probs`."""
+        """Return the index of each pixel's most probable class, H x W; for the arguments, see `restore_probs`."""
         return np.concatenate([strip.argmax(axis=0).astype(np.uint8) for strip in self.restore_probs(strips, shape)])
 
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """Network input of an image of any size, H x W x channels; windows are converted when they are requested."""
+    """Network input (H x W x channels) for an image of any size, which converts windows on request."""
 
     image: WindowedImage
     preprocessing: Preprocessing
@@ -146,7 +146,7 @@ class NetworkInput:
 
 
 def measure_class_shares(labels: NDArray[np.uint8], num_classes: int) -> NDArray[np.float64]:
-    """Measure the share of each class in the pixels of a mask, 0 to 1."""
+    """Measure each class's share of the pixels of a mask, 0 to 1."""
     return np.bincount(labels.ravel(), minlength=num_classes) / labels.size
 
 

@@ -1,7 +1,7 @@
-"""Cover an image of any size with overlapping tiles, and blend the predictions for them.
+"""Cover an image of any size with overlapping tiles, and blend their predictions.
 
-The U-Net paper calls this the overlap-tile strategy (Ronneberger et al. 2015, figure 2). The Gaussian weights are those
-of nnU-Net (Isensee et al. 2021, https://doi.org/10.1038/s41592-020-01008-z).
+The U-Net paper calls this the overlap-tile strategy (Ronneberger et al. 2015, figure 2). The Gaussian weights follow
+nnU-Net (Isensee et al. 2021, https://doi.org/10.1038/s41592-020-01008-z).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Tiles:
     """Size, overlap and blending of the tiles that cover an image."""
 
     size: tuple[int, int]  # px, height and width of a tile; multiples of `multiple`
-    multiple: int  # px; tiles start at multiples of it, so that poolings and strides divide all tiles in the same way
-    overlap: float  # minimum fraction of a tile's side that overlaps with the next tile, 0 to below 1
+    multiple: int  # px; tiles start at multiples of it, so that pooling and strides align in the same way in all tiles
+    overlap: float  # minimum fraction of a tile's side that overlaps with the next tile, from 0 to less than 1
     blend: Blend = "gaussian"
 
     @classmethod
@@ -57,12 +57,12 @@ class Axis:
 
     @cached_property
     def padded(self) -> int:
-        """Side of the image with the padding at its end, in px; at least one tile."""
+        """Side of the image including the padding at its end, in px; at least the side of a tile."""
         return max(self.size, math.ceil(self.length / self.multiple) * self.multiple)
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
-        """First pixel of each tile; the tiles are spread evenly."""
+        """First pixel of each tile; the tiles are evenly spaced."""
         last = (self.padded - self.size) // self.multiple
         stride = max(1, int(self.size * (1 - self.overlap)) // self.multiple)
         count = math.ceil(last / stride)
@@ -76,7 +76,7 @@ class Axis:
         places = np.arange(self.size) + np.array(self.starts)[:, None]
         if self.blend == "gaussian":
             weights = np.broadcast_to(np.exp(-0.5 * (distances / (SIGMA * self.size)) ** 2), places.shape)
-        else:  # each pixel belongs to the tile with the nearest center; of two, to the first
+        else:  # each pixel belongs to the tile with the nearest center, or to the first of two equally near ones
             nearest = np.abs(np.arange(self.padded) - (np.array(self.starts)[:, None] + center)).argmin(axis=0)
             weights = nearest[places] == np.arange(len(self.starts))[:, None]
         totals = np.bincount(places.ravel(), weights=weights.ravel(), minlength=self.padded)
@@ -101,7 +101,7 @@ class Tiling:
         """Predict the tiles from top to bottom and blend them; only one row of tiles is in memory at once.
 
         Args:
-            predict: Function that yields the values of windows, num_values x h x w each, float32, in their order.
+            predict: Function that yields the values of each window in turn, num_values x h x w, float32.
             num_values: Number of values per pixel, such as the number of classes for logits.
             array: Function that converts a numpy array to the type of the values, such as a torch tensor on a device.
 

@@ -38,24 +38,24 @@ from pipeline.params.run_config import read_run_config
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run's network, with the preprocessing, tiles and mask encoding for predictions."""
+    """A run's network, with the preprocessing, tiles and mask encoding needed for prediction."""
 
     record: RunRecord
     data: Dataset
     network: nn.Module
     preprocessing: Preprocessing
     tiles: Tiles | None  # tiles for images of native size; None if the network sees whole images
-    encoding: MaskEncoding  # mask values of the classes, in the user's masks and in predicted ones
+    encoding: MaskEncoding  # mask values of the classes, in the user's masks and in predicted masks
     num_train_images: int  # number of images in the training split; the run may use fewer
 
     @classmethod
     def load(cls, params: Params, run: str, project: Project) -> TrainedRun:
         """Load a run of a project by its name; `best` is the best run by validation loss.
 
-        The section `data` of the parameters defines the resizing of images and the values of masks.
+        The `data` section of the parameters defines how images are resized, and the values of the masks.
 
         Raises:
-            PipelineError: There is no such run, it was trained on other data, or its weights cannot be read.
+            PipelineError: The run does not exist, was trained on different data, or its weights cannot be read.
         """
         run = find_best_run(project) if run == "best" else run
         record, data = load_record(run, project)
@@ -84,12 +84,12 @@ class TrainedRun:
         return self.preprocessing.resizing.size
 
     def predict_batch(self, inputs: Sequence[NDArray[Any]]) -> Iterator[Probs]:
-        """Predict the class probabilities, classes x H x W, of network inputs of one size, H x W x channels."""
+        """Predict class probabilities (classes x H x W) for network inputs (H x W x channels) of the same size."""
         for log_probs, _ in predict_batches(self.network, _create_split(inputs), self.record.precision):
             yield from log_probs.exp().cpu().numpy()
 
     def predict_strips(self, image: WindowedImage, tiles: Tiles) -> Iterator[Probs]:
-        """Predict the class probabilities of a network input of any size from top to bottom, classes x rows x W."""
+        """Predict class probabilities (classes x rows x W) from top to bottom for a network input of any size."""
         strips = predict_strips(self.network, image, tiles, len(self.data.classes), self.record.precision)
         return (log_probs.exp().cpu().numpy() for _, log_probs in strips)
 
@@ -98,7 +98,7 @@ class TrainedRun:
         return predict_split(self.network, split, len(self.data.classes), self.record.precision, tiles=self.tiles)
 
     def predict_image(self, network_input: NDArray[Any], truth: NDArray[np.uint8] | None) -> Prediction:
-        """Predict a network input, H x W x channels, and compare it with its ground truth, H x W, if there is any."""
+        """Predict a network input (H x W x channels), and compare it with its ground truth (H x W), if any."""
         return self.predict_split(_create_split([network_input], truth))
 
 
@@ -121,7 +121,7 @@ def load_record(run: str, project: Project) -> tuple[RunRecord, Dataset]:
     """Load a run's record and the prepared data that it was trained on.
 
     Raises:
-        PipelineError: A file is missing or broken, or the run was trained on other data.
+        PipelineError: A file is missing or broken, or the run was trained on different data.
     """
     folder = project.run(run)
     record, data = folder.record, project.prepared.dataset
@@ -134,7 +134,7 @@ def load_record(run: str, project: Project) -> tuple[RunRecord, Dataset]:
 
 
 def _create_mask_encoding(data: Data, class_names: Sequence[str]) -> MaskEncoding:
-    """Create the encoding of the user's masks; if the data source defines no mask values, these are class indices."""
+    """Create the encoding of the user's masks, with class indices if the data source defines no mask values."""
     folder = data.external_test if isinstance(data, CompositesData) else data
     if isinstance(folder, ExternalTestFolder) or (isinstance(folder, FolderData) and not folder.instances):
         by_name = {item.name: list_values(item.mask_value) for item in folder.classes}

@@ -1,1 +1,1 @@
-"""The command `pipeline judge`: judge loss curves of any training tool. It imports no torch, MLflow or pandas."""
+"""The command `pipeline judge`: judge loss curves of any training tool. It does not import torch, MLflow or pandas."""

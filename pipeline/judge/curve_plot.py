@@ -57,6 +57,6 @@ def _draw_panel(run: RunCurves, verdict: Verdict, baseline: float | None, axes: 
     losses = np.concatenate([curves.train, curves.val])
     losses = losses[np.isfinite(losses)]
     if len(losses):
-        # High losses of the first epochs would compress the later part of the curves.
+        # High losses in the first epochs would compress the later part of the curves.
         axes.set_ylim(min(0, losses.min()), min(losses.max(), 3 * np.median(losses)) * 1.05)
     axes.legend(frameon=False, fontsize=8)

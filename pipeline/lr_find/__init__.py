@@ -1,4 +1,4 @@
-"""The command `pipeline lr-find`: suggest learning rates from a range test, which writes no run."""
+"""The command `pipeline lr-find`: suggest learning rates from a range test, without writing a run."""
 
 # Defined here so that the help text can show the values without importing torch.
 LOWEST, HIGHEST = 1e-6, 1.0  # range of the learning rate

@@ -16,7 +16,7 @@ MAX_RISE = 1.5  # the learning rate is too high once the loss exceeds this multi
 
 @dataclass(frozen=True)
 class RangeTest:
-    """Losses of a training with an increasing learning rate."""
+    """Losses of a training run with an increasing learning rate."""
 
     learning_rates: Floats  # learning rate of each step, ascending
     losses: Floats  # training loss of each step; the last may be NaN or infinite
@@ -34,9 +34,9 @@ class Suggestion:
 def suggest_grid(test: RangeTest) -> Suggestion | None:
     """Suggest the power of ten nearest to the middle of the decrease in loss, and the powers above and below.
 
-    The learning rate of the lowest loss, a common choice, is not robust: in a short test, batch normalization keeps the
-    loss low at higher learning rates, too. With the seed, it varied from 1e-2 to 1, whereas the middle of the decrease
-    varied by less than a factor of three.
+    The learning rate with the lowest loss, a common choice, is not robust: in a short test, batch normalization also
+    keeps the loss low at higher learning rates. Across seeds, it varied from 1e-2 to 1, whereas the middle of the
+    decrease varied by less than a factor of three.
 
     Returns:
         The suggestion; None if the loss does not decrease.

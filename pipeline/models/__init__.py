@@ -1,1 +1,1 @@
-"""Library: the U-Net of this project, the other families of networks, pretrained weights, and losses."""
+"""Library: this project's U-Net, the other network families, pretrained weights, and losses."""

@@ -1,8 +1,8 @@
 """Convolutions with a custom backward pass built from fast CPU kernels.
 
-oneDNN (3.12, in torch 2.14) has no fast kernel for the backward pass of some depthwise convolutions and the gradient of
-a transposed convolution's bias: these take up to a hundred times as long as the forward pass. The forward pass, the
-weights and their names are exactly those of torch. `benchmarks/convolutions.py` measures the times.
+oneDNN (3.12, in torch 2.14) has no fast kernel for the backward pass of some depthwise convolutions or for the bias
+gradient of transposed convolutions, which take up to a hundred times as long as the forward pass. The forward pass, the
+weights and their names are identical to those of torch. `benchmarks/convolutions.py` measures the times.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class DepthwiseConvolution(nn.Conv2d):
 
 
 class TransposedConvolution(nn.ConvTranspose2d):
-    """A transposed convolution with a fast gradient of its bias, and without groups, dilation and output padding."""
+    """A transposed convolution with a fast bias gradient, without groups, dilation or output padding."""
 
     def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map N x C_in x H x W to N x C_out x H_out x W_out, H_out = (H - 1) stride - 2 padding + kernel size."""
@@ -48,7 +48,7 @@ class TransposedConvolution(nn.ConvTranspose2d):
 def replace_slow_depthwise(network: nn.Module, by: Mapping[type[nn.Module], type[DepthwiseConvolution]]) -> None:
     """Replace a network's slow depthwise convolutions in place; weights and their names stay the same.
 
-    `by` maps the classes of layers to the classes that replace them. Layers of other classes are not replaced.
+    `by` maps layer classes to the classes that replace them. Layers of other classes are kept.
     """
     for layer in network.modules():
         if type(layer) in by and isinstance(layer, nn.Conv2d) and is_slow_depthwise(layer):
@@ -103,7 +103,7 @@ class _Depthwise(Function):
 
 
 def _compute_weight_grad(grad: Tensor, images: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
-    """Compute the gradient of the weight in blocks of 3 x 3, each with a small kernel on a crop of the images."""
+    """Compute the weight gradient in 3 x 3 blocks, each with a small kernel on a crop of the images."""
     if max(weight.shape[2:]) <= BLOCK:
         _, whole = _depthwise_backward(grad, images, weight, stride, padding, (False, True))
         return whole
@@ -125,7 +125,7 @@ def _list_block_starts(size: int) -> list[int]:
 def _depthwise_backward(
     grad: Tensor, images: Tensor, weight: Tensor, stride: Pair, padding: Pair, needed: tuple[bool, bool]
 ) -> tuple[Tensor, Tensor]:
-    """Compute the gradients of images and weight with torch's kernel; a gradient that is not needed is None."""
+    """Compute the gradients of images and weight with torch's kernel; gradients that are not needed are None."""
     found: tuple[Tensor, Tensor, None] = torch.ops.aten.convolution_backward(
         grad, images, weight, None, stride, padding, (1, 1), False, (0, 0), len(weight), [*needed, False]
     )

@@ -1,4 +1,4 @@
-"""Build the custom network that `model.import_path` names, and check it on two blank images."""
+"""Build the custom network specified by `model.import_path`, and check it on two blank images."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _check_output(network: nn.Module, model: CustomModel, channels: int, classes
             output = network(images)
     except (Exception, SystemExit) as error:
         raise PipelineError(
-            f"{KEY}: the network of {model.import_path} raised {describe_error(error)}, for images of shape "
+            f"{KEY}: the network of {model.import_path} raised {describe_error(error)} for images of shape "
             f"{tuple(images.shape)}."
         ) from error
     network.train(was_training)

@@ -1,4 +1,4 @@
-"""Load weights into an encoder with the code of smp or timm, which renames tensors and adapts the first convolution."""
+"""Load weights into an encoder using smp or timm, which rename tensors and adapt the first convolution."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def load_encoder(
 ) -> list[str]:
     """Load weights into an encoder in place.
 
-    The tensors have the names of smp's encoder, or those of the library that published the weights. Tensors of a
-    classifier are left out. Of weights that timm published, so are other tensors that the encoder does not have.
+    The tensors have the names of smp's encoder, or those of the library that published the weights. Classifier tensors
+    are left out. If timm published the weights, any other tensors that the encoder does not have are left out, too.
 
     Returns:
         Notes on adapted and omitted tensors.
 
     Raises:
-        PipelineError: The tensors belong to another encoder, or the first convolution cannot be adapted to the number
-            of channels.
+        PipelineError: The tensors belong to a different encoder, or the first convolution cannot be adapted to the
+            number of channels.
     """
     expected = encoder.state_dict()
     named, left_out = drop_classifier(strip_prefix(tensors, expected), expected)
@@ -87,7 +87,7 @@ def _load_with_timm(
     channels: int,
     is_published: bool,
 ) -> tuple[nn.Module, list[str], bool]:
-    """Load tensors into a copy of an encoder of timm.
+    """Load tensors into a copy of a timm encoder.
 
     Returns:
         The copy, the names of the omitted tensors, and whether the first convolution was adapted.
@@ -98,9 +98,9 @@ def _load_with_timm(
     try:
         with _collect_keys() as (missing, unexpected):
             copy = create_smp_network(model, channels, 1, named).get_submodule("encoder")
-    except PipelineError:  # tensors of another shape
+    except PipelineError:  # tensors with different shapes
         raise _create_error(model, drop_classifier(named, classifier)[0], classifier) from None
-    # timm's wrappers for feature maps add prefixes, and replace dots in names by underscores.
+    # timm's wrappers for feature maps add prefixes, and replace dots in names with underscores.
     known = {one.removeprefix("model.").removeprefix("model.").replace(".", "_") for one in expected}
     lost = [key for key in missing if key.replace(".", "_") in known]
     unknown = [key for key in unexpected if key not in classifier and key.split(".")[0] not in CLASSIFIERS]

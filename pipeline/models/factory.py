@@ -22,14 +22,14 @@ from pipeline.params.run_config import read_run_config
 
 
 class PaddedNetwork(nn.Sequential):
-    """A network that normalizes images, and pads their height and width to multiples of some pixels."""
+    """A network that normalizes images, and pads their height and width to multiples of a number of pixels."""
 
     def __init__(self, network: nn.Module, multiple: int) -> None:
         """Wrap a network that maps normalized images to logits of the same height and width.
 
         Args:
             network: The network without normalization.
-            multiple: Height and width of its images must be multiples of this number of pixels.
+            multiple: Number of pixels; the height and width of the network's images must be multiples of it.
         """
         super().__init__(Normalize(), network)
         self._multiple = multiple
@@ -91,10 +91,10 @@ def _build_family(model: Model, channels: int, classes: int) -> nn.Module:
 
 
 def load_trained_network(run: RunFolder, channels: int, classes: int) -> nn.Module:
-    """Load a run's network for prediction, and set torch to the number of threads that it was trained with.
+    """Load a run's network for prediction, and set torch to the number of threads used in training.
 
     Raises:
-        PipelineError: The weights cannot be read, or belong to another network.
+        PipelineError: The weights cannot be read, or belong to a different network.
     """
     cell = read_run_config(run.record, run.path)
     torch.set_num_threads(cell.train.num_threads)

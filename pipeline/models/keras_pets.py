@@ -1,8 +1,8 @@
-"""The network of Keras' example "Image segmentation with a U-Net-like architecture".
+"""The network from Keras' example "Image segmentation with a U-Net-like architecture".
 
 By F. Chollet, https://keras.io/examples/vision/oxford_pets_image_segmentation/. The network contracts and expands like
 a U-Net, but has no skip connections between encoder and decoder. Each block has a residual shortcut, as in Xception
-(Chollet 2017, https://arxiv.org/abs/1610.02357). Initialization, padding and normalization are those of Keras, to
+(Chollet 2017, https://arxiv.org/abs/1610.02357). Initialization, padding and normalization follow Keras, in order to
 reproduce its results.
 """
 
@@ -21,7 +21,7 @@ DOWN = (64, 128, 256)
 UP = (256, 128, 64, 32)
 SIZE_DIVISOR = 2 << len(DOWN)  # the first convolution and each block of the encoder halve height and width
 
-Convolution = Callable[[int, int], nn.Module]  # creates a layer from its numbers of input and output channels
+Convolution = Callable[[int, int], nn.Module]  # creates a layer from the numbers of input and output channels
 
 
 class SeparableConvolution(nn.Sequential):
@@ -81,9 +81,9 @@ class Up(nn.Module):
 
 
 class KerasPets(nn.Module):
-    """An encoder and a decoder of four levels with residual blocks.
+    """A four-level encoder and decoder with residual blocks.
 
-    The network returns logits, whereas that of Keras' example returns probabilities.
+    The network returns logits, whereas the one in Keras' example returns probabilities.
     """
 
     def __init__(self, channels: int, classes: int) -> None:

@@ -37,9 +37,9 @@ def cross_entropy(
     Args:
         logits: N x classes x H x W, of any float type; the log-softmax is computed in float32.
         masks: N x H x W, int64, class index or `IGNORE`.
-        boundary: N x H x W, boundary weights that are added to the weights of the pixels.
-        class_weights: Weight of the pixels of each class; None for 1. As in torch, the part of the target that
-            smoothing spreads over the classes has their weights, too.
+        boundary: N x H x W, boundary weights that are added to the pixel weights.
+        class_weights: Weight of each class's pixels; None for 1. As in torch, the class weights also apply to the part
+            of the target that smoothing spreads over the classes.
         smoothing: Share of each pixel's target that is spread evenly over all classes (Szegedy et al. 2016), so that
             confidence beyond 1 - smoothing is not rewarded.
 
@@ -57,8 +57,8 @@ def cross_entropy(
 def focal(logits: Tensor, masks: Tensor, boundary: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
     """Compute the focal loss with gamma 2: cross-entropy weighted by (1 - p of the true class)² (Lin et al. 2017).
 
-    The probabilities are those of a softmax, as in the evaluation loss. Class weights are the alpha of the paper. The
-    arguments are those of `cross_entropy`; the weighted sum is divided by the sum of the pixels' weights.
+    The probabilities come from a softmax, as in the evaluation loss. Class weights are the alpha of the paper. For the
+    arguments, see `cross_entropy`. The weighted sum is divided by the sum of the pixel weights.
     """
     losses = F.cross_entropy(logits.float(), masks, ignore_index=IGNORE, reduction="none")
     focused = (1 - torch.exp(-losses)).square() * losses  # 0 for ignored pixels, whose loss is 0
@@ -103,15 +103,15 @@ def _create_region_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     compute: torch.nn.Module
     if name == "lovasz":
         # Mean over the classes in the batch of the Lovász extension of 1 - IoU, which equals 1 - IoU if all
-        # probabilities are 0 or 1; the batch is taken as one image (Berman et al. 2018).
+        # probabilities are 0 or 1; the batch is treated as one image (Berman et al. 2018).
         compute = LovaszLoss(MULTICLASS_MODE, ignore_index=IGNORE)
     elif name == "tversky":
-        # 1 - mean over classes of TP / (TP + alpha FP + beta FN) (Salehi et al. 2017), the batch taken as one image.
+        # 1 - mean over classes of TP / (TP + alpha FP + beta FN) (Salehi et al. 2017) for the batch as one image.
         alpha, beta = TVERSKY_WEIGHTS
         compute = TverskyLoss(MULTICLASS_MODE, ignore_index=IGNORE, alpha=alpha, beta=beta)
     else:
-        # 1 - mean over classes of 2 sum(p t) / (sum(p) + sum(t)), the batch taken as one image (Drozdzal et al. 2016);
-        # classes missing from the batch add 0, also to Tversky.
+        # 1 - mean over classes of 2 sum(p t) / (sum(p) + sum(t)) for the batch as one image (Drozdzal et al. 2016).
+        # Classes missing from the batch add 0, as they do to Tversky.
         compute = DiceLoss(MULTICLASS_MODE, ignore_index=IGNORE)
 
     def region_loss(logits: Tensor, masks: Tensor) -> Tensor:

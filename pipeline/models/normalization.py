@@ -1,4 +1,4 @@
-"""Normalization of images as a part of the network, so that a file of weights includes its statistics."""
+"""Normalization of images as part of the network, so that weight files include its statistics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RGB = 3
 class Normalize(nn.Module):
     """Normalization of pixels from 0..1 to -1..1, the range of lite0's ImageNet weights.
 
-    A network that starts from weights with another mean and standard deviation than 0.5 uses these instead. They are
+    A network that starts from weights with a mean and standard deviation other than 0.5 uses those instead. They are
     buffers, so they are saved with the weights.
     """
 
@@ -44,12 +44,12 @@ class Normalize(nn.Module):
         """Copy the saved mean and standard deviation of a run, channels x 1 x 1 each.
 
         Raises:
-            PipelineError: The run was trained on images with another number of channels.
+            PipelineError: The run was trained on images with a different number of channels.
         """
         if tuple(mean.shape) != (channels, 1, 1) or mean.shape != std.shape:
             raise PipelineError(
                 f"The weights were trained on images with {len(mean)} channels, but the images of this project have "
-                f"{channels}. Use the weights of a run on images with {channels} channels."
+                f"{channels}. Use the weights of a run trained on images with {channels} channels."
             )
         self.mean, self.std = mean.clone(), std.clone()
 

@@ -22,7 +22,7 @@ def get_device(network: nn.Module) -> torch.device:
 
 
 def resolve_precision(requested: Literal["auto", "float32", "bfloat16"]) -> Precision:
-    """Resolve `auto`: bfloat16 if the hardware supports its matrix products, else float32.
+    """Resolve `auto` to bfloat16 if the hardware supports bfloat16 matrix products, otherwise to float32.
 
     Emulated bfloat16 is slower than float32 and differs in the last digits.
     """

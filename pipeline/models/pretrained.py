@@ -1,4 +1,4 @@
-"""Load the weights that a network starts from: those of its encoder, or those of the whole network."""
+"""Load the initial weights of a network's encoder or of the whole network."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ IN_RUN = "1."  # prefix of the network, which comes after the normalization, in 
 def load_initial_weights(
     normalize: Normalize, network: nn.Module, model: Model, channels: int, classes: int
 ) -> WeightsRecord:
-    """Load the weights that `model.pretrained` names, and set the normalization that they expect.
+    """Load the weights specified by `model.pretrained`, and set the normalization that they expect.
 
     Args:
         normalize: normalization of the images before the network.
         network: network with random weights.
-        model: section `model` of the parameters, in which `pretrained` is not false.
+        model: the `model` section of the parameters, with `pretrained` not false.
         channels: number of channels of the images.
         classes: number of classes of the masks.
 
@@ -36,7 +36,7 @@ def load_initial_weights(
         The record of the weights, with notes on adapted, initialized and omitted tensors.
 
     Raises:
-        PipelineError: The weights are missing or damaged, or belong to another network.
+        PipelineError: The weights are missing or damaged, or belong to a different network.
     """
     record = describe_weights(model)
     assert record is not None
@@ -101,7 +101,7 @@ def _has_decoder(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> boo
 
 
 def _find_statistics(model: SmpModel) -> tuple[Sequence[float], Sequence[float]]:
-    """Find the mean and standard deviation for weights of other tools: those of the encoder's published weights."""
+    """Return the mean and standard deviation of the encoder's published weights, to use for weights of other tools."""
     import timm
 
     from pipeline.models.smp import resolve_encoder_name

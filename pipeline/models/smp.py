@@ -1,4 +1,4 @@
-"""Architectures of segmentation-models-pytorch (smp), with encoders of smp and timm."""
+"""Architectures from segmentation-models-pytorch (smp), with encoders from smp and timm."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")
 
 
 def build_smp_network(model: SmpModel, channels: int, classes: int) -> nn.Module:
-    """Build a network of smp, initialized from torch's global generator.
+    """Build an smp network, initialized from torch's global generator.
 
     Raises:
         PipelineError: The encoder is unknown, or does not fit the architecture.
@@ -45,7 +45,7 @@ def build_smp_network(model: SmpModel, channels: int, classes: int) -> nn.Module
 def create_smp_network(
     model: SmpModel, channels: int, classes: int, timm_weights: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
-    """Create a network with smp; timm loads `timm_weights`, the weights of a classifier, into the encoder.
+    """Create a network with smp; timm loads `timm_weights`, which are a classifier's weights, into the encoder.
 
     Raises:
         PipelineError: The encoder is unknown, or does not fit the architecture.
@@ -90,10 +90,10 @@ class SameDepthwise(DepthwiseConvolution):
 
 
 def resolve_encoder_name(encoder: str, architecture: str) -> str:
-    """Resolve an encoder's name in smp: one of smp's own, or one of timm's with the prefix `tu-`.
+    """Resolve an encoder's name in smp, which prefixes the names of timm's encoders with `tu-`.
 
-    A name that both have, such as resnet34, is smp's; `tu-resnet34` is timm's. Otherwise the prefix is optional. DPT
-    uses timm's encoders only.
+    If both libraries have an encoder, such as resnet34, its name without the prefix selects smp's encoder, and
+    `tu-resnet34` selects timm's. Otherwise the prefix is optional. DPT supports only timm's encoders.
 
     Raises:
         PipelineError: Neither smp nor timm has the encoder. The message suggests the closest name.
@@ -111,16 +111,16 @@ def resolve_encoder_name(encoder: str, architecture: str) -> str:
 
 
 def load_packaged_weights(encoder: str) -> dict[str, Tensor]:
-    """Load the tensors of a classifier from the pip package of an encoder, in the order of the file."""
+    """Load the tensors of a classifier from an encoder's pip package, in the order of the file."""
     stored: dict[str, Tensor] = torch.load(locate_packaged(encoder), map_location="cpu", weights_only=True)
     return stored
 
 
 def load_packaged_encoder(encoder: nn.Module, name: str, channels: int) -> None:
-    """Load ImageNet weights of a pip package into an smp encoder, in place.
+    """Load ImageNet weights from a pip package into an smp encoder, in place.
 
-    The packages use other tensor names than timm, but the same order. Tensors are matched by their order, and their
-    shapes must be equal.
+    The tensor names in the packages differ from timm's, but the order is the same. Tensors are matched by order, and
+    their shapes must be equal.
 
     Raises:
         PipelineError: Images do not have three channels, or the tensors do not match.

@@ -1,8 +1,8 @@
 """The U-Net of Ronneberger, Fischer and Brox (2015), https://arxiv.org/abs/1505.04597, with common variations.
 
-It differs from the paper in two common ways: padded convolutions keep the size, and by default a normalization (batch:
-Ioffe and Szegedy 2015, group: Wu and He 2018) makes the network learn within a few epochs. The paper's choices, no
-normalization and dropout at the end of the contracting path, are available as options.
+It differs from the paper in two common ways: padded convolutions keep the size, and normalization (batch: Ioffe and
+Szegedy 2015, group: Wu and He 2018) is on by default, so that the network learns within a few epochs. The paper's
+choices, no normalization and dropout at the end of the contracting path, are available as options.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _create_norm(channels: int, norm: Norm) -> list[nn.Module]:
         return []
     if norm == "batch":
         return [nn.BatchNorm2d(channels)]
-    # Groups must be of equal size: the largest number up to 8 that divides the channels.
+    # Groups must have equal sizes, so their number is the largest divisor of the channels up to 8.
     groups = max(count for count in range(1, MAX_GROUPS + 1) if channels % count == 0)
     return [nn.GroupNorm(groups, channels)]
 
@@ -70,7 +70,7 @@ class UpsamplingBlock(nn.Module):
 class UNet(nn.Module):
     """A U-Net for images with `channels` channels and masks with `classes` classes.
 
-    `model` is the section `model` of the parameters.
+    `model` is the `model` section of the parameters.
     """
 
     def __init__(self, channels: int, classes: int, model: UNetModel) -> None:

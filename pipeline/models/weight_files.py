@@ -1,4 +1,4 @@
-"""Read files of weights, and match their tensors with those of a network."""
+"""Read weight files, and match their tensors with those of a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.wording import join_names, pluralize
 NESTED = ("state_dict", "model")  # keys under which training tools keep the tensors in their checkpoints
 # Layers of the classifiers of timm, torchvision and smp, which segmentation networks do not have.
 CLASSIFIERS = ("classifier", "conv_head", "bn2", "fc", "fc_norm", "head", "head_dist", "last_linear", "_fc", "linear")
-COUNT = "num_batches_tracked"  # buffer of batch normalization, which old files do not have and no network here reads
+COUNT = "num_batches_tracked"  # batch normalization buffer that old files do not have and no network here reads
 MAX_PREFIX = 3  # maximum number of parts of a prefix, as in `model.module.encoder.`
 MAX_SHOWN = 4  # maximum number of names in a message
 
@@ -58,7 +58,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def strip_prefix(tensors: Mapping[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
-    """Remove the prefix, such as `module.`, without which most names are expected; names without it are kept."""
+    """Remove the prefix, such as `module.`, whose removal makes the most names match; keep names without it."""
     prefixes = {""}
     for name in tensors:
         parts = name.split(".")
@@ -82,28 +82,28 @@ def drop_classifier(tensors: Mapping[str, Tensor], expected: Collection[str]) ->
 
 
 def find_mismatches(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
-    """Describe missing and unexpected tensors, and those of another shape; empty if all tensors match."""
+    """Describe missing tensors, unexpected ones and those with a different shape; empty if all tensors match."""
     missing = [name for name in expected if name not in tensors and not name.endswith(COUNT)]
     unexpected = [name for name in tensors if name not in expected]
     shapes = [
         f"{name} {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}"
         for name in find_other_shapes(tensors, expected)
     ]
-    kinds = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+    kinds = (("missing", missing), ("unexpected", unexpected), ("with a different shape", shapes))
     return [
         f"{pluralize(len(names), 'tensor')} {kind}: {join_names(names, MAX_SHOWN)}" for kind, names in kinds if names
     ]
 
 
 def find_other_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
-    """Find the tensors whose shape is not the expected one."""
+    """Find the tensors whose shape differs from the expected one."""
     return [name for name, tensor in tensors.items() if name in expected and tensor.shape != expected[name].shape]
 
 
 def replace_last_layer(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], classes: int
 ) -> tuple[dict[str, Tensor], str]:
-    """Replace the layer with another number of classes by the expected layer, if no other shape differs.
+    """Replace a layer for a different number of classes with the expected layer, if no other shape differs.
 
     Returns:
         All tensors, and a note on the replaced layer; the note is empty if no layer was replaced.

@@ -1,7 +1,7 @@
 """Training state of a run, and its checkpoints, from which a stopped run resumes bit for bit.
 
-A checkpoint file has a SHA-256 checksum in 64 hexadecimal digits, followed by the output of `torch.save`, which does
-not detect flipped bits. Checkpoints are loaded with `weights_only`, so they cannot run code.
+A checkpoint file contains a SHA-256 checksum (64 hexadecimal digits), followed by the output of `torch.save`, which by
+itself does not detect flipped bits. Checkpoints are loaded with `weights_only`, so they cannot run code.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class TrainState:
     optimizer: Optimizer
     scheduler: LRScheduler
     ema: AveragedModel | None
-    rng: torch.Generator  # draws the order of the samples, and the augmentation
+    rng: torch.Generator  # draws the sample order and the augmentation
 
     def state_dict(self, key: str) -> dict[str, Any]:
-        """Return the state, with the key of the run; it shares memory with the training, so save it before a step."""
+        """Return the state and the run key; save it before the next step, because it shares memory with training."""
         return {
             "key": key,
             "network": self.network.state_dict(),
@@ -94,7 +94,7 @@ class TrainState:
 
 
 class CheckpointManager:
-    """Checkpoints of one run in a folder of its own; disk errors are only logged."""
+    """Checkpoints of one run, in their own folder; disk errors are only logged."""
 
     def __init__(self, folder: Path, run: str) -> None:
         self._folder = folder
@@ -126,7 +126,7 @@ class CheckpointManager:
             self._failed = True
 
     def load_newest(self, is_usable: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any] | None:
-        """Load the newest intact checkpoint for which `is_usable` returns True; None without one."""
+        """Load the newest intact checkpoint for which `is_usable` returns True; None if there is none."""
         states = (self._read(path) for path in reversed(self._list_files()))
         return next((state for state in states if state is not None and is_usable(state)), None)
 

@@ -11,11 +11,11 @@ from pipeline.params.train import EarlyStopping
 def find_early_stop(val_losses: Sequence[float], settings: EarlyStopping | None) -> int | None:
     """Find the epoch after which a run ends early, because validation has not improved for too many epochs.
 
-    The result depends only on the losses, so a resumed run ends like one that was never interrupted.
+    The result depends only on the losses, so a resumed run ends at the same epoch as an uninterrupted one.
 
     Args:
         val_losses: Validation loss of each epoch so far, nats per pixel.
-        settings: Settings of early stopping; None if the run never ends early.
+        settings: Early-stopping settings; None if the run never ends early.
 
     Returns:
         The epoch, counted from 1; None if the run continues.

@@ -13,12 +13,12 @@ from pipeline.params.custom_code import describe_error
 
 
 def create_ema(network: nn.Module, decay: float) -> AveragedModel:
-    """Create a moving average of a network, to be updated by `update_parameters(network)` after each step.
+    """Create a moving average of a network; call its `update_parameters(network)` after each step.
 
     The averaging follows Tarvainen and Valpola (2017), after Polyak and Juditsky (1992). Running statistics of
     normalization layers are averaged, too.
 
-    `decay` is the weight of the old average in a step. After n steps it is at most (1 + n) / (10 + n), so that the
+    `decay` is the weight of the old average in each step. After n steps, it is at most (1 + n) / (10 + n), so that the
     initial weights soon lose their influence (`num_updates` of TensorFlow's `ExponentialMovingAverage`).
 
     Raises:

@@ -38,7 +38,7 @@ MIN_LAYERS = 4
 
 
 def is_encoder_weight(name: str) -> bool:
-    """Return whether the weight or module of this name belongs to the encoder."""
+    """Return whether the weight or module with this name belongs to the encoder."""
     return NAME in name.split(".")
 
 
@@ -59,10 +59,10 @@ def check_encoder(network: nn.Module, settings: Train) -> None:
 
 
 def freeze_encoder(network: nn.Module, optimizer: Optimizer, *, is_frozen: bool) -> None:
-    """Exclude the encoder from training, or include it again; to be called after `network.train()`.
+    """Freeze or unfreeze the encoder; call this after `network.train()`.
 
-    A frozen encoder is in evaluation mode, so that its normalization statistics do not change, either. Weights that the
-    optimizer does not have stay frozen.
+    A frozen encoder is in evaluation mode, so that its normalization statistics do not change, either. Weights that are
+    not in the optimizer stay frozen.
     """
     trained = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
     for name, weight in network.named_parameters():
@@ -75,10 +75,10 @@ def freeze_encoder(network: nn.Module, optimizer: Optimizer, *, is_frozen: bool)
 
 
 def find_encoder_layers(network: nn.Module) -> dict[str, int]:
-    """Find the layer of each weight of the encoder.
+    """Find the layer of each encoder weight.
 
     Returns:
-        The number of layers above each weight, by the weight's name in the network; 0 for the last layer.
+        Mapping from each weight's name in the network to the number of layers above it; 0 for the last layer.
 
     Raises:
         PipelineError: The layers of this encoder are unknown.
@@ -96,8 +96,8 @@ def find_encoder_layers(network: nn.Module) -> dict[str, int]:
     count = max(found.values()) + 1
     if count < MIN_LAYERS:
         raise PipelineError(
-            "train.encoder_layer_decay: must be 1.0, because the layers of this encoder are unknown. Supported are "
-            "vision transformers, mix transformers (mit_b0, ...) and hierarchical encoders of timm such as "
+            "train.encoder_layer_decay: must be 1.0, because the layers of this encoder are unknown. The setting "
+            "supports vision transformers, mix transformers (mit_b0, ...) and timm's hierarchical encoders, such as "
             "tu-convnext_atto and tu-swinv2_tiny_window8_256."
         )
     return {f"{name}.{weight}": count - 1 - layer for weight, layer in found.items()}

@@ -1,7 +1,7 @@
-"""Checkpoints of finished runs, from which a longer run with otherwise equal settings continues.
+"""Checkpoints of finished runs, from which longer runs with otherwise equal settings continue.
 
-The weights are bit-identical to those of a run that had all epochs from the start. This requires a learning rate that
-does not depend on the number of epochs.
+The weights are bit-identical to those of a run that was configured with all epochs from the start. This requires
+a learning rate that does not depend on the number of epochs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipeline.train.run_key import compute_extension_key
 
 
 class ExtendableRun:
-    """A run that may get more epochs later; its last checkpoint is in the project's cache folder."""
+    """A run that may be extended later; its last checkpoint is in the project's cache folder."""
 
     def __init__(self, cell: Cell, data_fingerprint: str, precision: Precision, root: Path) -> None:
         self._cell = cell
@@ -30,7 +30,7 @@ class ExtendableRun:
         self._parent = Project(root).original_home / EXTENDABLE
 
     def load(self) -> dict[str, Any] | None:
-        """Load the last checkpoint of a shorter run; None without one."""
+        """Load the last checkpoint of a shorter run; None if there is none."""
         if self._key is None:
             return None
         return CheckpointManager(self._parent / self._key, self._cell.name).load_newest(self._is_beginning)
@@ -47,7 +47,7 @@ class ExtendableRun:
                     shutil.rmtree(other, ignore_errors=True)
 
     def _is_beginning(self, state: dict[str, Any]) -> bool:
-        """Return whether a checkpoint is the beginning of this run, which is longer and does not stop there."""
+        """Return whether this run can continue from a checkpoint: it has more epochs and does not stop early there."""
         losses = [row["val_loss"] for row in state["results"]["history"]]
         train = self._cell.train
         return len(losses) < train.epochs and find_early_stop(losses, train.early_stopping) is None

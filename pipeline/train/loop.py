@@ -42,7 +42,7 @@ class DivergedError(Exception):
 
 @dataclass(frozen=True)
 class EvalSplits:
-    """Splits that are evaluated, without augmentation, at the end of each epoch."""
+    """Splits that are evaluated without augmentation at the end of each epoch."""
 
     train: Split  # fixed subset of the training images, as large as validation if possible
     validation: Split
@@ -55,14 +55,14 @@ class Epoch:
 
     number: int  # counted from 1
     learning_rate: float  # learning rate of the last step
-    # mean of the minimized loss over the augmented batches with evaluated pixels, in training mode; NaN without any
+    # mean of the minimized loss over the augmented batches with evaluated pixels, in training mode; NaN without batches
     objective: float
     train: Prediction
     validation: Prediction
     showcase: Prediction
     network: nn.Module  # evaluated network: the trained one, or its moving average
     state: TrainState  # state from which the next epoch continues
-    images: int  # number of images or patches trained on, without those of an incomplete last step
+    images: int  # number of images or patches trained on, excluding an incomplete last step
     training_seconds: float
     eval_seconds: float  # time for the three predictions
 
@@ -85,9 +85,8 @@ def train(
     """Train a network in place and yield each epoch as it ends; the caller copies the weights that it needs.
 
     With a `state` that was saved after epoch `done`, training resumes there, and the remaining epochs are bit-identical
-    to those of an uninterrupted run. Patches are drawn from images of native size, some of them centered on pixels of
-    the `foreground` classes, and such images are evaluated in `tiles`. `class_weights` has one weight per class for the
-    loss.
+    to those of an uninterrupted run. Native-size images are trained on in patches, some of which are centered on pixels
+    of the `foreground` classes, and are evaluated in `tiles`. `class_weights` has one weight per class for the loss.
 
     Raises:
         DivergedError: A loss is NaN or infinite; earlier epochs remain valid.
@@ -123,7 +122,7 @@ def train(
             check_signals()
             optimizer.zero_grad(set_to_none=True)
             for first in range(step * step_size, (step + 1) * step_size, batch_size):
-                chosen = np.sort(order[first : first + batch_size])  # disks are faster in the order of the file
+                chosen = np.sort(order[first : first + batch_size])  # reading in file order is faster
                 batch = batches.take(chosen)
                 if settings.augmentation is not None:
                     batch = augment(batch, settings.augmentation, rng, batches.size)

@@ -16,13 +16,13 @@ def create_lr_scheduler(optimizer: Optimizer, settings: LrSchedulerSettings, ste
 
     Args:
         optimizer: optimizer whose parameter groups have their peak learning rates.
-        settings: section `train.lr_scheduler` of the parameters.
-        steps: number of optimizer steps in the whole training. A one-cycle schedule of fewer than three steps cannot
+        settings: the `train.lr_scheduler` section of the parameters.
+        steps: number of optimizer steps in the whole run. A one-cycle schedule of fewer than three steps cannot
             rise and fall, so the learning rate stays constant.
 
     Returns:
-        The scheduler. Call its `step` after every optimizer step; call that of a `ReduceLROnPlateau` after every epoch,
-        with the validation loss.
+        The scheduler. Call its `step` after every optimizer step or, for a `ReduceLROnPlateau`, after every epoch with
+        the validation loss.
     """
     if isinstance(settings, Constant) or (isinstance(settings, OneCycle) and steps < 3):
         return LambdaLR(optimizer, lambda _: 1.0)

@@ -1,10 +1,10 @@
 """Optimizers: parameter groups, their learning rates and their weight decay.
 
-The cell's learning rate is that of the decoder and the head. The encoder's is `train.encoder_lr_factor` times as large,
-and is multiplied by `train.encoder_layer_decay` for each layer from the last to the first: pretrained features need
-smaller steps than new weights, and more general features need the smallest. One-dimensional weights, which are biases
-and those of normalization layers, have no weight decay: they set the scale of the next layer, so pulling them toward
-zero does not simplify the function.
+The cell's learning rate applies to the decoder and the head. The encoder's learning rate is `train.encoder_lr_factor`
+times as large, and is multiplied by `train.encoder_layer_decay` for each layer from the last to the first. Pretrained
+features need smaller steps than new weights, and the most general features need the smallest. One-dimensional weights
+(biases and the weights of normalization layers) have no weight decay, because they set the scale of the next layer, so
+pulling them toward zero does not simplify the function.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def group_parameters(
     Args:
         network: network in its final memory layout.
         learning_rate: learning rate of the decoder and the head.
-        settings: section `train` of the parameters, with the encoder's factors.
+        settings: the `train` section of the parameters, with the encoder's factors.
         weight_decay: weight decay of weights with two or more dimensions; None for the optimizer's default. Other
             weights have a weight decay of 0.
 
@@ -96,7 +96,7 @@ def _create_custom(chosen: CustomOptimizer, groups: list[dict[str, Any]], learni
             except (Exception, SystemExit) as error:
                 raise PipelineError(
                     f"{IMPORT_PATH_KEY}: the optimizer of {chosen.import_path} raised {describe_error(error)} in a "
-                    "step on copies of the weights with gradients of 0."
+                    "step on copies of the weights with zero gradients."
                 ) from error
         return _call_factory(factory, chosen, groups, learning_rate)
 
@@ -132,7 +132,7 @@ def _refuse_closure(optimizer: type, import_path: str) -> None:
 
 
 def _copy_groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Copy parameter groups and their weights; the copies have gradients of 0."""
+    """Copy parameter groups and their weights; the copies have zero gradients."""
 
     def copy(weight: nn.Parameter) -> nn.Parameter:
         copied = nn.Parameter(weight.detach().clone())

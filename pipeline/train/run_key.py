@@ -41,7 +41,7 @@ def compute_run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> 
 
 
 def compute_extension_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str | None:
-    """Compute the run key without the number of epochs and early stopping, which is equal for shorter and longer runs.
+    """Compute a key that ignores the number of epochs and early stopping, so that shorter and longer runs share it.
 
     Returns:
         The key; None if the learning rate of a step depends on the number of epochs.

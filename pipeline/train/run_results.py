@@ -44,7 +44,7 @@ class RunResults:
         return [float(row["val_loss"]) for row in self.history]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the results for a checkpoint, without the classes, as plain values and torch tensors."""
+        """Return the results without the classes, as plain values and torch tensors for a checkpoint."""
         return {
             "history": self.history,
             "image_losses": [tuple(map(torch.from_numpy, pair)) for pair in self.image_losses],
@@ -71,7 +71,7 @@ class RunResults:
         self.times.append(EpochTiming(now_ms, epoch.images, epoch.training_seconds, epoch.eval_seconds))
         if epoch.validation.loss < self.best_loss:
             self.best_epoch, self.best_loss = epoch.number, epoch.validation.loss
-            # A copy, because state_dict() shares memory with the weights that are trained further.
+            # A copy, because state_dict() shares memory with the weights, which training continues to change.
             self.best_weights = copy.deepcopy(epoch.network.state_dict())
 
     def _create_row(self, epoch: Epoch) -> dict[str, float | int | str]:
@@ -107,7 +107,7 @@ class RunResults:
         if self.best_weights is not None:
             # safetensors needs contiguous tensors; loading them into a channels_last network keeps its layout.
             content = save({name: tensor.contiguous() for name, tensor in self.best_weights.items()})
-            folder.weights.write_bytes(content)  # safetensors' own writing to files hides errors such as a full disk
+            folder.weights.write_bytes(content)  # safetensors' own file writer hides errors such as a full disk
         training = sum(times.training_seconds for times in self.times)
         folder.write_json(
             folder.TIMING,
@@ -127,6 +127,6 @@ class RunResults:
 def _collect_losses(
     losses: Sequence[npt.NDArray[np.float64]], split: Split, index: npt.NDArray[np.int64]
 ) -> ImageLosses:
-    """Collect the losses of images by epoch; `index` has the indices of the images in the whole split."""
+    """Collect the image losses by epoch; `index` has the indices of the images in the whole split."""
     by_epoch = np.array(losses, dtype=np.float32).reshape(len(losses), len(split))
     return ImageLosses(by_epoch, np.array([np.count_nonzero(mask != IGNORE) for mask in split.masks]), index)

@@ -55,16 +55,16 @@ def train_cell(
     Args:
         cell: cell of the grid.
         project: project with the prepared data; None for the current folder.
-        publish: called with the state of the training before the first epoch, after the checkpoint of each epoch is
-            saved, and after an error.
+        publish: called with the training state before the first epoch, after the checkpoint of each epoch is saved,
+            and after an error.
         keep_checkpoints: whether to keep the checkpoints. The caller then removes them once DVC or MLflow has the run.
 
     Returns:
-        The run's record. A run that diverges is a valid result, which the record states; no error is raised.
+        The run's record. Divergence is a valid result that the record states; it does not raise an error.
 
     Raises:
-        PipelineError: The prepared data is missing or too small for the cell, its network cannot be trained on such
-            batches, or another process trains the same run.
+        PipelineError: The prepared data is missing or too small for the cell, its network cannot be trained on
+            batches of this size, or another process is training the same run.
     """
     started, began_ms = time.perf_counter(), round(time.time() * 1000)
     disable_malloc_trim()
@@ -157,7 +157,7 @@ def train_cell(
 
 
 def train_and_log(params: Params, cell: Cell, listen: Callable[[EpochProgress], None] | None = None) -> RunRecord:
-    """Train a cell as `train_cell` does, and log it to MLflow from this process; `listen` gets the progress."""
+    """Train a cell as `train_cell` does, and log it to MLflow from this process; `listen` receives the progress."""
     with BackgroundLogger(params) as logger:
 
         def publish(state: TrainingState) -> None:
@@ -184,7 +184,7 @@ def _seed_everything(seed: int) -> None:
 
 @contextlib.contextmanager
 def _publish_failure(publish_state: Callable[..., None]) -> Iterator[None]:
-    """Publish the failure of the training if an error is raised inside the context."""
+    """Publish that training has failed if an error is raised inside the context."""
     try:
         yield
     except Exception:

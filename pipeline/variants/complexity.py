@@ -32,7 +32,7 @@ def measure_complexity(
 ) -> Complexity:
     """Measure the complexity of a network on a blank image of `size`, and on a blank training batch.
 
-    The memory layout and the mode of the network are changed.
+    This changes the memory layout and the mode of the network.
 
     Args:
         network: Network to measure.

@@ -27,7 +27,7 @@ class DataShape:
     train: int  # images in the training split
     validation: int  # images in the validation split
     dtype: str = "uint8"
-    mean_pixels: int = 0  # of a validation image; 0 if unknown
+    mean_pixels: int = 0  # mean number of pixels of a validation image; 0 if unknown
 
 
 def describe_data(params: Params, project: Project) -> DataShape:
@@ -55,7 +55,7 @@ def describe_data(params: Params, project: Project) -> DataShape:
 
 
 def choose_input_size(cell: Cell, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Choose the height and width in px of a cell's training inputs: those of its patches, or `size` of whole images.
+    """Choose the height and width in px of a cell's training inputs: its patch size, or `size` for whole images.
 
     Raises:
         PipelineError: The images have native sizes, and the cell has no patch size.

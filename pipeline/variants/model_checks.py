@@ -1,4 +1,4 @@
-"""Check before training that a network can be built, and that it accepts the sizes of images and batches."""
+"""Check before training that a network can be built, and that it accepts the image size and the batch size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check_models(params: Params, variants: Collection[str]) -> None:
 
     Custom factories are imported, initial weights must be on this machine, and networks that are not known to work are
     tried on one blank image. Encoders with weights in pip packages are known to work, so usually no network is built.
-    Custom networks are built when training starts, because the number of classes is unknown before.
+    Custom networks are built when training starts, because the number of classes is not known earlier.
 
     Raises:
         PipelineError: A network or optimizer cannot be imported or built, its weights are missing, or the network does
@@ -48,7 +48,7 @@ def _check_variant(params: Params, name: str) -> str | None:
 
 
 def find_size_problem(cell: Cell, size: tuple[int, int]) -> str | None:
-    """Describe why a network does not accept images of a height and width in px; None if no problem is known."""
+    """Describe why a network does not accept images of `size` (height and width, px); None if no problem is known."""
     model, key = cell.model, "data.image_size" if cell.train.patch is None else "train.patch_size"
     if (side := min(size)) < (smallest := compute_smallest_size(model)):
         name = model.architecture if isinstance(model, SmpModel) else "this network"
@@ -88,8 +88,8 @@ def check_batch(cell: Cell, num_samples: int, size: tuple[int, int], channels: i
     """Try the smallest batch of a run in training mode.
 
     Normalization layers cannot be trained on a single value per channel. A batch of one image has only one after global
-    pooling, and at the bottom of a deep network on small images. Only such batches and custom networks are tried, on a
-    separate copy of the network.
+    pooling, and at the bottom of a deep network on small images. The check runs only for such batches and for custom
+    networks, on a separate copy of the network.
 
     Args:
         cell: Cell of the grid.
@@ -99,7 +99,7 @@ def check_batch(cell: Cell, num_samples: int, size: tuple[int, int], channels: i
         classes: Number of classes of the masks.
 
     Raises:
-        PipelineError: The network does not accept such a batch.
+        PipelineError: The network does not accept the batch.
     """
     import torch
 

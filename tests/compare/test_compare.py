@@ -175,7 +175,7 @@ def test_compare_breaks_down_the_gap_by_class_and_image(grid: Params, project: P
 def test_compare_with_scores_of_other_images_names_the_file(grid: Params, project: Path) -> None:
     path = project / "evaluation/unet-0.01-0/per_image.csv"
     pd.read_csv(path).iloc[:3].to_csv(path, index=False)
-    with pytest.raises(PipelineError, match=r"per_image.csv are not those .*pipeline evaluate unet-0\.01-0"):
+    with pytest.raises(PipelineError, match=r"per_image.csv do not match .*pipeline evaluate unet-0\.01-0"):
         compare(grid)
     pd.read_csv(path).drop(columns="loss_border").to_csv(path, index=False)
     with pytest.raises(PipelineError, match=r"unet-0.01-0.per_image.csv cannot be read .*no column loss_border"):
@@ -284,7 +284,7 @@ def test_compare_lists_a_run_of_other_parameters_as_missing(grid: Params, projec
     record["cell"]["train"]["epochs"] = 99
     path.write_text(json.dumps(record))
     row = next(row for row in compare(grid).runs if row.run == "unet-0.01-0")
-    assert (row.status, "other parameters" in row.reason) == ("missing", True)
+    assert (row.status, "different parameters" in row.reason) == ("missing", True)
 
 
 def test_compare_lists_an_evaluation_of_an_earlier_training_as_missing(grid: Params, project: Path) -> None:
@@ -338,12 +338,12 @@ def test_findings_contain_their_numbers(grid: Params, project: Path) -> None:
     assert "not significant (p = 0.13)" in sentences["best_rate"]
     assert "the gap goes from +0.100 to +0.100" in sentences["tenth_unet_no_skip"]
     assert "tenth_unet" not in sentences  # 0.0001 is not in the grid
-    assert "unet is below it by 0.285 nats per pixel" in sentences["variant_unet_no_skip"]
+    assert "unet is lower by 0.285 nats per pixel" in sentences["variant_unet_no_skip"]
     assert "unet at 0.001 has the widest gap on border: the loss of that class is 0.500" in sentences["widest_class"]
     assert "overconfident: its mean confidence is 95.0%, and 90.0% of the pixels are" in sentences["certainty"]
-    assert "the expected calibration error is 0.050, on training 0.020" in sentences["certainty"]
+    assert "the expected calibration error is 0.050 on validation and 0.020 on training" in sentences["certainty"]
     assert sentences["verdicts"].startswith(
-        "By their loss curves, the verdict on the runs with the lowest validation loss is "
+        "Based on the loss curves, the verdict on the runs with the lowest validation loss is "
     )
     assert "is learning (2); on the other runs it is" in sentences["verdicts"]
 
@@ -424,7 +424,8 @@ def test_findings_start_with_a_best_setting_that_predicts_one_class(grid: Params
     assert list(findings)[:2] == ["missed_classes", "one_class"]
     assert findings["one_class"]["runs"] == ["unet-0.001-0", "unet-0.001-1"]
     assert "2 of 2 runs of unet at 0.001" in str(findings["one_class"]["sentence"])
-    assert "IoU of animal is 0.000, that of one class everywhere 0.000" in str(findings["one_class"]["sentence"])
+    sentence = str(findings["one_class"]["sentence"])
+    assert "IoU of animal is 0.000, compared with 0.000 for one class everywhere" in sentence
     assert str(findings["one_class_others"]["sentence"]).startswith("The 6 other runs do better")
     metrics = json.loads((project / "metrics.json").read_text())
     assert (metrics["unet-0.001"]["beats_baseline"], metrics["unet-0.01"]["beats_baseline"]) == (0, 1)
@@ -451,7 +452,7 @@ def test_findings_start_with_classes_that_the_best_setting_misses(grid: Params, 
     sentence = str(findings["missed_classes"]["sentence"])
     assert "unet at 0.001, the setting with the lowest validation loss, misses 2 of the 3 classes" in sentence
     assert "in at least one of 2 seeds: animal (never predicted); background (IoU 0.049, 1 of 2 runs)." in sentence
-    assert sentence.endswith("The fewest are missed by unet at 0.01: on average 0, here 1.5.")
+    assert sentence.endswith("unet at 0.01 misses the fewest: 0 on average, compared with 1.5 here.")
     missed = {
         row.run: [str(missed_class) for missed_class in row.missed_classes]
         for row in summary.runs

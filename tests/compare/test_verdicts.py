@@ -156,7 +156,7 @@ def test_add_judgment_without_groups_counts_images(params: Params, tmp_path: Pat
     judgment = judge.add_judgment(make_row(cell), cell, *open_folders(cell, tmp_path)).judgment
     assert judgment is not None
     assert [reason for reason in judgment.not_checked if "Interval" in reason] == [
-        "Interval of the gap: validation has 5 images, fewer than the 10 that an interval requires."
+        "Interval of the gap: validation has 5 images, fewer than the 10 required for an interval."
     ]
 
 
@@ -188,7 +188,7 @@ def test_add_judgment_with_losses_of_more_images_is_refused(params: Params, tmp_
     write_run(tmp_path, cell, 0.0)
     judge = make_judge(12)
     judge = replace(judge, samples=judge.samples.iloc[2:])
-    with pytest.raises(PipelineError, match=r"losses of 24 images in the split 'train', .*has 22"):
+    with pytest.raises(PipelineError, match=r"losses for 24 images in the split 'train', .*has 22"):
         judge.add_judgment(make_row(cell), cell, *open_folders(cell, tmp_path))
 
 

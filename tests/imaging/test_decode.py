@@ -205,7 +205,7 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
     "JPEG in TIFF": (
         encode_tiff(make_noise(5, 32, 32), compression="jpeg"),
         5,
-        "^is compressed by JPEG; save it uncompressed",
+        "^is compressed with JPEG; use no compression",
     ),
     "palette": (
         encode_tiff(make_noise(4, 20, 30), photometric="palette", colormap=make_noise(3, 256, dtype=np.uint16)),

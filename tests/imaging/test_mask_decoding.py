@@ -107,8 +107,8 @@ def test_read_labels_skips_reduced_resolution_pages() -> None:
 
 
 UNSUPPORTED = {
-    "fractions": (encode_tiff(LABELS / np.float32(3)), "has pixels with fractions"),
-    "not a number": (encode_tiff(np.where(LABELS, np.nan, 1).astype(np.float32)), "has pixels with fractions"),
+    "fractions": (encode_tiff(LABELS / np.float32(3)), "has fractional pixel values"),
+    "not a number": (encode_tiff(np.where(LABELS, np.nan, 1).astype(np.float32)), "has fractional pixel values"),
     "negative": (encode_tiff(LABELS.astype(np.int16) - 1), "has values from -1 to 1"),
     "too high": (encode_tiff(LABELS.astype(np.uint32) * 40_000), "has values from 0 to 80000"),
     "beyond 64 bits signed": (encode_tiff(np.full((3, 3), 2**64 - 1, np.uint64)), "but only 0 to 65535 are allowed"),

@@ -337,7 +337,7 @@ def test_init_of_a_palette_for_each_mask_is_refused(run_init: RunInit) -> None:
 
 
 UNREADABLE = {
-    "soft floats": (np.float32, {}, "has pixels with fractions"),
+    "soft floats": (np.float32, {}, "has fractional pixel values"),
     "white as zero": (np.uint32, {"photometric": "miniswhite"}, "save it as MINISBLACK"),
     "overshoot": (np.int16, {}, "has values from -30 to 255"),
 }

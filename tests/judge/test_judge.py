@@ -135,7 +135,7 @@ def test_judge_of_an_invalid_table_reports_the_problem(content: str, expected: s
 
 def test_judge_of_a_binary_file_or_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "image.csv").write_bytes(bytes(range(256)))
-    assert "is not a table in UTF-8" in get_error(tmp_path / "image.csv")
+    assert "is not a UTF-8 table" in get_error(tmp_path / "image.csv")
     (tmp_path / "empty").mkdir()
     assert "has no .tsv file" in get_error(tmp_path / "empty")
 

@@ -145,7 +145,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {  # source, name, message, hin
         GOOD.replace("nn.Conv2d(8, classes, 1)", "nn.Conv2d(9, classes, 1)"),
         "build",
         "raised RuntimeError (Given groups=1",
-        "line 11, for images of shape (2, 3, 64, 64)",
+        "line 11 for images of shape (2, 3, 64, 64)",
     ),
     "nothing to train": (
         GOOD.replace("return Net(channels, classes)", "return Net(channels, classes).requires_grad_(False)"),

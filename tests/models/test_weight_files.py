@@ -42,7 +42,7 @@ def test_find_mismatches_describes_each_kind() -> None:
     assert find_mismatches(tensors, TENSORS) == [
         "1 tensor missing: layer0.bias",
         "1 tensor unexpected: other.weight",
-        "1 tensor of another shape: layer2.weight (5, 4, 1, 1) instead of (2, 4, 1, 1)",
+        "1 tensor with a different shape: layer2.weight (5, 4, 1, 1) instead of (2, 4, 1, 1)",
     ]
 
 

@@ -298,18 +298,18 @@ BROKEN_CASES = [
     Case(
         "colors where values are numbers",
         replace_mask(encode_image(create_image())),
-        "(has colors, but the values of the classes are",
+        "(has colors, but the class values are",
     ),
     Case(
         "16-bit numbers where values are colors",
         replace_mask(encode_image(Image.fromarray(DEEP))),
-        "(is gray with more than 8 bits, but the values of the classes are colors)",
+        "(is gray with more than 8 bits, but the class values are colors)",
         {"classes": create_classes(["#010101", "#000000", "#020202"])},
     ),
     Case(
         "fractions in a mask",
         replace_mask(encode_image(Image.fromarray(MASK / np.float32(3)), "TIFF")),
-        "(has pixels with fractions",
+        "(has fractional pixel values",
     ),
     Case(
         "negative masks",

@@ -68,14 +68,14 @@ REFUSED_FILES = {
     "colors": (
         Image.fromarray(COLORS),
         SECTION["classes"],
-        "has colors, but the values of the classes are numbers",
+        "has colors, but the class values are numbers",
     ),
     "16-bit gray": (
         Image.fromarray(MASK.astype(np.uint16)),
         create_classes(["#ff0000", "#000000", "#0000ff"]),
-        "but the values of the classes are colors",
+        "but the class values are colors",
     ),
-    "fractions": (Image.fromarray(MASK / np.float32(3)), SECTION["classes"], "has pixels with fractions"),
+    "fractions": (Image.fromarray(MASK / np.float32(3)), SECTION["classes"], "has fractional pixel values"),
     "negative": (Image.fromarray(-MASK.astype(np.int32)), SECTION["classes"], "but only 0 to 65535 are allowed"),
 }
 

@@ -183,7 +183,7 @@ def test_file_of_another_encoder_is_refused_with_its_tensors(encoder: str, save:
     message = str(error.value)
     assert f"model.pretrained: {FILE} does not fit the encoder {encoder}. 1 tensor missing: {names[1]}." in message
     assert "1 tensor unexpected: layer9.weight" in message
-    assert f"1 tensor of another shape: {names[2]} (1, 2, 3, 4) instead of" in message
+    assert f"1 tensor with a different shape: {names[2]} (1, 2, 3, 4) instead of" in message
 
 
 @pytest.mark.parametrize("encoder", [SMP, TIMM])
@@ -218,9 +218,9 @@ def test_run_of_other_families_is_a_start(model: UNetModel | KerasPetsModel, sav
 def test_run_of_another_network_is_refused(save: Save) -> None:
     save(build(create_unet(False)).state_dict())
     model = create_unet().model_copy(update={"base_channels": 8})
-    with pytest.raises(PipelineError, match=rf"{FILE} does not fit this network\. \d+ tensors of another shape"):
+    with pytest.raises(PipelineError, match=rf"{FILE} does not fit this network\. \d+ tensors with a different shape"):
         build(model)
-    with pytest.raises(PipelineError, match=r"1 tensor of another shape: encoder\.0\.0\.weight"):
+    with pytest.raises(PipelineError, match=r"1 tensor with a different shape: encoder\.0\.0\.weight"):
         build(create_unet(), channels=1)
 
 
