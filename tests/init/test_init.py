@@ -500,7 +500,7 @@ def test_check_describes_the_data_and_writes_no_arrays(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "24 images with their masks: 24 RGB" in result.output
     assert "each 48 × 40 px" in result.output
-    assert "no image looks the same as one of another split" in result.output
+    assert "no image looks the same as one in another split" in result.output
     assert not PREPARED.exists()
     shutil.copy(folder / "images/a03.png", folder / "images/a04.png")
     assert " looks the same " in run_pipeline("data", "check", folder).output
