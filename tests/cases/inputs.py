@@ -428,7 +428,7 @@ CASES = {
     "mask_suffix": Case(write_mask_suffix, "init", "end in _segmentation"),
     "gif_suffix": Case(write_gif_suffix, "init", "end in _mask"),
     "pascal_voc": Case(write_pascal_voc, "init", "rename JPEGImages to images"),
-    "mask_per_object": Case(write_mask_per_object, "init", "one mask per image that numbers its objects"),
+    "mask_per_object": Case(write_mask_per_object, "init", "write one mask that numbers its objects"),
     "folder_per_split": Case(write_folder_per_split, "init", "move the images to images/train"),
     "labelme": Case(write_labelme, "init", "labelme2coco"),
 }

@@ -370,7 +370,10 @@ def test_init_of_one_channel_with_only_pretrained_variants_is_refused(tmp_path: 
     )
     assert Path("params.yaml").read_text() == before
     Path("params.yaml").write_text(before.replace("- lite0", "- lite0\n    - unet"))
-    assert "Removed from the grid, because pretrained on three channels: lite0." in run_pipeline("init", folder).output
+    assert (
+        "Removed from the grid, because they are pretrained on three channels: lite0."
+        in run_pipeline("init", folder).output
+    )
     assert read_params().grid.variant == ["unet"]
 
 
@@ -462,7 +465,7 @@ def test_init_without_params_yaml_is_refused(tmp_path: Path) -> None:
         (lambda folder: None, "contains nothing. Expected one of"),
         (lambda folder: (folder / "pictures").mkdir(), "contains pictures/. Expected one of"),
         (lambda folder: write(folder, encode_bands(7)), "contain only the value 7"),
-        (lambda folder: write(folder, make_noisy_mask), "If they number objects, it takes `instances: {border: 2}`."),
+        (lambda folder: write(folder, make_noisy_mask), "If they number objects, write `instances: {border: 2}`."),
         (lambda folder: write(folder, make_image), "values, which are not classes: perhaps they were resized"),
         (
             lambda folder: _convert_masks_to_jpeg(write(folder, encode_bands(90, 160))),

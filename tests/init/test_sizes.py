@@ -214,7 +214,7 @@ def test_size_table_of_many_classes_shows_the_lowest_iou_in_80_columns(skip_grid
     mask[:, 100:102] = 30
     write([np.roll(mask, 3 * index, axis=1) for index in range(6)])
     output = run_pipeline("init", "cells")
-    table = output[output.index("IoU that") : output.index("The time of")].splitlines()
+    table = output[output.index("IoU of a") : output.index("The grid's duration")].splitlines()
     assert "lowest  class" in table[1]
     assert all(cell_len(line) <= 80 for line in table)
 
