@@ -54,7 +54,7 @@ def assign_splits(
         ids: Ids of all images.
         rows: Splits and groups by image id. Images may be missing.
         groups: Groups by image id, for images that have one.
-        data: Section `data` of the parameters.
+        data: The `data` section of the parameters.
         source: Origin of the rows, for messages.
         presence: Classes in the mask of each image; None if splits are not stratified.
         find_showable: Function that returns the class shares of the images that are suitable for the showcase. It is
