@@ -1,1 +1,1 @@
-"""The command `pipeline init`: suggest a section `data` of `params.yaml` for the files in a folder."""
+"""The `pipeline init` command: suggest the `data` section of `params.yaml` for the files in a folder."""

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from scipy.spatial.distance import cdist
 
-# Palette of Okabe and Ito (2008), which readers with color vision deficiency can tell apart. The background is blue.
+# Palette of Okabe and Ito (2008), which is safe for readers with color vision deficiency. The background is blue.
 OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#d55e00")
 
-_STEP = 0x11  # distance between the levels of a channel in candidate colors
-_LIGHTNESS = (20, 95)  # CIELAB L* of candidates, to be visible on dark and light images
-_MIN_DISTANCE = 15.0  # minimum distance in CIELAB of the palette above from taken colors
+_STEP = 0x11  # distance between the channel levels of candidate colors
+_LIGHTNESS = (20, 95)  # CIELAB L* of candidates that are visible on dark and light images
+_MIN_DISTANCE = 15.0  # minimum CIELAB distance between colors of the palette above and colors already taken
 
 Lab = NDArray[np.float64]
 
 
 def suggest_colors(count: int, taken: Sequence[str] = ()) -> list[str]:
-    """Suggest colors that differ from each other and from those that are taken.
+    """Suggest colors that differ from each other and from colors already taken.
 
     The palette of Okabe and Ito comes first. Each further color is the candidate with the largest CIELAB distance from
     all previous ones (as in Glasbey et al., Color Research & Application 32, 2007), so that the first colors do not
@@ -69,7 +69,7 @@ def _build_candidates() -> tuple[list[str], Lab]:
 
 
 def make_class_names(wanted: Sequence[str]) -> list[str]:
-    """Convert names to class names: replace invalid characters by _, and number repeated names."""
+    """Convert names to class names: replace invalid characters with _, and number repeated names."""
     names: list[str] = []
     for name in wanted:
         plain = re.sub(r"[^\w -]", "_", name).strip(" -") or "class"

@@ -1,6 +1,6 @@
-"""Estimate how long the runs of the grid take at each image size, by timing a few training steps on blank images.
+"""Estimate how long the grid's runs take at each image size by timing a few training steps on blank images.
 
-The numbers depend on the machine and its load, so they are shown, but never written to a file.
+The estimates depend on the machine and its load, so they are shown but never written to a file.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from pipeline.sweep.gpus import list_gpus
 from pipeline.train.optimizers import create_optimizer
 from pipeline.variants.model_checks import find_size_problem
 
-CPU_SIZES, GPU_SIZES = (64, 128), (256, 512)  # px; with small images, only kernel launches of a GPU would be measured
-STEPS = 2  # steps that are timed at each size; the fastest counts
-SLOW = 1.0  # seconds; a step that takes longer is timed once
+CPU_SIZES, GPU_SIZES = (64, 128), (256, 512)  # px; small images would only measure a GPU's kernel launches
+STEPS = 2  # steps timed at each size; the fastest counts
+SLOW = 1.0  # seconds; a step that takes longer is timed only once
 PATIENCE = 15.0  # seconds; variants left after that get the mean of the measured ones
 
 
 @dataclass(frozen=True)
 class StepTime:
-    """Linear model of the duration of a variant's step, by the number of pixels of an image."""
+    """Linear model of a variant's step duration as a function of the number of pixels per image."""
 
     fixed: float  # seconds
     per_pixel: float  # seconds
@@ -43,11 +43,11 @@ class StepTime:
 
 @dataclass(frozen=True)
 class GridTime:
-    """Duration of the training steps of a grid."""
+    """Duration of a grid's training steps."""
 
     runs: int  # number of runs in the grid
-    at_once: int  # number of runs that are trained at the same time
-    steps: Mapping[str, int]  # number of steps in all runs of a variant together
+    at_once: int  # number of runs trained at the same time
+    steps: Mapping[str, int]  # total number of steps in a variant's runs, by variant
     step_times: Mapping[str, StepTime]  # by variant; variants that could not be run are missing
 
     def step_seconds(self, size: int) -> float:
@@ -61,7 +61,7 @@ class GridTime:
         return self.step_seconds(size) * sum(self.steps.values()) / min(self.at_once, self.runs)
 
     def find_slowest(self, size: int) -> str:
-        """Find the variant with the longest step at a size."""
+        """Find the variant with the slowest steps at a size."""
         return max(self.step_times, key=lambda name: self.step_times[name].seconds(size))
 
     def summary(self) -> str:
@@ -76,7 +76,7 @@ class GridTime:
 
 
 def measure_grid_time(params: Params, suggestion: Suggestion, classes: int) -> GridTime | None:
-    """Time some training steps of the grid's networks on blank images. Return None if no network can be run."""
+    """Time a few training steps of the grid's networks on blank images. Return None if no network can be run."""
     cells = {cell.variant: cell for cell in params.cells()}
     threads, started = torch.get_num_threads(), time.perf_counter()
     found: dict[str, StepTime] = {}
@@ -109,7 +109,7 @@ def _time_variant(cell: Cell, batch: int, channels: int, classes: int) -> StepTi
     """Time a variant at two sizes. Return None if its network or optimizer cannot be run."""
     is_cpu = select_device().type == "cpu"
     sizes = CPU_SIZES if is_cpu else GPU_SIZES
-    # With one thread, CPU time is measured, which other programs do not affect.
+    # With one thread, CPU time is measured, because other programs do not affect it.
     clock = time.process_time if is_cpu and cell.train.num_threads == 1 else time.perf_counter
     if any(find_size_problem(cell, (size, size)) for size in sizes):
         return None
@@ -137,7 +137,7 @@ def _time(step: Callable[[int], None], size: int, clock: Callable[[], float]) ->
 
 
 def _build_step(cell: Cell, batch: int, channels: int, classes: int) -> Callable[[int], None]:
-    """Build a function that runs a training step on blank images of a size, as in training."""
+    """Build a function that runs a training step, as in training, on blank images of a given size."""
     device, precision = select_device(), resolve_precision(cell.train.precision)
     network = build_network(cell.model, channels, classes)
     network.to(device).to(memory_format=torch.channels_last).train()

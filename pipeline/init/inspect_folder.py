@@ -1,4 +1,4 @@
-"""Recognize the layout of a folder, and suggest a section `data` for it."""
+"""Recognize the layout of a folder, and suggest a `data` section for it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MAX_BYTES = 50_000_000
 
 
 def find_section(folder: Path) -> tuple[Data, str, tuple[str, ...]]:
-    """Return the section of `params.yaml` if it describes a folder, or else what `pipeline init` would suggest.
+    """Return the `data` section of `params.yaml` if it describes a folder, or else what `pipeline init` would suggest.
 
     Returns:
         The section, its origin (`params.yaml`, or the command that would write it), and sentences about guesses.
@@ -57,7 +57,7 @@ def find_section(folder: Path) -> tuple[Data, str, tuple[str, ...]]:
 
 
 def _read_sections_of(folder: Path) -> dict[str, Any] | None:
-    """Read the sections of `params.yaml`. Return None if there is no such file, or it describes another folder."""
+    """Read the sections of `params.yaml`. Return None if the file is missing or describes another folder."""
     try:
         content = read_sections(PARAMS_FILE)
     except PipelineError:
@@ -73,7 +73,7 @@ def inspect_folder(folder: Path) -> Suggestion:
     """Suggest a section for a folder.
 
     Raises:
-        PipelineError: The folder does not exist, has an unknown layout, or its files cannot be used.
+        PipelineError: The folder does not exist or has an unknown layout, or its files cannot be used.
     """
     if not folder.is_dir():
         raise PipelineError(f"{_COMMAND}: the folder {folder} does not exist.")
@@ -92,7 +92,7 @@ def inspect_folder(folder: Path) -> Suggestion:
             names = join_names(file.relative_to(folder) for file in exports)
             raise PipelineError(
                 f"{_COMMAND}: {folder} has several JSON files: {names}. Keep one of them, or write the section by "
-                f"hand: see docs/how-to/folder-of-images.md."
+                f"hand; see docs/how-to/folder-of-images.md."
             )
         return complete_suggestion(_inspect_coco(folder, exports[0]))
     there = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
@@ -167,19 +167,19 @@ def describe_layout(folder: Path) -> str:
         )
     if any((folder / split / IMAGES).is_dir() for split in ("train", "training", "val", "test")):
         return (
-            f"It has a folder per split: move the images to {IMAGES}/train, {IMAGES}/val and {IMAGES}/test, and the "
-            f"masks to {MASKS}/ likewise; folders named like splits are the splits."
+            f"It has one folder per split: move the images to {IMAGES}/train, {IMAGES}/val and {IMAGES}/test, and the "
+            f"masks to the same folders in {MASKS}/. Folders named like splits are used as splits."
         )
     if any(folder.glob(f"stage1_train/*/{MASKS}")) or any(folder.glob(f"*/{MASKS}/*")):
         return (
-            f"It looks like the Data Science Bowl 2018, with a folder per image and a mask per object: write one mask "
-            f"per image that numbers its objects (0 is background), into {MASKS}/, and the images into {IMAGES}/ with "
-            f"the same names."
+            f"It looks like the Data Science Bowl 2018, with one folder per image and one mask per object: for each "
+            f"image, write one mask that numbers its objects (0 is background) to {MASKS}/, and put the image into "
+            f"{IMAGES}/ with the same name."
         )
     if any(map(_is_labelme, itertools.islice(sorted(folder.rglob("*.json")), _MAX_OPENED))):
         return (
-            "It looks like labelme, with a JSON per image: convert it to COCO's instances (labelme has the script "
-            "labelme2coco.py), and put that JSON next to images/."
+            "It looks like labelme, with one JSON file per image: convert it to COCO instance annotations (labelme "
+            "provides the script labelme2coco.py), and put the resulting JSON file next to images/."
         )
     return ""
 

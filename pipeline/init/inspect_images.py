@@ -1,4 +1,4 @@
-"""Suggest a section `data` from a sample of images: their sizes, their channels, and groups in their names."""
+"""Suggest a `data` section from the sizes, channels and names of a sample of images."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from pipeline.prepare.splitting.groups import name_below_images, suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST
 
 MAX_FILES = 200  # images that are opened
-DEFAULT_SIZE = 128  # px; smaller images show too few details
-_SQUARE = 1.1  # ratio of longer to shorter side up to which images may be stretched
+DEFAULT_SIZE = 128  # px; smaller images show too little detail
+_SQUARE = 1.1  # maximum ratio of longer to shorter side for stretching images
 
 
 def suggest_section(source: str, folder: Path, files: Sequence[str], classes: SuggestedClasses) -> Suggestion:

@@ -21,10 +21,10 @@ from pipeline.init.value_classes import suggest_value_classes
 from pipeline.prepare.data_issues import DataIssue
 from pipeline.wording import join_names, pluralize
 
-_MAX_RAMPS = 0.5  # share of intermediate values that are on soft edges
+_MAX_RAMPS = 0.5  # share of intermediate values on soft edges
 _MIN_VALUES, _MIN_COUNTS, _MIN_FILL, _MAX_TREND = 8, 3, 0.6, -0.8
 _MIN_MASKS, _MIN_NUMBERS, _MIN_UNIQUE = 5, 5, 0.8  # masks with objects; numbers; share of numbers in few masks
-_MAX_SHARED, _MIN_SHARING = 2, 20  # masks per number, if there are many masks: crops of an image share objects
+_MAX_SHARED, _MIN_SHARING = 2, 20  # masks per number if there are many masks, because crops of an image share objects
 
 _FOREGROUND_VALUES = frozenset((1, 255, 65_535))  # common values of a single foreground class
 
@@ -33,16 +33,16 @@ _MAX_CLASSES = IGNORE - 1
 # In soft masks, most pixels have one of two extreme values, and intermediate values are on edges.
 _MIN_RAMPS, _MIN_SOFT_RANGE, _MIN_ENDS, _MIN_SOFT_VALUES = 0.7, 16, 0.6, 4
 
-_MAX_SPREAD = 2  # colors per index, above which the palettes of masks are arbitrary
+_MAX_SPREAD = 2  # colors per index; with more, the masks' palettes are arbitrary
 
-_JPEG_ENDS = frozenset((0, 1, 2, 253, 254, 255))  # values in any mask of 0 and 255 that was saved as JPEG
+_JPEG_ENDS = frozenset((0, 1, 2, 253, 254, 255))  # values in every mask of 0 and 255 that was saved as JPEG
 
 
 def are_numbered(survey: MaskSurvey) -> bool:
-    """Return whether the values of masks are numbers of objects instead of classes.
+    """Return whether mask values number objects instead of denoting classes.
 
-    This is so if the numbers start at 1 in each mask, if they continue from mask to mask, if nearly all occur in only
-    one or two masks (as in crops of a label image), or if there are more values than classes are allowed.
+    This is the case if the numbers start at 1 in each mask, if they continue from mask to mask, if nearly all of them
+    occur in only one or two masks (as in crops of a label image), or if there are more values than allowed classes.
     """
     objects = [values - {0} for values in survey.values if values - {0}]
     if not objects or survey.lossy or survey.connected_share < MIN_CONNECTED or survey.ramp_share >= _MAX_RAMPS:
@@ -55,7 +55,7 @@ def are_numbered(survey: MaskSurvey) -> bool:
 
 
 def _are_counted_from_one(objects: Sequence[frozenset[int]]) -> bool:
-    """Return whether most masks contain the values from 1 to their highest, and higher values are in fewer masks."""
+    """Return whether most masks contain the values from 1 to their maximum, and higher values are in fewer masks."""
     filled = [values for values in objects if len(values) >= _MIN_FILL * max(values)]
     if len(filled) < len(objects) / 2 or len({max(values) for values in filled}) < _MIN_COUNTS:
         return False
@@ -71,7 +71,7 @@ def _are_consecutive(objects: Sequence[frozenset[int]]) -> bool:
 
 
 def _are_unique(survey: MaskSurvey, objects: Sequence[frozenset[int]]) -> bool:
-    """Return whether nearly every number is in only one mask (two if there are many). Classes would be in more."""
+    """Return whether nearly every number is in only one mask (or two of many masks). Classes would be in more."""
     held = [survey.masks[value] for value in survey.pixels if value]
     few = sum(count <= (_MAX_SHARED if len(objects) >= _MIN_SHARING else 1) for count in held)
     return len(objects) >= _MIN_MASKS and len(held) >= _MIN_NUMBERS and few >= _MIN_UNIQUE * len(held)
@@ -105,7 +105,7 @@ def _suggest_from_palettes(
     """Suggest a class for each color, because the masks have different palettes.
 
     Raises:
-        PipelineError: The palettes are arbitrary, so that their colors are not classes.
+        PipelineError: The palettes are arbitrary, so their colors do not identify classes.
     """
     survey = survey_masks(folder, files, colors=True)
     single = sum(count == 1 for count in survey.masks.values())
@@ -113,7 +113,7 @@ def _suggest_from_palettes(
         raise PipelineError(
             f"{folder}: the palettes of the masks differ ({conflict.file} {conflict.detail}), and {single} of "
             f"{len(survey.pixels)} colors appear in only one mask, so they do not identify classes. If the indices do, "
-            f"save the masks without palettes: as gray PNG whose values are the indices."
+            f"save the masks without palettes, as gray PNGs whose values are the indices."
         )
     _refuse_too_many(folder, survey)
     why = f"The palettes of the masks differ, so classes are read by color: {conflict.file} {conflict.detail}."
@@ -125,7 +125,7 @@ def _refuse_too_many(folder: Path, survey: MaskSurvey) -> None:
     if len(survey.pixels) <= (2 if was_lossy else _MAX_CLASSES):
         return
     why = f"{survey.lossy or 'JPEG'} changes pixel values" if was_lossy else "perhaps they were resized or blurred"
-    numbered = "" if was_lossy or survey.colors else " If they number objects, it takes `instances: {border: 2}`."
+    numbered = "" if was_lossy or survey.colors else " If they number objects, write `instances: {border: 2}`."
     raise PipelineError(
         f"{folder}: the masks that were read have {len(survey.pixels)} different values, which are not classes: {why}. "
         f"Export the masks as PNG with one value per class, or write the section by hand; see "
@@ -134,7 +134,7 @@ def _refuse_too_many(folder: Path, survey: MaskSurvey) -> None:
 
 
 def _was_lossy(survey: MaskSurvey) -> bool:
-    """Return whether lossy compression has changed the values."""
+    """Return whether lossy compression changed the values."""
     return bool(survey.lossy) or (len(survey.pixels) > 2 and survey.pixels.keys() >= _JPEG_ENDS)
 
 
@@ -184,8 +184,8 @@ def _describe_lost(survey: MaskSurvey, low: int, threshold: int) -> list[str]:
         return []
     return [
         f"{pluralize(len(lost), 'mask loses its', 'masks lose their')} foreground, because the highest value, "
-        f"{max(lost.values())}, is below {threshold}: {join_names(lost, 5)}. Save them with the values of the other "
-        f"masks."
+        f"{max(lost.values())}, is below {threshold}: {join_names(lost, 5)}. Save them with the same values as the "
+        f"other masks."
     ]
 
 
@@ -202,12 +202,12 @@ def _suggest_encodings(survey: MaskSurvey) -> SuggestedClasses | None:
     if len(used) < 2 or not used <= _FOREGROUND_VALUES or any(len(values - {0}) > 1 for values in survey.values):
         return None
     if any({0, value} not in survey.values for value in used):
-        return None  # a value that only fills whole masks is more likely unknown
+        return None  # a value that fills only whole masks more likely means unknown
     written = sorted(used)
     counts = ", ".join(f"{value} in {survey.masks[value]} masks" for value in written)
     whole = [mask.file for mask in survey.opened if mask.values == {written[-1]}]
     perhaps = (
-        f" {pluralize(len(whole), 'mask contains', 'masks contain')} only this value, perhaps as unknown: "
+        f" {pluralize(len(whole), 'mask contains', 'masks contain')} only this value, which may mean unknown: "
         f"{join_names(whole, 5)}."
         if whole
         else ""
@@ -243,7 +243,7 @@ def _suggest_numbered(survey: MaskSurvey) -> SuggestedClasses | None:
     most = max(len(values - {0}) for values in survey.values)
     remarks = (f"the masks number up to {most} objects", "objects without their border", "between objects")
     notice = (
-        f"The masks have {len(survey.pixels)} values, nearly all of which are one connected region, so they are "
+        f"The masks have {len(survey.pixels)} values, and nearly every value is one connected region, so they are "
         f"interpreted as numbered objects (instances). If the values are classes instead, list them in data.classes "
         f"and write instances: null."
     )

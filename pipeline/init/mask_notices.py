@@ -1,4 +1,4 @@
-"""Notices about ambiguous masks, each with the setting for the other meaning."""
+"""Notices about ambiguous masks, each with the setting for the alternative interpretation."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pipeline.wording import join_names
 _VOIDS = (255, 65_535)  # values that may mean unknown instead of a class
 _VOID_COLOR = 0xE0E0C0  # marks unknown pixels in Pascal VOC's color masks
 
-_MIN_PERHAPS_NUMBERED = 3  # number of classes from which they may be numbered objects
-_MAX_FAMILIES = 4  # sets of values that exclude each other; if there are more, images show one class each
+_MIN_PERHAPS_NUMBERED = 3  # with at least this many classes, the values may be numbered objects
+_MAX_FAMILIES = 4  # mutually exclusive sets of values; if there are more, each image shows one class
 _MAX_INVERTED, _MIN_SURROUNDED = 0.4, 0.6  # maximum share of inverted masks; share that counts as most masks
 _MIN_EDGE_VALUES, _MIN_ON_EDGES, _MAX_EDGE_PIXELS = 4, 0.8, 0.3  # of class masks that were interpolated
-_MAX_NEAR = 10  # difference of two colors of the same class in each channel
-_NAMED = 5  # files or values that are named in a sentence
+_MAX_NEAR = 10  # maximum difference per channel between two colors of the same class
+_NAMED = 5  # files or values named in a sentence
 
 IsForeground = Callable[[int], bool]
 
 
 def describe_background(survey: MaskSurvey, is_foreground: IsForeground) -> list[str]:
-    """Report doubts about which side is the background, which surrounds the objects in most images."""
+    """Report doubts about which value is the background. In most images, the background surrounds the objects."""
     sides = [
         (mask.file, is_foreground(mask.frame), is_foreground(mask.majority))
         for mask in survey.opened
@@ -33,9 +33,9 @@ def describe_background(survey: MaskSurvey, is_foreground: IsForeground) -> list
     if inside > _MIN_SURROUNDED * len(sides):
         is_small = sum(majority for *_, majority in sides) > _MIN_SURROUNDED * len(sides)
         return [
-            f"The value of the background is surrounded by foreground in {inside} of {len(sides)} masks"
-            f"{', and is the smaller part of most' if is_small else ''}. If it is the object, swap the names and "
-            f"`foreground` of the classes; if it means unlabeled, make it data.ignore_value instead."
+            f"The background value is surrounded by foreground in {inside} of {len(sides)} masks"
+            f"{', and covers the smaller part of most masks' if is_small else ''}. If it is the object, swap the "
+            f"classes' `name` and `foreground`; if it means unlabeled, write it in data.ignore_value instead."
         ]
     is_odd = inside <= len(sides) / 2
     odd = [file for file, frame, majority in sides if frame is majority is is_odd]
@@ -66,7 +66,7 @@ def describe_roles(survey: MaskSurvey, roles: ValueRoles) -> list[str]:
 
 
 def _describe_no_background(survey: MaskSurvey, roles: ValueRoles) -> str:
-    """Report that no value is the background, with the settings for other meanings of 0."""
+    """Report that no value is the background, with the settings for other interpretations of 0."""
     found = "No value looks like a background, so all classes are foreground"
     if 0 not in roles.values:
         return f"{found}. If one is the background, write foreground: false for it."
@@ -100,8 +100,8 @@ def describe_values(survey: MaskSurvey, roles: ValueRoles) -> list[str]:
         named = "; ".join(", ".join(map(survey.format_value, sorted(family))) for family in families)
         example = ", ".join(survey.quote_value(min(family)) for family in families[:2])
         doubts.append(
-            f"No mask contains values of two of these sets: {named}. If they are different values of the same classes, "
-            f"merge them, such as mask_value: [{example}]."
+            f"No mask contains values from two of these sets: {named}. If they are different values for the same "
+            f"classes, merge them, for example as mask_value: [{example}]."
         )
     if edges := _describe_edge_values(survey):
         doubts += edges
@@ -131,12 +131,12 @@ def _describe_voids(survey: MaskSurvey, roles: ValueRoles) -> list[str]:
             continue
         alone = [mask.file for mask in survey.opened if mask.values == {0, void}]
         named = join_names(alone, _NAMED)
-        perhaps = f" {len(alone)} of these contain only {void} and 0, perhaps as foreground: {named}."
+        perhaps = f" {len(alone)} of these contain only {void} and 0, so {void} may be foreground: {named}."
         doubts.append(
             f"{void} is interpreted as unknown (ignore_value: {void}): it is in {held}{perhaps if alone else ''} "
             f"{is_class}"
         )
-        # If it is in exactly those masks that do not contain a class, it may be that class.
+        # If it is in exactly the masks that do not contain a certain class, it may be that class.
         doubts += [
             f"Every mask contains either {value} or {void}, and none contains both. If {void} is another value of the "
             f"same class, write mask_value: [{value}, {void}] and ignore_value: null."
@@ -147,7 +147,7 @@ def _describe_voids(survey: MaskSurvey, roles: ValueRoles) -> list[str]:
 
 
 def _describe_near_colors(survey: MaskSurvey) -> list[str]:
-    """Report colors that hardly differ and never occur in the same mask, as they may be the same class."""
+    """Report colors that hardly differ and never occur in the same mask, because they may be the same class."""
     near = [
         pair
         for pair in combinations(sorted(survey.pixels), 2)
@@ -159,8 +159,8 @@ def _describe_near_colors(survey: MaskSurvey) -> list[str]:
     more = f" and {len(near) - _NAMED} more pairs" if len(near) > _NAMED else ""
     one, other = near[0]
     return [
-        f"These colors hardly differ and are never in the same mask: {named}{more}. If they are one class, merge them: "
-        f"mask_value: [{survey.quote_value(one)}, {survey.quote_value(other)}]."
+        f"These colors hardly differ and are never in the same mask: {named}{more}. If they are one class, merge them, "
+        f"for example as mask_value: [{survey.quote_value(one)}, {survey.quote_value(other)}]."
     ]
 
 
@@ -176,9 +176,9 @@ def _describe_edge_values(survey: MaskSurvey) -> list[str]:
         return []
     named = ", ".join(map(survey.format_value, edges[:_NAMED]))
     return [
-        f"{len(edges)} of {len(survey.pixels)} values are only on edges between others ({share:.1%} of the pixels): "
-        f"{named}, ... Interpolation creates such values. If these are not classes, export the masks again, resized by "
-        f"nearest neighbor."
+        f"{len(edges)} of {len(survey.pixels)} values are only on edges between others ({share:.1%} of the pixels), "
+        f"perhaps because of interpolation: {named}, ... If these are not classes, export the masks again with "
+        f"nearest-neighbor resizing."
     ]
 
 

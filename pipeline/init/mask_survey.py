@@ -21,14 +21,14 @@ MIN_CONNECTED = 0.8  # share of the values that are one connected region in thei
 MAX_MASKS = 200  # masks that are opened
 MAX_COLORS = 256  # masks with more colors are images, each of which adds a million colors
 
-_MAX_MEASURED = 40  # masks whose regions are measured, which is slow
+_MAX_MEASURED = 40  # masks whose regions are measured (slow)
 _MAX_REGION_VALUES = 2_000  # regions of masks with more values are not measured
-_END = 0.05  # fraction of the value range that is near one of its ends
-_MIN_COLORS = 8  # number of colors of a mask from which they may be interpolated
+_END = 0.05  # fraction of the value range that counts as near its end
+_MIN_COLORS = 8  # with at least this many colors, a mask may contain interpolated ones
 
 
 class MaskGeometry:
-    """Geometry of the regions of each value in some masks."""
+    """Geometry of each value's regions in some masks."""
 
     def __init__(self) -> None:
         self.pixels = Counter[int]()  # number of pixels by value
@@ -40,7 +40,7 @@ class MaskGeometry:
         self.sides: list[int] = []  # shorter side of each mask, px
 
     def add(self, mask: Values, pixels: dict[int, int]) -> None:
-        """Measure a mask (H x W). `pixels` has the number of pixels of each value, in ascending order of the values."""
+        """Measure a mask (H x W). `pixels` maps its values, in ascending order, to their numbers of pixels."""
         names = list(pixels)
         codes = np.searchsorted(np.array(names, mask.dtype), mask)
         self.sides.append(min(mask.shape))
@@ -58,7 +58,7 @@ class MaskGeometry:
             self.touched[names[code]] += count / (len(names) - 1)
 
     def count_contacts(self, value: int) -> Counter[int]:
-        """Count the contacts of a value by the value on the other side."""
+        """Count a value's contacts by the value on the other side."""
         found: Counter[int] = Counter()
         for (low, high), count in self.contacts.items():
             if value in (low, high):
@@ -75,7 +75,7 @@ class MaskGeometry:
         return self.regions[value] / self.masks[value] if self.masks[value] else 0.0
 
     def touched_share(self, value: int) -> float:
-        """Compute the mean share of the other values of a mask that a value touches."""
+        """Compute the mean share of a mask's other values that a value touches."""
         return self.touched[value] / self.masks[value] if self.masks[value] else 0.0
 
 
@@ -110,7 +110,7 @@ class MaskSurvey:
         self.pixels = Counter[int]()  # number of pixels by value
         self.masks = Counter[int]()  # number of masks that contain a value
         self.between = 0  # number of pixels whose value is not near the lowest or highest one of its mask
-        self.ramps = Counter[int]()  # by value: those with a lower and a higher neighbor, as on a soft edge
+        self.ramps = Counter[int]()  # number of pixels with a lower and a higher neighbor, as on a soft edge, by value
         self.geometry = MaskGeometry()  # regions of the values, in some of the masks
         self.palette: dict[int, int] = {}  # color of each index in palettes, except gray ones
         self.lossy = ""  # lossy format of masks, which changes values; empty if there is none
@@ -191,7 +191,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool = False) -> Ma
     Args:
         folder: Folder of the data set.
         files: Paths of the masks, relative to the folder.
-        colors: Whether to read values as colors. If any mask has colors, they are read as colors in any case.
+        colors: Whether to read values as colors. If any mask has colors, all values are read as colors regardless.
     """
     survey, palettes, backgrounds = MaskSurvey(colors), PaletteCheck(), PaletteCheck()
     for file in sample_evenly(files, MAX_MASKS):

@@ -20,17 +20,17 @@ from pipeline.wording import join_names, pluralize
 
 MAX_IMAGES = 400  # images whose orientation is read
 MAX_COMPARED = 40  # turned images that are decoded
-CLEAR = 1.2  # ratio of the contrasts along mask edges from which one orientation is chosen
+CLEAR = 1.2  # minimum ratio of the contrasts along mask edges for choosing an orientation
 CLEAR_SINGLE = 2.0  # the same for a single image, whose edges may match by chance
-MAX_CONTRARY = 0.15  # share of images that clearly fit the other orientation, above which none is chosen
+MAX_CONTRARY = 0.15  # if more than this share of images clearly fits the other orientation, none is chosen
 
-_FITS = 1e-6  # contrast of a mask without edges whose size fits
-_NAMED = 5  # files that are named in a sentence
+_FITS = 1e-6  # contrast of a mask that has no edges, but the right size
+_NAMED = 5  # files named in a sentence
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """Contrast of a turned image along the edges of its mask in both orientations; 0 if their sizes differ."""
+    """Contrast of a turned image along its mask's edges in both orientations; 0 if their sizes differ."""
 
     file: str  # of the image
     upright: float
@@ -49,8 +49,8 @@ def guess_orientation(
     """Compare turned images with their masks in both orientations.
 
     Returns:
-        The value of `data.mask_orientation`, which is None if both fit or each fits some images; and notices. None if
-        no image is turned.
+        The value of `data.mask_orientation`, which is None if both orientations fit or each fits some images, and
+        notices. If no image is turned, None is returned instead.
     """
     turned = []
     for pair in sample_evenly(list(collection.pairs.values()), MAX_IMAGES):
@@ -75,7 +75,7 @@ def guess_orientation(
     if doubtful := [fit.file for fit in compared if fit.mask_is_turned and fit.choice == "stored"]:
         notices.append(
             f"{pluralize(len(doubtful), 'mask has', 'masks have')} an EXIF orientation, but would fit without it: the "
-            f"masks of {join_names(doubtful, _NAMED)}. Save them without EXIF."
+            f"masks of {join_names(doubtful, _NAMED)}. Save them without EXIF data."
         )
     return choice, notices
 
@@ -93,9 +93,15 @@ def _describe_choice(
     found = f"{pluralize(turned, 'image is', 'images are')} turned by EXIF orientation"
     match = f"{found}. Their edges match the masks {'better' if choice else 'about as well'} "
     if choice == "upright":
-        notices = [f"{match}upright (contrast {upright:.1f}, as stored {stored:.1f}): mask_orientation: upright."]
+        notices = [
+            f"{match}upright (contrast {upright:.1f}) than as stored ({stored:.1f}), so mask_orientation: upright is "
+            f"suggested."
+        ]
     elif choice == "stored":
-        notices = [f"{match}as stored (contrast {stored:.1f}, upright {upright:.1f}): mask_orientation: stored."]
+        notices = [
+            f"{match}as stored (contrast {stored:.1f}) than upright ({upright:.1f}), so mask_orientation: stored is "
+            f"suggested."
+        ]
     elif contrary:
         notices = [f"{found}."]
     else:
@@ -105,14 +111,14 @@ def _describe_choice(
     if contrary:
         then = "" if choice else ", then write data.mask_orientation: upright or stored, which applies to all masks"
         notices.append(
-            f"{pluralize(len(contrary), 'mask fits', 'masks fit')} in the other orientation than most: the masks of "
-            f"{join_names(contrary, _NAMED)}. Save them again like the others{then}."
+            f"{pluralize(len(contrary), 'mask fits', 'masks fit')} in a different orientation than most: the masks of "
+            f"{join_names(contrary, _NAMED)}. Save them like the others{then}."
         )
     return notices
 
 
 def _compare(pair: ImageMaskPair, orientation: int, collection: PairCollection, channels: int | None) -> _Fit | None:
-    """Compare a turned image with its mask. Return None if one of them cannot be read, or no size fits."""
+    """Compare a turned image with its mask. Return None if one of them cannot be read, or their sizes never match."""
     try:
         content = collection.masks.read(collection.folder, pair.mask)
         image = read_image(read_limited(collection.folder / pair.image), channels)
@@ -127,7 +133,7 @@ def _compare(pair: ImageMaskPair, orientation: int, collection: PairCollection, 
 
 
 def _measure_contrast(gray: NDArray[np.float32], mask: NDArray[Any]) -> float:
-    """Measure the mean difference of gray levels between neighbors of two classes. Return 0 if the sizes differ."""
+    """Measure the mean gray-level difference between neighbors of different classes. Return 0 if the sizes differ."""
     if gray.shape != mask.shape:
         return 0.0
     changes = [np.abs(np.diff(gray, axis=axis))[np.diff(mask.astype(np.int16), axis=axis) != 0] for axis in (0, 1)]

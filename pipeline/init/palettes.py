@@ -12,7 +12,7 @@ from pipeline.init.class_labels import make_class_names, suggest_colors
 _MIN_NAMES, _MIN_NAMED = 4, 0.8  # number and share of category names that must be in a palette
 _MIN_COLORED = 0.9  # share of the colors of masks that must be in a palette
 
-# Label files of CVAT, of data sets on Kaggle, and of CamVid.
+# Label files of CVAT, Kaggle data sets and CamVid.
 _FORMATS = {
     "labelmap.txt": re.compile(r"(?P<name>[^#:]+):(?P<red>\d+),(?P<green>\d+),(?P<blue>\d+):.*"),
     "class_dict.csv": re.compile(r"(?P<name>[^,]+), *(?P<red>\d+), *(?P<green>\d+), *(?P<blue>\d+)"),
@@ -29,8 +29,8 @@ class Palette:
     title: str  # of the data set
     classes: dict[str, int]  # colors, 0xRRGGBB, by class name
     ignored: dict[str, int]  # colors of ignored pixels, by name
-    min_colors: int  # number of class colors that must occur in masks, so that the match is hardly chance
-    is_common: bool = False  # whether tools use its colors for any classes; an ignored color should then occur
+    min_colors: int  # number of class colors that must occur in masks to rule out a coincidence
+    is_common: bool = False  # whether tools use its colors for arbitrary classes, so that an ignored color should occur
     background: str | None = None  # name of the background class
 
     @property
@@ -160,7 +160,7 @@ PALETTES = (CITYSCAPES, CAMVID, PASCAL_VOC)
 
 
 def find_palette_by_colors(colors: Iterable[int], own: Palette | None = None) -> Palette | None:
-    """Find the palette that the colors of masks belong to. Return None if no palette fits, or several do.
+    """Find the palette that mask colors belong to. Return None if no palette or more than one fits.
 
     Args:
         colors: Colors in the masks, 0xRRGGBB.
@@ -173,10 +173,10 @@ def find_palette_by_colors(colors: Iterable[int], own: Palette | None = None) ->
 
 
 def choose_category_colors(categories: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Choose colors for the background and for categories, from a published palette if it has nearly all names.
+    """Choose colors for the background and categories, from a published palette if it has nearly all category names.
 
     Returns:
-        Colors as #rrggbb, that of the background first, and notices.
+        Colors as #rrggbb, starting with the background, and notices.
     """
     wanted = set(map(_normalize, categories))
     counts = [len(wanted & set(map(_normalize, palette.colors))) for palette in PALETTES]
@@ -191,17 +191,17 @@ def choose_category_colors(categories: Sequence[str]) -> tuple[list[str], list[s
     others = iter(suggest_colors(chosen.count(None), [color for color in chosen if color]))
     named = sum(color is not None for color in chosen[1:])
     notice = (
-        f"{named} of {len(categories)} categories have names of {palette.title}, so they have its colors. To change "
+        f"{named} of {len(categories)} categories have names from {palette.title}, so they get its colors. To change "
         f"them, edit data.classes."
     )
     return [color or next(others) for color in chosen], [notice]
 
 
 def _count_fitting(palette: Palette, seen: set[int]) -> int:
-    """Count the colors that are in a palette. Return 0 if they are too few, or too many others occur."""
+    """Count the colors that are in a palette. Return 0 if there are too few of them, or too many others."""
     known = seen & set(palette.colors.values())
     named = seen & {color for name, color in palette.classes.items() if name != palette.background}
-    # Without its ignored color, a common palette must have more of its classes than most projects use.
+    # Without its ignored color, a common palette only matches if more of its classes occur than most projects use.
     is_marked = not palette.is_common or bool(known - set(palette.classes.values()))
     is_marked |= len(named) >= len(palette.classes) / 2
     is_fitting = len(known) >= _MIN_COLORED * len(seen) and len(named) >= palette.min_colors and is_marked
@@ -219,7 +219,7 @@ def _normalize(name: str) -> str:
 
 
 def read_label_file(folder: Path) -> Palette | None:
-    """Read the names and colors of classes from a file in a folder. Return None if no such file can be read."""
+    """Read class names and colors from a label file in a folder. Return None if no label file can be read."""
     for file, line_format in _FORMATS.items():
         try:
             path = folder / file

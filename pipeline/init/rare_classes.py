@@ -1,4 +1,4 @@
-"""Name rare classes, and suggest a loss with which they are learned."""
+"""Name rare classes, and suggest a loss that learns them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pipeline.params.train import LossName, Train
 from pipeline.wording import join_names
 
 MIN_SHARE = 0.01  # of the evaluated pixels; below that, cross-entropy missed classes in benchmarks/imbalance.py
-# In that benchmark, it finds rare classes. Unlike lovasz, it does not increase the evaluation loss that ranks runs.
+# In that benchmark, this loss finds rare classes. Unlike lovasz, it does not increase the loss that ranks runs.
 RARE_LOSS: LossName = "cross_entropy_lovasz"
 
-TRAIN_COLUMN = 30  # column of comments in the section train, unless the line is longer
+TRAIN_COLUMN = 30  # column of comments in the `train` section, unless the line is longer
 _PROPOSED = "  # Proposed by pipeline init: "  # the line above a loss
 _LOSS = re.compile(rf"^(?P<proposed>{_PROPOSED}.*\n)?  loss: (?P<loss>\w+) *(?P<comment>#.*)?$", re.MULTILINE)
 
@@ -32,7 +32,7 @@ def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[Segment
 
 
 def propose_loss(text: str, rare: str) -> str:
-    """Replace cross-entropy in a `params.yaml` if classes are rare, and undo a suggestion for other data.
+    """Replace cross-entropy in a `params.yaml` if classes are rare, and undo a suggestion made for other data.
 
     All other losses are kept.
 
@@ -46,7 +46,7 @@ def propose_loss(text: str, rare: str) -> str:
         found = _LOSS.search(text)
     if found is None or found["loss"] != "cross_entropy" or not rare:
         return text
-    return _replace_loss(text, RARE_LOSS, f"{_PROPOSED}{rare}, and cross_entropy may never predict such a class\n")
+    return _replace_loss(text, RARE_LOSS, f"{_PROPOSED}{rare}, and cross_entropy may never predict rare classes\n")
 
 
 def _replace_loss(text: str, loss: str, above: str = "") -> str:
@@ -63,6 +63,6 @@ def describe_loss(train: Train, rare: str) -> list[str]:
     advice = f"Try train.loss: {RARE_LOSS}" if train.loss == "cross_entropy" else f"train.loss is {train.loss}"
     other = "data.image_size" if train.patch is None else "train.foreground_patches"
     return [
-        f"{rare}, and cross-entropy may never predict such a class. {advice}; see docs/how-to/imbalanced-classes.md. "
-        f"More train.epochs or a larger {other} may help, too."
+        f"{rare}, and cross-entropy may never predict rare classes. {advice}; see docs/how-to/imbalanced-classes.md. "
+        f"More train.epochs or a larger {other} may also help."
     ]

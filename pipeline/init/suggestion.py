@@ -1,4 +1,4 @@
-"""Suggest the image size, the batch size, the epochs and the orientation of masks by measuring images and masks."""
+"""Suggest the image size, batch size, number of epochs and mask orientation by measuring images and masks."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from pipeline.prepare.size_effects import (
 from pipeline.prepare.sources.image_mask import ImageMaskSource
 from pipeline.prepare.splitting.read_splits import TRAINVAL
 
-# Training time grows with the pixels: 4 times at 256 px, 16 times at 512 px, compared with 128 px. Times are not
-# measured for the choice, so that the suggestion is the same on all machines.
+# Training time grows with the number of pixels: compared with 128 px, it is 4 times as long at 256 px and 16 times at
+# 512 px. The choice does not depend on measured times, so that the suggestion is the same on all machines.
 MAX_SIZE = 256  # px
 PATCH = 256  # px, side of the patches of native images, unless the images are smaller
 SIZE_RULE = (
     f"Proposed (>): the smallest size up to {MAX_SIZE} px (4 times the time of 128 px) that\n"
-    f"keeps the objects and gives every class {GOOD_IOU} or more; if none does, native:\n"
-    f"patches of the images at their own size."
+    f"keeps the objects and gives every class at least {GOOD_IOU}; if none does, native:\n"
+    f"patches of the images at their original size."
 )
 
 MIN_STEPS = 600  # steps of a run, as in the default grid; a few dozen hardly change a network
-# Steps from which larger batches are suggested. With fewer steps, small batches learn better in the same epochs
-# (docs/explanation/recipe.md: batches of 16 instead of 4 are worse), and on a CPU an epoch with larger ones is only
-# 5 to 20 % shorter.
+# Minimum number of steps for suggesting larger batches. With fewer steps, small batches learn more in the same number
+# of epochs (docs/explanation/recipe.md: batches of 16 are worse than batches of 4), and on a CPU, larger batches
+# shorten an epoch by only 5 to 20 %.
 MANY_STEPS = 10 * MIN_STEPS
 BATCH_SIZES = (4, 8, 16, 32)  # images
 
@@ -53,33 +53,33 @@ MAX_SPLIT = 1000  # images; with more, an estimate is sufficient
 
 @dataclass(frozen=True)
 class SuggestedClasses:
-    """Keys of a section `data` that describe the classes."""
+    """Keys of a `data` section that describe the classes."""
 
     section: dict[str, Any]
-    class_remarks: tuple[str, ...] = ()  # comment of each class, in their order
-    notices: tuple[str, ...] = ()  # sentences about guesses, each with the setting for the other meaning
+    class_remarks: tuple[str, ...] = ()  # comment on each class, in the same order
+    notices: tuple[str, ...] = ()  # sentences about guesses, each with the setting for the alternative interpretation
     remarks: dict[str, str] = field(default_factory=dict)  # comments by key of the section
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A suggested section `data`, and the guesses that it is based on."""
+    """A suggested `data` section, and the guesses that it is based on."""
 
     section: dict[str, Any]  # as in `params.yaml`
-    found: str  # content of the folder in a few words
+    found: str  # short description of the folder's content
     training: int  # number of training images with this section
     remarks: dict[str, str]  # comments by key of the section
-    class_remarks: tuple[str, ...]  # comment of each class, in their order
+    class_remarks: tuple[str, ...]  # comment on each class, in the same order
     groups: str  # regular expression that may find groups; empty if there is none
     channels: int  # number of channels of the prepared images
     sizes: Mapping[tuple[int, int], int]  # number of opened images by height and width
     notices: tuple[str, ...]  # possible mistakes in the data
     ceilings: SizeCeilings | None = None  # of the usual and larger sizes; None if pairs could not be collected
     patch: int | None = None  # px, side of the patches if native images are proposed
-    rare: str = ""  # foreground classes with a small share of the pixels, as the subject of a sentence
+    rare: str = ""  # clause that names the foreground classes with a small share of the pixels; empty if there are none
 
     def count_patches(self, images: int, patch: tuple[int, int]) -> int:
-        """Estimate the number of patches of a height and width (px) that cover a number of images once."""
+        """Estimate how many patches of a given height and width (px) cover a number of images once."""
         patches = sum(
             count * math.prod(math.ceil(side / part) for side, part in zip(size, patch, strict=True))
             for size, count in self.sizes.items()
@@ -87,7 +87,7 @@ class Suggestion:
         return round(images * patches / sum(self.sizes.values()))
 
     def count_samples(self, train: Train, max_images: int | None = None) -> int:
-        """Count the training images of an epoch, or its patches if training uses patches."""
+        """Count the training images per epoch, or the patches if training uses patches."""
         images = min(self.training, max_images or self.training)
         if train.patch is None:
             return images
@@ -101,12 +101,12 @@ class Suggestion:
 
 
 def steps_per_epoch(training: int, batch: int) -> int:
-    """Count the steps of an epoch. An incomplete last batch is dropped."""
+    """Count the steps per epoch. An incomplete last batch is dropped."""
     return max(1, training // batch)
 
 
 def choose_batch(training: int, epochs: int) -> int:
-    """Choose the largest batch size with at least `MANY_STEPS` steps in these epochs, or else the smallest one."""
+    """Choose the largest batch size that results in at least `MANY_STEPS` steps, or else the smallest one."""
     large = [batch for batch in BATCH_SIZES if epochs * steps_per_epoch(training, batch) >= MANY_STEPS]
     return max(large, default=BATCH_SIZES[0])
 
@@ -126,7 +126,7 @@ def validate_section(section: dict[str, Any]) -> FolderData | CocoData | OxfordP
 
 
 def complete_suggestion(suggestion: Suggestion) -> Suggestion:
-    """Choose the size and the orientation of masks, and count the training images.
+    """Choose the image size and the mask orientation, and count the training images.
 
     If the pairs cannot be collected, the suggestion is returned unchanged; `pipeline data check` reports the reason.
     """
@@ -140,7 +140,7 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
     notices += collection.splits.error.splitlines()
     if guess := guess_orientation(collection, data.channels):
         section["mask_orientation"], reasons = guess
-        remarks["mask_orientation"] = "pixels that masks of images with EXIF orientation cover: upright | stored"
+        remarks["mask_orientation"] = "how masks cover images with an EXIF orientation: upright | stored"
         notices += reasons
 
     pairs, proposed = list(collection.pairs.values()), suggestion.section["image_size"]
@@ -186,7 +186,7 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
 
 
 def _choose_size(ceilings: SizeCeilings, smallest: int) -> int:
-    """Choose the smallest affordable size that is good or, if there is none, the one with the best lowest IoU."""
+    """Choose the smallest affordable size that is good or, if there is none, the one with the highest minimum IoU."""
     affordable = [ceiling for ceiling in ceilings.sizes if max(ceiling.size) <= max(MAX_SIZE, smallest)]
     good = [ceiling for ceiling in affordable if ceiling.is_good]
     best = max(affordable, key=lambda ceiling: ceiling.lowest, default=None)
@@ -194,7 +194,7 @@ def _choose_size(ceilings: SizeCeilings, smallest: int) -> int:
 
 
 def _choose_patch(sizes: Mapping[tuple[int, int], int]) -> int:
-    """Choose the side of patches in px: at most `PATCH`, and not larger than most images."""
+    """Choose the side of the patches in px: at most `PATCH`, and no larger than most images."""
     shorter_side = int(median(min(size) for size, count in sizes.items() for _ in range(count)))
     return max(MULTIPLE, min(PATCH, shorter_side // MULTIPLE * MULTIPLE))
 

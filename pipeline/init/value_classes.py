@@ -1,4 +1,4 @@
-"""Suggest a class for each mask value, with name and color."""
+"""Suggest a class with a name and a color for each mask value."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipeline.init.suggestion import SuggestedClasses
 from pipeline.init.value_roles import ValueRoles, find_roles
 from pipeline.wording import join_names
 
-_NAMED = 8  # classes that are named in a sentence
+_NAMED = 8  # classes named in a sentence
 
 
 def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> SuggestedClasses:
-    """Suggest a class for each value that is not ignored. A file in the folder may have the names of colors.
+    """Suggest a class for each value that is not ignored. A label file in the folder may contain the colors' names.
 
     Raises:
         PipelineError: The masks contain a single class.
@@ -29,7 +29,7 @@ def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> Su
         raise PipelineError(
             f"{folder}: all {survey.count} masks that were opened contain only the value "
             f"{survey.format_value(roles.values[0])}, so there is nothing to learn. Export them again. If the mask is "
-            f"in the alpha channel, which is ignored, save that channel as gray."
+            f"in the alpha channel, which is ignored, save that channel as a gray image."
         )
     colors = (
         suggest_colors(len(roles.values))
@@ -64,7 +64,7 @@ def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> Su
 
 
 def _find_palette(survey: MaskSurvey, own: Palette | None) -> Palette | None:
-    """Find the palette that the colors of masks, or of their palette indices, belong to."""
+    """Find the published palette that the masks' colors, or those of their palette indices, belong to."""
     if survey.colors:
         return find_palette_by_colors(survey.pixels, own)
     if survey.palette_conflict is not None or not survey.pixels.keys() <= survey.palette.keys():
@@ -74,7 +74,7 @@ def _find_palette(survey: MaskSurvey, own: Palette | None) -> Palette | None:
 
 
 def _read_palette(survey: MaskSurvey, published: Palette) -> ValueRoles:
-    """Find the roles and names of values by their colors in a palette."""
+    """Look up the roles and names of values by their colors in a palette."""
     known = {value: published.names.get(_get_color(value, survey)) for value in sorted(survey.pixels)}
     voids = tuple(value for value, name in known.items() if name in published.ignored)
     values = [value for value in known if value not in voids]

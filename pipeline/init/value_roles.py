@@ -1,4 +1,4 @@
-"""Find the mask values of ignored pixels, boundary and background."""
+"""Find the mask values of ignored pixels, the boundary and the background."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ RESERVED = (*range(250, 256), 65_535)  # values that often mean an unknown class
 _MAX_BELOW_RESERVED = 40
 _MIN_DENSITY, _MIN_GAP = 0.6, 50
 
-# Pixels without a class are a small part of most masks. They are in more pieces than any class, or most classes are in
-# less than half of the masks.
+# Pixels without a class are a small part of most masks. They form more pieces than any class, or most classes are in
+# fewer than half of the masks.
 _MAX_LEFTOVER, _MIN_PRESENCE = 0.1, 0.8  # share of the pixels; share of the masks
 _MIN_CLASSES = 8
 _MIN_PIECES = 2.0  # relative to the median class
 _MIN_TOUCHED = 0.4  # share of the classes of a mask
 
-# A boundary is a thin strip with other values on both sides, and these hardly touch each other.
-_MAX_WIDTH, _MIN_WIDTH = 0.08, 3.0  # fraction of the shorter side of masks; px that are thin in any mask
+# A boundary is a thin strip between other values that hardly touch each other.
+_MAX_WIDTH, _MIN_WIDTH = 0.08, 3.0  # fraction of the masks' shorter side; width that is thin in any mask, px
 _MAX_RELATIVE_WIDTH = 0.5  # of the narrowest other value
 _MIN_SIDE = 0.2  # share of its contacts with the second most frequent neighbor
 _MAX_DIRECT = 0.05  # share of the contacts without the boundary
 _MIN_BOUNDARY_PRESENCE = 0.5  # of the masks with several values
 
-# With many classes, a background is most of the pixels, or most of the outermost pixels of masks, unlike a sky.
+# With many classes, a background covers most pixels or most of the outermost pixels of masks, which a sky does not.
 _MIN_BACKGROUND_CLASSES = 3  # with more values, a background must be recognized
 _MIN_BACKGROUND, _MIN_FRAME = 0.5, 0.5
 
@@ -69,7 +69,7 @@ def find_roles(survey: MaskSurvey) -> ValueRoles:
 
 
 def _find_reserved(survey: MaskSurvey) -> tuple[int, ...]:
-    """Find reserved values, such as 255, that mark unknown pixels and not a class."""
+    """Find reserved values, such as 255, that mark unknown pixels rather than a class."""
     reserved = [value for value in RESERVED if value in survey.pixels]
     classes = survey.pixels.keys() - reserved
     if not reserved or len(classes) < 2:
@@ -89,9 +89,9 @@ def _is_beside_classes(survey: MaskSurvey, void: int, others: set[int]) -> bool:
 
 
 def _find_leftover(survey: MaskSurvey) -> tuple[int, ...]:
-    """Find the lowest or the highest of many values, if it marks pixels without a class in most masks.
+    """Find the lowest or highest of many values, if it marks pixels without a class in most masks.
 
-    ADE20K and CamVid have such values: 0 or the highest one, for everything that belongs to no class.
+    ADE20K and CamVid, for example, use 0 or the highest value for everything that belongs to no class.
     """
     ends = (value for value in (0, max(survey.pixels)) if value in survey.pixels)
     return tuple(value for value in ends if _is_leftover(survey, value))[:1]
@@ -136,7 +136,7 @@ def _is_boundary(survey: MaskSurvey, value: int, values: Sequence[int]) -> bool:
 
 
 def _find_background(survey: MaskSurvey, values: Sequence[int]) -> int | None:
-    """Find the value of the background: 0 or, if it does not occur, the most frequent at the edges of masks.
+    """Find the background value: 0 or, if it does not occur, the most frequent value at the edges of masks.
 
     Args:
         survey: Statistics of the masks.

@@ -1,6 +1,7 @@
-"""Write a `params.yaml` for a folder: replace the section `data` of the existing file.
+"""Write a `params.yaml` for a folder by replacing the `data` section of the existing file.
 
-Comments on classes are above their list, because DVC keeps no comments inside a list (`pipeline.params.yaml_document`).
+Comments on classes are above the list, because DVC does not keep comments inside lists
+(`pipeline.params.yaml_document`).
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ from pipeline.prepare.size_effects import Column, format_size_table
 from pipeline.wording import escape_unprintable, join_names, pluralize
 
 BACKUPS = "params.before{}.yaml"  # previous files: the oldest without a number, then 2, 3, ...
-PRETRAINED = "pretrained on three channels"
-FEW_IMAGES = "data.max_train_images limits them to a part of the images"
+PRETRAINED = "they are pretrained on three channels"
+FEW_IMAGES = "they train on a part of the images only (data.max_train_images)"
 Removed = dict[str, list[str]]  # variants by the reason why they were removed from the grid
 _MAX_NAMES = 12  # classes in the summary
 # A list on one line or on several; group 2 or 3 is the comment after the key.
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\](.*)|(.*)(?:\n +- .*)+)", re.MULTILINE)
 
-_COLUMN = 26  # column of comments in the section data, unless the line is longer
+_COLUMN = 26  # column of comments in the `data` section, unless the line is longer
 _COMMENTS = {
     "source": "docs/reference/parameters.md lists the keys of each source",
     "path": "folder of the data set",
@@ -55,15 +56,15 @@ _COMMENTS = {
     "channels": "empty: RGB, or one if all images are 16-bit gray | 1: gray | the number of channels of TIFFs",
     "annotations": "JSON file of COCO instances, relative to the folder",
     "classes": "choose names and colors; foreground: the objects of interest",
-    "ignore_value": "pixels that training and scores ignore; empty, or [] of categories: none",
+    "ignore_value": "pixels that training and scores ignore; empty, or [] for categories: none",
     "crowd": "annotations with iscrowd: 1; ignore: their pixels are ignored | object: drawn like all others",
-    "mask_threshold": "pixels with this value or more are the class of the higher value",
+    "mask_threshold": "pixels at or above this value belong to the class with the higher value",
     "instances": "masks number objects; width of the border between them, px",
     "on_invalid": "error: report all invalid files | skip: leave out and list them",
     "showcase_ids": "ids of images to show first, in no split; empty: a typical training image is chosen",
-    "seed": "of the splits, not of a run",
-    "max_train_images": "number of training images of a run; empty: all",
-    "patch_size": "px, side of the patches of native images for training",
+    "seed": "seed of the splits, not of the runs",
+    "max_train_images": "number of training images per run; empty: all",
+    "patch_size": "px, side of the training patches of native images",
     "patches_per_epoch": "empty: as many as cover the training images once",
     "stratify": "every class in every split, if there are enough images",
     "split_file": "empty: splits.csv, if it exists | another table and its columns",
@@ -74,7 +75,7 @@ def init(folder: Path) -> str:
     """Write `params.yaml` for a folder, and keep the previous file as a backup.
 
     Returns:
-        Description of the folder, the new file and what to do next.
+        Description of the folder, the new file and the next steps.
 
     Raises:
         PipelineError: There is no `params.yaml` to start from, or nothing can be suggested for the folder.
@@ -91,7 +92,7 @@ def init(folder: Path) -> str:
     of_classes = f", {len(classes)} classes: {join_names(classes, _MAX_NAMES)}" if classes else ""
     lines = [
         f"{folder}: {suggestion.found}{of_classes}.",
-        f"{PARAMS_FILE} now describes it; read the comments in the section data, and name the classes.",
+        f"{PARAMS_FILE} now describes it; read the comments in the data section, and name the classes.",
     ]
     lines += [f"Removed from the grid, because {reason}: {', '.join(names)}." for reason, names in removed.items()]
     if suggestion.training:
@@ -195,7 +196,7 @@ def _describe_short(params: Params, suggestion: Suggestion) -> list[str]:
         if suggestion.training and steps < MIN_STEPS:
             short.setdefault((epochs, steps, math.ceil(MIN_STEPS * epochs / steps)), {})[cell.variant] = None
     return [
-        f"{', '.join(names)}: {epochs} epochs are only {steps} steps, in which a network learns little; write "
+        f"{', '.join(names)}: {epochs} epochs are only {steps} steps, too few for a network to learn much; write "
         f"train.epochs: {enough} or more."
         for (epochs, steps, enough), names in short.items()
     ]
@@ -217,11 +218,11 @@ def _describe_sizes(params: Params, suggestion: Suggestion) -> list[str]:
     time = measure_grid_time(params, suggestion, classes)
     patch = params.train.patch
     columns: list[Column] = []
-    cost = "The time of the grid is unknown: none of its networks could be run on a blank image."
+    cost = "The grid's duration is unknown, because none of its networks could be run on a blank image."
     if time is not None:
 
         def format_grid(size: tuple[int, int], is_native: bool) -> str:
-            # The number of steps is that of patches, not of whole images.
+            # The number of steps is based on patches, not on whole images.
             return "" if patch and not is_native else f"about {format_duration(time.seconds(size[0]))}"
 
         columns.append(("s per step", lambda size, _: f"{time.step_seconds(size[0]):.2g}"))
@@ -240,7 +241,7 @@ def _describe_sizes(params: Params, suggestion: Suggestion) -> list[str]:
 
 
 def _find_pretrained(params: Params) -> list[str]:
-    """Find the variants of the grid whose weights, from a pip package, cannot be adapted to other channels."""
+    """Find the grid's variants whose weights come from a pip package and cannot be adapted to other channels."""
     models = {cell.variant: cell.model for cell in params.cells()}
     return [
         name
@@ -254,7 +255,7 @@ def _validate(text: str, where: str) -> Params:
 
 
 def format_section(suggestion: Suggestion) -> str:
-    """Format the section `data:`, ending with a line break."""
+    """Format the `data:` section, ending with a line break."""
     lines = ["data:"]
     for key, value in suggestion.section.items():
         comment = suggestion.remarks.get(key) or _COMMENTS.get(key, "")
@@ -273,7 +274,7 @@ def format_section(suggestion: Suggestion) -> str:
 
 
 def replace_section(text: str, section: str) -> str:
-    """Replace the section `data` in the text of a `params.yaml`."""
+    """Replace the `data` section in the text of a `params.yaml`."""
     block = re.compile(r"^data:.*\n(?:(?:[ \t].*|#.*)?\n)*?(?=^[A-Za-z_]|\Z)", re.MULTILINE)
     return block.sub(lambda _: f"{section}\n", text, count=1)
 

@@ -1,6 +1,6 @@
 """Schema of `params.yaml`: immutable pydantic models that reject unknown keys.
 
-The sections `data`, `model` and `train` have modules of their own; the other sections are defined here. `file` reads
+The sections `data`, `model` and `train` have their own modules; the other sections are defined here. `file` reads
 and checks the file, `section` merges a variant's overrides into the base settings, and `error_messages` formats
 validation errors.
 """
@@ -49,7 +49,7 @@ class VariantData(Section):
     """Overrides of `data` in a variant."""
 
     max_train_images: TrainImages | None
-    """Number of training images that a run uses. If null, all are used."""
+    """Number of training images per run. If null, all are used."""
 
 
 class Variant(Section):
@@ -75,19 +75,19 @@ class Grid(Section):
 
 
 class Evaluation(Section):
-    """Settings of the stage `evaluate`."""
+    """Settings for the `evaluate` stage."""
 
     examples: int = Field(ge=1, le=50)
     """Number of validation images, evenly spaced, whose predicted masks are kept as examples."""
     tile_overlap: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.5
-    """Minimum overlap of neighboring tiles as a fraction of their side, if native images are predicted in tiles."""
+    """Minimum overlap of neighboring tiles, as a fraction of their side, when native images are predicted in tiles."""
 
 
 class Verdict(Section):
-    """Thresholds of the verdicts on runs, as `pipeline.analysis.verdict.judge` applies them."""
+    """Thresholds for the verdicts on runs, as applied by `pipeline.analysis.verdict.judge`."""
 
     underfitting: float = Field(gt=0, le=1)
-    """Final training loss, as a fraction of the class-prior baseline, above which a run is underfitting."""
+    """Final training loss above which a run is underfitting, as a fraction of the class-prior baseline."""
     memorizing: float = Field(gt=1, allow_inf_nan=False)
     """Minimum ratio of validation loss to training loss at the last epoch for a run to be memorizing."""
     overfitting: float = Field(gt=0, allow_inf_nan=False)
@@ -95,7 +95,7 @@ class Verdict(Section):
 
 
 class Tracking(Section):
-    """Settings of MLflow."""
+    """MLflow settings."""
 
     uri: str | None
     """Address of an MLflow server. If null, runs are stored in `mlflow.db`. The environment variable
@@ -115,7 +115,7 @@ class RayResources(Section):
 
 
 class ExternalResult(Section):
-    """A published curve, or results of others, to show next to the runs."""
+    """A published curve or other people's results to show next to the runs."""
 
     name: str = Field(min_length=1)
     """Name to show in the report."""
@@ -129,7 +129,7 @@ ShowcaseFile = Annotated[str, _file_in("reports/showcase/")]
 
 
 class ShowcaseImage(Section):
-    """An image of the user that the best run segments for the report."""
+    """A user's image that the best run segments for the report."""
 
     file: ShowcaseFile
     """Name of the image file in `reports/showcase/`."""
@@ -153,7 +153,7 @@ class Report(Section):
     notes_file: str = Field(min_length=1)
     """Markdown file with the introduction of the report."""
     showcase: list[ShowcaseImage] = Field(max_length=6)
-    """Up to six images that the best run segments for the top of the report, which then still fits into an email."""
+    """Up to six images that the best run segments for the top of the report. With up to six, it fits into an email."""
     external_results: list[ExternalResult]
     """External results to show next to the runs."""
 
@@ -197,11 +197,11 @@ class Params(Section):
     grid: Grid
     """Combinations to train."""
     evaluation: Evaluation
-    """Settings of the stage `evaluate`."""
+    """Settings for the `evaluate` stage."""
     verdict: Verdict
-    """Thresholds of the verdicts on runs."""
+    """Thresholds for the verdicts on runs."""
     tracking: Tracking
-    """Settings of MLflow."""
+    """MLflow settings."""
     ray: RayResources = RayResources()
     """Resources of a run on a Ray cluster."""
     report: Report
@@ -244,7 +244,7 @@ class Params(Section):
         """List the names of the runs that match any target, in the order of the grid. Without targets, list all runs.
 
         A target is the name of a run or a pattern with `*`. DVC's stage names, `train@<run>` and `evaluate@<run>`, are
-        accepted, too.
+        also accepted.
 
         Raises:
             PipelineError: A target matches no run.

@@ -1,7 +1,7 @@
 """Import users' own code by its import path, `module:callable`, and describe its errors on one line.
 
 `custom/` is a dependency of every stage in dvc.yaml that builds a network, so DVC retrains after an edit there. DVC
-would not notice edits of code elsewhere in the project, so importing such code is an error.
+would not notice edits to code elsewhere in the project, so importing code from elsewhere is an error.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def _misplaced_file(module: ModuleType) -> Path | None:
 
 
 def _suggested_name(file: Path) -> str:
-    """Return the name that a module has after its file was moved to `custom/`."""
+    """Return the name of a module after moving its file to `custom/`."""
     return f"{CUSTOM}.{file.parent.name if file.name == '__init__.py' else file.stem}"
 
 
 @contextlib.contextmanager
 def _project_on_path() -> Iterator[None]:
-    """Put the project's folder first in `sys.path`, which `python -m` does and a console script does not."""
+    """Put the project's folder first in `sys.path`, as `python -m` does but a console script does not."""
     here = str(Project().home)
     sys.path.insert(0, here)
     importlib.invalidate_caches()  # the finders may have listed the folder before the module was written
@@ -81,11 +81,11 @@ def custom_imports(key: str) -> Iterator[None]:
         finally:
             found = {name: file for name, module in _loaded_since(before) if (file := _misplaced_file(module))}
             if found:
-                _unload(before)  # so that another attempt in this process imports, and reports, them again
+                _unload(before)  # so that another attempt in this process imports and reports them again
     if found:
         name, file = next(iter(found.items()))
         raise PipelineError(
-            f"{key}: its code imports '{name}' from {file}. DVC does not see edits of that file, because it is outside "
+            f"{key}: its code imports '{name}' from {file}. DVC does not see edits to that file, because it is outside "
             f"{CUSTOM}/, and would keep old results. Move it to {CUSTOM}/ and import it as {_suggested_name(file)}."
         )
 
@@ -132,7 +132,7 @@ def import_factory(key: str, import_path: str) -> Callable[..., Any]:
     module = _import_module(key, import_path)
     if file := _misplaced_file(module):
         raise PipelineError(
-            f"{key}: {import_path} is in {file}. DVC does not see edits of that file, because it is outside {CUSTOM}/, "
+            f"{key}: {import_path} is in {file}. DVC does not see edits to that file, because it is outside {CUSTOM}/, "
             f"and would keep old results. Move it to {CUSTOM}/ and write {_suggested_name(file)}:{name}."
         )
     if not hasattr(module, name):

@@ -55,7 +55,7 @@ def describe_errors(error: ValidationError, model: type[BaseModel], where: str) 
             lines.append(f"{key}: must be a section of keys, but is {item['input']!r}; {example}")
             continue
         expected = _EXPECTED.get(item["type"])
-        if expected is None:  # the message of pydantic or of a validator may contain braces
+        if expected is None:  # pydantic's or a validator's message may contain braces
             expected = item["msg"].removeprefix("Value error, ")
         else:
             expected = expected.format(**{name: _unquoted(name, value) for name, value in item.get("ctx", {}).items()})
@@ -73,7 +73,7 @@ def _suggest(found: Any, context: dict[str, Any]) -> str:
 
 
 def _as_section(name: str, sections: list[type[BaseModel]], discriminator: str) -> str:
-    """Show how to write a section of which only the name was given."""
+    """Show how to write a section when only its name was given."""
     named = {_tag(section, discriminator) or "": section for section in sections}
     near = find_closest(name, named)
     if near is None:

@@ -1,15 +1,15 @@
-"""Find git's conflict markers in a text, and separate the two sides of a conflict."""
+"""Find git conflict markers in text, and separate the two sides of a conflict."""
 
 from __future__ import annotations
 
 import re
 
-# Markers have git's default length. `|` is written with merge.conflictStyle diff3.
+# Markers have git's default length. git writes `|` if merge.conflictStyle is diff3.
 _MARKER = re.compile(r"^(<{7}|\|{7}|={7}|>{7})(?: .*)?\r?\n?$")
 
 
 def find_conflict(text: str) -> str | None:
-    """Describe the first conflict in a text and how to resolve it. Return None if there is no conflict."""
+    """Describe the first conflict in text and how to resolve it. Return None if there is no conflict."""
     begin, where = 0, ""
     for number, line in enumerate(text.splitlines(), start=1):
         marker = _find_marker(line)
@@ -27,7 +27,7 @@ def find_conflict(text: str) -> str | None:
 
 
 def split_sides(text: str) -> tuple[str, str]:
-    """Resolve all conflicts in a text in both ways, and return our version and their version.
+    """Resolve all conflicts in text both ways, and return our version and their version.
 
     Raises:
         ValueError: The markers are not in git's order.

@@ -1,4 +1,4 @@
-"""Schema of the section `model` of `params.yaml`: one model per family."""
+"""Schema of the `model` section of `params.yaml`: one model per family."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ class UNetModel(Section):
     """How encoder features are passed to the decoder."""
     norm: Norm
     """`batch`: batch normalization; `group`: group normalization with up to 8 groups of channels; `none`: biases
-    instead of normalization, with which training is slower.
+    instead of normalization, which makes training slower.
     """
     dropout: float = Field(ge=0, le=0.9, allow_inf_nan=False)
     """Probability of zeroing each feature map of the bottleneck during training. 0 to 0.5 is usual."""
     pretrained: WeightsFile = False
-    """File in `weights/` with the initial weights, as `pipeline weights add` creates it. If false, they are random."""
+    """File in `weights/` with the initial weights, created by `pipeline weights add`. If false, they are random."""
 
     @property
     def size_multiple(self) -> int:
@@ -105,7 +105,7 @@ class SmpModel(Section):
     def size_multiple(self) -> int:
         """Number of pixels that height and width must be a multiple of.
 
-        It is 32, because encoders halve the size five times, and DPT's lowest level is as small. It is less for
+        It is 32, because encoders halve the size five times, and DPT's lowest level is equally small. It is smaller for
         architectures with dilated convolutions. (Unet would accept any size, but interpolate feature maps that no
         longer align.)
         """
@@ -123,7 +123,7 @@ class KerasPetsModel(Section):
     family: Literal["keras_pets"]
     """Family of the network."""
     pretrained: WeightsFile = False
-    """File in `weights/` with the initial weights, as `pipeline weights add` creates it. If false, they are random."""
+    """File in `weights/` with the initial weights, created by `pipeline weights add`. If false, they are random."""
 
     @property
     def size_multiple(self) -> int:
@@ -144,7 +144,7 @@ class CustomModel(Section):
     size_multiple: int = Field(ge=1, le=2048)
     """Images are padded to multiples of this number of pixels."""
     pretrained: WeightsFile = False
-    """File in `weights/` with the initial weights, as `pipeline weights add` creates it. If false, they are random."""
+    """File in `weights/` with the initial weights, created by `pipeline weights add`. If false, they are random."""
 
 
 Model = Annotated[UNetModel | SmpModel | KerasPetsModel | CustomModel, Field(discriminator="family")]

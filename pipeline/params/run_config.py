@@ -26,6 +26,6 @@ def read_run_config(record: RunRecord, folder: Path) -> Cell:
         return Cell.model_validate_json(json.dumps(record.cell))
     except ValidationError:
         raise PipelineError(
-            f"{folder / RunFolder.RECORD} has parameters of another version. Train the run again: "
+            f"{folder / RunFolder.RECORD} has parameters from another version. Train the run again: "
             f"dvc repro --force train@{record.run}"
         ) from None

@@ -18,7 +18,7 @@ class Section(BaseModel):
 def merge_overrides(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return a section with overrides merged in.
 
-    Overrides with another model family, source, optimizer or scheduler replace the section as a whole.
+    Overrides with another model family, source, optimizer or scheduler replace the entire section.
     """
     if any(key in changes and key in base and changes[key] != base[key] for key in DISCRIMINATORS):
         return dict(changes)

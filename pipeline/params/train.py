@@ -1,4 +1,4 @@
-"""Schema of the section `train` of `params.yaml`."""
+"""Schema of the `train` section of `params.yaml`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 LrFactor = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 LossName = Literal["cross_entropy", "dice", "focal", "tversky", "lovasz", "cross_entropy_dice", "cross_entropy_lovasz"]
-# Losses that are a mean over pixels, in which pixels can have weights.
+# Losses that are a mean over pixels, so that pixels can be weighted.
 WEIGHTED_LOSSES = ("cross_entropy", "focal", "cross_entropy_dice", "cross_entropy_lovasz")
 
 ClassBalance = Literal["inverse", "median_frequency"]
@@ -145,7 +145,7 @@ class ReduceOnPlateau(Section):
     factor: Annotated[float, Field(gt=0, lt=1)]
     """Factor by which a reduction multiplies the learning rate. 0.1 to 0.5 is usual."""
     patience: Annotated[int, Field(ge=0)]
-    """Number of epochs without improvement that are tolerated before a reduction."""
+    """Number of epochs without improvement to tolerate before a reduction."""
 
 
 LrSchedulerSettings = Annotated[Constant | Cosine | OneCycle | ReduceOnPlateau, Field(discriminator="name")]
@@ -168,8 +168,8 @@ class BoundaryWeight(Section):
     w0: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
     """Weight where two objects touch, which is added to the class weight or to 1. The paper uses 10."""
     sigma: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
-    """Width of the decrease in px of prepared images: the weight is w0 exp(-d² / (2 sigma²)), where d is the sum of the
-    distances to the two nearest objects. The paper uses 5.
+    """Width of the weight's decrease, in px of prepared images. The weight is w0 exp(-d² / (2 sigma²)), where d is the
+    sum of the distances to the two nearest objects. The paper uses 5.
     """
 
 
@@ -222,19 +222,19 @@ class Train(Section):
     lr_scheduler: LrSchedulerSettings
     """Learning rate scheduler and its settings."""
     encoder_lr_factor: LrFactor
-    """Factor on the encoder's learning rate. With a factor below 1, pretrained features change less."""
+    """Factor for the encoder's learning rate. With a factor below 1, pretrained features change less."""
     encoder_layer_decay: LrFactor = 1.0
     """Layer-wise decay of the encoder's learning rate: the factor from each layer to the layer below it. 0.65 to 0.9 is
     usual for transformers.
     """
     freeze_encoder_epochs: Annotated[int, Field(ge=0)] = 0
-    """Number of epochs, at the start, in which the encoder is frozen and only the decoder is trained."""
+    """Number of initial epochs in which the encoder is frozen and only the decoder is trained."""
     gradient_accumulation_steps: Positive = 1
     """Number of batches whose gradients are averaged for one optimizer step. Useful if a large batch does not fit into
     memory.
     """
     max_grad_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Maximum norm of the gradients, to which larger ones are clipped. 1 to 10 is usual. If null, none are clipped."""
+    """Maximum norm to which gradients are clipped. 1 to 10 is usual. If null, gradients are not clipped."""
     early_stopping: EarlyStopping | None = None
     """Conditions for ending a run before its last epoch. If null, no run ends early."""
     ema_decay: BelowOne
@@ -248,9 +248,9 @@ class Train(Section):
     patches_per_epoch: Positive | None = None
     """Number of patches per epoch. If null, as many as cover the training images once."""
     foreground_patches: Fraction = 0.33
-    """Fraction of the patches that are centered on a foreground pixel, equally often for each foreground class."""
+    """Fraction of the patches that are centered on a foreground pixel, with all foreground classes equally likely."""
     precision: Literal["auto", "float32", "bfloat16"]
-    """Precision of training. `auto` is bfloat16 on processors that are fast at it, and float32 on others."""
+    """Training precision. `auto` is bfloat16 on processors that are fast at it, and float32 on others."""
     num_threads: Positive
     """Number of CPU threads of a run. It is part of the run key, because it changes the last bits of the results."""
 

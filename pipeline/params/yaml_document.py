@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 from pipeline.params.file import read_sections
 
 _SECTION = re.compile(r"^(#.*\n)*\w+:", re.MULTILINE)  # with the comment lines above it
-_MAX_PASSES = 5  # two are usually enough: the first may move comments beside values
+_MAX_PASSES = 5  # two are usually enough, because the first may move comments beside values
 
 
 def read_document(path: Path) -> CommentedMap:
@@ -44,7 +44,7 @@ def _dump(document: CommentedMap) -> str:
 def space_sections(text: str) -> str:
     """Put one blank line above each section.
 
-    ruamel stores a blank line with the value above it, so the blank line is lost if that value is removed.
+    ruamel stores a blank line with the value above it, so removing that value also removes the blank line.
     """
     return _SECTION.sub(r"\n\g<0>", re.sub(r"\n{2,}", "\n", text)).lstrip()
 
@@ -85,7 +85,7 @@ def get_comment(document: Any, *keys: str) -> str:
 def format_like_dvc(text: str) -> str:
     """Format YAML as DVC does, so that `dvc exp run -S train.epochs=3` changes only one line.
 
-    DVC rewrites the whole file when it sets a value. It keeps the comments of mappings, but replaces each list by a
+    DVC rewrites the whole file when it sets a value. It keeps the comments of mappings, but replaces each list with a
     plain one, and drops comments and blank lines that follow an item.
 
     Text with values that ruamel cannot write, such as a next-line character (U+0085), is returned unchanged.

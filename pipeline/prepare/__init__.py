@@ -1,1 +1,1 @@
-"""The stage `prepare`: convert the images and masks of a source to arrays that all runs use."""
+"""The `prepare` stage: convert a source's images and masks to arrays that all runs use."""

@@ -1,4 +1,4 @@
-"""Issues with the files of a source. They are reported all at once, so that a user can fix them together."""
+"""Issues with a source's files, which are reported all at once so that a user can fix them together."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.decode import ENDINGS
 from pipeline.wording import escape_unprintable, join_names, pluralize
 
-MIN_SOFT_VALUES = 3  # number of undeclared values from which masks may be soft
+MIN_SOFT_VALUES = 3  # with at least this many undeclared values, masks may be soft
 
-_SUPPORTED = f"with any of the endings {', '.join(ENDINGS)}"
+_SUPPORTED = f"supported extensions: {', '.join(ENDINGS)}"
 
 
 class IssueKind(Enum):
     """A kind of issue with a file.
 
-    A value has four texts: noun phrases for one file with the issue and for several files, a phrase that follows
-    the name of a skipped file, and advice on what to do. The advice is empty if it depends on the files.
+    Each value has four strings: a singular and a plural noun phrase for files with the issue, a phrase that follows the
+    name of a skipped file, and advice on what to do. The advice is empty if it depends on the files.
     """
 
     NO_MASK = (
         "image without a mask",
         "images without a mask",
         "has no mask",
-        f"Add a mask of the same name to masks/, {_SUPPORTED} or .gif, or remove the image.",
+        f"Add a mask with the same name to masks/ ({_SUPPORTED}, .gif), or remove the image.",
     )
     NO_IMAGE = (
         "mask without an image",
         "masks without an image",
         "is a mask without an image",
-        f"Add the image of the same name to images/, {_SUPPORTED}, or remove the mask.",
+        f"Add an image with the same name to images/ ({_SUPPORTED}), or remove the mask.",
     )
     NO_FILE = (
         "image that is listed in the annotations but is missing",
@@ -51,14 +51,14 @@ class IssueKind(Enum):
         "name that is shared by several files",
         "names that are shared by several files",
         "is the name of several files",
-        "Names must differ in more than the extension, / or __ for folders, and the Unicode form (a/b.png, a/b.jpg and "
-        "a__b.png have the same name): rename or remove all but one.",
+        "Names that differ only in the extension, in / versus __, or in the Unicode form count as the same (such as "
+        "a/b.png, a/b.jpg and a__b.png): rename or remove all but one.",
     )
     NAME = (
         "name that cannot be used",
         "names that cannot be used",
         "has a name that cannot be used",
-        "Rename the file, and its mask likewise.",
+        "Rename the image and its mask.",
     )
     NO_GROUP = (
         "name in which data.splits.group_regex finds no group",
@@ -70,20 +70,20 @@ class IssueKind(Enum):
         "file that cannot be used",
         "files that cannot be used",
         "cannot be used",
-        "Save the file again with the program that wrote it, or remove its pair.",
+        "Save the file again with the program that wrote it, or remove the image and its mask.",
     )
     SIZES = (
-        "mask of a different size than its image",
-        "masks of a different size than their images",
+        "mask with a different size than its image",
+        "masks with different sizes than their images",
         "has a different size than its image",
-        "A mask must have the size of its image: export it again. Sizes are width × height after the EXIF orientation "
-        "is applied; if masks cover the stored pixels, write mask_orientation: stored.",
+        "A mask must be the same size as its image: export it again. Sizes are width × height after applying the EXIF "
+        "orientation; if masks cover the stored pixels, write mask_orientation: stored.",
     )
     ORIENTATION = (
         "mask whose orientation is ambiguous",
         "masks whose orientation is ambiguous",
         "has an ambiguous orientation",
-        "The images have an EXIF orientation, their masks have none, and the sizes match either way: write "
+        "The images have an EXIF orientation but their masks do not, and the sizes match either way: write "
         "mask_orientation: upright if the masks were drawn over the images as viewers show them, or mask_orientation: "
         "stored if they were drawn over the stored pixels.",
     )
@@ -91,8 +91,8 @@ class IssueKind(Enum):
         "mask with a different palette than the others",
         "masks with a different palette than the others",
         "has a different palette than the others",
-        "The same index must be the same color in all masks: write the colors as the values of the classes, such as "
-        '"#00ff00", or save the masks with one palette.',
+        "An index must have the same color in all masks: write each class's mask_value as a color, such as "
+        '"#00ff00", or save all masks with the same palette.',
     )
     VALUES = (
         "mask with values that no class declares",
@@ -122,18 +122,18 @@ class IssueKind(Enum):
         "image without a usable height and width in the annotations",
         "images without a usable height and width in the annotations",
         "has no usable height and width in the annotations",
-        "Both must be the size of the image in whole pixels: export the annotations again.",
+        "They must be the image's height and width in whole pixels: export the annotations again.",
     )
     DEPTH = (
-        "image with other channels or bits than the first one",
-        "images with other channels or bits than the first one",
-        "has other channels or bits than the first one",
-        "All must have the same number of channels and bits: save them in the same way, or set data.channels.",
+        "image with a different number of channels or bits than the first image",
+        "images with a different number of channels or bits than the first image",
+        "has a different number of channels or bits than the first image",
+        "All must have the same number of channels and bits: save them in the same format, or set data.channels.",
     )
     LOOKS_ALIKE = (
-        "image that looks the same as one of another split",
-        "images that look the same as one of another split",
-        "looks the same as one of another split",
+        "image that looks the same as one in another split",
+        "images that look the same as one in another split",
+        "looks the same as one in another split",
         "Near-duplicates across splits leak training data into evaluation: remove all but one of each, or give them "
         "the same group in the list of splits. `pipeline data check` draws the pairs; if they are different, list "
         "them in near_duplicates.distinct, or set stricter limits there.",
@@ -154,7 +154,7 @@ class DataIssue:
     undeclared: Mapping[str, int] = field(default_factory=dict)  # number of pixels by value, or of objects by category
 
     def __str__(self) -> str:
-        """Format the name of the file and the detail."""
+        """Format the file name and the detail."""
         return f"{escape_unprintable(self.file)} ({self.detail})" if self.detail else escape_unprintable(self.file)
 
     @property
@@ -169,7 +169,7 @@ def build_error(issues: Sequence[DataIssue], key: str, folder: str) -> PipelineE
     Args:
         issues: At least one issue.
         key: Key of the section in `params.yaml`.
-        folder: Folder of the files.
+        folder: Folder that contains the files.
     """
     lines = []
     for kind in IssueKind:
@@ -185,7 +185,7 @@ def build_error(issues: Sequence[DataIssue], key: str, folder: str) -> PipelineE
         found = pluralize(len(matching), kind.singular + common, kind.plural + common)
         lines.append(f"{found}: {join_names(matching)}. {remedy}")
     if any(issue.kind is not IssueKind.NO_GROUP for issue in issues):
-        lines.append(f"To skip such pairs, write {key}.on_invalid: skip. The report lists them.")
+        lines.append(f"To skip invalid files, write {key}.on_invalid: skip. The report lists them.")
     return PipelineError("\n".join(f"{key}.path: {folder}: {line}" for line in lines))
 
 
@@ -196,8 +196,9 @@ def _suggest_declaration(issues: Sequence[DataIssue], key: str) -> str:
         (value,) = values
         written = f'"{value}"' if value.startswith("#") else value
         remedy = (
-            f"Write mask_value: {written} for one of {key}.classes, or {key}.ignore_value: {written} if it means no "
-            f"class; several values of one class are a list, such as mask_value: [1, {written}]. Or correct the masks"
+            f"Write mask_value: {written} for one of {key}.classes, or {key}.ignore_value: {written} if these pixels "
+            f"have no class. If a class has several values, write a list, such as mask_value: [1, {written}]. Or "
+            f"correct the masks"
         )
     else:
         remedy = (
@@ -205,9 +206,9 @@ def _suggest_declaration(issues: Sequence[DataIssue], key: str) -> str:
             f"correct the masks"
         )
     lossy = any(issue.file.lower().endswith((".jpg", ".jpeg")) for issue in issues)
-    jpeg = " JPEG changes pixel values: export such masks as PNG." if lossy else ""
+    jpeg = " JPEG changes pixel values: export these masks as PNG." if lossy else ""
     is_soft = len(values) >= MIN_SOFT_VALUES and not any(value.startswith("#") for value in values)
-    soft = f" For soft masks of two classes (resized, blurred), set {key}.mask_threshold." if is_soft else ""
+    soft = f" For soft (resized or blurred) masks of two classes, set {key}.mask_threshold." if is_soft else ""
     return f"{remedy}.{jpeg}{soft}"
 
 

@@ -14,9 +14,9 @@ from pipeline.prepare.source import SourceData
 from pipeline.prepare.split_tables import SplitTable
 from pipeline.wording import join_names, pluralize
 
-MAX_DUPLICATES = 10  # pairs that are listed in the statistics
+MAX_DUPLICATES = 10  # pairs listed in the statistics
 
-MIN_IMAGES = 10  # number of images from which rare classes are reported
+MIN_IMAGES = 10  # minimum number of images for reporting rare classes
 RARE_SHARE = 1 / 40  # fraction of the images; a class in fewer images may be a mistake
 
 
@@ -27,7 +27,7 @@ def build_stats(
 
     Args:
         stored: Metadata of the images.
-        duplicates: Pairs of ids of near-duplicates in the same split.
+        duplicates: Pairs of image ids that are near-duplicates in the same split.
         notices: Sentences about possible mistakes.
     """
     formats = Counter(one.kind for one in stored)
@@ -58,7 +58,7 @@ def _describe_missing(tables: Mapping[str, SplitTable]) -> Iterable[str]:
         images, missing = len(tables[split].rows), tables[split].missing()
         masks = f"none of the {images} masks" if images > 1 else "no mask"
         if images and len(missing) == 1:
-            yield f"class '{missing[0]}' occurs in {masks} of the split '{split}': its scores are undefined there."
+            yield f"class '{missing[0]}' occurs in {masks} of the split '{split}', so its scores are undefined there."
         elif images and missing:
             yield (
                 f"{len(missing)} classes occur in {masks} of the split '{split}', so their scores are undefined "
@@ -73,8 +73,8 @@ def _describe_unlearned(tables: Mapping[str, SplitTable]) -> Iterable[str]:
         which = f"class '{elsewhere[0]}' occurs" if len(elsewhere) == 1 else f"{len(elsewhere)} classes occur"
         names = "" if len(elsewhere) == 1 else f" ({join_names(elsewhere)})"
         yield (
-            f"{which} in validation or test, but in no training mask{names}: a network cannot learn what it never "
-            f"sees, and its scores there are meaningless."
+            f"{which} in validation or test, but in no training mask{names}. A network cannot learn a class that it "
+            f"never sees, so these scores are meaningless."
         )
 
 
@@ -85,7 +85,7 @@ def _describe_rare(tables: Sequence[SplitTable], classes: Sequence[SegmentationC
     rare = [f"{name} ({count})" for name, count in counts.items() if 0 < count <= max(1, int(RARE_SHARE * total))]
     if rare and total >= MIN_IMAGES:
         which = "is it rare" if len(rare) == 1 else "are they rare"
-        yield f"Very few of {total} masks contain {join_names(rare)}: {which}, or are the masks wrong?"
+        yield f"Very few of the {total} masks contain {join_names(rare)}: {which}, or are the masks wrong?"
     nowhere = [name for name, count in counts.items() if not count]
     if nowhere and total:
         yield f"No mask contains {join_names(nowhere)}."
@@ -94,13 +94,13 @@ def _describe_rare(tables: Sequence[SplitTable], classes: Sequence[SegmentationC
 def _describe_ignored(tables: Sequence[SplitTable]) -> Iterable[str]:
     if empty := sum(table.without_pixels for table in tables):
         total = sum(len(table.rows) for table in tables)
-        yield f"In {empty} of {total} masks all pixels are ignored: these images have no scores."
+        yield f"All pixels are ignored in {empty} of {total} masks, so these images have no scores."
     instead = sum(table.ignored_for_foreground for table in tables)
     beside = sum(table.ignored_beside_foreground for table in tables)
     if instead and not beside:
         yield (
             f"{pluralize(instead, 'mask contains', 'masks contain')} ignored pixels but no foreground, and no mask "
-            "contains both: if the ignored value is another value of the foreground, add it to that class (mask_value: "
+            "contains both. If the ignored value also means foreground, add it to the foreground class (mask_value: "
             "[1, 255]) and write ignore_value: null."
         )
 
@@ -109,17 +109,18 @@ def _describe_showcase(table: SplitTable) -> Iterable[str]:
     names = join_names([row[0] for row in table.rows])
     if table.rows and table.without_pixels == len(table.rows):
         yield (
-            f"All pixels of the showcase ({names}) are ignored: it has no scores. Choose another in data.showcase_ids."
+            f"All pixels of the showcase ({names}) are ignored, so it has no scores. Choose another image in "
+            f"data.showcase_ids."
         )
     elif table.rows and table.without_foreground + table.without_pixels == len(table.rows):
         yield (
-            f"The showcase ({names}) has no foreground, so its scores are undefined for these classes. Choose another "
+            f"The showcase ({names}) has no foreground, so its foreground scores are undefined. Choose another image "
             f"in data.showcase_ids."
         )
 
 
 def add_mask_notices(data: SourceData) -> DatasetStats:
-    """Return the statistics of a source with notices about possible mistakes in its masks."""
+    """Return a source's statistics, with added notices about possible mistakes in its masks."""
     return replace(data.stats, notices=(*data.stats.notices, *describe_masks(data.tables, data.classes)))
 
 
@@ -127,7 +128,7 @@ def describe_leaks(left_out: Counter[tuple[str, str]], is_published: bool) -> It
     """Describe how many images were left out of each split, and why.
 
     Args:
-        left_out: Number of images by their split and by the split of an image that looks the same.
+        left_out: Number of images by (split, split of an image that looks the same).
         is_published: Whether the splits are those of a published data set.
     """
     parts = []
@@ -139,5 +140,5 @@ def describe_leaks(left_out: Counter[tuple[str, str]], is_published: bool) -> It
             parts.append(f"{images} left out of {split}, because {named} contains the same image")
     if parts:
         known = "known leak of the published data set" if is_published else "leak between the splits of the data set"
-        effect = "With such images, the scores and the gap would look better than they are."
+        effect = "Keeping these images would make the scores and the gap look better than they are."
         yield f"{'; '.join(parts)}: a {known}. {effect}"

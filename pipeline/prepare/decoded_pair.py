@@ -1,6 +1,6 @@
-"""A decoded pair of image and mask, and the cache of decoded pairs.
+"""A decoded image-mask pair, and the cache of decoded pairs.
 
-With the cache, only new pairs are decoded when images are added. The cache may be deleted at any time.
+With the cache, only new pairs need to be decoded when images are added. The cache can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pipeline.imaging.mask_decoding import Palette
 from pipeline.imaging.metadata import ImageMetadata
 from pipeline.prepare.near_duplicates import THUMBNAIL_SIDE, ImageFingerprint
 
-MAX_AGE_DAYS = 30  # after the last use
+MAX_AGE_DAYS = 30  # since the last use
 _DAY_SECONDS = 86_400
 _CHECKSUM_BYTES = 4
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedPair:
-    """A decoded image and mask at the prepared size, with metadata of their files."""
+    """A decoded image and mask at the prepared size, with metadata from their files."""
 
     image: NDArray[Any]  # H x W x C, uint8 or uint16
     mask: NDArray[np.uint8]  # H x W, class indices or IGNORE
@@ -45,8 +45,9 @@ class DecodedPairCache:
 
     Several processes may read and write it at the same time. If it is not writable, pairs are not cached.
 
-    A file consists of a checksum of the rest, a line of JSON, the image, the mask and the thumbnail. Files are written
-    in place and not synced: the checksum reveals incomplete files, and concurrent writers write the same bytes.
+    Each file consists of a checksum of its remaining content, a line of JSON, the image, the mask and the thumbnail.
+    Files are written in place without syncing, because the checksum reveals incomplete files and concurrent writers
+    write the same bytes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -105,7 +106,7 @@ class DecodedPairCache:
         return True
 
     def remove_old(self) -> None:
-        """Remove files that were not used for `MAX_AGE_DAYS` days."""
+        """Remove files that have not been used for `MAX_AGE_DAYS` days."""
         oldest = time.time() - MAX_AGE_DAYS * _DAY_SECONDS
         with contextlib.suppress(OSError), os.scandir(self._folder) as files:  # another process may remove files too
             for file in files:
@@ -115,5 +116,5 @@ class DecodedPairCache:
 
 
 def _checksum(content: bytes | memoryview) -> bytes:
-    # The start value is 1, since with 0 a file of four zero bytes would be valid.
+    # The start value is 1, because with 0, a file of four zero bytes would be valid.
     return zlib.crc32(content, 1).to_bytes(_CHECKSUM_BYTES, "big")

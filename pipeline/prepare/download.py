@@ -1,4 +1,4 @@
-"""Download the data set Oxford-IIIT Pet as archives with known checksums, from one of several servers."""
+"""Download the archives of the Oxford-IIIT Pet data set from one of several servers, and verify their checksums."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ _CHUNK_BYTES = 65_536
 def download_pets(folder: Path) -> PairCollection:
     """Download and unpack the data set.
 
-    Unpacked parts are skipped, and existing archives are not downloaded again. Archives are kept.
+    Parts that are already unpacked are skipped, and existing archives are not downloaded again. Archives are kept after
+    unpacking.
 
     Raises:
-        PipelineError: An archive cannot be downloaded or has a wrong checksum, or unpacked files are missing.
+        PipelineError: An archive cannot be downloaded or has the wrong checksum, or unpacked files are missing.
     """
     for part in PARTS:
         if (folder / part.folder).is_dir() or (folder / part.folder).is_symlink():
@@ -54,13 +55,14 @@ def download(urls: Sequence[str], target: Path, md5: str, *, timeout: float = 30
         timeout: Seconds without data after which a URL fails.
 
     Raises:
-        PipelineError: An existing file has another MD5, or all URLs failed. Incomplete and wrong files are removed.
+        PipelineError: An existing file has a different MD5, or all URLs fail. Incomplete and corrupt downloads are
+            removed.
     """
     if target.exists():
         if (found := pooch.file_hash(str(target), "md5")) != md5:
             raise PipelineError(
-                f"{target} has the MD5 {found}, but {md5} is expected: it is another file or incomplete. Remove it and "
-                f"run the same command again."
+                f"{target} has the MD5 {found} instead of {md5}, so it is incomplete or a different file. Remove it "
+                f"and run the same command again."
             )
         return
     pooch.get_logger().setLevel("WARNING")
@@ -75,7 +77,7 @@ def download(urls: Sequence[str], target: Path, md5: str, *, timeout: float = 30
                 failures.append(f"{url}: {str(error) or type(error).__name__}")
             else:
                 return
-    remedy = "Run the same command again, or download the file in another way and put it there."
+    remedy = "Run the same command again, or download the file another way and save it under this name."
     raise PipelineError("\n".join([f"{target} could not be downloaded.", *failures, remedy]))
 
 
@@ -91,7 +93,7 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> No
         max_files: Maximum number of members.
 
     Raises:
-        PipelineError: The archive is damaged or too large, or a member is a link, a device or outside the folder.
+        PipelineError: The archive is damaged or too large, or a member is a link or device or leads outside the folder.
     """
     with atomic_directory(folder) as target:
         try:

@@ -1,4 +1,4 @@
-"""Pairs of an image and a mask, readers of masks, and a check that palettes are consistent."""
+"""Image-mask pairs, mask readers, and a check that palettes are consistent."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from pipeline.wording import join_names
 if TYPE_CHECKING:
     from pipeline.params.data.fields import MaskValue
 
-MAX_BYTES = 1_000_000_000  # maximum size of a file
-MAX_ENTRIES = 6  # palette entries that a message shows
+MAX_BYTES = 1_000_000_000  # maximum file size
+MAX_ENTRIES = 6  # palette entries shown in a message
 
 
 def read_limited(path: Path) -> bytes:
-    """Read an untrusted file, whose size is limited.
+    """Read an untrusted file with a size limit.
 
     Raises:
         OSError: The file cannot be read, is too large, or is a pipe, a device or a folder.
@@ -45,7 +45,7 @@ def read_limited(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class ImageMaskPair:
-    """Files of an image and its mask, relative to the folder of the source."""
+    """Paths of an image and its mask, relative to the source's folder."""
 
     id: str
     image: str
@@ -79,7 +79,7 @@ class MaskReader(ABC):
     """Reader of masks in one format. It is sent to worker processes, so its attributes are plain data."""
 
     def describe(self, pair: ImageMaskPair) -> str:
-        """Return the name of the file that contains the mask of a pair, for messages."""
+        """Return the name of the file that contains a pair's mask, for messages."""
         return pair.mask
 
     def read(self, folder: Path, mask: str) -> bytes:
@@ -101,7 +101,7 @@ class MaskReader(ABC):
         Args:
             content: Content that the mask is decoded from.
             resizing: Resizing to the prepared size.
-            orientation: EXIF orientation by which the mask is turned, unless the mask file has its own.
+            orientation: EXIF orientation to apply to the mask, unless the mask file has its own.
 
         Raises:
             ImageError: See `decode`.
@@ -124,7 +124,7 @@ class MaskReader(ABC):
 
 @dataclass(frozen=True)
 class SplitRow:
-    """Split and group of an image. Both are empty if they are not given."""
+    """Split and group of an image, each empty if not given."""
 
     split: str = ""
     group: str = ""
@@ -132,47 +132,47 @@ class SplitRow:
 
 @dataclass(frozen=True)
 class WrittenSplits:
-    """Split and group of each image, as read from a list or from the names of folders."""
+    """Split and group of each image, as read from a list or from folder names."""
 
-    rows: Mapping[str, SplitRow] | None = None  # by id; None without a list or folders named like splits
+    rows: Mapping[str, SplitRow] | None = None  # by id; None if there is no list and no folder named like a split
     source: str = ""  # list or folder, for messages; if there is none, the path of the default list
     notices: tuple[str, ...] = ()  # how folders were interpreted
-    error: str = ""  # why the splits cannot be read; reported together with issues of files
+    error: str = ""  # why the splits cannot be read; reported together with file issues
 
 
 @dataclass(frozen=True)
 class PairCollection:
-    """All pairs of a source, with the information that is available before they are decoded."""
+    """All pairs of a source, with the information that is available before decoding."""
 
-    folder: Path  # of the files
-    title: str  # description of the images in a few words
+    folder: Path  # folder that contains the files
+    title: str  # short description of the images
     credit: str  # sentence about authors and license; may be empty
     classes: Sequence[SegmentationClass]
     pairs: Mapping[str, ImageMaskPair]  # by id
     masks: MaskReader
-    issues: Sequence[DataIssue] = ()  # issues of files that are in no pair
+    issues: Sequence[DataIssue] = ()  # issues with files that belong to no pair
     skipped: Sequence[tuple[str, str]] = ()  # (file, reason) of files that are not images
     notices: Sequence[str] = ()  # sentences about possible mistakes in the data, which are not errors
     splits: WrittenSplits = WrittenSplits()
-    known_broken: frozenset[str] = frozenset()  # ids of broken files of a published data set; they are always skipped
-    is_published: bool = False  # whether the splits are published; near-duplicates across them are skipped
+    known_broken: frozenset[str] = frozenset()  # ids of a published data set's broken files, which are always skipped
+    is_published: bool = False  # whether the splits are published; if so, near-duplicates across them are skipped
 
 
 class PaletteCheck:
-    """Consistency check of palettes: an index has the same color, and a color the same index, in all masks."""
+    """Consistency check for palettes: each index must have the same color in all masks, and each color one index."""
 
     def __init__(self) -> None:
         self._by_index: dict[int, tuple[int, ImageMaskPair, Palette]] = {}
         self._by_color: dict[int, tuple[int, ImageMaskPair, Palette]] = {}
 
     def check(self, pair: ImageMaskPair, palette: Palette) -> list[DataIssue]:
-        """Compare the palette of a mask with those of the masks that were checked earlier.
+        """Compare a mask's palette with those of the masks checked earlier.
 
-        A gray palette (index 1 is #010101) is consistent with every palette in which black has the index 0.
+        A gray palette (index 1 is #010101) is consistent with every palette in which black has index 0.
 
         Returns:
-            One issue if a color has a different index than in an earlier mask, or an index a different color; otherwise
-            an empty list.
+            One issue if an earlier mask has a different index for a color, or a different color for an index;
+            otherwise, an empty list.
         """
         times = Counter(color for _, color in palette)
         is_gray = len(palette) > 1 and all(color == index * 0x010101 for index, color in palette)
@@ -206,7 +206,7 @@ class ValueMaskReader(MaskReader):
 
     values: tuple[tuple[MaskValue, ...], ...]  # mask values of each class
     ignored: tuple[MaskValue, ...] = ()  # values of ignored pixels
-    threshold: int | None = None  # of soft masks
+    threshold: int | None = None  # threshold for soft masks
 
     def _decode(self, content: bytes) -> DecodedMask:
         encoding = _create_encoding(self)
@@ -221,13 +221,13 @@ class ValueMaskReader(MaskReader):
 
 @dataclass(frozen=True)
 class InstanceMaskReader(MaskReader):
-    """Reader of masks that number objects, which converts them to the classes background, inside and border."""
+    """Reader that converts masks of numbered objects to the classes background, inside and border."""
 
     border: int  # width of the border, px
     order: tuple[int, int, int]  # class indices of background, inside and border
 
     def _decode(self, content: bytes) -> DecodedMask:
-        """Decode a mask and find the borders of objects, before it is resized."""
+        """Decode a mask and find the objects' borders before the mask is resized."""
         mask = decode_mask(content, colors=False, max_value=MAX_NUMBER)
         classes = np.array(self.order, np.uint8).take(classify_instances(mask.values, self.border))
         return replace(mask, values=classes, palette=keep_background(mask.palette))

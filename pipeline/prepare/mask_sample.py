@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 def sample_masks(
     pairs: Sequence[ImageMaskPair], collection: PairCollection, max_masks: int, max_pixels: int
 ) -> Iterator[NDArray[np.uint8]]:
-    """Decode evenly spaced masks, one at a time, because a hundred large ones may not fit into memory.
+    """Decode evenly spaced masks one at a time, because a hundred large masks may not fit into memory.
 
     Masks that cannot be decoded are skipped.
 
@@ -25,7 +25,7 @@ def sample_masks(
         pairs: Pairs to choose from.
         collection: Collection of the pairs.
         max_masks: Maximum number of masks.
-        max_pixels: Maximum number of pixels of all masks together. The first mask may have more.
+        max_pixels: Maximum number of pixels in all masks together. The first mask may have more.
 
     Yields:
         Class indices and IGNORE (H x W) of one mask.
@@ -43,14 +43,14 @@ def sample_masks(
 
 
 def _reorder(items: Sequence[ImageMaskPair]) -> list[ImageMaskPair]:
-    """Reorder a sequence so that the first items, however many, are spread over the whole sequence."""
+    """Reorder a sequence so that its first n items, for any n, are spread over the whole sequence."""
     width = len(items).bit_length()
     places = (int(f"{number:0{width}b}"[::-1], 2) for number in range(2**width))
     return [items[place] for place in places if place < len(items)]
 
 
 def sample_evenly(items: Sequence[Item], most: int) -> list[Item]:
-    """Return at most `most` evenly spaced items, which represent all films or patients of a sorted folder."""
+    """Return at most `most` evenly spaced items, so that a sorted folder's films or patients are all represented."""
     if len(items) <= most:
         return list(items)
     return [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]

@@ -1,4 +1,4 @@
-"""Find near-duplicates: images that were saved again or resized, or neighboring frames of a film.
+"""Find near-duplicates, such as resaved or resized copies of an image or neighboring frames of a film.
 
 Near-duplicates across splits leak training data into evaluation.
 """
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
 THUMBNAIL_SIDE = 16  # px
 MIN_STD = 2.0  # gray levels; thumbnails with a lower standard deviation are not compared
 
-MAX_PAIRS = 60  # of a contact sheet
+MAX_PAIRS = 60  # on a contact sheet
 COLUMNS = 3  # pairs per row
-SHOWN_SIDE = 160  # px of an image
+SHOWN_SIDE = 160  # side of an image on the sheet, px
 GAP, LINE_HEIGHT, FONT_SIZE = 12, 16, 12  # px
 BACKGROUND_COLOR, TEXT_COLOR, LEAK_COLOR = "#ffffff", "#222222", "#b00020"
 
 
 @dataclass(frozen=True)
 class ImageFingerprint:
-    """Features by which images are compared."""
+    """Features for comparing images."""
 
     sha256: str  # of the file
-    hash: int  # perceptual hash of 64 bits
-    # 16 x 16 gray pixels. They confirm a match of two hashes, which may be chance in large data sets.
+    hash: int  # 64-bit perceptual hash
+    # 16 x 16 gray pixels. They confirm a hash match, which may be a coincidence in large data sets.
     thumbnail: bytes
 
     @classmethod
     def of(cls, image: NDArray[Any], sha256: str) -> ImageFingerprint:
-        """Compute the fingerprint of an image, H x W x C, uint8 or uint16."""
-        # phash() resizes to 32 x 32 pixels. A box filter takes a quarter of the time of its filter.
+        """Compute the fingerprint of an image (H x W x C, uint8 or uint16)."""
+        # phash() would resize to 32 x 32 pixels with a filter that takes four times as long as a box filter.
         gray = _to_gray(image).resize((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE), Image.Resampling.BOX)
         bits = imagehash.phash(gray).hash.ravel()
         packed = int.from_bytes(np.packbits(bits).tobytes(), "big")
@@ -64,7 +64,7 @@ class ImageFingerprint:
 
 
 class NearDuplicateIndex:
-    """Index of fingerprints, in which near-duplicates can be searched."""
+    """Index of fingerprints for finding near-duplicates."""
 
     def __init__(self, limits: NearDuplicates) -> None:
         self._limits = limits
@@ -78,7 +78,7 @@ class NearDuplicateIndex:
 
         Args:
             fingerprint: Fingerprint of the image.
-            distinct: Names of images that are known to be different. They are found only if their file is identical.
+            distinct: Names of images that are known to be different. They match only if their files are identical.
         """
         count = len(self._names)
         distances = np.bitwise_count(self._hashes[:count] ^ np.uint64(fingerprint.hash))
@@ -104,7 +104,7 @@ class NearDuplicateIndex:
 
 
 def normalize_thumbnails(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Normalize thumbnails (... x pixels), so that their dot products are correlations.
+    """Normalize thumbnails (... x pixels) so that their dot products are correlations.
 
     Nearly uniform thumbnails become 0.
     """
@@ -122,15 +122,15 @@ def _to_gray(image: NDArray[Any]) -> Image.Image:
 
 
 def parse_distinct(limits: NearDuplicates, names: Collection[str], key: str) -> dict[str, set[str]]:
-    """Collect the images that each image is declared to be different from.
+    """Collect the images that are declared to be different from each image.
 
     Args:
         limits: Section with the declared pairs.
         names: Ids of all images, including those without a usable mask.
-        key: Key of the section `data`, for messages.
+        key: Key of the `data` section, for messages.
 
     Raises:
-        PipelineError: A pair names an unknown image, or one image twice.
+        PipelineError: A pair contains an unknown image, or the same image twice.
     """
     distinct: dict[str, set[str]] = {}
     mistakes = []
@@ -138,7 +138,7 @@ def parse_distinct(limits: NearDuplicates, names: Collection[str], key: str) -> 
         one, other = (image_id(name) for name in written)
         if unknown := [name for name in (one, other) if name not in names]:
             mistakes.append(
-                f"there is no image {join_names(unknown)}; write paths below images/ without their endings."
+                f"there is no image {join_names(unknown)}; write paths below images/ without their extensions."
             )
         elif one == other:
             mistakes.append(f"{join_names(written)} are the same image; write two different ones.")
@@ -154,9 +154,9 @@ class NearDuplicateCheck:
 
     Args:
         limits: Thresholds for near-duplicates.
-        distinct: Images that each image is declared to be different from.
-        chooses_showcase: Whether the showcase was chosen automatically from the training images. Training images that
-            look the same are then kept and reported.
+        distinct: Images that are declared to be different from each image.
+        chooses_showcase: Whether the showcase was chosen automatically from the training images. If so, training images
+            that look the same are kept and reported.
     """
 
     def __init__(
@@ -174,8 +174,8 @@ class NearDuplicateCheck:
         """Compare an image with earlier images.
 
         Returns:
-            One issue if the image is a near-duplicate of one in another split. Later images are then not compared with
-            it. Otherwise, an empty list.
+            One issue if the image is a near-duplicate of one in another split, in which case later images are not
+            compared with it; otherwise, an empty list.
         """
         self._seen[pair.id] = (pair.image, split)
         alike = self._index.find(fingerprint, self._distinct.get(pair.id, ()))
@@ -195,11 +195,11 @@ class NearDuplicateCheck:
         return []
 
     def leaks(self) -> Counter[tuple[str, str]]:
-        """Count the pairs across splits by the splits of both images, that of the skipped image first."""
+        """Count the pairs across splits by (split of the skipped image, split of the other image)."""
         return Counter(map(self._find_splits, self._across))
 
     def pairs(self) -> list[tuple[tuple[str, str], tuple[str, str]]]:
-        """List the ids and the splits of all pairs, those across splits first."""
+        """List the ids and splits of all pairs, starting with pairs across splits."""
         return [(pair, self._find_splits(pair)) for pair in (*self._across, *self.of_showcase, *self.within)]
 
     def _find_splits(self, pair: tuple[str, str]) -> tuple[str, str]:
@@ -216,10 +216,10 @@ class DuplicatePair:
 
 
 def write_contact_sheet(pairs: Iterable[DuplicatePair], path: Path) -> Path | None:
-    """Draw the first pairs side by side, with their names and splits, into a PNG for visual inspection.
+    """Write a PNG that shows the first pairs side by side, with their names and splits, for visual inspection.
 
     Returns:
-        The path of the PNG. None if there are no pairs; an old file is then removed.
+        The path of the PNG; None if there are no pairs, in which case an old file is removed.
     """
     found = list(islice(pairs, MAX_PAIRS))
     if not found:

@@ -1,4 +1,4 @@
-"""Decode pairs of image and mask in parallel, in order and in bounded memory, and cache them.
+"""Decode image-mask pairs in parallel, in order and with bounded memory, and cache them.
 
 Worker processes import this module, so it must not import parameters or pipeline stages.
 """
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 CACHE_VERSION = 4  # increase it when decoding changes, so that all pairs are decoded again
 CACHE_FOLDER = CACHE / "decoded"
-MIN_PARALLEL = 150  # fewer pairs are decoded faster than processes start
-_BATCH_PAIRS = 16  # maximum number of pairs in a task of a worker
-_BATCH_BYTES = 4_000_000  # maximum size of the arrays of a task
+MIN_PARALLEL = 150  # decoding fewer pairs takes less time than starting processes
+_BATCH_PAIRS = 16  # maximum number of pairs per worker task
+_BATCH_BYTES = 4_000_000  # maximum size of a task's arrays
 _BATCHES_AHEAD = 3  # pending tasks per worker
 
 # Spawned workers inherit neither open files nor threads.
@@ -65,14 +65,14 @@ class DecodeSettings:
 
 @dataclass(frozen=True, eq=False)
 class DecodeResult:
-    """A decoded pair, or the issues of its files."""
+    """A decoded pair, or the issues with its files."""
 
     pair: ImageMaskPair
     decoded: DecodedPair | None = None  # None if there are issues, or the arrays are only in the cache
     issues: tuple[DataIssue, ...] = ()  # why the pair cannot be used
     fingerprint: ImageFingerprint | None = None  # of the image; None if it cannot be decoded
     key: str = ""  # key of the pair in the cache
-    is_new: bool = False  # whether the pair was decoded, not read from the cache
+    is_new: bool = False  # whether the pair was decoded rather than read from the cache
     is_cached: bool = False  # whether the cache has the pair
 
 
@@ -82,14 +82,14 @@ def decode_pairs(
     folder: Path = CACHE_FOLDER,
     num_workers: int | None = None,
 ) -> Iterator[DecodeResult]:
-    """Decode pairs, and yield one result per pair in the order of the pairs.
+    """Decode pairs, and yield one result per pair in the same order.
 
     Args:
-        pairs: Pairs whose files are relative to the folder of the settings.
+        pairs: Pairs whose files are relative to `settings.folder`.
         settings: Settings for decoding.
         folder: Folder of the cache.
-        num_workers: Number of worker processes; 0 decodes in this process. By default, it depends on the number of
-            pairs.
+        num_workers: Number of worker processes; with 0, pairs are decoded in this process. By default, it depends on
+            the number of pairs.
     """
     cache = DecodedPairCache(folder)
     if num_workers is None:
@@ -104,7 +104,7 @@ def decode_pairs(
 
 
 def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPairCache) -> DecodeResult:
-    """Decode a pair, or read it from the cache. Invalid files are returned as issues and never raise an exception."""
+    """Decode a pair, or read it from the cache. Invalid files never raise an exception, but are returned as issues."""
     issues: list[DataIssue] = []
     mask_name = settings.masks.describe(pair)
     with _collect_issues(issues, pair, pair.image):
@@ -120,8 +120,8 @@ def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPai
     if found := cache.find(key):
         return DecodeResult(pair, found, fingerprint=found.fingerprint, key=key, is_cached=True)
     fingerprint: ImageFingerprint | None = None
-    orientation = UPRIGHT  # by which the mask must be turned
-    # Image and mask are decoded independently, as far as possible, to find all issues.
+    orientation = UPRIGHT  # EXIF orientation to apply to the mask
+    # The image and the mask are decoded independently where possible, to find all issues.
     with _collect_issues(issues, pair, pair.image):
         image, height, width = read_fitted(image_content, settings.channels, settings.resizing)
         stored = ImageMetadata.read(image_content)
@@ -147,7 +147,7 @@ def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPai
 
 @contextmanager
 def _collect_issues(issues: list[DataIssue], pair: ImageMaskPair, file: str) -> Iterator[None]:
-    """Convert exceptions about a file of a pair to issues."""
+    """Convert exceptions about one of a pair's files to issues."""
     try:
         yield
     except OSError as error:
@@ -165,7 +165,7 @@ def _choose_num_workers(num_pairs: int) -> int:
 def _decode_in_parallel(
     pairs: Sequence[ImageMaskPair], settings: DecodeSettings, cache: DecodedPairCache, num_workers: int
 ) -> Iterator[DecodeResult]:
-    batch_size = 1  # images of unknown size
+    batch_size = 1  # the images' sizes are unknown
     if isinstance(settings.resizing, FixedSize):
         pair_bytes = math.prod(settings.resizing.size) * (2 * (settings.channels or 3) + 1)  # upper limit
         batch_size = max(1, min(_BATCH_PAIRS, _BATCH_BYTES // pair_bytes))
@@ -181,8 +181,8 @@ def _decode_in_parallel(
             yield from (_load_arrays(result, settings, cache) for result in pending.popleft().result())
     except BrokenProcessPool:
         raise PipelineError(
-            f"A process that decodes the images in {settings.folder} was killed, perhaps because memory ran out. Run "
-            f"the same command again: pairs that were decoded are cached."
+            f"A process that was decoding images in {settings.folder} was killed, perhaps because memory ran out. Run "
+            f"the same command again; pairs that have already been decoded are cached."
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

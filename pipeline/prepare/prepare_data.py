@@ -1,4 +1,4 @@
-"""The stage `prepare`: read a source, check it, and write the arrays and tables that every run uses."""
+"""The `prepare` stage: read a source, check it, and write the arrays and tables that every run uses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HEADER_BYTES = 128  # of a .npy file with up to four dimensions
 
 
 def create_source(data: Data) -> Source:
-    """Create the source that the section `data` describes.
+    """Create the source that the `data` section describes.
 
     Raises:
         PipelineError: Files of the source are missing, or its splits are invalid.
@@ -47,7 +47,7 @@ def create_source(data: Data) -> Source:
 
 
 def collect_pairs(data: FolderData | CocoData | OxfordPetsData) -> PairCollection:
-    """Collect the pairs of a source of images and masks. Raise `PipelineError` if files are missing."""
+    """Collect the image-mask pairs of a source. Raise `PipelineError` if files are missing."""
     if isinstance(data, OxfordPetsData):
         return collect_pets(Path(data.path))
     classes = [SegmentationClass(one.name, one.color, one.foreground, one.is_boundary) for one in data.classes]
@@ -57,7 +57,7 @@ def collect_pairs(data: FolderData | CocoData | OxfordPetsData) -> PairCollectio
 def prepare(params: Params, out: Path = PREPARED) -> Dataset:
     """Write the prepared data to `out`, completely or not at all.
 
-    The same parameters and files give the same bytes.
+    The same parameters and files always produce the same bytes.
 
     Raises:
         PipelineError: The source is missing or invalid, or a split is empty.
@@ -84,7 +84,7 @@ def write_source(source: Source, name: str, out: Path) -> Dataset:
 
 
 def _write_arrays(source: Source, prepared: PreparedData) -> SourceData:
-    """Write each sample of a source as soon as it is decoded, so that memory does not grow with their number."""
+    """Write each sample of a source as soon as it is decoded, so that memory use does not depend on their number."""
     with ExitStack() as files:
         writers: dict[str, list[NpyWriter]] = {}
         for split in FOLDERS:
@@ -104,7 +104,7 @@ def _write_arrays(source: Source, prepared: PreparedData) -> SourceData:
 def _compute_fingerprint(prepared: PreparedData) -> str:
     """Hash the name, type, shape and content of all arrays.
 
-    The files are read in blocks and not mapped, because mapped pages count as memory of the process.
+    The files are read in blocks instead of memory-mapped, because mapped pages count toward the process's memory.
     """
     digest = hashlib.sha256()
     for path in (path for split in FOLDERS for path in prepared.array_paths(split)):
@@ -120,7 +120,7 @@ def _compute_fingerprint(prepared: PreparedData) -> str:
 class NpyWriter:
     """Writer that appends items to a `.npy` file in constant memory, in the layout of `PreparedData.IMAGES`.
 
-    All items (H x W or H x W x C) have the same type and number of channels. Without items, no file is created.
+    All items (H x W or H x W x C) must have the same type and number of channels. Without items, no file is created.
     """
 
     def __init__(self, path: Path) -> None:

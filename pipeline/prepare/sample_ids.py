@@ -1,4 +1,4 @@
-"""Ids of images, which are also used as file names, and text in cells of CSV files."""
+"""Image ids, which are also used as file names, and text in CSV cells."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def find_id_problem(name: str) -> str:
 
 
 def to_csv_cell(text: str) -> str:
-    """Convert a text to one line that spreadsheets do not interpret as a formula."""
+    """Convert text to one line that spreadsheets do not interpret as a formula."""
     text = escape_unprintable(text)
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -1,7 +1,7 @@
 """Measure how much of each class is lost at the prepared size: objects, area, and the highest possible IoU.
 
-For the IoU, masks are resized to the prepared size, as in `prepare`, and back to their original size. Pixels that then
-differ cannot be learned by any network that is trained at that size.
+For the IoU, masks are resized to the prepared size, as in `prepare`, and then back to their original size. No network
+trained at the prepared size can learn the pixels that differ afterward.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from pipeline.wording import (
     shorten,
 )
 
-# Maximum numbers of masks, of pixels for counting lost objects, and of pixels for the IoU. They take seconds.
+# Maximum numbers of masks, pixels for counting lost objects, and pixels for the IoU. Measuring this many takes seconds.
 MAX_MASKS, MAX_PIXELS, MAX_PIXELS_FOR_IOU = 100, 100_000_000, 40_000_000
-MULTIPLE = 32  # px; its multiples suit every network
+MULTIPLE = 32  # px; multiples of this suit every network
 SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)  # longer sides to try, px
 FACTORS = (32.0, 16.0, 8.0, 4.0, 3.0, 2.0, 1.5, 1.0)  # factors to try for downscaling native images
 MAX_LOST = 0.05  # fraction of a class's objects that may vanish without being reported
-MAX_AREA_CHANGE = 0.2  # relative change of a class's area that is not reported
+MAX_AREA_CHANGE = 0.2  # largest relative change of a class's area that is not reported
 # A size that lowers the IoU by at most 0.1 usually costs less than the network's own errors.
 GOOD_IOU = 0.9
 
 MAX_WIDTH = 80  # columns of the terminal
 MIN_ROWS = 3  # sizes to compare, even if the first one is good
-TITLE = "IoU that a perfect prediction reaches, resized back to the masks' own size:"
+TITLE = "IoU of a perfect prediction after resizing it back to the masks' original size:"
 
 Size = tuple[int, int]  # height and width of the prepared images, px
 Scale = Size | float  # or the downscaling factor of native images
@@ -55,7 +55,7 @@ class ClassEffect:
 
     name: str
     objects: int  # number of connected regions (8-connectivity) in the original masks
-    kept: int  # number of these that have a pixel at the prepared size
+    kept: int  # number of these regions that still have a pixel at the prepared size
     area: float  # the class's share of the pixels at the prepared size, divided by that in the original masks
 
     @property
@@ -64,7 +64,7 @@ class ClassEffect:
         return self.objects - self.kept > MAX_LOST * self.objects or abs(self.area - 1) > MAX_AREA_CHANGE
 
     def __str__(self) -> str:
-        """Format the numbers of the class."""
+        """Format the class's numbers."""
         return f"{self.name} keeps {self.kept:,} of {self.objects:,} objects and {self.area:.0%} of its area"
 
 
@@ -88,7 +88,7 @@ class SizeEffects:
         none = f"no image_size up to {SIZES[-1]} keeps them; image_size: native does"
         remedy = f"{_format_setting(self.sufficient)} keeps them" if self.sufficient else none
         examined = pluralize(self.masks, "mask was", "masks were")
-        return f"At {self.shown} {join_names(lossy)} ({examined} examined); {remedy}."
+        return f"At {self.shown}, {join_names(lossy)} ({examined} examined); {remedy}."
 
     @property
     def shown(self) -> str:
@@ -107,7 +107,7 @@ def _format_setting(size: Scale) -> str:
 def measure_size_effects(pairs: Sequence[ImageMaskPair], collection: PairCollection, resizing: Resizing) -> SizeEffects:
     """Compare a sample of the masks at their original size with the same masks at the prepared size."""
     tried: Sequence[Resizing] = _list_larger(resizing) if isinstance(resizing, FixedSize) else _list_factors(resizing)
-    # Indexed by class, or by size and class. `before` and `after` are sums over masks of a class's share of the pixels.
+    # Indexed by class, or by size and class. `before` and `after` sum a class's share of the pixels over all masks.
     objects, before = np.zeros(256, np.int64), np.zeros(256)
     kept, after = np.zeros((len(tried), 256), np.int64), np.zeros((len(tried), 256))
     masks = longest = 0
@@ -151,21 +151,21 @@ def _get_scale(resizing: Resizing) -> Scale:
 
 
 def _keeps_all(resizing: Resizing, shape: tuple[int, ...]) -> bool:
-    """Return whether a mask need not be measured: the size is too large to be proposed, or downscales nothing."""
+    """Return whether a mask can be skipped, because the size is too large to be proposed or downscales nothing."""
     if isinstance(resizing, FixedSize):
         return min(resizing.size) >= max(shape) + MULTIPLE
     return _get_scale(resizing) == 1
 
 
 def _list_factors(resizing: Resizing) -> list[NativeSize]:
-    """List a resizing of native images and those that downscale less."""
+    """List a resizing of native images, followed by those that downscale less."""
     factor = _get_scale(resizing)
     assert isinstance(factor, float)
     return [NativeSize(factor), *(NativeSize(smaller) for smaller in FACTORS if smaller < factor)]
 
 
 def _list_larger(resizing: FixedSize) -> list[FixedSize]:
-    """List a resizing and those to larger sizes with the same aspect ratio, whose longer sides are in `SIZES`."""
+    """List a resizing, followed by those to larger sizes in `SIZES` (longer side) with the same aspect ratio."""
     longest = max(resizing.size)
     larger = []
     for side in SIZES:
@@ -206,7 +206,7 @@ class SizeCeiling:
         return self.lowest >= GOOD_IOU
 
     def list_classes(self, below: float = math.inf) -> str:
-        """List the classes with an IoU below a limit, the lowest first."""
+        """List the classes with an IoU below a limit, in ascending order of IoU."""
         ordered = sorted(self.iou.items(), key=lambda item: item[1])
         return join_names([f"{name} {iou:.3f}" for name, iou in ordered if iou < below])
 
@@ -216,8 +216,8 @@ class SizeCeilings:
     """Highest possible IoUs at several sizes."""
 
     masks: int  # number of examined masks
-    # In ascending order; empty if no class occurs. The last size is the first one that downscales no mask or, if there
-    # is none, the largest one that was tried.
+    # In ascending order; empty if no class occurs. The last size is the smallest one that downscales no mask or, if
+    # there is none, the largest one tried.
     sizes: tuple[SizeCeiling, ...]
     pixel_shares: Mapping[str, float]  # of each class that occurs, in the evaluated pixels of all masks
 
@@ -227,29 +227,29 @@ class SizeCeilings:
         return next((ceiling for ceiling in self.sizes if ceiling.is_good), None)
 
     def at(self, size: Size) -> SizeCeiling:
-        """Return the ceiling at a size. Larger sizes than were tried have the ceiling of the largest one."""
+        """Return the ceiling at a size. Sizes above the largest one tried have the same ceiling as that one."""
         return next((ceiling for ceiling in self.sizes if max(ceiling.size) >= max(size)), self.sizes[-1])
 
     def remedy(self) -> str:
         """Name the smallest good size, or say that there is none."""
         if better := self.sufficient:
-            return f"data.image_size: {format_size_setting(better.size)} gives every class {GOOD_IOU} or more"
+            return f"data.image_size: {format_size_setting(better.size)} gives every class at least {GOOD_IOU}"
         largest = format_size_setting(self.sizes[-1].size)
-        return f"no image_size up to {largest} gives every class {GOOD_IOU}; image_size: native does"
+        return f"no image_size up to {largest} gives every class at least {GOOD_IOU}; image_size: native does"
 
     def sentence(self, size: Size) -> str:
         """Name the classes that a size limits, and the smallest good size."""
         return (
-            f"At {format_size(size)} even perfect predictions, resized back to the masks' own size, have a low IoU: "
-            f"{self.at(size).list_classes(below=GOOD_IOU)} ({pluralize(self.masks, 'mask was', 'masks were')} "
-            f"examined); {self.remedy()}."
+            f"At {format_size(size)}, even perfect predictions have a low IoU after resizing them back to the masks' "
+            f"original size: {self.at(size).list_classes(below=GOOD_IOU)} "
+            f"({pluralize(self.masks, 'mask was', 'masks were')} examined); {self.remedy()}."
         )
 
 
 def measure_size_ceilings(
     pairs: Sequence[ImageMaskPair], collection: PairCollection, resizing: FixedSize
 ) -> SizeCeilings:
-    """Resize a sample of the masks to a size, and to larger sizes, and back, and compare them with the originals.
+    """Compare a sample of the masks with copies that were resized to a given size or a larger one and back.
 
     Boundary classes are left out, because their exact extent is uncertain. A pixel that becomes ignored counts as an
     error.

@@ -1,4 +1,4 @@
-"""Interface of a source of images and masks, and the result of reading a source."""
+"""Interface for sources of images and masks, and the result of reading a source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.prepare.size_effects import SizeCeilings, SizeEffects
 if TYPE_CHECKING:
     from pipeline.prepare.split_tables import SplitTable
 
-# Evaluation splits come first: of two near-duplicates, the later one is skipped, which should be the training image.
+# The later one of two near-duplicates is skipped. Evaluation splits come first, so that it is the training image.
 READ_ORDER = (SHOWCASE, *reversed(SPLITS))
 
 
@@ -24,7 +24,7 @@ READ_ORDER = (SHOWCASE, *reversed(SPLITS))
 class Sample:
     """An image and its mask at the prepared size."""
 
-    id: str  # unique over all splits, usable as a file name
+    id: str  # unique across splits, usable as a file name
     groups: dict[str, str]  # group name by factor (animal, patient, ...)
     image: NDArray[Any]  # H x W x C, uint8 or uint16
     mask: NDArray[Any]  # H x W, uint8, class indices or IGNORE
@@ -41,32 +41,32 @@ SampleWriter = Callable[[str, Sample], None]  # called with the split of the sam
 class SplitOrigin:
     """Setting that determines a split."""
 
-    key: str  # parameter or file, with which error messages about the split start
+    key: str  # parameter or file that error messages about the split start with
     remedy: str  # sentence about how to get more or other samples into the split
 
 
 @dataclass(frozen=True, eq=False)
 class SourceData:
-    """Information about a source after all its samples were read, without the pixels."""
+    """Information about a source whose samples have all been read, without the pixels."""
 
-    title: str  # description of the images in a few words
+    title: str  # short description of the images
     credit: str  # sentence about authors and license; may be empty
     classes: Sequence[SegmentationClass]
     tables: Mapping[str, SplitTable]  # by split, including the showcase
-    stats: DatasetStats  # of the files; `dataset_stats.add_mask_notices` adds those of the masks
+    stats: DatasetStats  # of the files; `dataset_stats.add_mask_notices` adds notices about the masks
     origins: Mapping[str, SplitOrigin]
     skipped: Sequence[tuple[str, str]] = ()  # (id or file, reason) of everything that was left out
-    error: PipelineError | None = None  # invalid files that prevent the use of the data
+    error: PipelineError | None = None  # error about invalid files; None if the data can be used
     size_effects: SizeEffects | None = None  # None if images are composed at the prepared size
     size_ceilings: SizeCeilings | None = None  # None if images are composed, or keep their native size
     duplicates: Iterable[DuplicatePair] = ()  # pairs across splits first; images are decoded on iteration
 
 
 class Source(Protocol):
-    """Source of images and masks. Each group is in one split only."""
+    """Source of images and masks. Each group is in only one split."""
 
     def read(self, write: SampleWriter) -> SourceData:
-        """Decode all samples, one at a time and always in the same order, and call `write` with each valid one.
+        """Decode all samples one at a time, always in the same order, and call `write` with each valid one.
 
         Raises:
             PipelineError: The files of the source are missing.

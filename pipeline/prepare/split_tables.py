@@ -1,4 +1,4 @@
-"""Tables of the samples of each split, as in `samples.csv`, and checks that every split can be used."""
+"""Tables of each split's samples, as in `samples.csv`, and checks that every split can be used."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def check_splits(data: SourceData) -> None:
     """Check that the data can be used.
 
     Raises:
-        PipelineError: Files are invalid, a split or the showcase has no sample, a split has no evaluated pixel, or the
-            training masks contain a single class.
+        PipelineError: Files are invalid, a split or the showcase has no samples, a split has no evaluated pixels, or
+            the training masks contain only one class.
     """
     if data.error:
         raise data.error
@@ -104,8 +104,8 @@ def _check_usable(data: SourceData, table: SplitTable) -> None:
         masks = f"all {count} masks {where} contain" if count > 1 else f"the only mask {where} contains"
         needed = "training needs two classes or more" if table.split == SPLITS[0] else "no pixel is evaluated"
         raise PipelineError(
-            f"{origin.key}: {masks} only {present or 'ignored pixels'}; {needed}. {origin.remedy} Masks are counted at "
-            f"{format_size(table.size)}: objects that vanish at that size need a larger data.image_size."
+            f"{origin.key}: {masks} only {present or 'ignored pixels'}; {needed}. {origin.remedy} Pixels are counted "
+            f"at {format_size(table.size)}; if objects vanish at that size, increase data.image_size."
         )
 
 

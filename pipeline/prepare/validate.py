@@ -1,4 +1,4 @@
-"""Validate a source as the stage `prepare` does, without writing arrays, and report what it contains."""
+"""Validate a source as the `prepare` stage does, but without writing arrays, and report its contents."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MAX_REASONS = 10  # skipped files that are shown
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """Report about a valid source."""
+    """Report on a valid source."""
 
     data: SourceData  # with all notices
     sheet: Path | None  # contact sheet of the near-duplicates; None if there are none
@@ -58,7 +58,7 @@ class ValidationReport:
             often = f"most often {most_width} × {most_height} ({count:,} times)"
             lines.append(f"{small[0]} × {small[1]} to {large[0]} × {large[1]} px, {often}")
         noted = {
-            "turned upright, as their EXIF orientation says": self.data.stats.rotated,
+            "turned upright according to their EXIF orientation": self.data.stats.rotated,
             "with transparent parts, which become black": self.data.stats.transparent,
             "whose mask contains no foreground": sum(table.without_foreground for table in self.data.tables.values()),
         }
@@ -68,12 +68,12 @@ class ValidationReport:
         effects, ceilings = self.data.size_effects, self.data.size_ceilings
         if effects is None or not effects.classes:
             return []
-        lines = [f"at {effects.shown} {join_names(effects.classes)}"]
+        lines = [f"at {effects.shown}, {join_names(effects.classes)}"]
         if ceilings is None or not ceilings.sizes:
             return lines
         present = ceilings.sizes[0]
         lines.append(
-            f"at {format_size(present.size)} even perfect predictions have an IoU of: {present.list_classes()}"
+            f"at {format_size(present.size)}, perfect predictions have an IoU of at most: {present.list_classes()}"
         )
         if not present.is_good:
             lines += [*format_size_table(ceilings, present.size), f"  > marks the current size; {ceilings.remedy()}"]
@@ -85,14 +85,14 @@ class ValidationReport:
             return []
         lines = []
         if not any(reason.startswith(IssueKind.LOOKS_ALIKE.reason) for _, reason in self.data.skipped):
-            lines.append("no image looks the same as one of another split")
+            lines.append("no image looks the same as one in another split")
         if stats.duplicates:
             pairs = join_names(f"{one} and {other}" for one, other in stats.first_duplicates)
             more = f", and {rest:,} more" if (rest := stats.duplicates - len(stats.first_duplicates)) else ""
-            alike = pluralize(stats.duplicates, "looks", "look")
-            lines.append(f"{alike} the same as another one of the same split: {pairs}{more}")
+            alike = pluralize(stats.duplicates, "image looks", "images look")
+            lines.append(f"{alike} the same as another one in the same split: {pairs}{more}")
         if self.sheet:
-            lines.append(f"images that look the same are side by side in {self.sheet}")
+            lines.append(f"images that look the same are shown side by side in {self.sheet}")
         return lines
 
     def _build_split_table(self) -> Table:
@@ -124,7 +124,7 @@ def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
         notices: Sentences about guesses in the section.
 
     Raises:
-        PipelineError: The stage `prepare` would fail. The message ends with the notices.
+        PipelineError: The `prepare` stage would fail. The message ends with the notices.
     """
     found = create_source(data).read(lambda *_: None)
     stats = add_mask_notices(found)
@@ -135,7 +135,7 @@ def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
     try:
         check_splits(found)
     except PipelineError as error:
-        drawn = [f"Images that look the same are side by side in {sheet}."] if sheet else []
+        drawn = [f"Images that look the same are shown side by side in {sheet}."] if sheet else []
         raise PipelineError("\n".join([str(error), *drawn, *_format_notices(stats)])) from None
     return ValidationReport(replace(found, stats=stats), sheet)
 

@@ -406,7 +406,7 @@ CASES = {
     "red_and_infrared": Case(write_red_and_infrared, reported="4 bands", section={"channels": 4}),
     "negatives": Case(write_negatives, reported="10 whose mask contains no foreground"),
     "void_images": Case(
-        write_void_images, reported="In 4 of 24 masks all pixels are ignored", section={"ignore_value": IGNORE}
+        write_void_images, reported="All pixels are ignored in 4 of 24 masks", section={"ignore_value": IGNORE}
     ),
     "plain": Case(write_plain),
     "tiny_objects": Case(write_tiny_objects, reported="foreground keeps", section={"image_size": "native"}),
@@ -417,7 +417,7 @@ CASES = {
         "near_duplicates.png",
         changes={"near_duplicates": {"max_distance": 0, "min_correlation": 1.0}},
     ),
-    "fixed_camera": Case(write_fixed_camera, reported="no image looks the same as one of another split"),
+    "fixed_camera": Case(write_fixed_camera, reported="no image looks the same as one in another split"),
     "rare_class": Case(write_rare_class, reported="class 'class_2' occurs in none of the"),
     "many_classes": Case(write_many_classes, reported="0 is interpreted as unlabeled", section={"ignore_value": 0}),
     "bilinear": Case(write_bilinear, reported="soft edges", section={"mask_threshold": 128, "ignore_value": None}),
@@ -428,7 +428,7 @@ CASES = {
     "mask_suffix": Case(write_mask_suffix, "init", "end in _segmentation"),
     "gif_suffix": Case(write_gif_suffix, "init", "end in _mask"),
     "pascal_voc": Case(write_pascal_voc, "init", "rename JPEGImages to images"),
-    "mask_per_object": Case(write_mask_per_object, "init", "one mask per image that numbers its objects"),
+    "mask_per_object": Case(write_mask_per_object, "init", "write one mask that numbers its objects"),
     "folder_per_split": Case(write_folder_per_split, "init", "move the images to images/train"),
     "labelme": Case(write_labelme, "init", "labelme2coco"),
 }

@@ -144,7 +144,7 @@ def test_evaluate_run_with_a_truncated_model_file_is_refused(trained_params: Par
 def test_evaluate_run_of_another_version_is_refused(trained_params: Params, project: Path) -> None:
     record = project / "runs" / RUN / "run.json"
     record.write_text(record.read_text().replace('"weight_decay"', '"decay"'))
-    with pytest.raises(PipelineError, match=r"run\.json has parameters of another version"):
+    with pytest.raises(PipelineError, match=r"run\.json has parameters from another version"):
         evaluate_run(trained_params, RUN)
 
 

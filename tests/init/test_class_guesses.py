@@ -325,7 +325,7 @@ def test_init_gives_categories_of_cityscapes_its_colors() -> None:
     assert colors["Road"] == "#804080"
     assert colors["Traffic Light"] == "#faaa1e"
     assert len(set(colors.values())) == 7
-    assert "5 of 6 categories have names of Cityscapes" in output
+    assert "5 of 6 categories have names from Cityscapes" in output
 
 
 @pytest.mark.usefixtures("project")
@@ -333,7 +333,7 @@ def test_init_gives_categories_of_cityscapes_its_colors() -> None:
 def test_init_gives_other_categories_the_default_colors(categories: list[str]) -> None:
     output, colors = init_coco(categories)
     assert list(colors.values()) == ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442"]
-    assert "have names of" not in output
+    assert "have names from" not in output
 
 
 def test_init_of_many_classes_lists_the_first_and_gives_distinct_colors(run_init: RunInit) -> None:

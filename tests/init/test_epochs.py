@@ -76,7 +76,7 @@ def test_init_suggests_enough_epochs(name, folders):
     assert steps >= MIN_STEPS
     train = load_train()
     assert train["epochs"] == 8 or steps * (train["epochs"] - 1) / train["epochs"] < MIN_STEPS
-    assert "learns little" not in output
+    assert "too few" not in output
 
 
 def test_init_keeps_more_epochs_than_needed(params):

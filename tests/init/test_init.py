@@ -182,7 +182,7 @@ def test_init_of_16_bit_gray_removes_pretrained_variants(tmp_path: Path) -> None
 def test_init_removes_the_variant_that_shows_memorization_on_the_bundled_images(tmp_path: Path) -> None:
     folder = write(tmp_path / "cells", encode_bands(0, 1))
     output = run_pipeline("init", folder).output
-    assert "because data.max_train_images limits them to a part of the images: unet_20_images." in output
+    assert "(data.max_train_images): unet_20_images." in output
     assert read_params().grid.variant == ["unet", "lite0"]
 
 
@@ -385,7 +385,10 @@ def test_init_of_one_channel_with_only_pretrained_variants_is_refused(tmp_path: 
     )
     assert Path("params.yaml").read_text() == before
     Path("params.yaml").write_text(before.replace("- lite0", "- lite0\n    - unet"))
-    assert "Removed from the grid, because pretrained on three channels: lite0." in run_pipeline("init", folder).output
+    assert (
+        "Removed from the grid, because they are pretrained on three channels: lite0."
+        in run_pipeline("init", folder).output
+    )
     assert read_params().grid.variant == ["unet"]
 
 
@@ -477,7 +480,7 @@ def test_init_without_params_yaml_is_refused(tmp_path: Path) -> None:
         (lambda folder: None, "contains nothing. Expected one of"),
         (lambda folder: (folder / "pictures").mkdir(), "contains pictures/. Expected one of"),
         (lambda folder: write(folder, encode_bands(7)), "contain only the value 7"),
-        (lambda folder: write(folder, make_noisy_mask), "If they number objects, it takes `instances: {border: 2}`."),
+        (lambda folder: write(folder, make_noisy_mask), "If they number objects, write `instances: {border: 2}`."),
         (lambda folder: write(folder, make_image), "values, which are not classes: perhaps they were resized"),
         (
             lambda folder: _convert_masks_to_jpeg(write(folder, encode_bands(90, 160))),
@@ -515,7 +518,7 @@ def test_check_describes_the_data_and_writes_no_arrays(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "24 images with their masks: 24 RGB" in result.output
     assert "each 48 × 40 px" in result.output
-    assert "no image looks the same as one of another split" in result.output
+    assert "no image looks the same as one in another split" in result.output
     assert not PREPARED.exists()
     shutil.copy(folder / "images/a03.png", folder / "images/a04.png")
     assert " looks the same " in run_pipeline("data", "check", folder).output

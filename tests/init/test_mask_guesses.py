@@ -128,7 +128,9 @@ def test_init_of_void_that_may_be_foreground_lists_the_masks(run_init: RunInit) 
         masks[name][:3] = 255
     result = run_init(masks)
     assert result.data["ignore_value"] == 255
-    assert any("1 of these contain only 255 and 0, perhaps as foreground: masks/a03.png." in n for n in result.notices)
+    assert any(
+        "1 of these contain only 255 and 0, so 255 may be foreground: masks/a03.png." in n for n in result.notices
+    )
 
 
 @pytest.mark.parametrize(("void", "dtype"), [(255, np.uint8), (65_535, np.uint16)])
@@ -175,7 +177,7 @@ def test_init_of_uniform_masks_in_a_second_encoding_lists_them(run_init: RunInit
     result = run_init(masks)
     assert result.values == [0, [1, 255]]
     assert any(
-        "1 mask contains only this value, perhaps as unknown: masks/a00.png." in notice for notice in result.notices
+        "1 mask contains only this value, which may mean unknown: masks/a00.png." in notice for notice in result.notices
     )
 
 

@@ -111,5 +111,5 @@ def test_init_of_a_single_mask_that_covers_other_pixels_lists_it(run_init: RunIn
     result = run_init(*make_savers(lambda _: 3, lambda index: index == 5))
     assert result.data["mask_orientation"] == "upright"
     assert any(
-        "1 mask fits in the other orientation than most: the masks of images/a05.png" in n for n in result.notices
+        "1 mask fits in a different orientation than most: the masks of images/a05.png" in n for n in result.notices
     )

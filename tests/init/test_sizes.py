@@ -122,7 +122,7 @@ def test_init_of_details_that_no_affordable_size_keeps_suggests_native_patches(d
     params = read_params(Path("params.yaml"))
     assert (params.data.image_size, params.train.patch) == ("native", (PATCH, PATCH))
     assert params.train.batch_size == 4
-    assert re.search(r"At \d+ × \d+ px even perfect predictions.*: foreground 0\.\d+", output)
+    assert re.search(r"At \d+ × \d+ px, even perfect predictions.*: foreground 0\.\d+", output)
     assert f"native is proposed with train.patch_size: {PATCH}" in output
     (row,) = (line for line in output.splitlines() if line.startswith(">"))
     assert row.split()[1:] == ["native", "1.000", "1.000"]
@@ -197,8 +197,10 @@ def test_check_shows_the_iou_of_the_current_size_and_better_sizes(skip_grid_timi
     marked, table = read_size_table(output)
     assert marked == [128]
     assert float(proposed[128][1]) == pytest.approx(float(table[128][1]), abs=0.05)  # without the showcase
-    assert f"at 128 × 128 px even perfect predictions have an IoU of: foreground {table[128][1]}, background" in output
-    assert f"data.image_size: {max(table)} gives every class 0.9 or more" in output
+    assert (
+        f"at 128 × 128 px, perfect predictions have an IoU of at most: foreground {table[128][1]}, background" in output
+    )
+    assert f"data.image_size: {max(table)} gives every class at least 0.9" in output
     path.write_text(re.sub(r"image_size: \d+", f"image_size: {max(table)}", path.read_text("utf-8")), "utf-8")
     output = run_pipeline("data", "check", "cells")
     assert "even perfect predictions have" in output
@@ -212,7 +214,7 @@ def test_size_table_of_many_classes_shows_the_lowest_iou_in_80_columns(skip_grid
     mask[:, 100:102] = 30
     write([np.roll(mask, 3 * index, axis=1) for index in range(6)])
     output = run_pipeline("init", "cells")
-    table = output[output.index("IoU that") : output.index("The time of")].splitlines()
+    table = output[output.index("IoU of a") : output.index("The grid's duration")].splitlines()
     assert "lowest  class" in table[1]
     assert all(cell_len(line) <= 80 for line in table)
 

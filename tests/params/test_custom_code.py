@@ -62,7 +62,7 @@ def test_helper_outside_custom_is_refused_every_time(project: Path, source: str)
     (project / "helper_of_a_test.py").write_text(HELPER)
     message = (
         f"model.import_path: its code imports 'helper_of_a_test' from {project / 'helper_of_a_test.py'}. DVC does not "
-        "see edits of that file, because it is outside custom/, and would keep old results. Move it to custom/ and "
+        "see edits to that file, because it is outside custom/, and would keep old results. Move it to custom/ and "
         "import it as custom.helper_of_a_test."
     )
     for _ in range(2):

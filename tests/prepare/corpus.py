@@ -326,7 +326,7 @@ BROKEN_CASES = [
     Case(
         "a name that is not UTF-8",
         rename_pair(b"a\xff"),
-        "or is not UTF-8). Rename the file, and its mask likewise.",
+        "or is not UTF-8). Rename the image and its mask.",
     ),
     Case(
         "a formula as a name",
@@ -397,7 +397,7 @@ BROKEN_CASES = [
     Case(
         "an unknown split",
         write_list(*create_rows(cell1="training")),
-        "line 3: the split 'training' must be one of train, validation",
+        "line 3: the split must be one of train, validation",
     ),
     Case(
         "semicolons in a list",
@@ -412,7 +412,7 @@ BROKEN_CASES = [
     Case(
         "a list in Latin-1",
         lambda folder: (folder / "splits.csv").write_bytes(b"id,split\n\xe9,train\n"),
-        "Save it as CSV in U",
+        "Save it as a CSV file in U",
     ),
     Case(
         "a group in two splits",
@@ -493,7 +493,7 @@ ODD_CASES = [
     Case(
         "an image and its mask, both rotated",
         lambda folder: set_orientation(folder, "images", "masks"),
-        "1 turned upright, as their EXIF",
+        "1 turned upright according to their EXIF",
     ),
     Case(
         "transparent parts",
@@ -528,7 +528,11 @@ ODD_CASES = [
         replace_mask(encode_image(Image.fromarray(np.zeros_like(MASK)))),
         "1 whose mask contains no foreground",
     ),
-    Case("copies within a split", copy_image("cell1", "cell4"), "1 looks the same as another one of the same split: "),
+    Case(
+        "copies within a split",
+        copy_image("cell1", "cell4"),
+        "1 image looks the same as another one in the same split: ",
+    ),
     Case("a script as a name", rename_pair("<script>alert(1)<"), "12 images with their masks"),
     Case("quotes, emoji and blanks in a name", rename_pair("a 'b' \"c\" \U0001f9a0"), "12 images with their masks"),
     Case("a name of 200 bytes", rename_pair("a" * 200), "12 images with their masks"),

@@ -225,7 +225,7 @@ def test_file_name_with_the_image_folder_is_accepted(
             "1 image without a usable height and width in the annotations: cell0",
         ),
         (lambda c: c["images"][0].update(width=99_999, height=99_999), "cell0.png (height 99999, width 99999)"),
-        (lambda c: c["images"][0].update(file_name="../cell0.png"), "../cell0.png (leads out of the folder)"),
+        (lambda c: c["images"][0].update(file_name="../cell0.png"), "../cell0.png (leads outside the folder)"),
         (lambda c: c["images"][0].update(file_name="/cell0.png"), "/cell0.png (is an absolute path)"),
         (lambda c: c["images"][0].update(file_name="C:\\a.png"), "C:\\a.png (is an absolute path)"),
         (lambda c: c["images"][0].update(file_name="a\nb.png"), "a\\nb.png (has a line break"),

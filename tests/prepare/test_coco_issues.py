@@ -120,7 +120,7 @@ def test_crowds_of_one_region_are_reported_as_possible_objects(exported: Export,
     for split in (1, 2, 3):
         exported.add(split, 7, create_polygon(0, 0, 4, 4))
     (notice,) = (notice for notice in exported.prepare_notices() if "iscrowd" in notice)
-    assert notice.startswith("12 of 28 annotations are marked as crowds (iscrowd: 1): the pixels of crowds are ignored")
+    assert notice.startswith("12 of 28 annotations are marked as crowds (iscrowd: 1). The pixels of crowds are ignored")
     assert "12 of 12 cover one connected region" in notice
     assert "set data.crowd: object." in notice
     (notice,) = (notice for notice in exported.prepare_notices(crowd="object") if "crowd" in notice)
@@ -146,8 +146,8 @@ def test_crowds_without_evidence_are_only_counted(
         exported.add(number % 12, 7, create_polygon(0, 0, 1 + number // 12, 1))
     (notice,) = exported.prepare_notices()
     assert notice == (
-        f"{crowds} of {total} annotations are marked as crowds (iscrowd: 1): the pixels of crowds are ignored, in "
-        f"training and in scores."
+        f"{crowds} of {total} annotations are marked as crowds (iscrowd: 1). The pixels of crowds are ignored in "
+        f"training and scores."
     )
 
 
@@ -245,7 +245,7 @@ def test_category_with_crowds_only_is_reported(exported: Export) -> None:
     exported.content["categories"].append({"id": 3, "name": "debris"})
     exported.add(0, 3, create_polygon(0, 0, 5, 5), iscrowd=1)
     assert exported.prepare_notices(ignore_value=["debris"])[1:] == [
-        "Only crowds have the category 'debris': none of their pixels has a class while crowds are ignored."
+        "The category 'debris' occurs only in crowds, whose pixels have no class while crowds are ignored."
     ]
 
 
@@ -261,7 +261,7 @@ def test_category_with_several_ids_is_reported_as_one_class(exported: Export) ->
     before = count_pixels(exported.prepare())
     exported.content["categories"].append({"id": 3, "name": "cell"})
     exported.annotations[0]["category_id"] = 3
-    assert exported.prepare_notices() == ["The category 'cell' has several ids (7, 3): they are one class."]
+    assert exported.prepare_notices() == ["The category 'cell' has several ids (7, 3), which are treated as one class."]
     assert count_pixels(exported.prepare()) == before
 
 
@@ -286,7 +286,7 @@ def test_annotation_that_covers_no_pixel_is_reported(exported: Export, segmentat
     before = count_pixels(exported.prepare())
     exported.add(1, 7, segmentation)
     assert exported.prepare_notices() == [
-        "1 annotation covers no pixel of the image (outside of it, too small or empty): annotation 24 in cell1.png."
+        "1 annotation covers no pixel of the image (outside it, too small or empty): annotation 24 in cell1.png."
     ]
     assert count_pixels(exported.prepare()) == before
 
@@ -296,8 +296,10 @@ def test_repeated_annotations_are_reported(exported: Export) -> None:
     for image, category in ((0, 7), (1, 7), (2, 9)):
         exported.add(image, category, exported.get_cells()[image]["segmentation"])
     repeated, conflicting = exported.prepare_notices()
-    assert repeated.startswith("2 annotations repeat another one")
-    assert conflicting.startswith("1 annotation has the outline of another one of the same image, but another category")
+    assert repeated.startswith("2 annotations have the same image, outline and category as another one")
+    assert conflicting.startswith(
+        "1 annotation has the same image and outline as another one, but a different category"
+    )
     after = count_pixels(exported.prepare())
     assert after[WALL] - before[WALL] == before[CELL] - after[CELL] == np.count_nonzero(SMALL == 1)
 
@@ -307,4 +309,4 @@ def test_images_without_annotations_are_reported(exported: Export) -> None:
         annotation for annotation in exported.annotations if annotation["image_id"] not in (1, 2)
     ]
     (notice,) = exported.prepare_notices()
-    assert notice.startswith("2 of 12 images have no annotation, so they are all background.")
+    assert notice.startswith("2 of 12 images have no annotations, so they are all background.")

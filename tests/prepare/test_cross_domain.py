@@ -78,7 +78,8 @@ def test_folder_without_a_list_is_tested_completely(prepare_with_test, cells):
 def test_classes_that_differ_from_the_composites_are_refused(prepare_with_test, names):
     classes = [{"name": name, "mask_value": value} for value, name in enumerate(names)]
     message = (
-        rf"data\.external_test\.classes: the names are {', '.join(names)}, but .* classes animal, background, border\."
+        rf"data\.external_test\.classes: the class names are {', '.join(names)}, but .* classes animal, background, "
+        r"border\."
     )
     with pytest.raises(PipelineError, match=message):
         prepare_with_test(classes=classes)

@@ -88,7 +88,7 @@ def test_describe_masks_reports_a_showcase_without_scores(values, message):
 
 def test_describe_masks_counts_images_without_evaluated_pixels():
     notices = describe(train=[ALL, (IGNORE, IGNORE), (IGNORE,)], test=[ALL, (IGNORE,)])
-    assert notices == ["In 3 of 10 masks all pixels are ignored: these images have no scores."]
+    assert notices == ["All pixels are ignored in 3 of 10 masks, so these images have no scores."]
 
 
 def test_describe_masks_reports_ignored_pixels_instead_of_foreground():
@@ -121,7 +121,7 @@ def test_prepare_reports_images_that_use_few_of_16_bits(cells, run, bits, is_dar
         values = np.random.default_rng(index).integers(0, 1 << bits, (16, 24), np.uint16)
         Image.fromarray(values).save(cells / "images" / f"{name}.png")
     notices = PreparedData(run(cells)).stats.notices
-    assert any("a network sees them nearly black" in notice for notice in notices) is is_dark
+    assert any("the images look nearly black to a network" in notice for notice in notices) is is_dark
 
 
 def test_leak_notice_counts_the_images_of_each_split() -> None:

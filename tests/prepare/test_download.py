@@ -129,7 +129,7 @@ def test_repeated_download_sends_one_request(site: Site, target: Path, has_lengt
 def test_download_keeps_an_existing_file_with_another_md5(site: Site, target: Path) -> None:
     target.parent.mkdir()
     target.write_bytes(b"other")
-    with pytest.raises(PipelineError, match=f"has the MD5 {md5(b'other')}, but {md5(CONTENT)} is expected"):
+    with pytest.raises(PipelineError, match=f"has the MD5 {md5(b'other')} instead of {md5(CONTENT)}, so"):
         download([site.add()], target, md5(CONTENT))
     assert (target.read_bytes(), site.requests) == (b"other", [])
 

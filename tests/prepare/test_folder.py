@@ -88,7 +88,7 @@ def test_16_bit_gray_images_keep_their_bits(cells, run, suffix):
 def test_mixed_8_and_16_bit_images_are_refused(cells, get_prepare_error):
     write_16_bit_images(cells, ["cell3", "cell7"])
     message = get_prepare_error(cells)
-    assert "2 images with other channels or bits than the first one: " in message
+    assert "2 images with a different number of channels or bits than the first image: " in message
     for name in ("cell3", "cell7"):
         assert f"images/{name}.png (16 bits, 1 channel, but images/cell0.png has 8 bits, 3 channels)" in message
 

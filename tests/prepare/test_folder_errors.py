@@ -31,9 +31,9 @@ def test_all_errors_of_a_folder_are_reported_together(cells, get_prepare_error):
             r"1 mask without an image: masks/cell2.png\. Add",
             r"1 name that is shared by several files: images/cell8.jpg and images/cell8.png\. ",
             r"2 files that cannot be used: images/cell3.png \(is not a complete .*\), masks/cell9.png \(is not in one",
-            r"1 mask of a different size than its image: masks/cell4.png \(10 × 16, but the image is 24 × 16\)\. ",
+            r"1 mask with a different size than its image: masks/cell4.png \(10 × 16, but the image is 24 × 16\)\. ",
             r"2 masks with values that .*, 7 \(192 pixels\): masks/cell5.png, masks/cell6.png\. Write mask_value: 7",
-            r"To skip such pairs, write data.on_invalid: skip",
+            r"To skip invalid files, write data.on_invalid: skip",
         ],
         strict=True,
     ):
@@ -104,7 +104,7 @@ def test_check_suffix_gives_a_command_that_renames_all_masks(tmp_path):
 
 
 def test_check_suffix_names_a_suffix_that_all_masks_have():
-    with pytest.raises(PipelineError, match="the names of the masks end in _mask"):
+    with pytest.raises(PipelineError, match="the mask names end in _mask"):
         check_suffix(["a", "b"], ["a_mask", "b_mask", "c_mask"], Path("cells"), "data.path")
     check_suffix(["a", "b"], ["a_mask", "other"], Path("cells"), "data.path")
     check_suffix(["a", "b"], ["a", "b_mask"], Path("cells"), "data.path")

@@ -59,7 +59,7 @@ def test_jpeg_masks_are_refused_with_the_reason(cells, get_prepare_error):
         Image.fromarray(np.kron(MASK[::8, ::12], np.ones((16, 24))).astype(np.uint8) * 100).resize((24, 16)).save(
             cells / "masks" / f"{name}.jpg", quality=30
         )
-    assert "JPEG changes pixel values: export such masks as PNG." in get_prepare_error(
+    assert "JPEG changes pixel values: export these masks as PNG." in get_prepare_error(
         cells, classes=create_classes([100, 0, 200])
     )
 

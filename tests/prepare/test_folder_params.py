@@ -79,7 +79,7 @@ MISTAKES = {
     "no border": ({"instances": {"border": 0}}, "data.instances.border: must be at least 1"),
     "instances with other classes": (
         {"instances": {"border": 2}, "ignore_value": 255},
-        "data.instances: masks of numbered objects give three classes",
+        "data.instances: masks of numbered objects are converted to three classes",
     ),
     "unknown on_invalid": ({"on_invalid": "ignore"}, "data.on_invalid: must be one of 'error' or 'skip'"),
     "two remaining classes": (create_coco_section(["a"], None, None), "data.classes: 2 classes have category: null"),
@@ -91,7 +91,7 @@ MISTAKES = {
     ),
     "splits of Oxford-IIIT Pet": (
         {"source": "oxford_iiit_pet", "classes": ..., "ignore_value": ...},
-        "data.splits: Oxford-IIIT Pet has its official test split and no groups; write test: 0",
+        "data.splits: Oxford-IIIT Pet has an official test split and no groups; write test: 0",
     ),
     "two classes of one color": (
         {"classes": [*SECTION["classes"][:2], {**SECTION["classes"][2], "color": "#E69F00"}]},

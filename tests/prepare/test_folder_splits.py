@@ -16,11 +16,11 @@ from tests.prepare.conftest import MASK, NAMES, SPLIT_BY_NAME, create_image, cre
 
 LINES = {
     "unknown image": (["cell99,train"], r"line 14: there is no image 'cell99'"),
-    "with its suffix": (["cell1.png,train"], r"line 14: there is no image 'cell1\.png'; .* without its ending"),
+    "with its suffix": (["cell1.png,train"], r"line 14: there is no image 'cell1\.png'; .* without the extension"),
     "twice": (["cell1,train"], r"line 14: 'cell1' is repeated"),
-    "unknown split": (["cell12,val"], r"line 14: the split 'val' must be one of train, validation, test, trainval"),
+    "unknown split": (["cell12,val"], r"line 14: the split must be one of train, validation, test, trainval"),
     "short line": (["cell99"], "line 14: there is no image 'cell99'"),
-    "many": ([f"x{index},train" for index in range(14)], "and 4 more such lines"),
+    "many": ([f"x{index},train" for index in range(14)], "and 4 more invalid lines"),
 }
 
 
@@ -94,7 +94,7 @@ def test_class_missing_from_a_split_is_a_notice(cells, run, split):
     missing = [notice for notice in PreparedData(prepared).stats.notices if f"the split '{split}'" in notice]
     masks = list(SPLIT_BY_NAME.values()).count(split)
     message = (
-        f"class 'wall' occurs in none of the {masks} masks of the split '{split}': its scores are undefined there."
+        f"class 'wall' occurs in none of the {masks} masks of the split '{split}', so its scores are undefined there."
     )
     assert missing == [message]
     shares = [float(row["share_wall"]) for row in read_samples(prepared).values() if row["split"] == split]

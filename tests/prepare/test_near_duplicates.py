@@ -64,7 +64,7 @@ def test_check_reports_and_draws_a_leak_of_an_image_with_an_invalid_mask(cells):
     message = get_check_error(cells)
     assert f"1 image without a mask: images/{OTHER_TRAIN}.png" in message
     assert f"1 file that cannot be used: masks/{TEST}.png" in message
-    assert f"1 image that looks the same as one of another split: images/{TRAIN}.png (in train" in message
+    assert f"1 image that looks the same as one in another split: images/{TRAIN}.png (in train" in message
     with Image.open(CONTACT_SHEET) as sheet:
         assert sheet.size == (2 * SHOWN_SIDE + 2 * GAP, SHOWN_SIDE + 2 * LINE_HEIGHT + 2 * GAP)
 
@@ -75,7 +75,7 @@ def test_prepare_skips_the_training_copy_and_keeps_the_test_image(cells, run):
     rows = (prepared / PreparedData.SAMPLES).read_text(encoding="utf-8")
     assert f"\n{TEST},test," in rows
     assert f"\n{TRAIN}," not in rows
-    assert f'\n{TRAIN},"looks the same as one of another split' in (prepared / PreparedData.SKIPPED).read_text("utf-8")
+    assert f'\n{TRAIN},"looks the same as one in another split' in (prepared / PreparedData.SKIPPED).read_text("utf-8")
 
 
 def test_check_reports_copies_of_an_automatic_showcase_without_skipping_them(cells):

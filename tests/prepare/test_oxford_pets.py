@@ -44,7 +44,8 @@ SKIPPED = [
     ("images/Birman_2.mat", "only files ending in .jpg are read"),
 ]
 MACOS = [
-    (f"annotations/trimaps/._{name}.png", "hidden files, as macOS writes them, are not read") for name in LISTED[:2]
+    (f"annotations/trimaps/._{name}.png", "hidden files, such as those macOS creates, are not read")
+    for name in LISTED[:2]
 ]
 
 
@@ -156,7 +157,7 @@ def test_download_pets_downloads_only_the_missing_part(site: Site, pets: Path) -
 def test_download_pets_keeps_an_archive_with_another_md5(site: Site, tmp_path: Path) -> None:
     path = tmp_path / "images.tar.gz"
     path.write_bytes(create_archive("images", {"other.jpg": "other"}))
-    with pytest.raises(PipelineError, match=rf"^{re.escape(str(path))} has the MD5 \w+, but \w+ is expected"):
+    with pytest.raises(PipelineError, match=rf"^{re.escape(str(path))} has the MD5 \w+ instead of \w+, so"):
         download_pets(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["images.tar.gz"]
     assert site.requests == []
@@ -204,9 +205,7 @@ def test_missing_listed_files_are_named(pets: Path, kind: str, ending: str) -> N
     for name in ("pug_7", "Birman_2"):
         (pets / kind / f"{name}{ending}").unlink()
     message = get_error(pets)
-    assert message.startswith(
-        f"{pets / kind}: 2 of the 5 files that the lists in {pets / 'annotations'} name are missing: "
-    )
+    assert message.startswith(f"{pets / kind}: 2 of the 5 files listed in {pets / 'annotations'} are missing: ")
     assert f"Birman_2{ending}, pug_7{ending}. Remove {pets / kind.split('/')[0]} and run" in message
 
 
@@ -218,7 +217,7 @@ def test_missing_listed_files_are_named(pets: Path, kind: str, ending: str) -> N
         ("../../secret 28 2 18\n", ", line 1: '../../secret 28 2 18' must be"),
         ("pug_7 28 2 18\npug_7 28 2 18\n", ", line 2: 'pug_7' is in annotations/test.txt, too"),
         ("Birman_2 3 1 3\n", ", line 1: 'Birman_2' is in annotations/trainval.txt, too"),
-        ("# nothing\n", " names no image"),
+        ("# nothing\n", " lists no images"),
         ("\udcff", " cannot be read"),
     ],
 )

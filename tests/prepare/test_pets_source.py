@@ -77,13 +77,13 @@ def test_training_images_that_are_in_the_test_split_are_skipped(pets: Path, run:
     prepared = run(pets, create_pets_section(pets))
     (reason,) = read_skipped(prepared).values()
     assert read_skipped(prepared).keys() == {"Birman_4"}
-    assert reason.startswith("looks the same as one of another split: images/Birman_4.jpg (in ")
+    assert reason.startswith("looks the same as one in another split: images/Birman_4.jpg (in ")
     assert reason.endswith(", like images/pug_2.jpg in test)")
     assert read_samples(prepared)["pug_2"]["split"] == "test"
     (split,) = (name for name in ("train", "validation") if f"(in {name}," in reason)
     assert PreparedData(prepared).stats.notices == (
         f"1 image was left out of {split}, because test contains the same image: a known leak of the published data "
-        "set. With such images, the scores and the gap would look better than they are.",
+        "set. Keeping these images would make the scores and the gap look better than they are.",
     )
 
 

@@ -97,7 +97,9 @@ def test_size_ceilings_end_at_the_size_of_the_masks():
 def test_size_ceilings_that_no_size_reaches_suggest_tiles():
     ceilings = measure([draw_squares(3000, [(y, y) for y in range(0, 2990, 11)], edge=2)], 128)
     assert ceilings.sufficient is None
-    assert "no image_size up to 1024 gives every class 0.9; image_size: native does" in ceilings.sentence((256, 256))
+    assert "no image_size up to 1024 gives every class at least 0.9; image_size: native does" in ceilings.sentence(
+        (256, 256)
+    )
 
 
 @pytest.mark.parametrize("arrays", [[], [None], [np.full((40, 40), IGNORE, np.uint8)]])

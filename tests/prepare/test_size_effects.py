@@ -137,7 +137,7 @@ def test_size_effects_keep_the_proportions_of_the_size():
     effects = measure([mask], (64, 128), "letterbox")
     height, width = effects.sufficient
     assert abs(width - 2 * height) <= size_effects.MULTIPLE  # both are multiples of it
-    assert effects.sentence().startswith("At 128 × 64 px cell keeps ")
+    assert effects.sentence().startswith("At 128 × 64 px, cell keeps ")
     assert effects.sentence().endswith(f"data.image_size: [{height}, {width}] keeps them.")
 
 
@@ -201,9 +201,9 @@ def test_prepare_reports_objects_that_its_masks_lose(tmp_path, run):
         for mask in np.load(prepared / split / PreparedData.MASKS):
             kept += ndimage.label(mask == 0, np.ones((3, 3)))[1]  # index 0 is the class cell
     notice, iou_notice = (notice for notice in PreparedData(prepared).stats.notices if "px" in notice)
-    assert "At 32 × 32 px even perfect predictions" in iou_notice
+    assert "At 32 × 32 px, even perfect predictions" in iou_notice
     assert len(read_samples(prepared)) == 9
-    assert f"At 32 × 32 px cell keeps {kept} of {8 * 64} objects" in notice
+    assert f"At 32 × 32 px, cell keeps {kept} of {8 * 64} objects" in notice
 
 
 def test_prepare_refuses_a_size_at_which_all_objects_vanish(cells, get_prepare_error):
@@ -214,4 +214,4 @@ def test_prepare_refuses_a_size_at_which_all_objects_vanish(cells, get_prepare_e
         create_image(int(path.stem[4:]), mask.shape).save(cells / "images" / path.name)
     message = get_prepare_error(cells, image_size=32)
     assert "training needs two classes" in message
-    assert "Masks are counted at 32 × 32 px: objects that vanish at that size need a larger data.image_size." in message
+    assert "Pixels are counted at 32 × 32 px; if objects vanish at that size, increase data.image_size." in message

@@ -81,7 +81,7 @@ def test_train_folder_without_val_folder_is_split_into_train_and_validation(writ
 def test_images_outside_of_split_folders_are_refused(write, get_prepare_error, other):
     message = get_prepare_error(write({"train": 6, other: 2}), showcase_ids=None)
     outside = f"images/{other}/00.png" if other else "images/00.png"
-    assert f"named like splits, but 2 of 8 images are not in one such folder: {outside}" in message
+    assert f"named like splits, but 2 of 8 images are not in exactly one split folder: {outside}" in message
 
 
 def test_split_folders_without_training_are_refused(write, get_prepare_error):
@@ -96,7 +96,7 @@ def test_error_in_split_folders_is_reported_with_invalid_files(write, get_prepar
     message = get_prepare_error(folder, showcase_ids=None)
     assert "1 image without a mask: images/train/no_mask.png" in message
     assert "1 file that cannot be used: masks/train/00.png" in message
-    assert "2 of 6 images are not in one such folder: images/00.png, images/01.png" in message
+    assert "2 of 6 images are not in exactly one split folder: images/00.png, images/01.png" in message
 
 
 def test_single_train_folder_is_split_and_reported(write, run):

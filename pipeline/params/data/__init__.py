@@ -1,4 +1,4 @@
-"""Schema of the section `data` of `params.yaml`: one model per source, and checks across keys."""
+"""Schema of the `data` section of `params.yaml`: one model per source, and checks across keys."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Data = Annotated[CompositesData | FolderData | CocoData | OxfordPetsData, Field(
 
 
 def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
-    """Find repeated values and contradictory keys in the section `data`."""
+    """Find repeated values and contradictory keys in the `data` section."""
     if isinstance(data, CompositesData):
         return [] if data.external_test is None else _check_external_test(data.external_test)
     mistakes = _check_paths("data", data)
@@ -41,7 +41,7 @@ def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
             mistakes.append("data.classes: no class is foreground; write foreground: true for the objects of interest.")
     if isinstance(data, OxfordPetsData) and (data.splits.test or data.splits.split_file or data.splits.group_regex):
         mistakes.append(
-            "data.splits: Oxford-IIIT Pet has its official test split and no groups; write test: 0, and remove "
+            "data.splits: Oxford-IIIT Pet has an official test split and no groups; write test: 0, and remove "
             "split_file and group_regex."
         )
     if data.splits.validation + data.splits.test >= 1:
@@ -56,7 +56,7 @@ def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
         )
     if data.showcase_ids == []:
         mistakes.append(
-            "data.showcase_ids: must have at least 1 entry, but is []; write null to have a training image chosen."
+            "data.showcase_ids: must have at least 1 entry, but is []; write null to choose an image automatically."
         )
     return mistakes + [
         f"data.showcase_ids: '{name}' is repeated; remove one." for name in _find_repeated(data.showcase_ids)
@@ -79,7 +79,7 @@ def _check_names(key: str, classes: Sequence[ClassValue | CocoClass]) -> list[st
 
 
 def _check_colors(classes: Sequence[DisplayedClass]) -> list[str]:
-    """Find classes with the same color, which could not be told apart in images."""
+    """Find classes with the same color, which would be indistinguishable in images."""
     by_color: dict[str, list[str]] = {}
     for item in classes:
         by_color.setdefault(item.color.lower(), []).append(f"'{item.name}'")
@@ -133,8 +133,8 @@ def _check_instances(data: FolderData) -> list[str]:
     ):
         return []
     return [
-        "data.instances: masks of numbered objects give three classes. Declare them in data.classes with the values "
-        "0 (background), 1 (inside) and 2 (border), and write ignore_value: null."
+        "data.instances: masks of numbered objects are converted to three classes. Declare them in data.classes with "
+        "the values 0 (background), 1 (inside) and 2 (border), and write ignore_value: null."
     ]
 
 

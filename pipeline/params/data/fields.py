@@ -1,4 +1,4 @@
-"""Types of the values in the section `data`."""
+"""Types of the values in the `data` section."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 TrainImages = Annotated[int, Field(ge=2)]
 
-MIN_SIZE, MAX_SIZE = 16, 2048  # px, of a side of the prepared images
+MIN_SIZE, MAX_SIZE = 16, 2048  # limits of a prepared image's side, px
 NATIVE = "native"  # an image_size: images are not resized
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -83,7 +83,7 @@ def list_sides(size: int | list[int]) -> tuple[int, int]:
 
 
 def positive_range(largest: float) -> BeforeValidator:
-    """Create a validator of ranges [low, high] with 0 < low <= high <= `largest`."""
+    """Create a validator for ranges [low, high] with 0 < low <= high <= `largest`."""
 
     def check(value: object) -> object:
         ends = tuple(value) if isinstance(value, list | tuple) else ()

@@ -12,7 +12,7 @@ from pipeline.params.section import Section
 
 Resize = Literal["stretch", "letterbox"]
 OnInvalid = Literal["error", "skip"]
-MaskThreshold = Annotated[int, Field(ge=1, le=65_535)]  # of soft masks with two classes
+MaskThreshold = Annotated[int, Field(ge=1, le=65_535)]  # for soft masks of two classes
 MaskOrientation = Literal["upright", "stored"]
 Crowd = Literal["ignore", "object"]
 
@@ -61,11 +61,11 @@ class CocoClass(DisplayedClass):
     """A class and its COCO categories."""
 
     category: str | list[str] | None
-    """Name of the COCO category, or a list of names. Null for one class only: that of pixels without annotation."""
+    """Name of the COCO category, or a list of names. Null for exactly one class: pixels without annotations."""
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Categories of the class. Empty for the class of pixels without annotation."""
+        """Categories of the class. Empty for the class of pixels without annotations."""
         return (self.category,) if isinstance(self.category, str) else tuple(self.category or ())
 
 
@@ -75,7 +75,7 @@ class SplitFile(Section):
     file: str = Field(min_length=1)
     """Path of the CSV file, relative to the folder."""
     id: str = Field(min_length=1)
-    """Column of the image ids. An id is the path of an image below `images/`, without the suffix."""
+    """Column of the image ids. An id is the path of an image below `images/`, without the extension."""
     split: str | None
     """Column of the splits. Null if the file has none."""
     group: str | None
@@ -83,43 +83,43 @@ class SplitFile(Section):
 
 
 class SplitShares(Section):
-    """How images are assigned to splits. Images in neither validation nor test are for training."""
+    """How images are assigned to splits. Images in neither validation nor test are used for training."""
 
     validation: Share
     """Fraction of the images, or of the groups, for validation."""
     test: Share
-    """Fraction of the images, or of the groups, for the test."""
+    """Fraction of the images, or of the groups, for testing."""
     split_file: SplitFile | None = None
     """Table of splits and groups. If null, `splits.csv` is used if it exists."""
     group_regex: Annotated[str | None, BeforeValidator(_check_pattern)] = None
-    """Regular expression that finds the group in an image's name, with one `( )` around the group. If null, images are
-    not grouped by name.
+    """Regular expression that finds the group in an image's name, with one `( )` around the group. If null, names do
+    not determine groups.
     """
     stratify: bool = False
-    """Whether to put every class into every split, as far as possible."""
+    """Whether every split should contain every class, as far as possible."""
 
 
 class Instances(Section):
     """Conversion of masks that number objects to three classes: background, inside and border."""
 
     border: int = Field(ge=1, le=64)
-    """Width of the border of an object, in px of the mask."""
+    """Width of an object's border, in px of the original mask."""
 
 
 class NearDuplicates(Section):
     """Thresholds for near-duplicates, which leak training data into evaluation if they are in different splits.
 
-    Copies that were saved again differ in 0 to 4 bits of the hash, and the correlation of their thumbnails is 0.97 or
-    more. The correlation of different scenes is below 0.87. If all images show similar scenes (fundus images, a fixed
-    camera), stricter thresholds are needed.
+    Resaved copies differ in 0 to 4 bits of the hash, and the correlation of their thumbnails is at least 0.97. For
+    different scenes, the correlation is below 0.87. If all images show similar scenes (fundus images, a fixed camera),
+    stricter thresholds are needed.
     """
 
     max_distance: int = Field(default=8, ge=0, le=64)
     """Maximum number of bits in which the 64-bit perceptual hashes differ."""
     min_correlation: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] = 0.95
-    """Minimum correlation of the thumbnails of 16 x 16 px."""
+    """Minimum correlation of the 16 x 16 px thumbnails."""
     distinct: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=list)
-    """Pairs of ids of images that are known to be different."""
+    """Id pairs of images that are known to be different."""
 
 
 class ImageMaskFolder(Section):
@@ -134,8 +134,8 @@ class ImageMaskFolder(Section):
     on_invalid: OnInvalid = "error"
     """`error` reports all invalid files and stops; `skip` continues without them."""
     mask_orientation: MaskOrientation | None = None
-    """How masks cover images with an EXIF orientation: `upright`, as viewers show the image, or `stored`, as its pixels
-    are in the file. If null, masks that fit both ways are invalid.
+    """How masks cover images with an EXIF orientation: the image as viewers show it (`upright`), or the pixels as they
+    are in the file (`stored`). If null, masks that fit both ways are invalid.
     """
     near_duplicates: NearDuplicates = NearDuplicates()
     """Thresholds for near-duplicates."""
@@ -149,8 +149,8 @@ class ExternalTestFolder(ImageMaskFolder):
     ignore_value: MaskValues | None
     """Mask value of ignored pixels, or a list of values. If null, no pixels are ignored."""
     mask_threshold: MaskThreshold | None = None
-    """Threshold for soft masks of two classes: pixels with this value or a higher one belong to the class with the
-    higher value. If null, masks may contain only the declared values.
+    """Threshold for soft masks of two classes: pixels at or above this value belong to the class with the higher value.
+    If null, masks may contain only the declared values.
     """
 
 
@@ -166,11 +166,11 @@ class ImageMaskData(ImageMaskFolder):
     channels: Annotated[int, Field(ge=1, le=32)] | None = None
     """Number of channels. If null, 3 (RGB), or 1 if all images are 16-bit gray."""
     showcase_ids: list[str] | None
-    """Ids of images that the report shows first; they are in no split. If null, a typical training image is chosen."""
+    """Ids of images that the report shows first. They are in no split. If null, a typical training image is chosen."""
     seed: int = Field(ge=0)
     """Seed of the splits. It does not affect the seeds of runs."""
     max_train_images: TrainImages | None
-    """Number of training images that a run uses. If null, all are used."""
+    """Number of training images per run. If null, all are used."""
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -188,8 +188,8 @@ class FolderData(ImageMaskData):
     ignore_value: MaskValues | None
     """Mask value of ignored pixels, or a list of values. If null, no pixels are ignored."""
     mask_threshold: MaskThreshold | None = None
-    """Threshold for soft masks of two classes: pixels with this value or a higher one belong to the class with the
-    higher value. If null, masks may contain only the declared values.
+    """Threshold for soft masks of two classes: pixels at or above this value belong to the class with the higher value.
+    If null, masks may contain only the declared values.
     """
     instances: Instances | None = None
     """Conversion of masks that number objects. If null, mask values are classes."""
@@ -214,4 +214,4 @@ class OxfordPetsData(ImageMaskData):
     """Oxford-IIIT Pet with its published test split and trimaps."""
 
     source: Literal["oxford_iiit_pet"]
-    """The data set Oxford-IIIT Pet."""
+    """The Oxford-IIIT Pet data set."""

@@ -22,7 +22,7 @@ from pipeline.prepare.sources.folder import IMAGES, ImageFiles
 from pipeline.prepare.splitting.read_splits import read_splits
 from pipeline.wording import find_closest
 
-_PREFIX = f"{IMAGES}__"  # start of ids if file_name includes the folder of the images
+_PREFIX = f"{IMAGES}__"  # start of ids if file_name includes the image folder
 
 
 @dataclass(frozen=True)

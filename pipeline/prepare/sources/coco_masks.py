@@ -1,7 +1,7 @@
 """Validate and draw the polygons and run lengths of COCO annotations.
 
 pycocotools converts polygons to run lengths. Its `decode` is not used, because it leaves pixels uninitialized if run
-lengths do not add up to the image, is slow for many objects in large images, and emits warnings with numpy 2.
+lengths do not add up to the image size, is slow for many objects in large images, and emits warnings with numpy 2.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAX_COORDINATE = 1_000_000
 
 
 def find_segmentation_problem(segmentation: object, size: tuple[int, int] | None) -> str:
-    """Describe why a segmentation cannot be drawn, as text that follows the annotation. Return "" if it can.
+    """Describe why a segmentation cannot be drawn, as a phrase that follows the annotation. Return "" if it can.
 
     Args:
         segmentation: Value of `segmentation` in the annotation.
@@ -57,7 +57,7 @@ def draw_mask(
     background: int,
     crowds_are_objects: bool = False,
 ) -> NDArray[np.uint8]:
-    """Draw the annotations of an image, larger ones first, so that smaller objects are on top.
+    """Draw an image's annotations from the largest to the smallest, so that small objects are on top.
 
     If two annotations have the same area, the one with the higher id is on top.
 
@@ -78,7 +78,7 @@ def draw_mask(
         is_crowd = entry["iscrowd"] and not crowds_are_objects
         borders = np.cumsum(_decode_counts(to_rle(entry["segmentation"], height, width)["counts"]))
         starts, ends = borders[:-1:2], borders[1::2]  # runs alternate, beginning with background
-        area = int((ends - starts).sum())  # the area in a file may be that of the box
+        area = int((ends - starts).sum())  # the area in the file may be that of the bounding box
         index = IGNORE if is_crowd else index_of[entry["category_id"]]
         layers.append(((not is_crowd, -area, entry["id"]), index, starts, ends))
     canvas = np.full(height * width, background, np.uint8)  # column by column, as in RLE
@@ -93,9 +93,9 @@ def draw_mask(
 def _decode_counts(text: str | bytes) -> NDArray[np.int64]:
     """Decode compressed run lengths.
 
-    A number consists of characters with 5 bits each, the lowest bits first. A sixth bit marks that another character
-    follows. The highest bit of a number is the sign. From the fourth number on, the difference to the number two
-    positions earlier is stored.
+    A number consists of characters with 5 bits each, lowest bits first. A sixth bit indicates that another character
+    follows. The highest bit of a number is its sign. From the fourth number on, each number is stored as the difference
+    from the number two positions earlier.
 
     Raises:
         ValueError: The text is not a valid encoding.
@@ -143,13 +143,13 @@ def _find_polygon_problem(polygon: object) -> str:
     if not _is_list_of(polygon, int, float):
         return "is neither a list of polygons nor RLE; a polygon is a list of numbers: x, y, x, y, ..."
     if len(polygon) < 6 or len(polygon) % 2:
-        return f"a polygon of {len(polygon)} numbers, but 6, 8, 10 or more are needed for three points or more"
+        return f"a polygon of {len(polygon)} numbers, but three or more points need 6, 8, 10 or more numbers"
     try:
         points = np.array(polygon, float)
     except OverflowError:  # a whole number is too large for a float
         points = np.array([math.inf])
     if not np.isfinite(points).all():
-        return "a polygon with numbers that are not finite"
+        return "a polygon with infinite or undefined numbers"
     points = points.reshape(-1, 2)
     outline = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum()
     if max(np.abs(points).max(), outline) > _MAX_COORDINATE:

@@ -1,4 +1,4 @@
-"""Find possible mistakes in valid COCO annotations: in crowds, categories and outlines."""
+"""Find possible mistakes in the crowds, categories and outlines of valid COCO annotations."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from pipeline.wording import join_names, pluralize
 _MIN_CROWDS = 3  # fewer crowds may be connected by chance
 _MIN_CROWD_SHARE = 0.05  # of all annotations; in COCO itself about 1 % are crowds
 _MIN_CONNECTED_SHARE = 0.9  # of the crowds that are checked
-_MAX_CHECKED = 200  # crowds that are decoded
+_MAX_CHECKED = 200  # maximum number of crowds to decode
 _EIGHT_NEIGHBORS = np.ones((3, 3), bool)
 
 
 class AnnotationStats:
-    """Statistics of the annotations of those images that are in the folder."""
+    """Annotation statistics of the images in the folder."""
 
     def __init__(self, images: Sequence[CocoImage], categories: Mapping[int, str]) -> None:
         self._images, self._categories = images, categories
@@ -35,7 +35,7 @@ class AnnotationStats:
         self._crowds = sum((image.crowds for image in images), Counter[int]())
         self._all = self._objects + self._crowds
         self._used = {number: name for number, name in categories.items() if number in self._all}
-        # Names of categories with annotations, and of those whose annotations are all crowds, in the order of the file.
+        # Names of the categories that have annotations, and of those that have only crowds, in the order of the file.
         self.used = list(dict.fromkeys(self._used.values()))
         of_objects = {categories[number] for number in self._objects}
         self.only_crowds = [name for name in self.used if name not in of_objects]
@@ -72,9 +72,9 @@ class AnnotationStats:
                 f"mark groups of objects, set data.crowd: ignore."
             )
         elif self._crowds:
-            notice = f"{self.crowd_count}: the pixels of crowds are ignored, in training and in scores."
+            notice = f"{self.crowd_count}. The pixels of crowds are ignored in training and scores."
             if not self._objects:
-                notice += " No annotation remains as an object."
+                notice += " No other annotations remain."
             if self.single_crowds:
                 notice += (
                     f" {self.single_crowds}, and some tools set iscrowd: 1 for every RLE. If they are objects, set "
@@ -93,16 +93,16 @@ class AnnotationStats:
                 f"{_quote_names(unused)}."
             )
         if crowd == "ignore" and only_crowds and self._objects:
-            what = "category" if len(only_crowds) == 1 else "categories"
+            what, occur = ("category", "occurs") if len(only_crowds) == 1 else ("categories", "occur")
             yield (
-                f"Only crowds have the {what} {_quote_names(only_crowds)}: none of their pixels has a class while "
+                f"The {what} {_quote_names(only_crowds)} {occur} only in crowds, whose pixels have no class while "
                 f"crowds are ignored."
             )
         for name in used:
             numbers = [str(number) for number, other in self._used.items() if other == name]
             if len(numbers) > 1:
                 quoted = _quote_names([name])
-                yield f"The category {quoted} has several ids ({join_names(numbers)}): they are one class."
+                yield f"The category {quoted} has several ids ({join_names(numbers)}), which are treated as one class."
         similar: dict[str, list[str]] = {}
         for name in used:
             similar.setdefault(" ".join(unicodedata.normalize("NFKC", name).split()).casefold(), []).append(name)
@@ -110,30 +110,31 @@ class AnnotationStats:
             if len(names) > 1:
                 yield (
                     f"The categories {_quote_names(names)} differ only in case, spaces or Unicode form. If they mean "
-                    f"the same, give one class all of them."
+                    f"the same thing, assign all of them to one class."
                 )
 
     def _describe_annotations(self) -> Iterator[str]:
         if empty := [f"{name} in {image.file_name}" for image in self._images for name in image.without_pixels]:
             what = pluralize(len(empty), "annotation covers", "annotations cover")
-            yield f"{what} no pixel of the image (outside of it, too small or empty): {join_names(empty)}."
+            yield f"{what} no pixel of the image (outside it, too small or empty): {join_names(empty)}."
         if repeated := sum(image.repeated for image in self._images):
-            what = pluralize(repeated, "annotation repeats", "annotations repeat")
-            yield f"{what} another one of the same image, outline and category; this does not change the masks."
+            what = pluralize(repeated, "annotation has", "annotations have")
+            yield f"{what} the same image, outline and category as another one; this does not change the masks."
         if conflicting := sum(image.conflicting for image in self._images):
             yield (
-                f"{pluralize(conflicting, 'annotation has', 'annotations have')} the outline of another one of the "
-                f"same image, but another category: only the one with the highest id is visible."
+                f"{pluralize(conflicting, 'annotation has', 'annotations have')} the same image and outline as another "
+                f"one, but a different category; only the one with the highest id is visible."
             )
         if count := sum(not (image.objects or image.crowds or image.issues) for image in self._images):
-            has, it, it_is = ("has", "it", "it is") if count == 1 else ("have", "them", "they are")
+            has, it, they = ("has", "it", "it") if count == 1 else ("have", "them", "they")
+            is_ = "is" if count == 1 else "are"
             yield (
-                f"{count:,} of {len(self._images):,} images {has} no annotation, so {it_is} all background. If "
-                f"{it_is} not annotated yet, leave {it} out."
+                f"{count:,} of {len(self._images):,} images {has} no annotations, so {they} {is_} all background. If "
+                f"{they} {has} not been annotated yet, leave {it} out."
             )
 
     def _sample_crowds(self) -> list[tuple[Any, tuple[int, int]]]:
-        """Sample evenly spaced crowds: the segmentation of each, and the height and width of its image in px."""
+        """Return the segmentations of evenly spaced crowds, each with its image's height and width in px."""
         crowds = [(image, place) for image in self._images for place in range(image.crowds.total())]
         found = []
         for image, sample in groupby(sample_evenly(crowds, _MAX_CHECKED), itemgetter(0)):
@@ -150,7 +151,7 @@ def _is_connected(segmentation: Any, size: tuple[int, int]) -> bool:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not rows.size:
         return False
-    mask = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]  # labeling a whole image takes long
+    mask = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]  # labeling a whole image is slow
     return bool(label(mask, _EIGHT_NEIGHBORS)[1] == 1)
 
 

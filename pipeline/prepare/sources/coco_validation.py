@@ -19,24 +19,25 @@ from pipeline.prepare.sample_ids import find_id_problem, image_id
 from pipeline.prepare.sources.coco_masks import find_segmentation_problem, to_rle
 from pipeline.wording import join_names, pluralize
 
-_MAX_TEXT = 120  # characters of a name that a message shows
+_MAX_TEXT = 120  # characters of a name shown in a message
 _MAX_SIDE = 100_000  # px
-_MAX_NAMED = 3  # annotations of an image that are named in a message
+_MAX_NAMED = 3  # annotations per image named in a message
 _CROWD = {"": False, "0": False, "false": False, "1": True, "true": True}  # iscrowd as text
 _PARTS = ("images", "annotations", "categories")
 
 
 class CocoIssueKind(Enum):
-    """A kind of invalid entry in a file of annotations.
+    """A kind of invalid entry in an annotation file.
 
-    A value has three texts: noun phrases for one entry and for several entries, and advice on what to do.
+    Each value has three strings: a singular and a plural noun phrase for the entries, and advice on what to do.
     """
 
     ENTRY = (
         "entry that cannot be read",
         "entries that cannot be read",
-        "An image must have an id and a file_name; a category an id, which is a whole number, and a name; an "
-        "annotation an image_id, a category_id and, if any, an iscrowd of 0 or 1. Export the file again.",
+        "An image must have an id and a file_name. A category must have a name and an id that is a whole number. An "
+        "annotation must have an image_id and a category_id; iscrowd, if present, must be 0 or 1. Export the file "
+        "again.",
     )
     ID = (
         "image id that is shared by several images",
@@ -51,14 +52,14 @@ class CocoIssueKind(Enum):
     NAME = (
         "file name that cannot be used",
         "file names that cannot be used",
-        "A file_name is the path below the images' folder, with / between folders: correct it, and rename the file "
-        "likewise.",
+        "A file_name is the path below the image folder, with / between folders: correct it, and rename the file to "
+        "match.",
     )
     DOUBLE = (
         "name that is shared by several images",
         "names that are shared by several images",
-        "Names must differ in more than the extension and / or __ for folders (a/b.png, a/b.jpg and a__b.png have the "
-        "same name): remove all but one, or rename the files.",
+        "Names that differ only in the extension or in / versus __ count as the same (such as a/b.png, a/b.jpg and "
+        "a__b.png): remove all but one, or rename the files.",
     )
     UNKNOWN = (
         "annotation of an image that is not in images",
@@ -68,7 +69,7 @@ class CocoIssueKind(Enum):
     PANOPTIC = (
         "panoptic annotation",
         "panoptic annotations",
-        "Their masks are in separate PNG files: export instances, as polygons or RLE.",
+        "Their masks are in separate PNG files: export instances as polygons or RLE.",
     )
     NO_MASK = (
         "annotation without a segmentation",
@@ -84,20 +85,20 @@ class CocoIssueKind(Enum):
 class CocoImage:
     """Annotations of an image."""
 
-    file_name: str  # path below the folder of the images, as in the file
+    file_name: str  # path below the image folder, as written in the file
     size: tuple[int, int] | None  # height and width, px; None if invalid, which is an issue
     objects: Counter[int] = field(default_factory=Counter)  # valid annotations by category, without crowds
     crowds: Counter[int] = field(default_factory=Counter)  # valid crowds by category
     without_pixels: list[str] = field(default_factory=list)  # annotations that cover no pixel of the image
-    repeated: int = 0  # annotations with the outline and the category of another one
-    conflicting: int = 0  # annotations with the outline of another one, but another category
+    repeated: int = 0  # annotations with the same outline and category as another one
+    conflicting: int = 0  # annotations with the same outline as another one, but a different category
     _entries: list[str] = field(default_factory=list)
     _categories_by_outline: dict[int, set[int]] = field(default_factory=dict)  # by the hash of the outline
     _issues: dict[IssueKind, list[str]] = field(default_factory=dict)
 
     @property
     def annotations(self) -> str:
-        """Annotations as JSON for `draw_mask`, sorted, so that their order in the file has no effect."""
+        """Annotations as JSON for `draw_mask`, sorted so that their order in the file has no effect."""
         return f"[{','.join(sorted(self._entries))}]"
 
     @property
@@ -119,7 +120,7 @@ class CocoImage:
             self.note(IssueKind.NO_GEOMETRY, f"{name}: {mistake}")
             return
         outline = json.dumps(segmentation, sort_keys=True, separators=(",", ":"))
-        # Not by json.dumps(), which would encode a long outline a second time.
+        # json.dumps() is not used here, because it would encode a long outline a second time.
         self._entries.append(
             f'{{"category_id":{category},"id":{number or 0},"iscrowd":{int(crowd)},"segmentation":{outline}}}'
         )
@@ -162,10 +163,10 @@ def _read_json(path: Path, key: str) -> dict[str, list[Any]]:
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise PipelineError(f"{key}: {path} does not exist. Set {key} to the file of COCO annotations.") from None
+        raise PipelineError(f"{key}: {path} does not exist. Set {key} to the COCO annotation file.") from None
     except OSError as error:
         raise PipelineError(f"{key}: {path} cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError) as error:  # invalid UTF-8, too long a number, or invalid JSON
+    except (ValueError, RecursionError) as error:  # invalid UTF-8, a number that is too long, or invalid JSON
         raise PipelineError(f"{key}: {path} is not JSON ({error}). Export the file again.") from None
     if not isinstance(content, dict):
         raise PipelineError(
@@ -184,7 +185,7 @@ def _read_json(path: Path, key: str) -> dict[str, list[Any]]:
 
 
 class CocoAnnotations:
-    """Images, categories and invalid entries in a file of annotations."""
+    """Images, categories and invalid entries in an annotation file."""
 
     def __init__(self, content: Mapping[str, list[Any]]) -> None:
         self.categories: dict[int, str] = {}  # names by category id
@@ -260,23 +261,23 @@ def _describe_type(value: object) -> str:
     """Name the type of a JSON value for a message."""
     if value is None:
         return "null"
-    return {dict: "an object", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "a number")
+    return {dict: "an object", list: "a list", str: "a string", bool: "true or false"}.get(type(value), "a number")
 
 
 def _parse_int(value: object) -> int | None:
-    """Return a whole number, such as 3 or 3.0, as an integer. Return None for other values."""
+    """Convert a whole number, such as 3 or 3.0, to an integer. Return None for other values."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _parse_image_id(value: object) -> int | str | None:
-    """Return the id of an image in the file: a whole number or a text. Return None for other values."""
+    """Return an image id in the file if it is a whole number or a string. Return None for other values."""
     return value if isinstance(value, str) else _parse_int(value)
 
 
 def _parse_crowd(value: object) -> bool | None:
-    """Parse `iscrowd`: a number, a boolean, a text or null. Return None for other values."""
+    """Parse `iscrowd`: a number, a boolean, a string or null. Return None for other values."""
     if isinstance(value, str):
         return _CROWD.get(value.strip().lower())
     return bool(value) if value is None or (isinstance(value, int | float) and value in (0, 1)) else None
@@ -297,7 +298,7 @@ def _find_name_problem(name: str) -> str:
     if path.is_absolute() or PureWindowsPath(name).drive:
         return "is an absolute path"
     if ".." in path.parts:
-        return "leads out of the folder"
+        return "leads outside the folder"
     if "\\" in name:
         return "has backslashes"
     if not path.name:
@@ -310,5 +311,5 @@ def _make_id(name: str) -> str:
 
 
 def truncate(text: str) -> str:
-    """Shorten a text from the file for a message."""
+    """Shorten text from the file for a message."""
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."

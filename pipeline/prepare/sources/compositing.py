@@ -1,4 +1,4 @@
-"""Compose animals over backgrounds, and draw the masks from their alpha.
+"""Composite animals onto backgrounds, and draw the masks from their alpha channels.
 
 Colors are floats from 0 to 1. Colors of animals are premultiplied by alpha, so that colors of transparent pixels do not
 bleed into the contour when resampled.
@@ -82,7 +82,7 @@ def place(animal: Image.Image, size: tuple[int, int], left: int, top: int) -> La
     canvas = Image.new("RGBa", size[::-1])
     canvas.paste(animal, (left, top))
     pixels = _to_floats(canvas)
-    # Resampling may give premultiplied colors above their alpha.
+    # Resampling may produce premultiplied colors above alpha.
     return Layer(np.minimum(pixels[..., :3], pixels[..., 3:]), pixels[..., 3])
 
 
@@ -93,7 +93,7 @@ def resize_animal(animal: Image.Image, factor: float) -> Image.Image:
 
 
 def vary_lighting(color: Floats, alpha: Floats, rng: np.random.Generator, strength: float) -> Floats:
-    """Vary the brightness, the contrast and, by a quarter of `strength`, the tint of premultiplied colors."""
+    """Vary the brightness and contrast of premultiplied colors and, by a quarter of `strength`, their tint."""
     contrast = 1 + rng.uniform(-strength, strength)
     brightness = rng.uniform(-strength, strength) / 2
     gain = contrast * (1 + rng.uniform(-strength, strength, 3) / 4)
@@ -102,7 +102,7 @@ def vary_lighting(color: Floats, alpha: Floats, rng: np.random.Generator, streng
 
 
 def blur(scene: Floats, deviation: float) -> Floats:
-    """Blur a background with a Gaussian filter, whose standard deviation is in px."""
+    """Blur a background with a Gaussian filter. The standard deviation is in px."""
     image = Image.fromarray(np.rint(255 * scene).astype(np.uint8))
     return _to_floats(image.filter(ImageFilter.GaussianBlur(deviation)))
 
@@ -110,7 +110,7 @@ def blur(scene: Floats, deviation: float) -> Floats:
 def compose(
     background: Floats, layers: list[Layer], border: float = DEFAULT_COMPOSITION.border
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Compose layers over a background, the last one in front.
+    """Composite layers onto a background, with the last one in front.
 
     Returns:
         The image, H x W x 3, and its mask, H x W.
@@ -131,8 +131,8 @@ def tint(image: NDArray[np.uint8], factors: NDArray[np.float64]) -> NDArray[np.u
 def draw_mask(animal: NDArray[np.bool_], border: float = DEFAULT_COMPOSITION.border) -> NDArray[np.uint8]:
     """Draw a mask of animal, background and border from the pixels that show an animal (H x W).
 
-    The border is a band around the contour. Its width is a fraction of the shorter side, and at least one pixel. The
-    edge of the image is not a contour.
+    The border is a band around the contour. Its width is a fraction of the shorter side, but at least one pixel. The
+    edge of the image does not count as a contour.
     """
     # The contour is between two pixels, so it is half a pixel away from their centers.
     reach = max(border * min(animal.shape) / 2 + 0.5, 1.01)
@@ -144,7 +144,7 @@ def _dilate(region: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
     """Dilate a region to all pixels whose center is closer than `reach` px to the center of one of its pixels.
 
     The disc is divided into columns, each of which is a window of cumulative sums, so the time is proportional to the
-    reach and not to its square.
+    reach rather than to its square.
     """
     height, width = region.shape
     sums = np.zeros((height + 1, width), np.int32)

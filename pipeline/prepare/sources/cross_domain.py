@@ -1,4 +1,4 @@
-"""Source for training on composites and testing on the images and masks of a folder."""
+"""Source for training on composites and testing on images and masks in a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = "data.external_test"
 
 
 class CrossDomainSource:
-    """Composites for training and validation, and a folder with the same classes for the test.
+    """Composites for training and validation, and a folder with the same classes for testing.
 
     Raises:
         PipelineError: The classes differ, or the files of a source are missing.
@@ -29,8 +29,8 @@ class CrossDomainSource:
         names, test_names = ([item.name for item in classes] for classes in (CLASSES, test.classes))
         if sorted(test_names) != sorted(names):
             raise PipelineError(
-                f"{KEY}.classes: the names are {', '.join(test_names)}, but the composites have the classes "
-                f"{', '.join(names)}. Declare exactly these, with their values in the masks of {test.path}."
+                f"{KEY}.classes: the class names are {', '.join(test_names)}, but the composites have the classes "
+                f"{', '.join(names)}. Declare exactly these classes, with their values in the masks of {test.path}."
             )
         images = ImageMaskData(
             **{name: getattr(test, name) for name in ImageMaskFolder.model_fields},
@@ -44,17 +44,17 @@ class CrossDomainSource:
         self._test = ImageMaskSource(images, collect_folder(test, list(CLASSES), KEY), KEY)
 
     def read(self, write: SampleWriter) -> SourceData:
-        """Read the test split from the folder, then compose the others.
+        """Read the test split from the folder, then create the composites of the other splits.
 
         Raises:
-            PipelineError: Test images have 16 bits.
+            PipelineError: The test images have 16 bits.
         """
 
         def write_8_bit(split: str, sample: Sample) -> None:
             if sample.image.dtype != np.uint8:
                 raise PipelineError(
-                    f"{KEY}.path: the images have 16 bits, but the training images are 8-bit RGB. Save them with 8 "
-                    f"bits."
+                    f"{KEY}.path: the images have 16 bits, but the training images are 8-bit RGB. Save them as 8-bit "
+                    f"images."
                 )
             write(split, sample)
 

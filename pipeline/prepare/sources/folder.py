@@ -42,13 +42,13 @@ class ImageFiles:
             endings: Supported endings of file names.
 
         Raises:
-            PipelineError: The folder does not exist or has no image, or a folder is a link.
+            PipelineError: The folder does not exist or has no images, or a folder is a symbolic link.
         """
         top = folder / kind
         if not top.is_dir():
             raise PipelineError(f"{key}: the folder {top} does not exist. Set {key} to the folder with {expected}.")
         self.by_id: dict[str, str] = {}  # paths relative to the folder of the source
-        self.issues: list[DataIssue] = []  # issues of invalid or ambiguous names
+        self.issues: list[DataIssue] = []  # issues with invalid or ambiguous names
         self.skipped: list[tuple[str, str]] = []  # (file, reason) of other files
         found: dict[str, list[str]] = {}
         for path in _list_files(top, key):
@@ -70,7 +70,7 @@ class ImageFiles:
 
 
 def collect_folder(data: FolderData | ExternalTestFolder, classes: list[SegmentationClass], key: str) -> PairCollection:
-    """Collect the pairs of a folder with `images/`, `masks/` and an optional list of splits.
+    """Collect the pairs of a folder with `images/`, `masks/` and an optional split list.
 
     Args:
         data: Section that describes the folder.
@@ -109,10 +109,10 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
 
 
 def check_suffix(images: abc.Collection[str], masks: abc.Collection[str], folder: Path, key: str) -> None:
-    """Check that the names of masks do not differ from those of images by a suffix such as _mask.
+    """Check that mask names do not differ from image names by a suffix such as _mask.
 
     Raises:
-        PipelineError: All masks have the same suffix. The message has a command that removes it.
+        PipelineError: All masks have the same suffix. The message contains a command that removes it.
     """
     if set(images) & set(masks):
         return
@@ -120,14 +120,14 @@ def check_suffix(images: abc.Collection[str], masks: abc.Collection[str], folder
     suffix = next(iter(suffixes)) if len(suffixes) == 1 else ""
     if suffix and len(masks) > 1 and all(mask.endswith(suffix) for mask in masks):
         raise PipelineError(
-            f"{key}: the names of the masks end in {suffix}, those of the images do not. Rename the masks, in bash by\n"
+            f"{key}: the mask names end in {suffix}, but the image names do not. Rename the masks, in bash with\n"
             f"  find {shlex.quote(str(folder / MASKS))} -name {shlex.quote(f'*{suffix}.*')} "
             f'-exec bash -c \'mv "$0" "${{0/{suffix}./.}}"\' {{}} \\;'
         )
 
 
 def _find_longest_prefix(mask: str, images: abc.Collection[str]) -> str:
-    """Find the longest name of an image with which the name of a mask begins."""
+    """Find the longest image name that a mask name begins with."""
     return next((mask[:end] for end in range(len(mask) - 1, 0, -1) if mask[:end] in images), "")
 
 
@@ -147,7 +147,7 @@ def _describe_ending(path: PurePosixPath) -> str:
 
 
 def _list_files(top: Path, key: str) -> list[PurePosixPath]:
-    """List the files below a folder, relative to it, except hidden ones."""
+    """List all files below a folder except hidden ones. Paths are relative to the folder."""
     files = []
     for root, folders, names in os.walk(top):
         folders[:] = [name for name in folders if not name.startswith(".")]

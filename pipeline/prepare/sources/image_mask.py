@@ -33,7 +33,7 @@ DARK_BELOW = 1 / 8  # of the value range; if all images are darker, they were pr
 
 
 class ImageMaskSource:
-    """Pairs of a collection, which are assigned to splits.
+    """Image-mask pairs of a collection, assigned to splits.
 
     Args:
         data: Section that describes the source.
@@ -41,15 +41,15 @@ class ImageMaskSource:
         key: Key of the section, for messages.
 
     Raises:
-        PipelineError: The splits, the showcase or a pair of distinct images are invalid. The error names the invalid
-            files, too.
+        PipelineError: The splits, the showcase or a pair of distinct images is invalid. The error also lists the
+            invalid files.
     """
 
     def __init__(self, data: ImageMaskData, collection: PairCollection, key: str = "data") -> None:
         self._data, self._collection, self._key = data, collection, key
         rows, pattern = collection.splits.rows or {}, None if collection.splits.error else data.splits.group_regex
         self._groups, without_group = find_groups(collection.pairs.values(), rows, pattern)
-        self._issues = (*collection.issues, *without_group)  # issues of files that are not decoded
+        self._issues = (*collection.issues, *without_group)  # issues with files that are not decoded
         self._resizing = Resizing.create(data.size, data.resize, data.downscale)
         self._settings = DecodeSettings(
             collection.folder, self._resizing, data.channels, collection.masks, data.mask_orientation
@@ -81,7 +81,7 @@ class ImageMaskSource:
     def read(self, write: SampleWriter, splits: Sequence[str] = READ_ORDER) -> SourceData:
         """Decode the pairs of splits, and call `write` with each valid one.
 
-        Pairs are in the order of their ids, or of `data.showcase_ids`. A pair is also invalid if its image is a
+        Pairs are sorted by id, or in the order of `data.showcase_ids`. A pair is also invalid if its image is a
         near-duplicate of one in another split that was read earlier.
         """
         collection = self._collection
@@ -130,7 +130,7 @@ class ImageMaskSource:
             yield split, sample
 
     def _measure_shares(self, names: Sequence[str]) -> dict[str, ClassShares]:
-        """Measure the share of each class in the evaluated pixels of each mask. It is 0 for invalid pairs."""
+        """Measure the share of each class in the evaluated pixels of each mask. Shares are 0 for invalid pairs."""
         num_classes, shares = len(self._collection.classes), {}
         for result in decode_pairs([self._collection.pairs[name] for name in names], self._settings):
             pixels = count_pixels(result.decoded.mask, num_classes) if result.decoded else np.zeros(num_classes)
@@ -143,7 +143,7 @@ class ImageMaskSource:
         return {name: shares[name] for name in names if shares[name][foreground].any()}
 
     def _add_issues(self, error: PipelineError) -> PipelineError:
-        """Add the invalid files, unless they are skipped, to an error about the splits."""
+        """Add the invalid files to an error about the splits, unless they are skipped."""
         issues = list(self._issues)
         if self._data.on_invalid == "error":
             for result in decode_pairs(list(self._collection.pairs.values()), self._settings):
@@ -199,8 +199,8 @@ class ImageMaskSource:
         yield from self._collection.notices
         if checks.stored and checks.brightest < DARK_BELOW:
             yield (
-                f"No image has a value above {checks.brightest:.1%} of its range, so a network sees them nearly "
-                f"black. Scale them to the range, for example if a 12-bit camera wrote 16-bit files; see "
+                f"No image has a value above {checks.brightest:.1%} of its range, so the images look nearly black to a "
+                f"network. Scale their values to the range, for example if a 12-bit camera wrote 16-bit files; see "
                 f"docs/how-to/microscopy.md."
             )
         is_published, size = self._collection.is_published, self._data.size
@@ -223,7 +223,7 @@ class ImageMaskSource:
 
 
 class _PairChecks:
-    """Checks of the decoded pairs of a source, one after the other."""
+    """Checks of a source's decoded pairs, one after the other."""
 
     def __init__(self, data: ImageMaskData, distinct: Mapping[str, set[str]]) -> None:
         self.issues: list[DataIssue] = []
@@ -240,7 +240,7 @@ class _PairChecks:
         if decoded is not None:
             issues += self._check_array(result.pair, decoded)
             issues += self._palettes.check(result.pair, decoded.palette)
-        # If all issues are reported, invalid pairs are compared, too.
+        # If all issues are reported, invalid pairs are also compared.
         if result.fingerprint is not None and (not issues or self._compares_invalid):
             issues += self.duplicates.check(result.pair, result.fingerprint, split)
         self.issues += issues

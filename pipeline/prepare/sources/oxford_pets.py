@@ -1,4 +1,4 @@
-"""Source: the data set Oxford-IIIT Pet (Parkhi et al. 2012, CC BY-SA 4.0) with its official splits."""
+"""Source: the Oxford-IIIT Pet data set (Parkhi et al. 2012, CC BY-SA 4.0) with its official splits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Part:
     """An archive of the data set."""
 
     folder: str  # in the archive
-    urls: tuple[str, ...]  # of the authors, then of a mirror
+    urls: tuple[str, ...]  # the authors' server first, then a mirror
     md5: str
     max_bytes: int  # limit when unpacking, more than twice the actual size
     max_files: int  # limit when unpacking, more than twice the actual number
@@ -60,7 +60,7 @@ PARTS = (
     ),
 )
 
-# Files that only some decoders read: GIF, PNG or BMP files named as JPEG, or files with a corrupt end.
+# Files that only some decoders can read: GIF, PNG or BMP files with a JPEG extension, or files with a corrupt end.
 KNOWN_BROKEN = frozenset(
     {"beagle_116", "chihuahua_121", "Abyssinian_5", "Abyssinian_34"}
     | {f"Egyptian_Mau_{number}" for number in (14, 139, 145, 156, 167, 177, 186, 191)}
@@ -68,11 +68,11 @@ KNOWN_BROKEN = frozenset(
 
 
 def collect_pets(folder: Path) -> PairCollection:
-    """Collect the pairs of the unpacked data set, in the order of ids.
+    """Collect the pairs of the unpacked data set, sorted by id.
 
     Raises:
-        PipelineError: A part is missing or not unpacked, files are missing, or a list is invalid. The message has the
-            command that downloads them.
+        PipelineError: A part is missing or not unpacked, files are missing, or a list is invalid. The message contains
+            the command that downloads them.
     """
     _check_parts(folder)
     other_files: list[tuple[str, str]] = []
@@ -82,8 +82,8 @@ def collect_pets(folder: Path) -> PairCollection:
     for kind, files, ending in ((IMAGES, images, ".jpg"), (TRIMAPS, trimaps, ".png")):
         if missing := [f"{name}{ending}" for name in splits if name not in files]:
             raise PipelineError(
-                f"{folder / kind}: {len(missing)} of the {len(splits)} files that the lists in "
-                f"{folder / 'annotations'} name are missing: {join_names(missing)}. {_describe_fix(folder, kind)}"
+                f"{folder / kind}: {len(missing)} of the {len(splits)} files listed in {folder / 'annotations'} are "
+                f"missing: {join_names(missing)}. {_describe_fix(folder, kind)}"
             )
     unlisted = f"is listed in neither {' nor '.join(SPLIT_LISTS.values())}"
     return PairCollection(
@@ -116,7 +116,7 @@ def _list_files(folder: Path, kind: str, ending: str, skipped: list[tuple[str, s
     for path in sorted(top.iterdir()):
         file = f"{kind}/{path.name}"
         if path.name.startswith("."):
-            skipped.append((file, "hidden files, as macOS writes them, are not read"))
+            skipped.append((file, "hidden files, such as those macOS creates, are not read"))
         elif path.suffix != ending or not path.is_file():
             skipped.append((file, f"only files ending in {ending} are read"))
         else:
@@ -161,12 +161,12 @@ def _read_splits(folder: Path) -> dict[str, str]:
             image = line.split()[0]
             if image in splits:
                 raise PipelineError(
-                    f"{path}, line {number}: '{image}' is in {SPLIT_LISTS[splits[image]]}, too; remove one of the "
+                    f"{path}, line {number}: '{image}' is also in {SPLIT_LISTS[splits[image]]}; remove one of the "
                     f"lines. {fix}"
                 )
             splits[image] = split
         if len(splits) == num_before:
-            raise PipelineError(f"{path} names no image. {fix}")
+            raise PipelineError(f"{path} lists no images. {fix}")
     return dict(sorted(splits.items()))
 
 

@@ -22,7 +22,7 @@ from pipeline.prepare.splitting.read_splits import TRAINVAL, VALTEST
 
 ClassShares = NDArray[np.float64]  # share of each class in the evaluated pixels of an image
 
-MAX_COMPARED = 500  # images per search for a showcase; enough for a stable median, and decoding all would take long
+MAX_COMPARED = 500  # images per search for a showcase: enough for a stable median, without decoding all images
 
 FindShowable = Callable[[Sequence[str]], Mapping[str, ClassShares]]
 
@@ -46,18 +46,18 @@ def assign_splits(
 ) -> SplitAssignment:
     """Assign every image to a split.
 
-    An image without a split in its row is assigned by the SHA-256 of its group or, without a group, of its id, so that
-    added files do not move others. Stratified splits use the order of the same hash. Images of `trainval` and `valtest`
-    are assigned by `take_by_hash`. The groups of showcase images are excluded from the splits.
+    An image whose row has no split is assigned by the SHA-256 of its group, or of its id if it has no group, so that
+    adding files does not move other images. Stratified splits sort images by the same hash. Images in `trainval` and
+    `valtest` are assigned by `take_by_hash`. The groups of showcase images are excluded from the splits.
 
     Args:
         ids: Ids of all images.
         rows: Splits and groups by image id. Images may be missing.
         groups: Groups by image id, for images that have one.
-        data: Section `data` of the parameters.
+        data: The `data` section of the parameters.
         source: Origin of the rows, for messages.
         presence: Classes in the mask of each image; None if splits are not stratified.
-        find_showable: Function that returns the class shares of those images that are suitable for the showcase. It is
+        find_showable: Function that returns the class shares of the images that are suitable for the showcase. It is
             called with at most `MAX_COMPARED` ids. If no image is suitable, the first one is chosen.
 
     Raises:
@@ -104,8 +104,8 @@ def assign_splits(
 def split_by_hash(seed: int, kind: str, name: str, shares: SplitShares) -> str:
     """Assign an image or a group to a split by its name alone.
 
-    The hash is a position between 0 and 1. Test is at the start and validation at the end, so that changing the
-    fraction of one does not change the other.
+    The hash is a position between 0 and 1. The test split is at the start and the validation split at the end, so that
+    changing the size of one does not change the other.
     """
     place = int.from_bytes(_hash(seed, kind, name)[:6], "big") / 2**48
     if place < shares.test:
@@ -114,9 +114,9 @@ def split_by_hash(seed: int, kind: str, name: str, shares: SplitShares) -> str:
 
 
 def apportion(sizes: Sequence[int], share: float) -> list[int]:
-    """Apportion a share of all images to strata of these sizes by the largest remainder method.
+    """Apportion a share of all images to strata of the given sizes by the largest remainder method.
 
-    The total is exact. Among equal remainders, those of the first strata are rounded up.
+    The total is exact. If remainders are equal, those of the first strata are rounded up.
     """
     exact = [share * size for size in sizes]
     counts = [math.floor(count) for count in exact]
@@ -129,11 +129,11 @@ def apportion(sizes: Sequence[int], share: float) -> list[int]:
 def take_by_hash(
     ids: Sequence[str], groups: Mapping[str, str], wanted: int, seed: int, keeps_one: bool = False
 ) -> set[str]:
-    """Take a number of images in the order of the SHA-256 of their names.
+    """Take a number of images, sorted by the SHA-256 of their names.
 
-    Seed k takes the k-th part of the order: with a fifth of the images, the seeds 0 to 4 are the folds of a
-    cross-validation. Unlike with `split_by_hash`, the number of images is exact, because a published `trainval` list
-    does not grow. Groups are not divided, and are taken until the number is reached.
+    Seed k takes the k-th part of the sorted images, so that with a fifth of the images, seeds 0 to 4 are the folds of a
+    cross-validation. Unlike in `split_by_hash`, the number of images is exact, because a published `trainval` list does
+    not grow. Whole groups are taken until the number is reached.
 
     Args:
         ids: Ids of the images.
@@ -143,7 +143,7 @@ def take_by_hash(
         keeps_one: Whether to leave the last of several groups, so that some images remain.
 
     Returns:
-        Ids of the images that are taken.
+        Ids of the images taken.
     """
     units: dict[tuple[str, str], list[str]] = {}
     for name in ids:
@@ -160,10 +160,10 @@ def take_by_hash(
 
 
 def split_stratum(ids: Sequence[str], groups: Mapping[str, str], data: ImageMaskData) -> dict[str, str]:
-    """Split one stratum by shares of its units (groups or single images), in the order of their hashes.
+    """Split one stratum by shares of its units (groups or single images), sorted by their hashes.
 
-    Test is at the start of the order and validation at the end. With three units or more, every split with a share
-    above 0 gets at least one. An added unit moves at most one other unit across each border between two splits.
+    The first units are for testing and the last ones for validation. With three or more units, every split with a share
+    above 0 gets at least one. Adding a unit moves at most one other unit across each border between two splits.
     """
     units = sorted({get_unit(name, groups) for name in ids}, key=lambda one: _hash(data.seed, *one))
     if len(units) < len(SPLITS):
@@ -181,9 +181,9 @@ def split_stratum(ids: Sequence[str], groups: Mapping[str, str], data: ImageMask
 
 
 def stratify(ids: Sequence[str], groups: Mapping[str, str], presence: Mapping[str, frozenset[int]]) -> list[list[str]]:
-    """Divide images into strata by the rarest of their classes. Groups are not divided.
+    """Divide images into strata by their rarest class. Groups are not divided.
 
-    If each stratum is split separately, a rare class is in every split.
+    Splitting each stratum separately puts rare classes into every split.
     """
     classes: dict[tuple[str, str], set[int]] = {}
     for name in ids:
@@ -197,7 +197,7 @@ def stratify(ids: Sequence[str], groups: Mapping[str, str], presence: Mapping[st
 
 
 def get_unit(name: str, groups: Mapping[str, str]) -> tuple[str, str]:
-    """Return the kind and the name of an indivisible unit: the group of an image or, without a group, the image."""
+    """Return the kind and name of an image's indivisible unit: its group or, if it has none, the image itself."""
     return ("group", groups[name]) if name in groups else ("id", name)
 
 
@@ -207,7 +207,7 @@ def _find_named(data: ImageMaskData, ids: Collection[str]) -> list[str]:
         if image_id(written) not in ids:
             raise PipelineError(
                 f"data.showcase_ids: there is no image '{written}' in {data.path}; write the path below images/ "
-                f"without extension, or null to have one chosen."
+                f"without the extension, or null to choose an image automatically."
             )
     return [image_id(written) for written in data.showcase_ids or ()]
 
@@ -215,9 +215,9 @@ def _find_named(data: ImageMaskData, ids: Collection[str]) -> list[str]:
 def _choose_showcase(
     seed: int, groups: Mapping[str, str], splits: Mapping[str, str], find_showable: FindShowable
 ) -> list[str]:
-    """Choose a training image for the showcase: of the smallest groups, the image closest to the median class shares.
+    """Choose the training image in the smallest groups that is closest to the median class shares as the showcase.
 
-    Its whole group is removed from the training images, so it is not taken from the only group with foreground.
+    Its whole group is removed from the training images, so it is never in the only group with foreground.
     """
     counts = Counter(groups.values())
     sizes = {name: counts[groups[name]] if name in groups else 1 for name in splits}
@@ -241,7 +241,10 @@ def _choose_showcase(
 
 
 def _check_groups(ids: Sequence[str], groups: Mapping[str, str], written: Mapping[str, str], source: str) -> None:
-    """Check that no group has two splits in the rows. Splits by hash are not compared, as they depend on the seed."""
+    """Check that no group has two splits in the rows.
+
+    Splits by hash are not compared, because they depend on the seed.
+    """
     found: dict[str, str] = {}
     for name in ids:
         group = groups.get(name)

@@ -14,8 +14,8 @@ from pipeline.prepare.splitting.read_splits import strip_split_folders
 
 _RESERVED = set(";=")  # separators in samples.csv
 
-# Names that number the images of a group, in the order of decreasing group size. Groups that are too large make splits
-# uneven, and groups that are too small leave related images in two splits.
+# Patterns for names that number the images of a group, from large groups to small ones. Groups that are too large make
+# splits uneven, and groups that are too small leave related images in two splits.
 _TOKEN = r"[ ._-][^ ._/-]*[0-9]+\)?"
 _NAME_PATTERNS = (
     r"([^/]+)\.rf\.[0-9A-Za-z]+$",  # augmented copies that Roboflow exports
@@ -26,32 +26,32 @@ _NAME_PATTERNS = (
     rf"^(.+?){_TOKEN}$",  # site1/p1_07 where p1 is in several sites
     r"([^/]*?[0-9]+)[A-Za-z]+[0-9]+$",  # p1s07
 )
-_MIN_GROUPS, _MAX_SHARE = 3, 0.75  # number of groups, and share of the images in the largest one
-_MIN_SEVERAL = 0.8  # share of the images whose group has several images
+_MIN_GROUPS, _MAX_SHARE = 3, 0.75  # minimum number of groups, and maximum share of the images in the largest one
+_MIN_SEVERAL = 0.8  # minimum share of the images whose group has several images
 
 
 @dataclass(frozen=True)
 class GroupSuggestion:
-    """A suggested regular expression that finds groups in the names of images."""
+    """A suggested regular expression that finds groups in image names."""
 
     regex: str
     groups: int  # number of groups that it finds
     example: tuple[str, str]  # a name and its group
 
     def sentence(self, key: str) -> str:
-        """Describe the groups, and the setting that uses them; `key` is the key of the section `data`."""
+        """Describe the groups, and the setting that uses them; `key` is the key of the `data` section."""
         name, group = self.example
         return (
             f"The names suggest {self.groups} groups, such as {group} in {name}. If the images of a group belong "
-            f"together (a patient, a film, a slide), write {key}.splits.group_regex: '{self.regex}', so that no "
-            f"group is in two splits: otherwise training images resemble test images."
+            f"together (same patient, film or slide), write {key}.splits.group_regex: '{self.regex}' to keep each "
+            f"group in one split. Otherwise, training images resemble test images."
         )
 
 
 def suggest_groups(paths: Sequence[str]) -> GroupSuggestion | None:
     """Suggest groups for names such as patient1_slice07.
 
-    Most of the images must share their group with others, and no group may contain nearly all images.
+    Most images must share their group with others, and no group may contain nearly all images.
 
     Args:
         paths: Paths of the images below images/, without their endings.
@@ -78,7 +78,7 @@ def suggest_groups(paths: Sequence[str]) -> GroupSuggestion | None:
 def _match_groups(regex: str, names: Sequence[str]) -> list[str] | None:
     """Find the group of each name.
 
-    Return None if a name has no group, or a group is in several folders, such as t1 in the folder of each patient.
+    Return None if a name has no group, or if a group is in several folders, such as t1 in every patient's folder.
     """
     found = [re.search(regex, name) for name in names]
     folders: dict[str, str] = {}
@@ -101,16 +101,16 @@ def name_below_images(file: str) -> str:
 def find_groups(
     pairs: Iterable[ImageMaskPair], rows: Mapping[str, SplitRow], pattern: str | None
 ) -> tuple[dict[str, str], list[DataIssue]]:
-    """Find the groups of images in the list of splits or by a pattern.
+    """Find the groups of images in the split list or by a pattern.
 
     Args:
         pairs: Pairs of images and masks.
-        rows: Rows of the list of splits, by image id.
-        pattern: Regular expression that is searched in the path below images/, without the extension. Its ( ) is the
-            group. None if names have no groups.
+        rows: Rows of the split list, by image id.
+        pattern: Regular expression to search for in the path below images/, without the extension. Its ( ) matches the
+            group. None if names contain no groups.
 
     Returns:
-        Groups by image id, and issues of images in whose name the pattern finds no group.
+        Groups by image id, and issues with images whose names contain no group.
     """
     groups: dict[str, str] = {}
     issues = []

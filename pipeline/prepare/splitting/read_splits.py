@@ -1,4 +1,4 @@
-"""Read the splits and groups of images from `splits.csv`, another list, or folders that are named like splits."""
+"""Read the splits and groups of images from `splits.csv`, another list, or folders named like splits."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pipeline.prepare.image_mask_pair import SplitRow, WrittenSplits
 from pipeline.prepare.sample_ids import image_id
 from pipeline.wording import MAX_NAMES, find_closest, join_names
 
-# This list is next to images/. The column of groups is optional.
+# This list is next to images/. The group column is optional.
 DEFAULT_LIST = SplitFile(file="splits.csv", id="id", split="split", group="group")
 TRAINVAL = "trainval"  # training or validation, in data sets with an official test split
-VALTEST = "valtest"  # validation or test, if folders are named train and val only
+VALTEST = "valtest"  # validation or test, if the only split folders are train and val
 
 # The names may be followed by a year or a word, as in train2017 or test_set.
 _SUFFIX = r"([ _-]?(set|split|images|imgs|data|\d+))?"
@@ -45,7 +45,7 @@ def read_split_list(
         Rows by image id. None if no list is declared and `splits.csv` does not exist.
 
     Raises:
-        PipelineError: The list, a column or an image is missing, or a line has an unknown image, a repeated one or an
+        PipelineError: The list, a column or an image is missing, or a line has an unknown or repeated image or an
             unknown split.
     """
     names = declared or DEFAULT_LIST
@@ -60,10 +60,10 @@ def read_split_list(
             return None
         raise PipelineError(
             f"{key}.file: {path} does not exist. Write the path of the list relative to {folder}, or write {key}: null "
-            f"to use {DEFAULT_LIST.file} or, if that does not exist either, a hash."
+            f"to use {DEFAULT_LIST.file} if it exists, and a hash otherwise."
         ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise PipelineError(f"{path} cannot be read ({error}). Save it as CSV in UTF-8.") from None
+        raise PipelineError(f"{path} cannot be read ({error}). Save it as a CSV file in UTF-8.") from None
     _check_columns(path, columns, declared, key)
     rows: dict[str, SplitRow] = {}
     mistakes = []
@@ -74,12 +74,12 @@ def read_split_list(
             mistakes.append(f"{path}, line {number}: {mistake}")
         rows.setdefault(name, row)
     if mistakes:
-        more = [f"{path}: and {len(mistakes) - MAX_NAMES} more such lines."] if len(mistakes) > MAX_NAMES else []
+        more = [f"{path}: and {len(mistakes) - MAX_NAMES} more invalid lines."] if len(mistakes) > MAX_NAMES else []
         raise PipelineError("\n".join(mistakes[:MAX_NAMES] + more))
     if missing := sorted(set(usable) - set(rows)):
         raise PipelineError(
             f"{path} has no line for {len(missing)} of {len(usable)} images: {join_names(missing)}. Add a line for "
-            f"each; leave its split empty to have it assigned by a hash of the name."
+            f"each; if the split is empty, it is assigned by a hash of the name."
         )
     return rows
 
@@ -88,8 +88,8 @@ def _check_columns(path: Path, columns: Sequence[str], declared: SplitFile | Non
     if declared is None:
         if not {DEFAULT_LIST.id, DEFAULT_LIST.split} <= set(columns):
             raise PipelineError(
-                f"{path}, line 1: the columns must be id,split or id,split,group, with commas between them, but are "
-                f"{','.join(columns) or 'missing'}. Declare columns of other names in {key}."
+                f"{path}, line 1: the columns must be id,split or id,split,group, separated by commas, but are "
+                f"{','.join(columns) or 'missing'}. If the columns have other names, declare them in {key}."
             )
         return
     mistakes, present = [], ", ".join(columns) or "none"
@@ -106,13 +106,13 @@ def _find_row_problem(
     written: str, name: str, row: SplitRow, ids: Collection[str], rows: Mapping[str, SplitRow]
 ) -> str:
     if name not in ids:
-        return f"there is no image '{written}'; an id is the path below images/ without its ending."
+        return f"there is no image '{written}'; an id is the path below images/ without the extension."
     if name in rows:
-        return f"'{written}' is repeated; remove a line, since an image is in one split."
+        return f"'{written}' is repeated; remove all but one of its lines, because an image is in one split."
     if row.split not in (*SPLITS, TRAINVAL, ""):
         return (
-            f"the split '{row.split}' must be one of {', '.join((*SPLITS, TRAINVAL))}, or empty to be assigned by a "
-            f"hash."
+            f"the split must be one of {', '.join((*SPLITS, TRAINVAL))}, or empty to assign it by a hash, but is "
+            f"'{row.split}'."
         )
     if set(row.group) & set(";="):
         return f"the group '{row.group}' must not contain ; or =."
@@ -128,9 +128,9 @@ def read_splits(
     key: str,
     needs_training: bool = True,
 ) -> WrittenSplits:
-    """Read the splits of images from a list or, without a list, from folders that are named like splits.
+    """Read the splits of images from a list or, if there is none, from folders named like splits.
 
-    Mistakes are returned and not raised, because they are reported together with issues of files.
+    Mistakes are returned instead of raised, because they are reported together with file issues.
 
     Args:
         folder: Folder with images/ and the list.
@@ -139,7 +139,7 @@ def read_splits(
         ids: Ids that the list may contain.
         usable: Ids that the list must contain.
         key: Key of the section, for messages.
-        needs_training: Whether a folder for training is required if folders are named like splits.
+        needs_training: Whether a training folder is required if folders are named like splits.
     """
     file = folder / (declared or DEFAULT_LIST).file
     try:
@@ -169,20 +169,20 @@ def read_split_folders(
     """Determine the split of each image from the names of its folders.
 
     Without a test folder, the validation folder is split into validation and test. Without a validation folder, a share
-    of the training folder is for validation.
+    of the training folder is used for validation.
 
     Args:
         images: Paths of the images by id.
         key: Key of the folder, for messages.
         where: File to write splits into instead, for messages.
-        needs_training: Whether a folder for training is required.
+        needs_training: Whether a training folder is required.
 
     Returns:
         One row per image id. None if no folder is named like a split, or all images are in a training folder.
 
     Raises:
-        PipelineError: Some images are in folders that are named like splits and others in none or several, or there
-            are folders for validation or test and none for training.
+        PipelineError: Some images are in folders named like splits, but others are in none or several of them; or there
+            is a validation or test folder, but no training folder.
     """
     named_by = {name: _find_splits(path) for name, path in images.items()}
     there = set().union(*named_by.values())
@@ -192,8 +192,8 @@ def read_split_folders(
     named = f"{key}: {join_names(folders)} {'is' if len(folders) == 1 else 'are'} named like splits, but"
     if outside := [path for name, path in images.items() if len(named_by[name]) != 1]:
         raise PipelineError(
-            f"{named} {len(outside)} of {len(images)} images are not in one such folder: {join_names(outside)}. Move "
-            f"these, rename the folders, or write {where}."
+            f"{named} {len(outside)} of {len(images)} images are not in exactly one split folder: "
+            f"{join_names(outside)}. Move them, rename the folders, or write {where}."
         )
     if needs_training and "train" not in there:
         raise PipelineError(f"{named} no folder is named train. Add it, rename the folders, or write {where}.")
@@ -222,7 +222,7 @@ def strip_split_folders(path: str) -> str:
 
 
 def _find_splits(path: str) -> frozenset[str]:
-    """Find the splits that the folders of a path are named after. Several splits contradict each other."""
+    """Find the splits that the folders of a path are named after. More than one is a contradiction."""
     return frozenset(split for folder in PurePosixPath(path).parts[:-1] if (split := _match_split(folder)) is not None)
 
 
