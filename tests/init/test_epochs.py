@@ -88,7 +88,7 @@ def test_init_keeps_more_epochs_than_needed(params):
 
 def test_init_of_images_that_cannot_be_split_suggests_epochs():
     write({"train": 20, "": 10})
-    assert "10 of 30 images are not in one such folder" in init()
+    assert "10 of 30 images are not in exactly one split folder" in init()
     assert 8 < load_train()["epochs"] < MIN_STEPS
 
 
