@@ -261,7 +261,7 @@ def check_storage(pages: list[Any], reader: HeaderReader) -> int:
     values = sum(map(_count_stored_values, pages))
     _check_ends(pages, reader)
     if sum(sum(page.databytecounts) for page in pages) > reader.num_bytes:  # the parts overlap
-        raise ImageError("is not a complete image (its parts are larger than the file)")
+        raise ImageError("is not a complete image (the file is smaller than its header declares)")
     return values
 
 

@@ -98,7 +98,7 @@ def _get_license(info: ModelInfo) -> str | None:
 
 
 def _read_statistics(config: Path, repository: str) -> tuple[Statistics, Statistics]:
-    """Read the mean and standard deviation that normalize images from the config file of smp's weights."""
+    """Read the mean and standard deviation used to normalize images from the config file of smp's weights."""
     try:
         content = json.loads(config.read_text(encoding="utf-8"))
         mean, std = (tuple(map(float, content[key])) for key in ("mean", "std"))

@@ -36,7 +36,7 @@ def escape_color(color: str) -> str:
 
 @contextlib.contextmanager
 def use_style(project: Project) -> Iterator[None]:
-    """Use matplotlib's defaults with the report's style, independent of the user's matplotlibrc."""
+    """Use matplotlib's defaults with the report's style, regardless of the user's matplotlibrc."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.style.use(project.home / STYLE)

@@ -179,7 +179,7 @@ def _describe(run: str, score: Scores, validation: Scores | None, selection_bias
 
 
 def _describe_selection_bias(selection_bias: float | None) -> str:
-    """Describe the effect of choosing the best epoch; the text is empty if it is unknown or negligible."""
+    """Describe the effect of choosing the best epoch; empty if the effect is unknown or negligible."""
     if selection_bias is None or selection_bias < MIN_DIFFERENCE / 10:
         return ""
     return f"choosing the best epoch lowers the validation loss by {format_number(selection_bias)}; beyond that, "
