@@ -71,7 +71,7 @@ class ArtifactFolder:
 
     @property
     def redo_command(self) -> str:
-        """The command that writes the folder again, even if it is up to date for DVC."""
+        """The command that rewrites the folder, even if DVC considers it up to date."""
         return self.produced_by.replace("dvc repro ", "dvc repro --force ", 1)
 
     def display(self, name: str) -> str:

@@ -112,7 +112,7 @@ def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """Decode a file that contains one image, and turn the image upright.
 
     Raises:
-        ImageError: The file has another format, is broken or too large, or contains several images.
+        ImageError: The file is in another format, is broken or too large, or contains several images.
     """
     reader = HeaderReader(io.BytesIO(content))
     try:

@@ -111,7 +111,7 @@ def _is_leftover(survey: MaskSurvey, value: int) -> bool:
 
 
 def _find_boundary(survey: MaskSurvey, values: Sequence[int]) -> int | None:
-    """Find the value that separates all other classes. Return None if there is none."""
+    """Find the value that marks the boundaries between all other classes. Return None if there is none."""
     found = [value for value in values if _is_boundary(survey, value, values)]
     return found[0] if len(found) == 1 else None
 

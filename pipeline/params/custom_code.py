@@ -1,4 +1,4 @@
-"""Import users' own code by its import path, `module:callable`, and describe its errors on one line.
+"""Import user code by its import path, `module:callable`, and report its errors in one line.
 
 `custom/` is a dependency of every stage in dvc.yaml that builds a network, so DVC retrains after an edit there. DVC
 would not notice edits to code elsewhere in the project, so importing code from elsewhere is an error.

@@ -140,7 +140,7 @@ def _format_value(value: object) -> object:
 
 
 def _find_line(error: BaseException) -> int:
-    """Find the line of the text that raised an error, from the stack frames that Jinja names `<template>`."""
+    """Find the template line that raised an error, using the stack frames that Jinja names `<template>`."""
     line, trace = 1, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == "<template>":

@@ -97,7 +97,7 @@ class EpochProgress:
 
 
 class TrainingProgress:
-    """Context manager that shows the progress of one or more runs in epochs."""
+    """Context manager that shows the progress, in epochs, of one or more runs."""
 
     def __init__(self, runs: int, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)

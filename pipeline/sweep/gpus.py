@@ -12,7 +12,7 @@ COMMAND = ("nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader")
 
 
 def list_gpus() -> list[str]:
-    """List the GPUs that this process may use, by their names in `CUDA_VISIBLE_DEVICES`."""
+    """List the GPUs that this process may use, by their identifiers in `CUDA_VISIBLE_DEVICES`."""
     if VISIBLE in os.environ:
         return [name for name in os.environ[VISIBLE].split(",") if name.strip() not in ("", "-1")]
     if shutil.which(COMMAND[0]) is None:

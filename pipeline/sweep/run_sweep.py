@@ -186,7 +186,7 @@ def _graceful_stop() -> Iterator[Callable[[], bool]]:
             nonlocal has_answered
             if is_asked() and not has_answered:
                 has_answered = True
-                click.echo("Stopping after the current epochs; Ctrl-C again stops now.", err=True)
+                click.echo("Stopping after the current epochs. Press Ctrl-C again to stop now.", err=True)
             return has_answered
 
         yield is_stopping

@@ -74,7 +74,9 @@ def find_memory_requests(params: Params, jobs: Sequence[Job], project: Project) 
         try:
             requests[variant] = round(measure_process(cell, data) * HEADROOM)
             gigabytes = f"{requests[variant] / 1e9:.1f} GB of memory"
-            click.echo(f"{variant}: each run requests {gigabytes}, as measured; to change it, set ray.memory_gb")
+            click.echo(
+                f"{variant}: each run requests {gigabytes}, based on a measurement; to change it, set ray.memory_gb"
+            )
         except ProcessKilledError as error:
             raise PipelineError(f"{error} Or set ray.memory_gb to skip the measurement.") from None
         except PipelineError:

@@ -137,7 +137,7 @@ def serve(tracking: Tracking, address: ServerAddress) -> int:
         while not stop.wait(_POLL_SECONDS):
             if process.poll() is not None:
                 raise PipelineError(
-                    f"MLflow's server ended with exit code {process.returncode}. Its last output:\n{_read_tail(log)}"
+                    f"The MLflow server exited with code {process.returncode}. Its last output:\n{_read_tail(log)}"
                 )
     return 0
 

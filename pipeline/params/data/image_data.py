@@ -100,7 +100,7 @@ class SplitShares(Section):
 
 
 class Instances(Section):
-    """Conversion of masks that number objects to three classes: background, inside and border."""
+    """Conversion of instance masks (one number per object) to three classes: background, inside and border."""
 
     border: int = Field(ge=1, le=64)
     """Width of an object's border, in px of the original mask."""
@@ -192,7 +192,7 @@ class FolderData(ImageMaskData):
     If null, masks may contain only the declared values.
     """
     instances: Instances | None = None
-    """Conversion of masks that number objects. If null, mask values are classes."""
+    """Conversion of instance masks, which have one number per object. If null, mask values are classes."""
 
 
 class CocoData(ImageMaskData):
