@@ -102,7 +102,7 @@ class OneClassBaseline:
 
 @dataclass(frozen=True)
 class OneClassCheck:
-    """Comparison of a run with the one-class baseline on the validation images and on the training images being compared."""
+    """Comparison of a run with the one-class baseline, on the validation and the compared training images."""
 
     beats_on_validation: bool | None  # None if the comparison is not possible
     beats_on_train: bool | None  # on the compared training images; None if the comparison is not possible
@@ -130,7 +130,7 @@ class OneClassCheck:
 def check_one_class(
     val_scores: Scores, val_baseline: OneClassBaseline, train_scores: Scores, train_baseline: OneClassBaseline
 ) -> OneClassCheck:
-    """Compare a run with the one-class baseline on the validation images and on the training images being compared."""
+    """Compare a run with the one-class baseline, on the validation and the compared training images."""
     numbers = (
         val_baseline.describe_scores(val_scores, "on validation"),
         train_baseline.describe_scores(train_scores, "on the compared training images"),
