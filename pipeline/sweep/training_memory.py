@@ -74,9 +74,7 @@ def find_memory_requests(params: Params, jobs: Sequence[Job], project: Project) 
         try:
             requests[variant] = round(measure_process(cell, data) * HEADROOM)
             gigabytes = f"{requests[variant] / 1e9:.1f} GB of memory"
-            click.echo(
-                f"{variant}: each run requests {gigabytes}, as measured. Set ray.memory_gb to change this."
-            )
+            click.echo(f"{variant}: each run requests {gigabytes}, as measured. Set ray.memory_gb to change this.")
         except ProcessKilledError as error:
             raise PipelineError(f"{error} Or set ray.memory_gb to skip the measurement.") from None
         except PipelineError:
