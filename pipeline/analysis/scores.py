@@ -25,7 +25,7 @@ def compute_class_iou(confusion: Integers) -> Floats:
 
 
 def compute_mean_iou(confusion: Integers) -> Floats:
-    """Average the IoU over the classes in the ground truth (... x C x C to ...); NaN without evaluated pixels."""
+    """Average the IoU over the classes in the ground truth (... x C x C to ...); NaN if no pixels are evaluated."""
     present = confusion.sum(axis=-1) > 0
     return _divide(np.where(present, compute_class_iou(confusion), 0).sum(axis=-1), present.sum(axis=-1))
 
@@ -49,7 +49,7 @@ def compute_foreground_iou(confusion: Integers, foreground: npt.NDArray[np.bool_
 
 
 def compute_accuracy(confusion: Integers) -> Floats:
-    """Compute the share of correct pixels (... x C x C to ...); NaN without evaluated pixels."""
+    """Compute the share of correct pixels (... x C x C to ...); NaN if no pixels are evaluated."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1).sum(axis=-1)
     return _divide(hits, confusion.sum(axis=(-2, -1)))
 

@@ -82,7 +82,7 @@ def failure() -> None:
     """Show what failed in the last `make report`.
 
     Renders reports/failure.html with the failed stages, their last output, parameters and commands. If only runs
-    failed, a learning report of the other runs is rendered too.
+    failed, a learning report on the other runs is rendered too.
 
     If another command is still running and nothing has failed, no page is written.
     """

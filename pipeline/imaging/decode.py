@@ -233,7 +233,7 @@ def _check_values(file: Image.Image) -> None:
     if tags.get(Tag.PlanarConfiguration) == _SEPARATE_PLANES and len(bits) > 1 and max(bits) > 8:
         raise ImageError("has 16-bit colors in separate planes; save them interleaved")
     if _SIGNED in formats and max(bits, default=8) <= 8:
-        raise ImageError("has pixels of int8; save it as uint8 or uint16")
+        raise ImageError("has pixels of type int8; save it as uint8 or uint16")
 
 
 def _describe_error(error: Exception, formats: tuple[str, ...]) -> str:

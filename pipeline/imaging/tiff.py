@@ -137,7 +137,9 @@ def read_labels(content: bytes) -> NDArray[Any] | None:
         if not is_gray or page.compression not in _COMPRESSIONS:
             return None
         if page.dtype is None or page.dtype.kind not in "buif":
-            raise ImageError(f"has pixels of {page.dtype or 'an unknown type'}; save the mask as uint8 or uint16")
+            raise ImageError(
+                f"has pixels of {f'type {page.dtype}' if page.dtype else 'an unknown type'}; save the mask as uint8 or uint16"
+            )
         _check_size(pages, reader)
         reader.remove_limit()
         labels: NDArray[Any] = page.asarray(squeeze=False, maxworkers=1)[0, 0, :, :, 0]
@@ -235,7 +237,7 @@ def count_page_channels(pages: list[Any]) -> int:
         raise ImageError("contains no image")
     kinds = {(page.shaped, page.dtype, page.bitspersample) for page in pages}
     if len(kinds) != 1:
-        raise ImageError(f"contains {len(pages)} images of {len(kinds)} sizes or kinds; save one per file")
+        raise ImageError(f"contains {len(pages)} images of {len(kinds)} different sizes or kinds; save one per file")
     [((planes, depth, _, _, samples), dtype, bits)] = kinds
     if len(pages) > 1 and planes * samples > 1:
         raise ImageError(
@@ -245,7 +247,7 @@ def count_page_channels(pages: list[Any]) -> int:
         raise ImageError(f"contains a volume of {depth} slices; save one per file")
     if dtype not in (np.uint8, np.uint16) or bits not in (8, 16):
         kind = dtype or (f"{bits} bits" if isinstance(bits, int) else "several bit depths")
-        raise ImageError(f"has pixels of {kind}; save it as uint8 or uint16")
+        raise ImageError(f"has pixels of type {kind}; save it as uint8 or uint16")
     return len(pages) * int(planes * samples)
 
 

@@ -107,7 +107,7 @@ def load_trained_network(run: RunFolder, channels: int, classes: int) -> nn.Modu
         network.load_state_dict(weights)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise PipelineError(
-            f"{run.weights} does not have the weights of this variant ({str(error).splitlines()[0]}). Train the run "
+            f"{run.weights} does not contain the weights for this variant ({str(error).splitlines()[0]}). Train the run "
             f"again: {run.redo_command}"
         ) from None
     return network.to(select_device()).to(memory_format=torch.channels_last).eval()

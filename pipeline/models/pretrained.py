@@ -101,7 +101,7 @@ def _has_decoder(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> boo
 
 
 def _find_statistics(model: SmpModel) -> tuple[Sequence[float], Sequence[float]]:
-    """Return the mean and standard deviation of the encoder's published weights, to use for weights of other tools."""
+    """Return the normalization that goes with the encoder's published weights, for use with other weights."""
     import timm
 
     from pipeline.models.smp import resolve_encoder_name

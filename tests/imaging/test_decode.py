@@ -199,9 +199,9 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
     "fractions": (
         encode_tiff(make_noise(5, 20, 30).astype(np.float32)),
         5,
-        "^has pixels of float32; save it as uint8 or uint16",
+        "^has pixels of type float32; save it as uint8 or uint16",
     ),
-    "signed": (encode_tiff(make_noise(5, 20, 30).astype(np.int16)), 5, "^has pixels of int16"),
+    "signed": (encode_tiff(make_noise(5, 20, 30).astype(np.int16)), 5, "^has pixels of type int16"),
     "JPEG in TIFF": (
         encode_tiff(make_noise(5, 32, 32), compression="jpeg"),
         5,
@@ -234,7 +234,7 @@ def test_read_image_with_pages_of_different_sizes_is_refused() -> None:
     with tifffile.TiffWriter(buffer) as writer:
         writer.write(make_noise(20, 30))
         writer.write(make_noise(30, 20))
-    with pytest.raises(ImageError, match="contains 2 images of 2 sizes or kinds; save one per file"):
+    with pytest.raises(ImageError, match="contains 2 images of 2 different sizes or kinds; save one per file"):
         read_image(buffer.getvalue(), 2)
 
 

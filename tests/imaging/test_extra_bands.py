@@ -114,7 +114,7 @@ def test_image_metadata_reports_a_band_that_is_not_alpha() -> None:
 def test_read_image_of_signed_bytes_is_refused(channels: int | None) -> None:
     file = io.BytesIO()
     tifffile.imwrite(file, (RGB[..., 0].astype(int) - 128).astype(np.int8), photometric="minisblack")
-    with pytest.raises(ImageError, match="has pixels of int8; save it as uint8"):
+    with pytest.raises(ImageError, match="has pixels of type int8; save it as uint8"):
         read_image(file.getvalue(), channels)
 
 

@@ -112,7 +112,7 @@ UNSUPPORTED = {
     "negative": (encode_tiff(LABELS.astype(np.int16) - 1), "has values from -1 to 1"),
     "too high": (encode_tiff(LABELS.astype(np.uint32) * 40_000), "has values from 0 to 80000"),
     "beyond 64 bits signed": (encode_tiff(np.full((3, 3), 2**64 - 1, np.uint64)), "but only 0 to 65535 are allowed"),
-    "complex": (encode_tiff(LABELS.astype(np.complex64)), "has pixels of complex64"),
+    "complex": (encode_tiff(LABELS.astype(np.complex64)), "has pixels of type complex64"),
     "two pages": (encode_tiff(np.stack([LABELS.astype(np.uint8)] * 2)), "contains 2 images"),
     "two frames": (
         encode_image(make_palette_image(LABELS), "GIF", save_all=True, append_images=[make_palette_image(2 - LABELS)]),

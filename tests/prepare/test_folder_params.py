@@ -35,7 +35,7 @@ MISTAKES = {
         "data.ignore_value: must be a mask's pixel value, a whole number from 0 to",
     ),
     "boolean for a value": ({"ignore_value": True}, "data.ignore_value: must be a mask's pixel value"),
-    "name": ({"classes": [{"name": "a,b"}, {}]}, "data.classes[0].name: must be a name of letters"),
+    "name": ({"classes": [{"name": "a,b"}, {}]}, "data.classes[0].name: must be a name made up of letters"),
     "one class": ({"classes": SECTION["classes"][:1]}, "data.classes: must have at least 2 entr"),
     "resize": ({"resize": "crop"}, "data.resize: must be one of 'stretch' or 'letterbox'"),
     "empty showcase": ({"showcase_ids": []}, "data.showcase_ids: must have at least 1 entry"),

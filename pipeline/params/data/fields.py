@@ -61,7 +61,7 @@ def _check_mask_values(value: object) -> object:
 
 def _check_class_name(value: object) -> object:
     if not isinstance(value, str) or not _NAME.fullmatch(value):  # used in names of columns and metrics
-        raise ValueError("must be a name of letters, digits, _, - and spaces")
+        raise ValueError("must be a name made up of letters, digits, _, - and spaces")
     return value
 
 

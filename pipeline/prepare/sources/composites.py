@@ -162,7 +162,7 @@ def _build_sample(
 
 
 def _split_groups(names: list[str], kind: str, data: CompositesData) -> dict[str, list[str]]:
-    """Assign the groups of a kind to splits in the order of a hash, so that a new group moves few others."""
+    """Assign the groups of one kind to splits in hash order, so that adding a group changes the split of few others."""
     if len(names) < len(SPLITS):
         raise PipelineError(
             f"data.path: {Path(data.path) / LIST_FILE} names {len(names)} groups of kind '{kind}' besides the "

@@ -223,7 +223,7 @@ class ImageMaskSource:
 
 
 class _PairChecks:
-    """Checks of a source's decoded pairs, one after the other."""
+    """Checks on a source's decoded pairs, run one after another."""
 
     def __init__(self, data: ImageMaskData, distinct: Mapping[str, set[str]]) -> None:
         self.issues: list[DataIssue] = []

@@ -75,7 +75,7 @@ class _SplitStatistics:
 
     @property
     def shares(self) -> list[float]:
-        """Fractions of the evaluated pixels by class; NaN without evaluated pixels."""
+        """Fractions of the evaluated pixels by class; NaN if no pixels are evaluated."""
         return [pixels / self.evaluated if self.evaluated else math.nan for pixels in self.pixels]
 
 
