@@ -2,9 +2,10 @@
 
 Runs are also compared with a baseline that predicts one class everywhere.
 
-A gap may be due to the class mix instead of memorizing: the class shares of the compared training images and of the validation images may differ, especially with many classes
-and few images. Direct standardization removes this difference: on both sides, the loss of each class is weighted by its
-share of the validation pixels, and only classes that occur on both sides are included.
+A gap may be due to the class mix instead of memorizing: the class shares of the compared training images
+and of the validation images may differ, especially with many classes and few images. Direct standardization removes
+this difference: on both sides, the loss of each class is weighted by its share of the validation pixels, and only
+classes that occur on both sides are included.
 """
 
 from __future__ import annotations

@@ -137,9 +137,8 @@ def read_labels(content: bytes) -> NDArray[Any] | None:
         if not is_gray or page.compression not in _COMPRESSIONS:
             return None
         if page.dtype is None or page.dtype.kind not in "buif":
-            raise ImageError(
-                f"has pixels of {f'type {page.dtype}' if page.dtype else 'an unknown type'}; save the mask as uint8 or uint16"
-            )
+            kind = f"type {page.dtype}" if page.dtype else "an unknown type"
+            raise ImageError(f"has pixels of {kind}; save the mask as uint8 or uint16")
         _check_size(pages, reader)
         reader.remove_limit()
         labels: NDArray[Any] = page.asarray(squeeze=False, maxworkers=1)[0, 0, :, :, 0]

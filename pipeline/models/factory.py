@@ -107,8 +107,8 @@ def load_trained_network(run: RunFolder, channels: int, classes: int) -> nn.Modu
         network.load_state_dict(weights)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise PipelineError(
-            f"{run.weights} does not contain the weights for this variant ({str(error).splitlines()[0]}). Train the run "
-            f"again: {run.redo_command}"
+            f"{run.weights} does not contain the weights for this variant ({str(error).splitlines()[0]}). Train the "
+            f"run again: {run.redo_command}"
         ) from None
     return network.to(select_device()).to(memory_format=torch.channels_last).eval()
 

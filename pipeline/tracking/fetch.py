@@ -184,7 +184,7 @@ def _explain_errors(client: MlflowClient, run: Run, name: str) -> Iterator[None]
 
 
 def _is_downloaded(folder: Path, files: dict[str, int | None]) -> bool:
-    """Return whether a folder has all files of a run, unchanged since the download and with the sizes recorded in MLflow."""
+    """Return whether a folder has all files of a run, unchanged since the download and as large as in MLflow."""
     try:
         known = json.loads((folder / CHECKSUMS).read_bytes())
         return known == {path: hash_file(folder / path) for path in files} and all(

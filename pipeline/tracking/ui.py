@@ -97,7 +97,8 @@ class ServerAddress:
                 probe.bind((self.host, 0))  # a free port that the system chooses, higher than all blocked ports
                 free = probe.getsockname()[1]
             raise PipelineError(
-                f"Port {self.port} on {self.host} is {reason}. Choose another, for example with: pipeline ui --port {free}"
+                f"Port {self.port} on {self.host} is {reason}. Choose another, for example with: "
+                f"pipeline ui --port {free}"
             )
 
 

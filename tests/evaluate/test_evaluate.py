@@ -121,9 +121,7 @@ def test_evaluate_run_with_weights_of_another_variant_is_refused(trained_params:
     train_cell(trained_params.cell("unet_no_skip", 0.01, 0))
     weights = (project / "runs/unet_no_skip-0.01-0/model.safetensors").read_bytes()
     (project / "runs" / RUN / "model.safetensors").write_bytes(weights)
-    with pytest.raises(
-        PipelineError, match=r"does not contain the weights for this variant .*repro --force train@unet"
-    ):
+    with pytest.raises(PipelineError, match=r"does not contain the weights for this variant .*--force train@unet"):
         evaluate_run(trained_params, RUN)
 
 
