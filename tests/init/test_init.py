@@ -182,16 +182,18 @@ def test_init_of_16_bit_gray_removes_pretrained_variants(tmp_path: Path) -> None
 def test_init_removes_the_variant_that_shows_memorization_on_the_bundled_images(tmp_path: Path) -> None:
     folder = write(tmp_path / "cells", encode_bands(0, 1))
     output = run_pipeline("init", folder).output
-    assert "(data.max_train_images): unet_20_images." in output
+    assert "(data.max_train_images): lite0_20_images." in output
     assert read_params().grid.variant == ["unet", "lite0"]
 
 
 def test_init_keeps_variants_with_few_images_if_there_are_no_others(tmp_path: Path) -> None:
     folder = write(tmp_path / "cells", encode_bands(0, 1))
     shipped = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(shipped.replace("  - unet\n  - unet_20_images\n  - lite0\n", "  - unet_20_images\n"))
+    Path("params.yaml").write_text(
+        shipped.replace("  - unet\n  - lite0\n  - lite0_20_images\n", "  - lite0_20_images\n")
+    )
     assert "Removed from the grid" not in run_pipeline("init", folder).output
-    assert read_params().grid.variant == ["unet_20_images"]
+    assert read_params().grid.variant == ["lite0_20_images"]
 
 
 def test_init_of_five_channel_tiffs_sets_channels(tmp_path: Path) -> None:
@@ -376,7 +378,7 @@ def test_init_of_one_channel_with_only_pretrained_variants_is_refused(tmp_path: 
         tmp_path / "cells", encode_bands(0, 1), lambda index: Image.fromarray(make_noise(index, np.uint16, 1)[..., 0])
     )
     shipped = Path("params.yaml").read_text()
-    before = shipped.replace("  - unet\n  - unet_20_images\n  - lite0\n", "    - lite0\n")
+    before = shipped.replace("  - unet\n  - lite0\n  - lite0_20_images\n", "    - lite0\n")
     assert before != shipped
     Path("params.yaml").write_text(before)
     result = run_pipeline("init", folder)

@@ -96,7 +96,7 @@ def test_init_keeps_the_comment_of_the_variant_list(
     monkeypatch.chdir(tmp_path)
     shipped = (ROOT / "params.yaml").read_text(encoding="utf-8")
     edited = shipped.replace(
-        "  variant:\n  - unet\n  - unet_20_images\n  - lite0\n", "  variant: [unet, lite0]  # mine\n"
+        "  variant:\n  - unet\n  - lite0\n  - lite0_20_images\n", "  variant: [unet, lite0]  # mine\n"
     )
     assert edited != shipped
     for before in (edited, edited.replace(": [unet, lite0]  # mine", ":  # mine\n  - unet\n  - lite0")):

@@ -228,7 +228,7 @@ def test_all_errors_are_reported_together(params_with: ParamsWith) -> None:
 
 def test_shipped_params_are_valid() -> None:
     params = read_params(SHIPPED)
-    assert {cell.name for cell in params.cells()} >= {"unet-0.002-0", "unet_20_images-0.0002-2", "lite0-0.002-1"}
+    assert {cell.name for cell in params.cells()} >= {"unet-0.002-0", "lite0_20_images-0.0002-2", "lite0-0.002-1"}
     assert len(params.grid.seed) >= 3
     assert params.train.epochs >= MIN_EPOCHS
 

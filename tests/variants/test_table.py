@@ -38,7 +38,7 @@ def list_variants(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
 def test_every_variant_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_params(tmp_path, {"variants": VARIANTS, "grid": {"variant": ["unet", "unet_40"]}})
     lines = list_variants(tmp_path, monkeypatch)
-    assert {"variant", "unet", "unet_no_skip", "unet_20_images", "lite0", "keras_pets", *VARIANTS} == set(lines)
+    assert {"variant", "unet", "unet_no_skip", "lite0_20_images", "lite0", "keras_pets", *VARIANTS} == set(lines)
     assert lines["unet"].split()[1] == "unet"
     assert lines["unet"].endswith("yes")
     assert lines["unet_no_skip"].endswith("no    skip_connections: none")
