@@ -16,7 +16,9 @@ from tests.conftest import ROOT
 from tests.prepare.conftest import create_image
 
 PARAMS = Path("params.yaml")
-PROPOSED = "  # Proposed by pipeline init: class_2 (0.05%) has less than 1% of the pixels, and cross_entropy may never"
+PROPOSED = (
+    "  # Proposed by pipeline init in place of {0}: class_2 (0.05%) has less than 1% of the pixels, and {0} may miss"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +42,7 @@ def init(folder):
     assert result.exit_code == 0, result.output
     lines = PARAMS.read_text("utf-8").splitlines()
     place = next(place for place, line in enumerate(lines) if line.startswith("  loss:"))
-    return [line for line in result.output.splitlines() if "never predict" in line], lines[place - 1 : place + 1]
+    return [line for line in result.output.splitlines() if "may miss" in line], lines[place - 1 : place + 1]
 
 
 def replace_in_params(pattern, replacement):
@@ -51,7 +53,7 @@ def replace_in_params(pattern, replacement):
 
 def test_init_proposes_a_loss_for_a_rare_class():
     (notice,), (comment, line) = init("rare")
-    assert comment.startswith(PROPOSED)
+    assert comment.startswith(PROPOSED.format("cross_entropy_dice"))
     assert re.fullmatch(rf"  loss: {RARE_LOSS} +# minimized: .*", line)
     assert read_params().train.loss == RARE_LOSS
     assert notice.startswith("Notice: class_2 (0.05%) has less than 1% of the pixels")
@@ -59,7 +61,7 @@ def test_init_proposes_a_loss_for_a_rare_class():
     assert "class_1" not in notice
 
 
-def test_init_keeps_cross_entropy_for_balanced_classes():
+def test_init_keeps_the_loss_for_balanced_classes():
     before = next(line for line in PARAMS.read_text("utf-8").splitlines() if line.startswith("  loss:"))
     notices, (above, line) = init("balanced")
     assert (notices, line) == ([], before)
@@ -77,7 +79,7 @@ def test_init_again_writes_the_same_loss_and_undoes_it_for_other_data():
 
 
 def test_init_keeps_another_loss():
-    replace_in_params(r"\n  loss: cross_entropy ", "\n  loss: focal ")
+    replace_in_params(r"\n  loss: cross_entropy_dice ", "\n  loss: focal ")
     (notice,), _ = init("rare")
     assert "train.loss is focal" in notice
     assert read_params().train.loss == "focal"
@@ -92,9 +94,9 @@ def test_init_proposes_a_loss_that_suits_settings_of_cross_entropy():
 
 
 def test_init_of_a_loss_without_comment_proposes_one():
-    replace_in_params(r"\n  loss: cross_entropy .*", "\n  loss: cross_entropy")
+    replace_in_params(r"\n  loss: cross_entropy_dice .*", "\n  loss: cross_entropy")
     _, (comment, line) = init("rare")
-    assert comment.startswith(PROPOSED)
+    assert comment.startswith(PROPOSED.format("cross_entropy"))
     assert line == f"  loss: {RARE_LOSS}"
     assert init("balanced")[1][1] == "  loss: cross_entropy"
 

@@ -151,7 +151,7 @@ def test_init_of_patches_in_small_images_measures_their_cost():
 def test_init_after_patches_of_two_sides_replaces_them(skip_grid_timing):
     path = Path("params.yaml")
     text = path.read_text("utf-8").replace(
-        "  loss: cross_entropy ", "  patch_size:\n  - 192\n  - 256\n  loss: cross_entropy ", 1
+        "  loss: cross_entropy_dice ", "  patch_size:\n  - 192\n  - 256\n  loss: cross_entropy_dice ", 1
     )
     path.write_text(text, "utf-8")
     write(map(draw_square, range(8)))
