@@ -68,7 +68,7 @@ def test_init_chooses_the_pixels_that_masks_cover(run_init: RunInit, choice: str
     result = run_init(*make_savers(lambda index: index % 8 + 1, lambda _: choice == "stored"))
     assert result.data["mask_orientation"] == choice
     assert result.indices(DISCS) == {0: {0}, 1: {1}}
-    assert any(f"mask_orientation: {choice}." in notice for notice in result.notices)
+    assert any(f"mask_orientation: {choice} is suggested." in notice for notice in result.notices)
 
 
 @pytest.mark.parametrize("choice", ["upright", "stored"])

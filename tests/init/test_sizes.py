@@ -183,8 +183,8 @@ def test_init_of_many_patches_limits_the_steps(skip_grid_timing, monkeypatch):
     monkeypatch.setattr("pipeline.init.write_params.MANY_STEPS", 60)
     write(map(draw_dots, range(10)))
     output = run_pipeline("init", "cells")
-    assert load_params()["train"]["patches_per_epoch"] == 20
-    assert " epochs of 5 steps with 4 patches each" in output
+    assert load_params()["train"]["patches_per_epoch"] == 30
+    assert " epochs of 7 steps with 4 patches each" in output
 
 
 def test_check_shows_the_iou_of_the_current_size_and_better_sizes(skip_grid_timing):
@@ -203,7 +203,7 @@ def test_check_shows_the_iou_of_the_current_size_and_better_sizes(skip_grid_timi
     assert f"data.image_size: {max(table)} gives every class at least 0.9" in output
     path.write_text(re.sub(r"image_size: \d+", f"image_size: {max(table)}", path.read_text("utf-8")), "utf-8")
     output = run_pipeline("data", "check", "cells")
-    assert "even perfect predictions have" in output
+    assert "even perfect predictions have a low IoU" in output
     assert read_size_table(output) == ([], {})
 
 
@@ -240,7 +240,7 @@ def test_init_measures_training_steps():
     output = run_pipeline("init", "cells")
     _, table = read_size_table(output)
     assert float(table[96][2]) > 0
-    assert "27 runs of 600 steps" in output
+    assert "12 runs of 600 steps" in output
 
 
 def test_measure_grid_time_grows_with_pixels_and_names_failing_variants(project, params_with):

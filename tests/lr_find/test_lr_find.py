@@ -91,5 +91,5 @@ def test_lr_find_names_an_unknown_variant(project: Path) -> None:
 def test_help_and_docs_state_the_number_of_batches_that_run() -> None:
     output = " ".join(CliRunner().invoke(main, ["lr-find", "--help"]).output.split())
     page = " ".join((ROOT / "docs/how-to/compare-optimizers.md").read_text(encoding="utf-8").split())
-    assert f"{STEPS} batches of the prepared data, with a learning rate that increases from 1e-06 to 1;" in output
+    assert f"{STEPS} batches of the prepared data, with a learning rate that increases from 1e-06 to 1." in output
     assert f"trains the variant for {STEPS} batches while the learning rate increases from 1e-6 to 1" in page

@@ -247,7 +247,7 @@ def test_read_params_names_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_learning_rates_are_read_as_by_dvc(tmp_path: Path) -> None:
-    text = SHIPPED.read_text(encoding="utf-8").replace("- 1e-3\n  - 1e-4", "- 3e-4\n  - 1e-05\n  - .25")
+    text = SHIPPED.read_text(encoding="utf-8").replace("- 2e-3\n  - 2e-4", "- 1e-2\n  - 3e-4\n  - 1e-05\n  - .25")
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
     names = [cell.name for cell in read_params(path).cells()[::3][:4]]

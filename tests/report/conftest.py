@@ -91,7 +91,9 @@ class ReportProject:
         self.variants, self.learning_rates, self.seeds, self.classes = variants, learning_rates, seeds, classes
         (root / TEMPLATES).parent.mkdir(parents=True)
         (root / TEMPLATES).symlink_to(REPOSITORY / TEMPLATES)
-        self.params: Params = read_params(REPOSITORY / "params.yaml")
+        shipped = read_params(REPOSITORY / "params.yaml")
+        grid = {"variant": list(variants), "learning_rate": list(learning_rates), "seed": list(seeds)}
+        self.params: Params = shipped.model_copy(update={"grid": shipped.grid.model_copy(update=grid)})
         shutil.copy(REPOSITORY / self.params.report.notes_file, root / self.params.report.notes_file)
         self.project = Project(root)
         self.masks: dict[tuple[str, int], np.ndarray] = {}

@@ -254,7 +254,7 @@ def test_used_port_is_named(project: Path, tracking: Tracking, upload: Upload) -
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        with pytest.raises(PipelineError, match=rf"Port {port} of 127.0.0.1 is used by another program.*--port \d+"):
+        with pytest.raises(PipelineError, match=rf"Port {port} on 127.0.0.1 is used by another program.*--port \d+"):
             serve(tracking, ServerAddress(LOOPBACK, port))
 
 

@@ -208,7 +208,7 @@ def test_speed_counts_only_trained_images(project: Path) -> None:
 
 def test_accumulated_batches_take_the_step_of_one_large_batch(project: Path) -> None:
     plain = {
-        "precision": "float32", "epochs": 1, "augmentation": None, "ema_decay": 0.0,
+        "precision": "float32", "epochs": 1, "loss": "cross_entropy", "augmentation": None, "ema_decay": 0.0,
         "optimizer": {"name": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
     }  # fmt: skip
     weights = {}
