@@ -83,7 +83,8 @@ def test_study_params_keep_comments_of_both_files(write: Writer) -> None:
     shipped = (project / "params.yaml").read_text(encoding="utf-8").splitlines()
     changed = {line for line in shipped if "#" in line} - set(text.splitlines())
     assert {line.split(":")[0].strip() for line in changed if not line.startswith("#")} <= {
-        "path", "epochs", "lite0", "lite0_20_images", "unet_no_skip", "train", "keras_pets", "seed", "grid", "notes_file", "model", "pretrained",
+        "path", "epochs", "lite0", "lite0_20_images", "unet_no_skip", "train", "keras_pets", "seed", "grid",
+        "notes_file", "model", "pretrained",
     }  # fmt: skip
 
 

@@ -203,7 +203,7 @@ def test_check_shows_the_iou_of_the_current_size_and_better_sizes(skip_grid_timi
     assert f"data.image_size: {max(table)} gives every class at least 0.9" in output
     path.write_text(re.sub(r"image_size: \d+", f"image_size: {max(table)}", path.read_text("utf-8")), "utf-8")
     output = run_pipeline("data", "check", "cells")
-    assert "even perfect predictions have a low IoU" in output
+    assert "perfect predictions have an IoU of at most" in output
     assert read_size_table(output) == ([], {})
 
 
