@@ -51,7 +51,7 @@ def build_baseline_network(name: str) -> nn.Module:
 
 
 def create_cell(network: str, batch_size: int = BATCH_SIZE, num_threads: int = 1) -> Cell:
-    """Create a cell that trains a network with cross-entropy and without end; the rest is as in `params.yaml`."""
+    """Create a cell that trains a network almost endlessly with cross-entropy; the rest is as in `params.yaml`."""
     cell = read_params(ROOT / "params.yaml").cell("unet", 1e-3, 0)
     changes = {"batch_size": batch_size, "num_threads": num_threads, "epochs": 100_000, "loss": "cross_entropy"}
     return cell.model_copy(update={"model": NETWORKS[network], "train": cell.train.model_copy(update=changes)})

@@ -141,7 +141,7 @@ def check_class_mix(
 ) -> RunSummary:
     """Add the standardized losses to a run's evidence if their ratio differs from that of the run's losses.
 
-    A verdict of memorizing becomes undecided if the standardized ratio is below the threshold.
+    A verdict of memorizing that is due to the ratio becomes undecided if the standardized ratio is below the threshold.
 
     Args:
         row: summary of the run.
@@ -168,7 +168,9 @@ def check_class_mix(
         f"training is at {train:.3f} and validation at {validation:.3f}"
     )
     judgment = replace(row.judgment, evidence=(*row.judgment.evidence, phrase))
-    if judgment.verdict == "memorizing" and validation / train < memorizing:
+    # A lower ratio means that the verdict is due to the comparison with predicting one class.
+    has_high_ratio = judgment.ratio is not None and judgment.ratio >= memorizing
+    if judgment.verdict == "memorizing" and has_high_ratio and validation / train < memorizing:
         reason = (
             "Memorizing: the class shares of the compared training images differ from those of validation, which "
             "explains the gap."

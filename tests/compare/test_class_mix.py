@@ -14,7 +14,7 @@ MEMORIZING = 1.5
 
 
 def make_row(train_loss: float, val_loss: float, verdict: str) -> RunSummary:
-    judgment = Judgment(verdict, ("evidence",), ())
+    judgment = Judgment(verdict, ("evidence",), (), ratio=val_loss / train_loss)
     values = {"run": "unet-0.1-0", "status": "finished", "missed_classes": (), "judgment": judgment}
     row = RunSummary(**{**dict.fromkeys(field.name for field in fields(RunSummary)), **values})
     return replace(row, train_loss=train_loss, val_loss=val_loss)
@@ -31,9 +31,19 @@ def test_check_class_mix_with_a_class_missing_from_training_is_undecided() -> No
     judgment = check_class_mix(row, parts, {"road": 0.9, "pole": 0.1}, MEMORIZING).judgment
     assert judgment is not None
     assert judgment.verdict == "undecided"
-    assert "over the only class of both sides" in judgment.evidence[-1]
+    assert "over the only class that both sides have" in judgment.evidence[-1]
     assert "training is at 0.200 and validation at 0.200" in judgment.evidence[-1]
     assert judgment.not_checked[-1].startswith("Memorizing: ")
+
+
+def test_check_class_mix_keeps_memorizing_that_is_not_due_to_the_ratio() -> None:
+    """The run beats predicting one class on the training images only."""
+    row = make_row(0.3, 0.4, "memorizing")
+    parts = make_parts(road=(0.3, 0.4), pole=(0.5, 1.0))
+    judgment = check_class_mix(row, parts, {"road": 0.86, "pole": 0.14}, MEMORIZING).judgment
+    assert judgment is not None
+    assert (judgment.verdict, judgment.not_checked) == ("memorizing", ())
+    assert "training is at 0.328 and validation at 0.484" in judgment.evidence[-1]
 
 
 def test_check_class_mix_with_a_gap_in_every_class_stays_memorizing() -> None:

@@ -137,7 +137,7 @@ def test_evaluate_run_with_a_path_is_refused(trained_params: Params, project: Pa
 def test_evaluate_run_with_a_truncated_model_file_is_refused(trained_params: Params, project: Path) -> None:
     weights = project / "runs" / RUN / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(PipelineError, match=r"model\.safetensors does not have"):
+    with pytest.raises(PipelineError, match=r"model\.safetensors does not contain"):
         evaluate_run(trained_params, RUN)
 
 

@@ -210,7 +210,7 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
     "palette": (
         encode_tiff(make_noise(4, 20, 30), photometric="palette", colormap=make_noise(3, 256, dtype=np.uint16)),
         4,
-        "^has col",
+        "^stores colors as PALETTE; ",
     ),
     "a volume": (
         encode_tiff(make_noise(8, 32, 32), volumetric=True, tile=(8, 16, 16)),

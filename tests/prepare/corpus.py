@@ -477,7 +477,7 @@ ODD_CASES = [
             for name in SPLIT_BY_NAME
             if SPLIT_BY_NAME[name] == "test"
         ],
-        "class 'wall' occurs in none of the 3 masks of the split 'test': its scores are undefined there.",
+        "class 'wall' occurs in none of the 3 masks of the split 'test', so its scores are undefined there.",
     ),
     Case("unchanged", lambda folder: None, "12 images with their masks: 12 RGB"),
     Case(

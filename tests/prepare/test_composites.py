@@ -172,11 +172,11 @@ def test_larger_scale_fills_more_and_touches_the_edge_more_often(create_params, 
     assert (large[:, 0] == ANIMAL).mean() > (default_masks[:, 0] == ANIMAL).mean()
 
 
-def test_narrower_border_keeps_the_contour(create_params, default_masks):
-    narrow = create_masks(create_params, border=0.03)
-    assert (narrow == BORDER).sum() < (default_masks == BORDER).sum()
+def test_narrower_border_keeps_the_contour(create_params):
+    wide, narrow = (create_masks(create_params, border=border) for border in (7 / 128, 0.03))
+    assert (narrow == BORDER).sum() < (wide == BORDER).sum()
     # Pixels farther from the contour keep their class.
-    np.testing.assert_array_equal(narrow[default_masks != BORDER], default_masks[default_masks != BORDER])
+    np.testing.assert_array_equal(narrow[wide != BORDER], wide[wide != BORDER])
 
 
 def test_two_poses_prob_changes_every_mask(create_params):

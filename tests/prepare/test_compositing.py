@@ -12,6 +12,8 @@ from PIL import Image
 from pipeline.prepare.sources import compositing
 from pipeline.prepare.sources.compositing import ANIMAL, BACKGROUND, BORDER, Layer
 
+WIDE_BORDER = 7 / 128  # several pixels wide in small images, as a fraction of the shorter side
+
 
 def create_disc(side: int) -> Image.Image:
     y, x = np.mgrid[:side, :side] + 0.5 - side / 2
@@ -29,16 +31,16 @@ def create_disc_mask(size: int, radius: float) -> np.ndarray:
 @pytest.mark.parametrize("size", [64, 96, 128, 160, 256])
 def test_border_of_a_disc_has_the_configured_width(size):
     radius = 0.3 * size
-    mask = compositing.draw_mask(create_disc_mask(size, radius))
+    mask = compositing.draw_mask(create_disc_mask(size, radius), WIDE_BORDER)
     width = (mask == BORDER).sum() / (2 * math.pi * radius)
     # Each side of the border is rounded to whole pixels.
-    assert width == pytest.approx(7 * size / 128, abs=1)
+    assert width == pytest.approx(WIDE_BORDER * size, abs=1)
 
 
 def test_border_covers_both_sides_of_the_contour():
     animal = np.zeros((128, 128), bool)
     animal[:, :64] = True
-    columns = compositing.draw_mask(animal)[64]
+    columns = compositing.draw_mask(animal, WIDE_BORDER)[64]
     np.testing.assert_array_equal(columns[60:68], [ANIMAL] + [BORDER] * 6 + [BACKGROUND])
 
 

@@ -63,13 +63,13 @@ def test_describe_masks_reports_a_class_missing_in_training():
     assert unlearned.startswith("class 'wall' occurs in validation or test, but in no training mask")
     *_, unlearned = describe(train=[(1,)] * 4, validation=[(1, 2)], test=[(0, 1)])
     assert unlearned.startswith("2 classes occur in validation or test, but in no training mask")
-    assert "no training mask (ground, wall): " in unlearned
+    assert "no training mask (ground, wall). " in unlearned
 
 
 def test_describe_masks_reports_a_class_in_the_showcase_only_for_every_split():
     notices = describe(**{split: [(0, 1)] * 4 for split in SPLITS})
     assert [re.findall("the split '(.*)'", notice) for notice in notices[:3]] == [["train"], ["validation"], ["test"]]
-    assert notices[3:] == ["Very few of 13 masks contain wall (1): is it rare, or are the masks wrong?"]
+    assert notices[3:] == ["Very few of the 13 masks contain wall (1): is it rare, or are the masks wrong?"]
 
 
 def test_describe_masks_names_a_class_in_no_mask():

@@ -115,7 +115,7 @@ def test_suggested_pattern_puts_no_group_into_two_splits(tmp_path, run, case):
     (notice,) = [
         text for text in PreparedData(run(folder, showcase_ids=None, splits=splits)).stats.notices if "suggest" in text
     ]
-    pattern = re.search("data.splits.group_regex: '(.*)', so", notice)[1]
+    pattern = re.search("data.splits.group_regex: '(.*)' to keep", notice)[1]
     if case == "split folders":
         write_images(folder, [f"test/patient{p}_{n}" for p in (8, 9) for n in range(4)], first=100)
         count += 2

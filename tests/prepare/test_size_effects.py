@@ -124,7 +124,7 @@ def test_size_effects_suggest_the_largest_sufficient_downscale():
     mask = draw_squares(512, [(y, x) for y in range(3, 500, 20) for x in range(3, 500, 20)])
     effects = measure([mask], 16.0)
     assert effects.is_lossy
-    assert effects.sentence().startswith("At a downscale of 16 cell keeps ")
+    assert effects.sentence().startswith("At a downscale of 16, cell keeps ")
     assert effects.sentence().endswith(f"data.downscale: {effects.sufficient:g} keeps them.")
     larger = [factor for factor in size_effects.FACTORS if effects.sufficient < factor <= 16]
     assert all(measure([mask], factor).is_lossy for factor in larger)

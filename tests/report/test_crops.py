@@ -39,7 +39,7 @@ def test_crop_without_errors_has_the_edges_and_ignored_pixels_do_not_count() -> 
 
 
 def test_prediction_of_another_shape_is_an_error() -> None:
-    with pytest.raises(PipelineError, match="600 × 500 pixels, but its prepared mask has 600 × 700"):
+    with pytest.raises(PipelineError, match="500 × 600 pixels, but its prepared mask has 700 × 600"):
         find_crop(np.zeros((600, 500), np.uint8), np.zeros((600, 700), np.uint8))
 
 
