@@ -92,7 +92,7 @@ class ReportProject:
         (root / TEMPLATES).parent.mkdir(parents=True)
         (root / TEMPLATES).symlink_to(REPOSITORY / TEMPLATES)
         shipped = read_params(REPOSITORY / "params.yaml")
-        grid = {"variant": list(variants), "learning_rate": list(learning_rates), "seed": list(seeds)}
+        grid = {"learning_rate": list(learning_rates), "seed": list(seeds)}
         self.params: Params = shipped.model_copy(update={"grid": shipped.grid.model_copy(update=grid)})
         shutil.copy(REPOSITORY / self.params.report.notes_file, root / self.params.report.notes_file)
         self.project = Project(root)
