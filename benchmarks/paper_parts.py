@@ -62,6 +62,7 @@ MARGIN = 96  # px; 92 are between an output pixel of the paper's network and the
 MIN_AREA = 12  # px; smaller predicted regions are noise, smaller true ones are not counted
 
 Mask = NDArray[np.uint8]
+Floats = NDArray[np.float64]
 Sample = tuple[Mask, Mask]
 
 
@@ -84,10 +85,7 @@ def draw_membranes(random: np.random.Generator) -> Sample:
     image = brightness - depth * np.exp(-((to_border / 1.3) ** 2))
     for _ in range(int(random.integers(15, 30))):  # organelles
         row, column = random.uniform(0, SIDE, 2)
-        size, angle = random.uniform(1.5, 5, 2), random.uniform(0, np.pi)
-        along = (rows - row) * np.cos(angle) + (columns - column) * np.sin(angle)
-        across = (columns - column) * np.cos(angle) - (rows - row) * np.sin(angle)
-        spot = np.hypot(along / size[0], across / size[1])
+        spot = _measure_ellipse(rows - row, columns - column, random.uniform(1.5, 5, 2), random.uniform(0, np.pi))
         image -= random.uniform(30, 80) * np.exp(-(spot**4))
     return _finish(image, random, noise=14), np.where(to_border < 1.3, BETWEEN, OBJECT).astype(np.uint8)
 
@@ -104,10 +102,8 @@ def draw_nuclei(random: np.random.Generator) -> Sample:
         else:  # next to the last one
             angle = random.uniform(0, 2 * np.pi)
             row, column = row + 13 * np.sin(angle), column + 13 * np.cos(angle)
-        size, angle = random.uniform(5, 9, 2), random.uniform(0, np.pi)
-        along = (rows - row) * np.cos(angle) + (columns - column) * np.sin(angle)
-        across = (columns - column) * np.cos(angle) - (rows - row) * np.sin(angle)
-        inside = (np.hypot(along / size[0], across / size[1]) < 1) & (owner == 0)
+        nucleus = _measure_ellipse(rows - row, columns - column, random.uniform(5, 9, 2), random.uniform(0, np.pi))
+        inside = (nucleus < 1) & (owner == 0)
         owner[inside] = number
         image[inside] = random.uniform(70, 190)
     # Pixels of a nucleus next to another one become background.
@@ -118,7 +114,14 @@ def draw_nuclei(random: np.random.Generator) -> Sample:
     return _finish(ndimage.gaussian_filter(image, 1.2), random, noise=10), mask
 
 
-def _finish(image: NDArray[np.float64], random: np.random.Generator, noise: float) -> Mask:
+def _measure_ellipse(rows: Floats, columns: Floats, radii: Floats, angle: float) -> Floats:
+    """Measure the distance from an ellipse's center, 1 on its outline. Rows and columns are relative to the center."""
+    along = rows * np.cos(angle) + columns * np.sin(angle)
+    across = columns * np.cos(angle) - rows * np.sin(angle)
+    return np.hypot(along / radii[0], across / radii[1])
+
+
+def _finish(image: Floats, random: np.random.Generator, noise: float) -> Mask:
     noisy = image + random.normal(0, noise, image.shape)
     return noisy.clip(0, 255).astype(np.uint8)[..., None]
 
