@@ -118,7 +118,8 @@ def _measure_ellipse(rows: Floats, columns: Floats, radii: Floats, angle: float)
     """Measure the distance from an ellipse's center, 1 on its outline. Rows and columns are relative to the center."""
     along = rows * np.cos(angle) + columns * np.sin(angle)
     across = columns * np.cos(angle) - rows * np.sin(angle)
-    return np.hypot(along / radii[0], across / radii[1])
+    distance: Floats = np.hypot(along / radii[0], across / radii[1])
+    return distance
 
 
 def _finish(image: Floats, random: np.random.Generator, noise: float) -> Mask:
