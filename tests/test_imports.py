@@ -15,7 +15,10 @@ PACKAGE = Path(pipeline.__file__).parent
 STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "report"}
 LIBRARIES = {"data", "imaging", "inference", "models", "analysis", "tracking", "variants"}
 BASE = {"artifacts", "atomic_io", "errors", "params", "runtime", "wording"}
-COMMANDS = {"cli", "init", "judge", "lr_find", "predict", "promote", "study", "sweep", "mlflow_report", "weights"}
+COMMANDS = {
+    *("__main__", "change_report", "cli", "init", "judge", "lr_find", "mlflow_report", "predict", "promote"),
+    *("study", "summary", "sweep", "weights"),
+}
 
 
 def find_imports(module: Path) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -163,12 +163,57 @@ class _Findings(Record):
     findings: tuple[Finding, ...]
 
 
+RUN_TEXT_COLUMNS = ("run", "variant", "status", "verdict")
+RUN_NUMBER_COLUMNS = (
+    "learning_rate",
+    "seed",
+    "epochs",
+    "best_epoch",
+    "train_loss",
+    "val_loss",
+    "gap",
+    "gap_low",
+    "gap_high",
+    "gap_last",
+    "val_accuracy",
+    "val_mean_iou",
+    "val_foreground_iou",
+    "val_object_iou",
+    "val_calibration_error",
+    "showcase_iou",
+    "showcase_mean_iou",
+    "trainable_parameters",
+)
+RUN_COLUMNS = (*RUN_TEXT_COLUMNS, *RUN_NUMBER_COLUMNS)  # attributes of RunSummary and of its Judgment
+
+
+def list_run_values(row: RunSummary) -> dict[str, str | float | None]:
+    """Return the values of a run by column, in the order of `RUN_COLUMNS`."""
+    values = (vars(row.judgment) if row.judgment else {}) | vars(row)
+    return {name: values.get(name) for name in RUN_COLUMNS}
+
+
+def tabulate_runs(runs: Iterable[RunSummary]) -> pd.DataFrame:
+    """Return a table with one row per run and the columns `RUN_COLUMNS`; missing numbers are NaN."""
+    import pandas as pd
+
+    types = {**dict.fromkeys(RUN_TEXT_COLUMNS, object), **dict.fromkeys(RUN_NUMBER_COLUMNS, float)}
+    return pd.DataFrame(map(list_run_values, runs), columns=list(RUN_COLUMNS)).astype(types)
+
+
 class Comparison(ArtifactFolder):
     """The folder `comparison/`."""
 
     command = "pipeline compare"
     SUMMARY = MAIN = "summary.json"
     FINDINGS = "findings.json"
+    RUNS = "runs.csv"  # one row per run, columns RUN_COLUMNS
+    SETTINGS = "settings.csv"  # one row per setting
+    SETTING_COLUMNS = tuple(field.name for field in fields(SettingSummary))
+    CONFUSION = "confusion.csv"  # of the best run on validation: pixels by ground truth and prediction
+    CONFUSION_COLUMNS = ("run", "actual", "predicted", "pixels", "share")  # share of the actual class's pixels
+    CALIBRATION = "calibration.csv"  # of the best run, one row per split and confidence bin that has pixels
+    CALIBRATION_COLUMNS = ("run", "split", "pixels", "confidence", "accuracy")
     CURVES = "curves.csv"  # long format: one row per run, epoch and split
     CURVE_COLUMNS = ("run", "variant", "learning_rate", "seed", "epoch", "split", "loss")
     GAP_PARTS = "gap_breakdown.csv"  # gap of each run by class, and by the groups and images with the widest gaps
@@ -195,6 +240,12 @@ class Comparison(ArtifactFolder):
     def gap_parts(self) -> pd.DataFrame:
         """The gap of each run by class, group and image."""
         return self.read_table(self.GAP_PARTS, self.GAP_PART_COLUMNS, {"run": str, "part": str, "name": str})
+
+    def write_summary(self, summary: Summary) -> None:
+        """Write `summary.json`, `runs.csv` and `settings.csv`."""
+        self.write_json(self.SUMMARY, summary)
+        self.write_table(self.RUNS, RUN_COLUMNS, (list_run_values(row).values() for row in summary.runs))
+        self.write_table(self.SETTINGS, self.SETTING_COLUMNS, (vars(row).values() for row in summary.settings))
 
     def write_findings(self, findings: Iterable[Finding]) -> None:
         """Write `findings.json`."""

@@ -47,6 +47,10 @@ class EvaluationFolder(ArtifactFolder):
     PER_IMAGE_COLUMNS = ("id", "split", "loss", "accuracy", "mean_iou", "foreground_iou")
     CALIBRATION = "calibration.csv"  # one row per confidence bin of the compared training and the validation images
     CALIBRATION_COLUMNS = ("split", "low", "high", "pixels", "confidence", "accuracy")  # last two: empty in empty bins
+    # Pixels by ground truth and prediction, of the compared training images, validation and test. Pairs of classes
+    # without pixels are left out, so that the file stays small with many classes.
+    CONFUSION = "confusion.csv"
+    CONFUSION_COLUMNS = ("split", "actual", "predicted", "pixels")
     FEATURE_MAPS = "feature_maps.npz"  # arrays FEATURE_MAPS of the first showcase image; only for a U-Net
     OVERVIEW = "overview.png"  # image, ground truth and prediction of a showcase and a validation image
     EXAMPLES = "examples"  # folder with <sample id>.png: predicted class indices, 8 bit
@@ -63,6 +67,11 @@ class EvaluationFolder(ArtifactFolder):
     def read_calibration(self) -> pd.DataFrame:
         """Read the calibration: one row per confidence bin."""
         return self.read_table(self.CALIBRATION, self.CALIBRATION_COLUMNS, {"split": str})
+
+    def read_confusion(self) -> pd.DataFrame:
+        """Read the confusion matrices: one row per split, true class and predicted class."""
+        types = {"split": str, "actual": str, "predicted": str}
+        return self.read_table(self.CONFUSION, self.CONFUSION_COLUMNS, types, keep_default_na=False)
 
     def read_feature_maps(self) -> dict[str, npt.NDArray[np.uint8]]:
         """Read a U-Net's feature maps on the first showcase image by name; empty for other networks."""
@@ -91,6 +100,15 @@ class EvaluationFolder(ArtifactFolder):
         """Write `per_image.csv`."""
         by_class = (f"{column}_{name}" for column in ("iou", "loss") for name in classes)
         self.write_table(self.PER_IMAGE, [*self.PER_IMAGE_COLUMNS, *by_class], rows)
+
+    def write_confusion(self, matrices: Mapping[str, npt.NDArray[np.int64]], classes: Sequence[str]) -> None:
+        """Write `confusion.csv`; each matrix (C x C) counts pixels by ground truth (rows) and prediction (columns)."""
+        rows = (
+            (split, classes[actual], classes[predicted], int(matrix[actual, predicted]))
+            for split, matrix in matrices.items()
+            for actual, predicted in np.argwhere(matrix)
+        )
+        self.write_table(self.CONFUSION, self.CONFUSION_COLUMNS, rows)
 
     def write_examples(self, masks: Mapping[str, npt.NDArray[np.uint8]]) -> None:
         """Add predicted masks (H x W, class indices) by sample id."""

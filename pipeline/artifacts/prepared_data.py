@@ -47,6 +47,11 @@ class Dataset(Record):
     classes: tuple[SegmentationClass, ...]
     fingerprint: str  # SHA-256 of all prepared arrays, as hexadecimal digits
 
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of their indices."""
+        return [item.name for item in self.classes]
+
 
 @dataclass(frozen=True)
 class DatasetStats(Record):

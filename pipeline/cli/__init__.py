@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli import curves, data, grid, models, report, stages, weights
+from pipeline.cli import curves, data, grid, models, report, stages, summary, weights
 from pipeline.cli.broken_pipe import exit_on_broken_pipe, flush_output
 from pipeline.errors import PipelineError, user_message
 
@@ -61,6 +61,7 @@ for _command in (
     stages.compare,
     stages.showcase,
     report.report,
+    summary.summary,
     report.failure,
     grid.sweep,
     grid.study,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli.json_output import json_option, print_json
 from pipeline.lr_find import HIGHEST, LOWEST, STEPS
 from pipeline.runtime.shutdown import exit_on_sigterm
 
@@ -30,7 +31,7 @@ class FigurePath(click.Path):
 @click.command()
 @click.argument("curves", type=click.Path(exists=True, path_type=Path))
 @click.option("--baseline", type=click.FloatRange(min=0, min_open=True), metavar="LOSS", help=BASELINE)
-@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as a JSON list instead of sentences.")
+@json_option
 @click.option("--plot", type=FigurePath(), metavar="FILE", help="Draw the curves to a .png, .svg or .pdf file.")
 def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None) -> None:
     """Judge from loss curves whether a network learned or memorized.
@@ -59,11 +60,13 @@ def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None
 )
 @click.option("--variant", metavar="NAME", help="Name of a variant in params.yaml.  [default: the grid's first]")
 @click.option("--plot", type=FigurePath(), metavar="FILE", help="Draw the loss to a .png, .svg or .pdf file.")
-def lr_find(variant: str | None, plot: Path | None) -> None:
+@json_option
+def lr_find(variant: str | None, plot: Path | None, as_json: bool) -> None:
     """Run the learning rate range test."""
     from pipeline.lr_find.find import find_learning_rates
     from pipeline.params.file import read_params
 
     exit_on_sigterm()
     found = read_params()
-    click.echo(find_learning_rates(found, variant or found.grid.variant[0], plot))
+    rates = find_learning_rates(found, variant or found.grid.variant[0], plot)
+    print_json(rates) if as_json else click.echo(rates.describe())

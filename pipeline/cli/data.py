@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.json_output import json_option, print_json
 from pipeline.runtime.shutdown import exit_on_sigterm
 
 
@@ -16,7 +17,8 @@ def data() -> None:
 
 @data.command()
 @click.argument("path", type=click.Path(path_type=Path, file_okay=False))
-def check(path: Path) -> None:
+@json_option
+def check(path: Path, as_json: bool) -> None:
     """Check the images and masks in the folder PATH, and print a summary.
 
     The folder is read as in `pipeline prepare`, with the `data` section of params.yaml if it names the same folder,
@@ -31,6 +33,9 @@ def check(path: Path) -> None:
     exit_on_sigterm()
     section, origin, notices = find_section(path)
     found = validate_data(section, notices)
+    if as_json:
+        print_json(found.describe())
+        return
     click.echo(f"{path}: no errors with {origin}")
     Console(highlight=False, markup=False, soft_wrap=True).print(found.render())
 

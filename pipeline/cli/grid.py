@@ -8,13 +8,15 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.json_output import json_option, print_json
 from pipeline.runtime.shutdown import defer_signals
 from pipeline.wording import pluralize
 
 
 @click.command()
 @click.option("--schema", is_flag=True, help="Print the JSON schema of params.yaml instead.")
-def params(schema: bool) -> None:
+@json_option
+def params(schema: bool, as_json: bool) -> None:
     """Check params.yaml and list the runs of its grid."""
     from pipeline.params import Params
     from pipeline.params.file import read_params
@@ -25,12 +27,17 @@ def params(schema: bool) -> None:
         return
     found = read_params()
     check_models(found, found.grid.variant)
+    if as_json:
+        keys = ("variant", "learning_rate", "seed")
+        print_json([{"run": cell.name, **{key: getattr(cell, key) for key in keys}} for cell in found.cells()])
+        return
     for cell in found.cells():
         click.echo(cell.name)
 
 
 @click.command()
-def variants() -> None:
+@json_option
+def variants(as_json: bool) -> None:
     """List the variants in params.yaml and their cost.
 
     MACs are the multiply-accumulate operations in convolutions and matrix products for one image of
@@ -51,8 +58,9 @@ def variants() -> None:
     from pipeline.variants.table import format_table, measure_variants
 
     found = read_params()
-    rows = track(measure_variants(found, Path(), measure_process), "Measuring each variant", len(found.variants))
-    click.echo(format_table(list(rows)))
+    measured = measure_variants(found, Path(), measure_process)
+    rows = list(track(measured, "Measuring each variant", len(found.variants)))
+    print_json(rows) if as_json else click.echo(format_table(rows))
 
 
 @click.command()
@@ -102,7 +110,8 @@ def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> Non
 @click.option(
     "--data", metavar="PATH", type=click.Path(path_type=Path), help="Folder of images to use instead of the preset's."
 )
-def study(name: str | None, data: Path | None) -> None:
+@json_option
+def study(name: str | None, data: Path | None, as_json: bool) -> None:
     """Create the study NAME; without NAME, list the presets.
 
     NAME is the name of a preset, whose file params/NAME.yaml lists the differences from params.yaml. Both files are
@@ -115,9 +124,15 @@ def study(name: str | None, data: Path | None) -> None:
 
     if name is None:
         found = list_presets(Project().home)
+        if as_json:
+            print_json([{"name": one.name, "title": one.read_title()} for one in found])
+            return
         for one in found:
             click.echo(f"{one.name:{max(len(other.name) for other in found)}}  {one.read_title()}")
         return
     made = create_study(name, Project().home, data)
     runs = len(made.cells())
+    if as_json:
+        print_json({"folder": STUDIES / name, "runs": runs, "title": made.report.title})
+        return
     click.echo(f"{STUDIES / name}: {pluralize(runs, 'run')}. {made.report.title}")

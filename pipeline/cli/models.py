@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.json_output import json_option, print_json
 from pipeline.errors import PipelineError
 from pipeline.runtime.shutdown import defer_signals, exit_on_sigterm
 from pipeline.wording import pluralize
@@ -32,7 +33,8 @@ run_option = click.option(
 )
 @click.option("--overlay", is_flag=True, help="Also write each image with its foreground classes in color.")
 @click.option("--foreground", is_flag=True, help="Also write the foreground of each image on a transparent background.")
-def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foreground: bool) -> None:
+@json_option
+def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foreground: bool, as_json: bool) -> None:
     """Segment images with a trained run.
 
     Writes a mask of the same size for each image, and a table of class shares. IMAGES are files, or folders that are
@@ -55,22 +57,28 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foregr
     exit_on_sigterm()
     params, project = read_params(), Project()
     trained = TrainedRun.load(params, run, project)
-    click.echo(describe_training_data(trained, project))
+    click.echo(describe_training_data(trained, project), err=as_json)
     if advice := advise_on_composites(params):
-        click.echo(advice)
+        click.echo(advice, err=as_json)
     rows, num_skipped = predict_images(trained, images, OutputFiles(out, overlay, foreground), Console(stderr=True))
-    if rows:
-        console = Console(highlight=False, markup=False)
-        console.print(create_table(rows, trained.data, console.width))
-    masks = pluralize(len(rows), "mask")
-    click.echo(f"{out}: {masks} by {trained.record.run} in masks/; {out / TABLE} has the shares of all classes")
+    if as_json:
+        names = trained.data.class_names
+        shares = [{**vars(row), "shares": dict(zip(names, row.shares, strict=True))} for row in rows]
+        print_json({"run": trained.record.run, "folder": out, "images": shares, "skipped": num_skipped})
+    else:
+        if rows:
+            console = Console(highlight=False, markup=False)
+            console.print(create_table(rows, trained.data, console.width))
+        masks = pluralize(len(rows), "mask")
+        click.echo(f"{out}: {masks} by {trained.record.run} in masks/; {out / TABLE} has the shares of all classes")
     if num_skipped:
         raise PipelineError(f"{num_skipped} of {num_skipped + len(rows)} images were skipped; see above.")
 
 
 @click.command()
 @run_option
-def promote(run: str) -> None:
+@json_option
+def promote(run: str, as_json: bool) -> None:
     """Register a run's model in MLflow, ready for serving.
 
     The model gets the alias champion. It contains the network in ONNX, its preprocessing, an input example and its
@@ -79,13 +87,15 @@ def promote(run: str) -> None:
     from pipeline.params.file import read_params
     from pipeline.promote.promote_run import promote_run
 
-    click.echo(promote_run(read_params(), run))
+    registered = promote_run(read_params(), run)
+    print_json(registered) if as_json else click.echo(registered.describe())
 
 
 @click.command()
 @click.argument("targets", metavar="[RUNS]...", nargs=-1)
 @click.option("--tracking-uri", metavar="URI", help="Use this MLflow server or database instead of the project's.")
-def sync(targets: tuple[str, ...], tracking_uri: str | None) -> None:
+@json_option
+def sync(targets: tuple[str, ...], tracking_uri: str | None, as_json: bool) -> None:
     """Upload finished runs to MLflow.
 
     Data that MLflow already has is not uploaded again.
@@ -100,7 +110,8 @@ def sync(targets: tuple[str, ...], tracking_uri: str | None) -> None:
     from pipeline.tracking.sync import sync_selected
 
     defer_signals()
-    click.echo(sync_selected(read_params(), targets, tracking_uri, Project()))
+    result = sync_selected(read_params(), targets, tracking_uri, Project())
+    print_json(result) if as_json else click.echo(result.describe())
 
 
 @click.command()

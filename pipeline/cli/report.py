@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.json_output import json_option, print_json
 from pipeline.errors import PipelineError
 from pipeline.runtime.shutdown import check_signals, defer_signals
 
@@ -16,7 +17,18 @@ from pipeline.runtime.shutdown import check_signals, defer_signals
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
 @click.option("--open", "show", is_flag=True, help="Show the report in the browser.")
 @click.option("--provenance", is_flag=True, help="Add the date, durations, git commit, and a link to MLflow.")
-def report(selection: str | None, out: Path | None, show: bool, provenance: bool) -> None:
+@click.option("--against", metavar="GRID", help="Show what changed since another grid, see above.")
+@click.option("--fail-on-regression", is_flag=True, help="With --against: exit with code 1 if a loss increased.")
+@json_option
+def report(
+    selection: str | None,
+    out: Path | None,
+    show: bool,
+    provenance: bool,
+    against: str | None,
+    fail_on_regression: bool,
+    as_json: bool,
+) -> None:
     """Render the learning report.
 
     Without options, this is the stage that writes reports/learning-report.html. With --runs, the report shows only
@@ -42,9 +54,19 @@ def report(selection: str | None, out: Path | None, show: bool, provenance: bool
     train_loss, val_loss, gap, val_mean_iou, val_foreground_iou, val_object_iou, showcase_iou, showcase_mean_iou.
 
     If several users have runs in MLflow, a report from MLflow also ranks their results.
-    """  # noqa: D301 - the backspace makes click keep the line breaks of a paragraph
-    import webbrowser
 
+    With --against, a page shows what changed since another grid: settings paired by seed, verdicts, ranks,
+    parameters, and the masks that changed most. GRID is a git revision (such as main or HEAD~1, whose results are in
+    DVC's cache or remote), the folder of a project or study, or an MLflow search as above. With --fail-on-regression,
+    the exit code is 1 if the validation loss of a setting increased by more than chance explains, over its seeds.
+    """  # noqa: D301 - the backspace makes click keep the line breaks of a paragraph
+    if against is not None:
+        if selection or provenance:
+            raise click.UsageError("--against excludes --runs and --provenance.")
+        _report_changes(against, out, show, fail_on_regression, as_json)
+        return
+    if fail_on_regression:
+        raise click.UsageError("--fail-on-regression requires --against.")
     from pipeline.artifacts.project import FAILURE
     from pipeline.params.file import read_params
     from pipeline.report.write_report import write_report
@@ -59,11 +81,14 @@ def report(selection: str | None, out: Path | None, show: bool, provenance: bool
             page = render_mlflow_report(read_params(), query, out, provenance=provenance)
         else:
             page = write_report(read_params(), selection, out, provenance=provenance)
-        click.echo(page.path)
+        if as_json:
+            print_json({"path": page.path, "notices": page.notices, "faults": page.faults})
+        else:
+            click.echo(page.path)
         for notice in page.notices:
             click.echo(f"Notice: {notice}", err=True)
-        if show and not webbrowser.open(page.path.absolute().as_uri()):
-            raise PipelineError(f"No browser found to show {page.path}; copy the file to a machine with one.")
+        if show:
+            _open_in_browser(page.path)
         if page.faults:
             incomplete = "\n".join(f"{notice.title}. {notice.text}" for notice in page.faults)
             raise PipelineError(f"The report was written, but these sections are incomplete:\n{incomplete}")
@@ -75,6 +100,30 @@ def report(selection: str | None, out: Path | None, show: bool, provenance: bool
         defer_signals()
         sync_after_stage(sync_report, read_params())
         check_signals()
+
+
+def _report_changes(against: str, out: Path | None, show: bool, fail_on_regression: bool, as_json: bool) -> None:
+    from pipeline.artifacts.project import Project
+    from pipeline.change_report.page import write_change_report
+    from pipeline.change_report.reference import open_reference
+    from pipeline.params.file import read_params
+
+    params, project = read_params(), Project()
+    page = write_change_report(open_reference(against, params, project), params, project, out)
+    print_json(page) if as_json else click.echo(page.path)
+    if show:
+        _open_in_browser(page.path)
+    if fail_on_regression and not page.is_same_data:
+        raise PipelineError("--fail-on-regression: the prepared data differ, so the losses cannot be compared.")
+    if fail_on_regression and page.regressions:
+        raise PipelineError("\n".join(["Regression:", *page.regressions]))
+
+
+def _open_in_browser(path: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(path.absolute().as_uri()):
+        raise PipelineError(f"No browser found to show {path}; copy the file to a machine with one.")
 
 
 @click.command()

@@ -26,8 +26,7 @@ def prepare() -> None:
     terminate_with_dvc()
     with record_stage("prepare"):
         data = stage(read_params())
-    names = ", ".join(item.name for item in data.classes)
-    click.echo(f"{PREPARED}: classes {names}; fingerprint {data.fingerprint[:12]}")
+    click.echo(f"{PREPARED}: classes {', '.join(data.class_names)}; fingerprint {data.fingerprint[:12]}")
     for notice in Project().prepared.stats.notices:
         click.echo(f"Notice: {notice}")
     with (PREPARED / PreparedData.SKIPPED).open(encoding="utf-8", newline="") as file:

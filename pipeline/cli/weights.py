@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.json_output import json_option, print_json
 from pipeline.runtime.shutdown import exit_on_sigterm
 
 
 @click.group(invoke_without_command=True)
+@json_option
 @click.pass_context
-def weights(context: click.Context) -> None:
+def weights(context: click.Context, as_json: bool) -> None:
     """List, fetch and add weights that networks start from.
 
     Without a command, this lists the pretrained encoders of the variants in params.yaml, and whether their weights
@@ -30,9 +32,10 @@ def weights(context: click.Context) -> None:
         return
     from pipeline.artifacts.project import Project
     from pipeline.params.file import read_params
-    from pipeline.weights.table import describe_weights_table
+    from pipeline.weights.table import format_weights_table, list_weights
 
-    click.echo(describe_weights_table(read_params(), Project().weights))
+    rows = list_weights(read_params(), Project().weights)
+    print_json(rows) if as_json else click.echo(format_weights_table(rows))
 
 
 @weights.command()

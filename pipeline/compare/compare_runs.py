@@ -9,9 +9,10 @@ from operator import attrgetter
 import pandas as pd
 
 from pipeline.analysis.baselines import compute_class_prior_baseline
-from pipeline.analysis.seed_statistics import compute_mean_and_sd
+from pipeline.analysis.best_setting import describe_best
 from pipeline.analysis.verdict import Thresholds
 from pipeline.artifacts.comparison import RunSummary, Summary
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import SPLITS, compute_class_shares
 from pipeline.artifacts.project import METRICS, Project
 from pipeline.atomic_io import to_json, write_text
@@ -21,6 +22,9 @@ from pipeline.compare.summary_tables import select_best_settings, summarize_run,
 from pipeline.compare.verdicts import RunJudge, check_class_mix
 from pipeline.params import Cell, Params
 from pipeline.runtime.stage_status import StageStatus
+
+# In the order of the columns of `dvc exp show`; more columns would not fit into a terminal.
+DVC_METRICS = ("variant", "learning_rate", "val_loss", "val_loss_sd", "gap", "mean_iou", "test_loss", "test_mean_iou")
 
 
 def compare(
@@ -64,7 +68,7 @@ def compare(
         for cell in cells
     ]
     gap_parts = {row.run: break_down_gap(*folders[row.run], samples) for row in rows if row.is_complete}
-    by_name = dict(zip((item.name for item in data.classes), val_shares.tolist(), strict=True))
+    by_name = dict(zip(data.class_names, val_shares.tolist(), strict=True))
     rows = [check_class_mix(row, gap_parts.get(row.run, []), by_name, params.verdict.memorizing) for row in rows]
     settings = summarize_settings(rows)
     selected = select_best_settings(settings)
@@ -84,14 +88,17 @@ def compare(
         boundary=tuple(item.name for item in data.classes if item.is_boundary),
     )
     with project.comparison.replace() as new:
-        new.write_json(new.SUMMARY, summary)
+        new.write_summary(summary)
         new.write_findings(list_findings(summary, gap_parts))
+        evaluated = folders[best.run][1] if best else None
+        new.write_table(new.CONFUSION, new.CONFUSION_COLUMNS, _list_confusion_rows(evaluated) if evaluated else ())
+        new.write_table(new.CALIBRATION, new.CALIBRATION_COLUMNS, _list_bin_rows(evaluated) if evaluated else ())
         curves = (curve for row in rows if row.trained for curve in _list_curve_rows(row, folders[row.run][0].history))
         new.write_table(new.CURVES, new.CURVE_COLUMNS, curves)
         get_cells = attrgetter(*new.GAP_PART_COLUMNS[1:])
         part_rows = ((run, *get_cells(part)) for run, parts in gap_parts.items() for part in parts)
         new.write_table(new.GAP_PARTS, new.GAP_PART_COLUMNS, part_rows)
-    write_text(project.root / METRICS, to_json(_list_dvc_metrics(summary)))
+    write_text(project.root / METRICS, to_json(_select_metrics(summary)))
     return summary
 
 
@@ -101,30 +108,21 @@ def _list_curve_rows(row: RunSummary, history: pd.DataFrame) -> Iterator[tuple[o
             yield row.run, row.variant, row.learning_rate, row.seed, epoch, split, loss
 
 
-def _list_dvc_metrics(summary: Summary) -> dict[str, object]:
-    """Collect the metrics for `dvc metrics diff`: a few per setting, and the test scores.
-
-    Undefined metrics are left out. `beats_baseline` is the share of seeds that do better than predicting one class
-    everywhere. `missed_classes` is the mean number of classes whose IoU on validation is below `MIN_CLASS_IOU`.
-    """
-    metrics: dict[str, object] = {
-        f"{row.variant}-{row.learning_rate}": _drop_undefined(
-            val_loss=row.val_loss_mean,
-            gap=row.gap_mean,
-            val_mean_iou=row.val_mean_iou_mean,
-            beats_baseline=row.beats_baseline,
-            missed_classes=row.missed_classes,
-        )
-        for row in summary.settings
-        if row.ranked
-    }
-    if summary.best and summary.best.test_by_seed:
-        for name in ("loss", "accuracy", "mean_iou"):
-            mean, sd = compute_mean_and_sd(getattr(scores, name) for scores in summary.best.test_by_seed)
-            if mean is not None:
-                metrics[f"test_{name}"] = {"mean": mean, "sd": sd}
-    return metrics
+def _list_confusion_rows(evaluated: EvaluationFolder) -> Iterator[tuple[object, ...]]:
+    table = evaluated.read_confusion()
+    table = table[table["split"] == "validation"]
+    totals = table.groupby("actual")["pixels"].sum()
+    for actual, predicted, pixels in zip(table["actual"], table["predicted"], table["pixels"], strict=True):
+        yield evaluated.path.name, actual, predicted, pixels, pixels / totals[actual]
 
 
-def _drop_undefined(**numbers: float | None) -> dict[str, float]:
-    return {name: number for name, number in numbers.items() if number is not None}
+def _list_bin_rows(evaluated: EvaluationFolder) -> Iterator[tuple[object, ...]]:
+    table = evaluated.read_calibration()
+    for row in table[table["pixels"] > 0].itertuples():
+        yield evaluated.path.name, row.split, row.pixels, row.confidence, row.accuracy
+
+
+def _select_metrics(summary: Summary) -> dict[str, dict[str, object]]:
+    """Select the metrics of the best setting for `dvc metrics` and `dvc exp show`; undefined ones are left out."""
+    values = describe_best(summary)
+    return {"best": {name: values[name] for name in DVC_METRICS if values[name] is not None}} if summary.best else {}

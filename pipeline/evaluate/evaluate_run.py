@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from pipeline.analysis.calibration import ReliabilityBins
@@ -18,7 +16,7 @@ from pipeline.artifacts.scores import Calibration
 from pipeline.evaluate.calibration import ConfidenceCollector
 from pipeline.evaluate.feature_maps import FeatureMaps, extract_feature_maps
 from pipeline.evaluate.outputs import SplitPrediction, write_evaluation
-from pipeline.inference.prediction import create_tiles, predict_split
+from pipeline.inference.prediction import Prediction, create_tiles, predict_split
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import load_record
 from pipeline.models.factory import load_trained_network
@@ -39,6 +37,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     trained = project.run(run)
     record, data = load_record(run, project)
     splits: dict[str, SplitPrediction] = {}
+    scored: dict[str, Prediction] = {}
     maps: dict[str, FeatureMaps] = {}
     bins: dict[str, ReliabilityBins] = {}
     if record.best_epoch is not None:
@@ -56,11 +55,16 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
             "train": splits["train"].confidence.sum_bins(compared),
             "validation": splits["validation"].confidence.sum_bins(),
         }
-        evaluation = _score_splits(trained, splits, compared, bins, data)
+        scored = {name: splits[name].prediction for name in SPLITS}
+        scored["train"] = scored["train"].take(compared)
+        evaluation = _score_splits(trained, scored, splits[SHOWCASE].prediction, bins, data)
     else:
         evaluation = RunEvaluation(record.run, record.key, None, None, None, None, None, (), None, None)
     with project.evaluation(run).replace() as new:
         write_evaluation(new, evaluation, splits, bins, data.classes, params.evaluation.examples)
+        new.write_confusion(
+            {name: prediction.confusion.sum(axis=0) for name, prediction in scored.items()}, data.class_names
+        )
         if maps:
             new.write_arrays(new.FEATURE_MAPS, maps)
     return evaluation
@@ -76,19 +80,16 @@ def _predict_split(
 
 def _score_splits(
     run: RunFolder,
-    splits: Mapping[str, SplitPrediction],
-    compared: npt.NDArray[np.int64],
+    predictions: Mapping[str, Prediction],
+    showcase: Prediction,
     bins: Mapping[str, ReliabilityBins],
     data: Dataset,
 ) -> RunEvaluation:
     last = run.history.iloc[-1]
-    predictions = {name: splits[name].prediction for name in ("validation", "test")}
-    predictions["train"] = splits["train"].prediction.take(compared)
     scores = {
         name: compute_scores(prediction.loss, prediction.confusion.sum(axis=0), data.classes)
         for name, prediction in predictions.items()
     }
-    showcase = splits[SHOWCASE].prediction
     return RunEvaluation(
         run=run.name,
         key=run.record.key,

@@ -71,7 +71,7 @@ class TrainedRun:
             network=network,
             preprocessing=Preprocessing(resizing, training.num_channels, 8 * training.images.dtype.itemsize),
             tiles=create_tiles(cell, params.evaluation.tile_overlap),
-            encoding=_create_mask_encoding(params.data, [item.name for item in data.classes]),
+            encoding=_create_mask_encoding(params.data, data.class_names),
             num_train_images=len(training),
         )
 

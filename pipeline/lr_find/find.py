@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -32,11 +33,29 @@ from pipeline.variants.data_shape import choose_input_size
 from pipeline.variants.model_checks import check_batch, check_models
 
 
-def find_learning_rates(params: Params, variant: str, plot: Path | None) -> str:
-    """Suggest learning rates for a variant, and write a plot of the losses to the file `plot`.
+@dataclass(frozen=True)
+class SuggestedRates:
+    """Learning rates suggested for a variant."""
 
-    Returns:
-        A sentence with the suggestion, or with the reason why there is none.
+    variant: str
+    learning_rates: tuple[float, ...]  # the highest first; empty if the loss did not decrease at any learning rate
+    halfway: float | None  # learning rate at half of the decrease in loss
+    highest_tested: float
+
+    def describe(self) -> str:
+        """Describe the suggestion, or the reason why there is none, in a sentence."""
+        if self.halfway is None:
+            return (
+                f"{self.variant}: the loss did not decrease at any learning rate up to {self.highest_tested:.0e}, so "
+                "there is no suggestion. Check the curve (--plot FILE), the data and the network."
+            )
+        rates = ", ".join(f"1e{round(math.log10(rate))}" for rate in self.learning_rates)
+        half = f"half of the decrease in loss was reached at {self.halfway:.1e}"
+        return f"{self.variant}: {half}; try learning_rate: [{rates}]"
+
+
+def find_learning_rates(params: Params, variant: str, plot: Path | None) -> SuggestedRates:
+    """Suggest learning rates for a variant, and write a plot of the losses to the file `plot`.
 
     Raises:
         PipelineError: The variant is unknown, its network cannot be built, or the prepared data is missing.
@@ -57,13 +76,8 @@ def find_learning_rates(params: Params, variant: str, plot: Path | None) -> str:
     found = suggest_grid(test)
     if plot:
         _draw_loss(test, found, variant, plot)
-    if found is None:
-        return (
-            f"{variant}: the loss did not decrease at any learning rate up to {test.learning_rates[-1]:.0e}, so there "
-            "is no suggestion. Check the curve (--plot FILE), the data and the network."
-        )
-    rates = ", ".join(f"1e{round(math.log10(rate))}" for rate in found.grid)
-    return f"{variant}: half of the decrease in loss was reached at {found.halfway:.1e}; try learning_rate: [{rates}]"
+    highest = float(test.learning_rates[-1])
+    return SuggestedRates(variant, found.grid if found else (), found.halfway if found else None, highest)
 
 
 def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) -> RangeTest:

@@ -61,8 +61,18 @@ def describe_errors(error: ValidationError, model: type[BaseModel], where: str) 
             expected = expected.format(**{name: _unquoted(name, value) for name, value in item.get("ctx", {}).items()})
         found = item["ctx"]["tag"] if item["type"] == "union_tag_invalid" else item["input"]
         said = "" if item["type"] == "missing" else f", but is {found!r}"
-        lines.append(f"{key}: {expected}{said}{_suggest(found, item.get('ctx', {}))}")
+        quoted = item["type"] in ("float_type", "int_type") and isinstance(found, str) and _is_number(found)
+        ending = "; remove the quotes." if quoted else _suggest(found, item.get("ctx", {}))
+        lines.append(f"{key}: {expected}{said}{ending}")
     return lines
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _suggest(found: Any, context: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ def describe_training_data(run: TrainedRun, project: Project) -> str:
     """Describe the training data of a run in one line."""
     cell = read_run_config(run.record, project.run(run.record.run).path)
     used = min(run.num_train_images, cell.max_train_images or run.num_train_images)
-    names = [item.name for item in run.data.classes]
+    names = run.data.class_names
     classes = ", ".join(names[:MAX_NAMED])
     if len(names) > MAX_NAMED:
         classes += f", +{len(names) - MAX_NAMED} more"

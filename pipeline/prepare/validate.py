@@ -23,7 +23,7 @@ from pipeline.prepare.near_duplicates import write_contact_sheet
 from pipeline.prepare.prepare_data import create_source
 from pipeline.prepare.size_effects import format_size_table
 from pipeline.prepare.source import SourceData
-from pipeline.prepare.split_tables import check_splits
+from pipeline.prepare.split_tables import SplitTable, check_splits
 from pipeline.wording import escape_unprintable, format_size, join_names, pluralize
 
 CONTACT_SHEET = CACHE / "near_duplicates.png"
@@ -37,6 +37,42 @@ class ValidationReport:
     data: SourceData  # with all notices
     sheet: Path | None  # contact sheet of the near-duplicates; None if there are none
 
+    def describe(self) -> dict[str, object]:
+        """Describe the data as values for JSON; sizes are [width, height] in px."""
+        sizes = self._count_sizes()
+        return {
+            "images": sizes.total(),
+            "formats": self.data.stats.formats,
+            "smallest": min(sizes, key=math.prod),
+            "largest": max(sizes, key=math.prod),
+            "splits": {
+                split: {
+                    "images": len(table.rows),
+                    "groups": len(table.groups) or None,
+                    "class_shares": dict(zip(self._class_names, self._compute_shares(table), strict=True)),
+                }
+                for split, table in self.data.tables.items()
+            },
+            "duplicates_within_splits": self.data.stats.duplicates,
+            "contact_sheet": self.sheet,
+            "skipped": [{"id": name, "reason": reason} for name, reason in self.data.skipped],
+            "notices": self.data.stats.notices,
+        }
+
+    @property
+    def _class_names(self) -> list[str]:
+        return [one.name for one in self.data.classes]
+
+    def _count_sizes(self) -> Counter[tuple[int, int]]:
+        """Count the images by width and height in px."""
+        width, height = (PreparedData.SAMPLE_COLUMNS.index(column) for column in ("width", "height"))
+        rows = (row for table in self.data.tables.values() for row in table.rows)
+        return Counter((int(row[width]), int(row[height])) for row in rows)
+
+    def _compute_shares(self, table: SplitTable) -> list[float]:
+        """Compute each class's share of a split's evaluated pixels."""
+        return [float(pixels) / max(1, int(table.pixels.sum())) for pixels in table.pixels]
+
     def render(self) -> RenderableType:
         """Render the report for a terminal: files, splits, skipped files, notices."""
         lines = [*self._describe_files(), *self._describe_size_effects(), *self._describe_duplicates()]
@@ -44,10 +80,8 @@ class ValidationReport:
         return Group(*map(Text, lines), self._build_split_table(), *map(Text, after))
 
     def _describe_files(self) -> list[str]:
-        rows = [row for table in self.data.tables.values() for row in table.rows]
-        width, height = (PreparedData.SAMPLE_COLUMNS.index(column) for column in ("width", "height"))
-        sizes = Counter((int(row[width]), int(row[height])) for row in rows)
-        images = f"{len(rows):,} images with their masks"
+        sizes = self._count_sizes()
+        images = f"{sizes.total():,} images with their masks"
         formats = ", ".join(f"{count:,} {kind}" for kind, count in self.data.stats.formats.items())
         lines = [f"{images}: {formats}" if formats else images]
         small, large = min(sizes, key=math.prod), max(sizes, key=math.prod)
@@ -102,9 +136,8 @@ class ValidationReport:
         columns.add_row("images", *(f"{len(table.rows):,}" for table in tables))
         if any(table.groups for table in tables):
             columns.add_row("groups", *(f"{len(table.groups):,}" for table in tables))
-        for index, one in enumerate(self.data.classes):
-            shares = (table.pixels[index] / max(1, table.pixels.sum()) for table in tables)
-            columns.add_row(f"{one.name}, share of pixels", *(f"{share:.2%}" for share in shares))
+        for name, *shares in zip(self._class_names, *map(self._compute_shares, tables), strict=True):
+            columns.add_row(f"{name}, share of pixels", *(f"{share:.2%}" for share in shares))
         return columns
 
     def _list_skipped(self) -> Sequence[str]:

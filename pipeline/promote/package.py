@@ -49,7 +49,7 @@ def package_model(run: TrainedRun, onnx: Path, examples: Split, target: Path) ->
 
     is_png = _fits_png(run.preprocessing.channels, run.preprocessing.bits)
     requirements = REQUIREMENTS if is_png else (*REQUIREMENTS, *TIFF_REQUIREMENTS)
-    names = [item.name for item in run.data.classes]
+    names = run.data.class_names
     outputs: list[ColSpec | TensorSpec] = [ColSpec("string", MASK)]
     outputs += [ColSpec("double", f"share_{name}") for name in names]
     with tempfile.TemporaryDirectory() as name:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,15 +29,32 @@ ALIAS = "champion"  # the alias in MLflow's own examples
 ARTIFACT = "model"
 
 
-def promote_run(params: Params, run: str) -> str:
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A version of a model in MLflow's registry that has the alias."""
+
+    name: str
+    alias: str
+    version: str
+    run: str  # name of the run
+    is_new: bool  # whether this call registered the version
+    serve_command: str  # shell command that serves the model on this machine
+
+    def describe(self) -> str:
+        """Describe the model and how to serve it."""
+        done = "" if self.is_new else ", already registered"
+        return (
+            f"models:/{self.name}@{self.alias} is version {self.version}{done}: {self.run}.\n"
+            f"To serve it on this machine:\n  {self.serve_command}"
+        )
+
+
+def promote_run(params: Params, run: str) -> RegisteredModel:
     """Register a run's model and set the alias. If the model is already registered, only the alias is set.
 
     Args:
         params: the content of `params.yaml`.
         run: the name of a run, or `best` for the best run by validation loss.
-
-    Returns:
-        A message with the model's name and version, and the command that serves it.
 
     Raises:
         PipelineError: The run cannot be read, its network cannot be exported, or MLflow does not answer.
@@ -47,7 +65,7 @@ def promote_run(params: Params, run: str) -> str:
     uri, name = tracking_uri(params.tracking), re.sub(r"[^\w\- ]", "-", params.tracking.experiment)
     with store_errors(uri):
         version = _find_version(open_client(uri), name, record.key)
-    done = ", already registered" if version else ""
+    is_new = version is None
     if version is None:
         for _ in sync_runs(params, [record.run], project):  # the model belongs to the run in MLflow
             pass
@@ -63,9 +81,7 @@ def promote_run(params: Params, run: str) -> str:
     with store_errors(uri):
         open_client(uri).set_registered_model_alias(name, ALIAS, version)
     command = format_serve_command(name, hide_passwords(uri))
-    return (
-        f"models:/{name}@{ALIAS} is version {version}{done}: {record.run}.\nTo serve it on this machine:\n  {command}"
-    )
+    return RegisteredModel(name, ALIAS, version, record.run, is_new, command)
 
 
 def format_serve_command(name: str, uri: str) -> str:

@@ -10,29 +10,11 @@ import ast
 import re
 from collections.abc import Sequence
 
-import pandas as pd
-
-from pipeline.artifacts.comparison import RunSummary
+from pipeline.artifacts.comparison import RUN_COLUMNS, RUN_TEXT_COLUMNS, RunSummary, tabulate_runs
 from pipeline.errors import PipelineError
 from pipeline.wording import suggest_closest
 
-TEXT_COLUMNS = ("run", "variant", "status", "verdict")
-NUMBER_COLUMNS = (
-    "learning_rate",
-    "seed",
-    "epochs",
-    "best_epoch",
-    "train_loss",
-    "val_loss",
-    "gap",
-    "val_mean_iou",
-    "val_foreground_iou",
-    "val_object_iou",
-    "showcase_iou",
-    "showcase_mean_iou",
-)
 MAX_LENGTH = 1_000  # characters; pandas recurses once per comparison
-COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS)
 EXAMPLE = "variant == 'unet' and learning_rate <= 1e-3"
 
 _ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
@@ -62,10 +44,7 @@ def filter_runs(rows: Sequence[RunSummary], expression: str) -> tuple[RunSummary
         hint = "compare with ==, and put text in quotes" if single else "combine comparisons with and, or"
         raise _error(expression, f"this is not a valid filter; {hint}") from None
     _check_condition(tree.body, expression)
-    values = [{**vars(row), "verdict": row.judgment.verdict if row.judgment else None} for row in rows]
-    types = {**dict.fromkeys(TEXT_COLUMNS, object), **dict.fromkeys(NUMBER_COLUMNS, float)}
-    table = pd.DataFrame(values, columns=list(COLUMNS)).astype(types)
-    return tuple(rows[place] for place in table.query(expression, engine="python").index)
+    return tuple(rows[place] for place in tabulate_runs(rows).query(expression, engine="python").index)
 
 
 def _check_condition(node: ast.expr, expression: str) -> None:
@@ -91,9 +70,9 @@ def _check_comparison(node: ast.Compare, expression: str) -> None:
     types = {_find_type(operand, expression) for operand in operands}
     columns = [operand.id for operand in operands if isinstance(operand, ast.Name)]
     if not columns:
-        raise _error(expression, f"'{part}' contains no column; the columns are {', '.join(COLUMNS)}")
+        raise _error(expression, f"'{part}' contains no column; the columns are {', '.join(RUN_COLUMNS)}")
     if len(types) > 1:
-        kind, value = ("text", "text in quotes") if columns[0] in TEXT_COLUMNS else ("a number", "a number")
+        kind, value = ("text", "text in quotes") if columns[0] in RUN_TEXT_COLUMNS else ("a number", "a number")
         raise _error(expression, f"'{part}': {columns[0]} is {kind}; compare it with {value}")
     for operator, right in zip(node.ops, node.comparators, strict=True):
         if isinstance(operator, ast.In | ast.NotIn) != isinstance(right, ast.List | ast.Tuple):
@@ -107,9 +86,9 @@ def _check_comparison(node: ast.Compare, expression: str) -> None:
 def _find_type(node: ast.expr, expression: str) -> type:
     """Return `str` or `float`, the type of an operand."""
     if isinstance(node, ast.Name):
-        if node.id in COLUMNS:
-            return str if node.id in TEXT_COLUMNS else float
-        hint = f"{suggest_closest(node.id, COLUMNS)} Text needs quotes: '{node.id}'"
+        if node.id in RUN_COLUMNS:
+            return str if node.id in RUN_TEXT_COLUMNS else float
+        hint = f"{suggest_closest(node.id, RUN_COLUMNS)} Text needs quotes: '{node.id}'"
         raise _error(expression, f"unknown column {node.id}; {hint}")
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return str

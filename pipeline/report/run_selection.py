@@ -6,6 +6,7 @@ import difflib
 import fnmatch
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -111,7 +112,7 @@ def _list_available(summary: Summary, nearest: str = "") -> str:
     return f"available runs: {join_names(names, MAX_LISTED)}."
 
 
-def create_file_stem(names: list[str]) -> str:
+def create_file_stem(names: Sequence[str]) -> str:
     """Join run names into a file name without suffix; truncate it to `MAX_STEM` characters, ending with a hash."""
     joined = "+".join(names)
     if len(joined) <= MAX_STEM:

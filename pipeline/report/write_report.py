@@ -23,6 +23,7 @@ from pipeline.report.sections.examples import build_examples
 from pipeline.report.sections.gap_breakdown import build_gap_breakdown
 from pipeline.report.sections.header import Header, build_header
 from pipeline.report.sections.notes import build_notes
+from pipeline.report.sections.progress import SweepProgress
 from pipeline.report.sections.reproduce import build_reproduce
 from pipeline.report.sections.results import build_results
 from pipeline.report.sections.run_table import build_run_table
@@ -53,6 +54,17 @@ class RunSource:
 
 
 @dataclass(frozen=True)
+class GrowingGrid:
+    """The runs of the grid that have ended so far, which a report shows while the others are trained."""
+
+    folder: Path  # like a project's folder, with the comparison of these runs
+    progress: SweepProgress
+
+
+OMITTED_WHILE_GROWING = ("notes", "test", "reproduce")  # sections on the whole grid
+
+
+@dataclass(frozen=True)
 class Section:
     """A section of the page: the values of its template, or a notice if they could not be built."""
 
@@ -74,6 +86,12 @@ class Page:
     sections: tuple[Section, ...]
 
     @property
+    def is_growing(self) -> bool:
+        """Whether more runs will end, so that the page reloads itself."""
+        first = self.sections[0].body
+        return isinstance(first, SweepProgress) and not first.is_stopped
+
+    @property
     def faults(self) -> tuple[Notice, ...]:
         """Notices in place of content that should exist."""
         notices = list(self.header.problems)
@@ -89,7 +107,7 @@ def write_report(
     project: Project | None = None,
     *,
     provenance: bool = False,
-    source: RunSource | None = None,
+    source: RunSource | GrowingGrid | None = None,
 ) -> RenderedReport:
     """Write the report of a selection of runs.
 
@@ -101,7 +119,7 @@ def write_report(
         out: The file to write; None for a file in `reports/` that is named after the selection.
         project: The project or study; None for the current folder.
         provenance: Whether to include date, git commit, durations and versions. Equal inputs then give different bytes.
-        source: Runs from MLflow to show instead of the runs of the grid.
+        source: Runs from MLflow, or the first runs of the grid, to show instead of the whole grid.
 
     Raises:
         PipelineError: The comparison or a run does not exist, or a template is missing or invalid.
@@ -111,7 +129,12 @@ def write_report(
     selection = select_runs(context.summary, run_spec)
     data: list[Section] = []
     authors: list[Section] = []
-    if source:
+    progress: list[Section] = []
+    if isinstance(source, GrowingGrid):
+        progress = [Section("progress", "Progress", source.progress)]
+        so_far = f"Results so far: {source.progress.complete} of {source.progress.total} runs have ended."
+        selection = replace(selection, notices=(so_far,))
+    elif source:
         selection = replace(selection, origin=source.origin, notices=source.notices)
         if len({result.author for result in source.team.results}) > 1:
             authors = [_build("authors", "By author", lambda: build_authors(source.team, context))]
@@ -119,27 +142,28 @@ def write_report(
         data = [_build("data", "The data", lambda: build_data_card(context))]
     has_leakage = any(isinstance(section.body, DataCard) and section.body.leakage for section in data)
     external = read_external_results(params.report, project)
-    page = Page(
-        build_header(params, context, selection),
-        (
-            *(data if has_leakage else ()),  # at the top, because leakage puts all scores in doubt
-            *authors,
-            _build("notes", "Notes", lambda: build_notes(project, params.report.notes_file, context, selection)),
-            _build("findings", "Findings", lambda: build_findings(context, selection)),
-            _build("curves", "Loss curves", lambda: build_curves(context, selection, external)),
-            _build("results", "Results by learning rate", lambda: build_results(context, selection)),
-            _build("runs", "All runs", lambda: build_run_table(selection, context.summary, external)),
-            _build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context, selection)),
-            _build("test", "Test scores", lambda: build_test_scores(context, selection)),
-            _build("examples", "Examples", lambda: build_examples(context, selection)),
-            *(() if has_leakage else data),
-            _build(
-                "reproduce",
-                "How to reproduce",
-                lambda: build_reproduce(params, context, selection, provenance=provenance),
-            ),
+    sections = (
+        *progress,
+        *(data if has_leakage else ()),  # at the top, because leakage puts all scores in doubt
+        *authors,
+        _build("notes", "Notes", lambda: build_notes(project, params.report.notes_file, context, selection)),
+        _build("findings", "Findings", lambda: build_findings(context, selection)),
+        _build("curves", "Loss curves", lambda: build_curves(context, selection, external)),
+        _build("results", "Results by learning rate", lambda: build_results(context, selection)),
+        _build("runs", "All runs", lambda: build_run_table(selection, context.summary, external)),
+        _build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context, selection)),
+        _build("test", "Test scores", lambda: build_test_scores(context, selection)),
+        _build("examples", "Examples", lambda: build_examples(context, selection)),
+        *(() if has_leakage else data),
+        _build(
+            "reproduce",
+            "How to reproduce",
+            lambda: build_reproduce(params, context, selection, provenance=provenance),
         ),
     )
+    if progress:
+        sections = tuple(section for section in sections if section.id not in OMITTED_WHILE_GROWING)
+    page = Page(build_header(params, context, selection), sections)
     path = out if out is not None else project.root / selection.out
     num_learning_rates = len({row.learning_rate for row in context.summary.runs})
     write_text(path, render_html(TEMPLATE, page, project, num_learning_rates))

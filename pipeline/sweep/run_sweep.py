@@ -21,6 +21,7 @@ from pipeline.sweep.commit_queue import CommitQueue
 from pipeline.sweep.dvc_internals.lock_file import MergedLock
 from pipeline.sweep.dvc_internals.stages import DvcStages
 from pipeline.sweep.gpus import list_gpus
+from pipeline.sweep.growing_report import GrowingReport
 from pipeline.sweep.outside_grid import move_outside_grid
 from pipeline.sweep.pool import run_jobs
 from pipeline.sweep.ray_runner import run_on_ray
@@ -78,9 +79,14 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
         check_models(params, [job.cell.variant for job in plan.jobs if job.train])
         check_signals()
         num_workers = min(num_workers or _default_workers(plan.jobs), len(plan.jobs))
+        growing = None
         if plan.jobs:
             where = "on a Ray cluster" if ray else f"{num_workers} at a time"
             click.echo(f"{pluralize(len(plan.jobs), 'run')} to do, {where}")
+            if not targets:
+                to_do = [job.cell.name for job in plan.jobs]
+                growing = stack.enter_context(GrowingReport(params, project, set(selected) - {*to_do}, to_do))
+                click.echo(f"The report, which grows as runs end: {growing.path.absolute().as_uri()}")
         queue, results = CommitQueue(stages, project), list[JobResult]()
         unrecorded: PipelineError | None = None
         logger = stack.enter_context(BackgroundLogger(params, project, log_system_metrics=not ray))
@@ -91,6 +97,8 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
                     logger.update(state)
                     if state.progress:
                         progress.show_epoch(state.progress)
+                        if growing:
+                            growing.show_epoch(state.progress)
 
                 if ray and plan.jobs:
                     ended = run_on_ray(params, plan.jobs, ray, project, listen, is_stopping)
@@ -104,6 +112,8 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
                         logger.kill(name)  # no effect unless the training was stopped or killed
                         results.append(result)
                         queue.add(result)
+                        if growing:
+                            growing.end_run(name, is_complete=result.status == "finished")
                         failed = "failed: " if result.status == "failed" else ""
                         progress.end_run(name, f"{failed}{result.message}")
         finally:  # also after the second Ctrl-C

@@ -9,6 +9,7 @@ import logging
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.project import Project
@@ -133,8 +134,27 @@ def sync_after_stage(sync: Callable[[Params, Project], Iterator[MlflowRun]], par
         logger.debug("MLflow error:", exc_info=True)
 
 
-def sync_selected(params: Params, targets: Sequence[str], uri: str | None, project: Project) -> str:
-    """Upload the trained runs that match `targets`, or all if it is empty, and describe the uploads in a sentence.
+@dataclass(frozen=True)
+class SyncResult:
+    """What `sync_selected` uploaded."""
+
+    uri: str  # of MLflow, without passwords
+    runs: int  # number of selected runs, all of which are now complete in MLflow
+    new_runs: int
+    metric_values: int
+    folders: int  # folders of files
+
+    def describe(self) -> str:
+        """Describe the uploads in a sentence."""
+        runs = pluralize(self.runs, "run")
+        if not (self.new_runs or self.metric_values or self.folders):
+            return f"MLflow at {self.uri}: {runs}, nothing to upload."
+        sent = f"{pluralize(self.metric_values, 'metric value')} and {pluralize(self.folders, 'folder')} of files"
+        return f"MLflow at {self.uri}: {runs}, {self.new_runs} of them new; uploaded {sent}."
+
+
+def sync_selected(params: Params, targets: Sequence[str], uri: str | None, project: Project) -> SyncResult:
+    """Upload the trained runs that match `targets`, or all if it is empty.
 
     Raises:
         PipelineError: No run matches, files are broken, or the store does not answer. Runs already uploaded remain.
@@ -155,18 +175,14 @@ def sync_selected(params: Params, targets: Sequence[str], uri: str | None, proje
         complete = sum(run.name in names for run in uploaded)
         progress = f"{complete} of {len(names)} runs are complete in MLflow" if complete else "No run was uploaded"
         raise PipelineError(f"{error} {progress}; run the same command again to upload the others.") from None
-    return f"MLflow at {hide_passwords(tracking_uri(params.tracking, uri))}: {_summarize(uploaded, names)}"
-
-
-def _summarize(uploaded: Sequence[MlflowRun], names: Sequence[str]) -> str:
-    """Summarize uploads; the grid summary, which is not in `names`, counts only toward the files."""
-    of_runs = [run for run in uploaded if run.name in names]
-    num_new = sum(run.is_new for run in of_runs)
-    num_points, num_folders = sum(run.num_points for run in uploaded), sum(run.num_folders for run in uploaded)
-    if not (num_new or num_points or num_folders):
-        return f"{pluralize(len(of_runs), 'run')}, nothing to upload."
-    sent = f"uploaded {pluralize(num_points, 'metric value')} and {pluralize(num_folders, 'folder')} of files"
-    return f"{pluralize(len(of_runs), 'run')}, {num_new} of them new; {sent}."
+    of_runs = [run for run in uploaded if run.name in names]  # the grid's summary counts only toward the files
+    return SyncResult(
+        uri=hide_passwords(tracking_uri(params.tracking, uri)),
+        runs=len(of_runs),
+        new_runs=sum(run.is_new for run in of_runs),
+        metric_values=sum(run.num_points for run in uploaded),
+        folders=sum(run.num_folders for run in uploaded),
+    )
 
 
 def trained_runs(params: Params, project: Project) -> list[str]:

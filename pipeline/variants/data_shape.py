@@ -71,6 +71,6 @@ def choose_input_size(cell: Cell, size: tuple[int, int] | None) -> tuple[int, in
 
 def _is_current(prepared: PreparedData, data: Data) -> bool:
     """Return whether the prepared data has the image size and the classes of the parameters."""
-    names = [item.name for item in prepared.dataset.classes]
+    names = prepared.dataset.class_names
     written = [item.name for item in data.classes] if isinstance(data, FolderData | CocoData) else names
     return names == written and (data.size is None or prepared.open_split("train").images.size == data.size)

@@ -101,6 +101,11 @@ def write_run(root: Path, cell: Cell, loss: float, status: TrainedStatus = "fini
         )  # fmt: skip
         classes = [item.name for item in project.prepared.dataset.classes]
         evaluation.write_per_image(classes, list_image_scores(project.prepared.samples, loss))
+        matrix = np.array([[60, 30, 10], [0, 800, 0], [0, 0, 0]])
+        evaluation.write_confusion(dict.fromkeys(("train", "validation", "test"), matrix), classes)
+        bins = [(split, 0.9, 1.0, 700, 0.95, 0.9) for split in ("train", "validation")]
+        bins += [("validation", 0.5, 0.6, 0, "", "")]
+        evaluation.write_table(evaluation.CALIBRATION, evaluation.CALIBRATION_COLUMNS, bins)
 
 
 @pytest.fixture
@@ -151,10 +156,48 @@ def test_compare_writes_the_returned_summary(grid: Params, project: Path) -> Non
     curves = pd.read_csv(project / "comparison/curves.csv")
     assert list(curves.columns) == list(Comparison.CURVE_COLUMNS)
     assert len(curves) == 8 * 2 * 2
-    metrics = json.loads((project / "metrics.json").read_text())
-    assert metrics["unet-0.001"]["val_loss"] == pytest.approx(0.425)
-    losses = [compute_test_loss(LOSSES[name]) for name in ("unet-0.001-0", "unet-0.001-1")]
-    assert metrics["test_loss"] == {"mean": pytest.approx(fmean(losses)), "sd": pytest.approx(stdev(losses))}
+
+
+def test_compare_writes_the_best_setting_as_metrics(grid: Params, project: Path) -> None:
+    compare(grid)
+    losses = [LOSSES[name] for name in ("unet-0.001-0", "unet-0.001-1")]
+    tests = [compute_test_loss(loss) for loss in losses]
+    assert json.loads((project / "metrics.json").read_text()) == {
+        "best": {
+            "variant": "unet",
+            "learning_rate": 0.001,
+            "val_loss": pytest.approx(fmean(losses)),
+            "val_loss_sd": pytest.approx(stdev(losses)),
+            "gap": pytest.approx(0.1),
+            "mean_iou": pytest.approx(fmean(1 - loss / 2 for loss in losses)),
+            "test_loss": pytest.approx(fmean(tests)),
+            "test_mean_iou": pytest.approx(fmean(1 - loss / 2 for loss in tests)),
+        }
+    }
+
+
+def test_compare_writes_one_row_per_run_and_per_setting(grid: Params, project: Path) -> None:
+    summary = compare(grid)
+    runs = pd.read_csv(project / "comparison/runs.csv")
+    assert list(runs["run"]) == [row.run for row in summary.runs]
+    assert dict(zip(runs["run"], runs["val_loss"], strict=True)) == pytest.approx(LOSSES)
+    assert set(runs["verdict"]) <= {"learning", "undecided", "underfitting", "memorizing"}
+    settings = pd.read_csv(project / "comparison/settings.csv")
+    assert list(settings["val_loss_mean"]) == pytest.approx([row.val_loss_mean for row in summary.settings])
+
+
+def test_compare_writes_confusion_and_calibration_of_the_best_run(grid: Params, project: Path) -> None:
+    summary = compare(grid)
+    assert summary.best is not None
+    confusion = pd.read_csv(project / "comparison/confusion.csv")
+    assert set(confusion["run"]) == {summary.best.run}
+    shares = {(row.actual, row.predicted): row.share for row in confusion.itertuples()}
+    names = ("animal", "background", "border")
+    assert shares == {
+        (names[0], names[0]): 0.6, (names[0], names[1]): 0.3, (names[0], names[2]): 0.1, (names[1], names[1]): 1.0,
+    }  # fmt: skip
+    calibration = pd.read_csv(project / "comparison/calibration.csv")
+    assert list(calibration["pixels"]) == [700, 700]  # without the empty bin
 
 
 def test_compare_breaks_down_the_gap_by_class_and_image(grid: Params, project: Path) -> None:
@@ -395,6 +438,13 @@ def set_scores_of_background(project: Path, *names: str) -> None:
         path.write_text(json.dumps(content))
 
 
+def read_setting_column(project: Path, column: str) -> dict[tuple[str, float], float]:
+    """Read a column of `settings.csv` by variant and learning rate."""
+    table = pd.read_csv(project / "comparison/settings.csv")
+    keys = zip(table["variant"], table["learning_rate"], strict=True)
+    return dict(zip(keys, table[column], strict=True))
+
+
 def read_findings(project: Path) -> dict[str, dict[str, object]]:
     findings = json.loads((project / "comparison/findings.json").read_text())["findings"]
     return {item["id"]: item for item in findings}
@@ -404,7 +454,7 @@ def test_compare_of_learning_runs_beats_the_one_class_baseline(grid: Params, pro
     summary = compare(grid)
     assert all(row.judgment and row.judgment.beats_baseline for row in summary.runs)
     assert not {"one_class", "one_class_others"} & set(read_findings(project))
-    assert json.loads((project / "metrics.json").read_text())["unet-0.001"]["beats_baseline"] == 1
+    assert read_setting_column(project, "beats_baseline")["unet", 0.001] == 1
 
 
 def test_findings_start_with_a_best_setting_that_predicts_one_class(grid: Params, project: Path) -> None:
@@ -428,8 +478,8 @@ def test_findings_start_with_a_best_setting_that_predicts_one_class(grid: Params
     sentence = str(findings["one_class"]["sentence"])
     assert "IoU of animal is 0.000, compared with 0.000 for one class everywhere" in sentence
     assert str(findings["one_class_others"]["sentence"]).startswith("The 6 other runs do better")
-    metrics = json.loads((project / "metrics.json").read_text())
-    assert (metrics["unet-0.001"]["beats_baseline"], metrics["unet-0.01"]["beats_baseline"]) == (0, 1)
+    shares = read_setting_column(project, "beats_baseline")
+    assert (shares["unet", 0.001], shares["unet", 0.01]) == (0, 1)
 
 
 def set_class_scores(project: Path, name: str, iou: float, predicted: float, *run_names: str) -> None:
@@ -463,8 +513,8 @@ def test_findings_start_with_classes_that_the_best_setting_misses(grid: Params, 
         "unet-0.001-0": ["animal (never predicted)"],
         "unet-0.001-1": ["animal (never predicted)", "background (IoU 0.049)"],
     }
-    metrics = json.loads((project / "metrics.json").read_text())
-    assert (metrics["unet-0.001"]["missed_classes"], metrics["unet-0.01"]["missed_classes"]) == (1.5, 0)
+    missed_classes = read_setting_column(project, "missed_classes")
+    assert (missed_classes["unet", 0.001], missed_classes["unet", 0.01]) == (1.5, 0)
 
 
 def test_findings_without_missed_classes_omit_them(grid: Params, project: Path) -> None:

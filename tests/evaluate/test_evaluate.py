@@ -154,3 +154,16 @@ def test_evaluate_run_with_changed_data_is_refused(trained_params: Params, proje
     classes.write_text(text[0] + '"fingerprint": "0000' + text[1][4:])
     with pytest.raises(PipelineError, match=r"has changed since .* was trained"):
         evaluate_run(trained_params, RUN)
+
+
+def test_evaluate_run_writes_confusion_matrices_that_match_the_scores(trained_params: Params, project: Path) -> None:
+    evaluation = evaluate_run(trained_params, RUN)
+    table = pd.read_csv(project / "evaluation" / RUN / "confusion.csv")
+    assert (table["pixels"] > 0).all()
+    for split in ("train", "validation", "test"):
+        rows = table[table["split"] == split]
+        scores = getattr(evaluation, split)
+        correct = rows.loc[rows["actual"] == rows["predicted"], "pixels"].sum()
+        assert correct / rows["pixels"].sum() == pytest.approx(scores.accuracy)
+        predicted = rows.groupby("predicted")["pixels"].sum() / rows["pixels"].sum()
+        assert predicted.to_dict() == pytest.approx({name: share for name, share in scores.predicted.items() if share})

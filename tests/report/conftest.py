@@ -359,8 +359,7 @@ class ReportProject:
 
     def write_summary(self, summary: Summary) -> None:
         self.summary = summary
-        comparison = self.project.comparison
-        comparison.write_json(comparison.SUMMARY, summary)
+        self.project.comparison.write_summary(summary)
 
     def write_findings(self, *sentences: tuple[str, list[str]]) -> None:
         self.project.comparison.write_findings(

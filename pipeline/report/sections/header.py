@@ -73,7 +73,7 @@ def _describe_data(context: ReportContext) -> str:
     images = join_words([f"{format_count(count)} {name}" for name, count in counts if count])
     small, large = context.project.prepared.open_split("train").images.size_range
     sizes = " to ".join(f"{width} × {height}" for height, width in dict.fromkeys((small, large)))
-    classes = join_words([item.name for item in context.dataset.classes], MAX_NAMED_CLASSES)
+    classes = join_words(context.dataset.class_names, MAX_NAMED_CLASSES)
     return f"{context.dataset.title}: {images} images of {sizes} pixels; classes {classes}."
 
 

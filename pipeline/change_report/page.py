@@ -1,0 +1,241 @@
+"""Render the page on what changed between two grids."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from pipeline.artifacts.comparison import SettingSummary
+from pipeline.artifacts.project import CACHE, REPORTS, Project
+from pipeline.atomic_io import write_text
+from pipeline.change_report.changes import GridChanges, SettingChange, compare_grids, describe_difference
+from pipeline.change_report.reference import Reference
+from pipeline.params import Params
+from pipeline.report.context import ReportContext
+from pipeline.report.figures import svg
+from pipeline.report.formatting import MISSING, format_number, format_spread
+from pipeline.report.render_html import render_html
+from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_samples
+from pipeline.report.view_models import LegendEntry, Notice, collect_problem
+from pipeline.wording import join_words, pluralize
+
+TEMPLATE = "changes.html"
+MAX_IMAGES = 6
+MIN_CHANGE = 0.005  # images whose score changed less are not shown
+MAX_SPAN = 4  # end of the axis as a multiple of the largest difference; longer intervals are cut
+MASKS = CACHE / "changed_masks"  # folder like a project's, with the predictions of both best runs
+BEFORE, NOW = "before", "now"
+
+
+@dataclass(frozen=True)
+class SettingLine:
+    """A row of the table of settings."""
+
+    name: str
+    losses: tuple[str, str]  # before and now
+    difference: str  # of the validation losses, with its interval
+    is_supported: bool
+    gap: str  # difference
+    mean_iou: str  # difference
+    ranks: tuple[str, str]
+    verdicts: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class ChangedMasks:
+    """The validation images whose masks changed most."""
+
+    samples: tuple[Sample, ...]
+    summary: str  # how many images improved
+    classes: tuple[LegendEntry, ...]
+    errors: tuple[LegendEntry, ...]
+
+
+@dataclass(frozen=True)
+class ChangePage:
+    """The content of the page."""
+
+    title: str
+    result: str
+    data_notice: str  # empty if both grids have the same data
+    plot: Markup | None  # differences in validation loss with their intervals
+    lines: tuple[SettingLine, ...]
+    unpaired: tuple[str, ...]  # sentences on settings in one of the grids only
+    parameters: tuple[tuple[str, str, str, str], ...]
+    masks: ChangedMasks | None
+    problems: tuple[Notice, ...]
+
+
+@dataclass(frozen=True)
+class WrittenPage:
+    """The path of the page, and sentences on losses that increased, as far as the seeds support it."""
+
+    path: Path
+    regressions: list[str]
+    is_same_data: bool
+
+
+def write_change_report(reference: Reference, params: Params, project: Project, out: Path | None = None) -> WrittenPage:
+    """Write the page on what changed from `reference` to the current grid.
+
+    Raises:
+        PipelineError: A comparison is missing or broken.
+    """
+    changes = compare_grids(reference.project, project)
+    problems: list[Notice] = []
+    masks = None
+    if changes.is_same_data:
+        with collect_problem(problems, "The masks that changed most are not shown"):
+            masks = _build_masks(reference.project, project, params, problems)
+    page = ChangePage(
+        title=f"What changed since {reference.name}",
+        result=_describe_result(changes),
+        data_notice=""
+        if changes.is_same_data
+        else "The prepared data differ, so the losses are of different images. They are shown, but not compared.",
+        plot=_draw_differences(changes.settings, project),
+        lines=tuple(map(_build_line, changes.settings)),
+        unpaired=_describe_unpaired(changes),
+        parameters=changes.parameters,
+        masks=masks,
+        problems=tuple(problems),
+    )
+    stem = re.sub(r"[^\w.-]+", "-", reference.name).strip("-.")[:60]
+    path = out if out is not None else project.root / REPORTS / f"against-{stem}.html"
+    write_text(path, render_html(TEMPLATE, page, project))
+    return WrittenPage(path, changes.regressions, changes.is_same_data)
+
+
+def _describe_result(changes: GridChanges) -> str:
+    best = changes.best
+    if best is None:
+        return "One of the grids has no ranked setting, so the best settings cannot be compared."
+    before, now = (f"{row.variant} at {row.learning_rate}" for row in (best.before, best.now))
+    losses = (
+        f"{format_spread(best.before.val_loss_mean, best.before.val_loss_sd)} before and "
+        f"{format_spread(best.now.val_loss_mean, best.now.val_loss_sd)} now"
+    )
+    first = f"The best setting is {now}, as before" if before == now else f"The best setting is {now}; it was {before}"
+    if best.val_loss is None:
+        return f"{first}. Validation loss: {losses}."
+    if best.val_loss.mean == 0:
+        return f"{first}, with the same validation loss of {format_number(best.now.val_loss_mean)}."
+    support = "The seeds support this." if best.is_supported else "This may be chance: the seeds do not support it."
+    return f"{first}. Validation loss: {losses}; {describe_difference(best.val_loss)}. {support}"
+
+
+def _build_line(change: SettingChange) -> SettingLine:
+    loss = MISSING
+    if change.val_loss is not None:
+        loss = _format_signed(change.val_loss.mean)
+        if change.val_loss.interval and change.val_loss.mean != 0:
+            low, high = change.val_loss.interval
+            loss += f" ({_format_signed(low)} to {_format_signed(high)})"
+    return SettingLine(
+        name=f"{change.now.variant} at {change.now.learning_rate}",
+        losses=(_format_loss(change.before), _format_loss(change.now)),
+        difference=loss,
+        is_supported=change.is_supported,
+        gap=MISSING if change.gap is None else _format_signed(change.gap.mean),
+        mean_iou=MISSING if change.mean_iou is None else _format_signed(change.mean_iou.mean),
+        ranks=(_format_rank(change.ranks[0]), _format_rank(change.ranks[1])),
+        verdicts=(_list_verdicts(change.verdicts[0]), _list_verdicts(change.verdicts[1])),
+    )
+
+
+def _format_loss(row: SettingSummary) -> str:
+    return format_spread(row.val_loss_mean, row.val_loss_sd)
+
+
+def _format_rank(rank: int | None) -> str:
+    return MISSING if rank is None else str(rank)
+
+
+def _list_verdicts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _format_signed(value: float) -> str:
+    text = format_number(value)
+    return text if value < 0 or float(f"{value:.3f}") == 0 else f"+{text}"
+
+
+def _describe_unpaired(changes: GridChanges) -> tuple[str, ...]:
+    sentences = []
+    for rows, start in ((changes.added, "New in the grid"), (changes.removed, "No longer in the grid")):
+        if rows:
+            names = [f"{row.variant} at {row.learning_rate} ({_format_loss(row)})" for row in rows]
+            sentences.append(f"{start}, with their validation losses: {join_words(names)}.")
+    return tuple(sentences)
+
+
+def _draw_differences(settings: Sequence[SettingChange], project: Project) -> Markup | None:
+    """Draw the difference in validation loss of each setting, with its interval; None if nothing is compared."""
+    drawn = [(change, change.val_loss) for change in settings if change.val_loss is not None]
+    if not drawn:
+        return None
+    with svg.use_style(project):
+        figure = Figure((7.2, 0.9 + 0.36 * len(drawn)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axvline(0, color=svg.QUIET, linewidth=1)
+        for place, (change, loss) in enumerate(drawn):
+            color = svg.INK if change.is_supported else svg.QUIET
+            axes.plot(loss.interval or (), (place, place) if loss.interval else (), color=color, linewidth=1.4)
+            axes.plot(loss.mean, place, "o", color=color, markersize=6)
+        # The intervals of two seeds can be so wide that they would hide all differences, so the axis may cut them.
+        largest = max(max(map(abs, loss.interval or (loss.mean,))) for _, loss in drawn)
+        span = 1.1 * max(min(largest, MAX_SPAN * max(abs(loss.mean) for _, loss in drawn)), MIN_CHANGE)
+        axes.set_xlim(-span, span)
+        axes.set_yticks(
+            range(len(drawn)), [f"{change.now.variant} at {change.now.learning_rate}" for change, _ in drawn]
+        )
+        for label in axes.get_yticklabels():
+            label.set_parse_math(False)  # names of variants are not formulas
+        axes.set_ylim(len(drawn) - 0.5, -0.5)
+        axes.set_xlabel("change of the validation loss, nats per pixel", loc="right")
+        return svg.render_svg(figure, "changes")
+
+
+def _build_masks(before: Project, now: Project, params: Params, problems: list[Notice]) -> ChangedMasks | None:
+    """Build the images whose masks changed most between the best runs of both grids; None without best runs."""
+    best = before.comparison.summary.best, now.comparison.summary.best
+    if best[0] is None or best[1] is None:
+        return None
+    both = Project(now.root / MASKS)
+    shutil.rmtree(both.root, ignore_errors=True)
+    for name, folder in (
+        (BEFORE, before.evaluation(best[0].run).path),
+        (NOW, now.evaluation(best[1].run).path),
+    ):
+        link = both.evaluation(name).path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(folder.resolve())
+    both.prepared.path.parent.mkdir(parents=True, exist_ok=True)
+    both.prepared.path.symlink_to(now.prepared.path.resolve())
+    context = ReportContext(both, params.data)
+    field = context.primary_score.field
+    scores = {name: context.read_image_scores(name, field, "validation") for name in (BEFORE, NOW)}
+    common = scores[NOW].keys() & scores[BEFORE].keys()  # images whose score is defined in both
+    changes = {sample: scores[NOW][sample] - scores[BEFORE][sample] for sample in scores[NOW] if sample in common}
+    kept = {name: both.evaluation(name).list_examples() for name in (BEFORE, NOW)}
+    shown = [name for name in changes if name in kept[BEFORE] & kept[NOW] and abs(changes[name]) >= MIN_CHANGE]
+    shown = sorted(shown, key=lambda name: (-abs(changes[name]), name))[:MAX_IMAGES]
+    score_name = "mean IoU" if context.primary_score.is_mean else "IoU"
+    samples = [
+        replace(sample, note=f"{score_name} {_format_signed(changes[sample.id])}")
+        for sample in build_samples(context, kept, shown, problems)
+    ]
+    better = sum(change >= MIN_CHANGE for change in changes.values())
+    worse = sum(change <= -MIN_CHANGE for change in changes.values())
+    summary = (
+        f"{best[0].run} before, {best[1].run} now. Of {pluralize(len(changes), 'validation image')}, the {score_name} "
+        f"of {better} is higher by at least {MIN_CHANGE}, and that of {worse} is lower."
+    )
+    classes = build_class_legend(samples, context.dataset.classes)
+    return ChangedMasks(tuple(samples), summary, classes, build_error_legend(samples))

@@ -1,0 +1,165 @@
+"""`pipeline report --against`: what changed between two grids."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.artifacts.prepared_data import PreparedData
+from pipeline.artifacts.project import Project
+from pipeline.change_report.changes import compare_grids
+from pipeline.cli import main
+from tests.report.conftest import REPOSITORY, ReportProject
+
+SEEDS = (0, 1, 2)
+
+
+@pytest.fixture
+def before(tmp_path: Path, make_project: type[ReportProject]) -> ReportProject:
+    return make_project(tmp_path / "before", seeds=SEEDS, diverged="")
+
+
+@pytest.fixture
+def now(tmp_path: Path, make_project: type[ReportProject]) -> ReportProject:
+    return make_project(tmp_path / "now", seeds=SEEDS, diverged="")
+
+
+@pytest.fixture
+def run(before: ReportProject, now: ReportProject, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """A function that runs `pipeline report --against` in the current project's folder."""
+    shutil.copy(REPOSITORY / "params.yaml", now.root)
+    monkeypatch.chdir(now.root)
+    return lambda *arguments: CliRunner().invoke(main, ["report", "--against", str(before.root), *arguments])
+
+
+def shift_losses(project: ReportProject, variant: str, learning_rate: float, *shifts: float) -> None:
+    """Add to the validation losses of a setting's runs, one number per seed."""
+    added = dict(zip(SEEDS, shifts, strict=True))
+    project.rows = [
+        replace(row, val_loss=(row.val_loss or 0) + added[row.seed])
+        if (row.variant, row.learning_rate) == (variant, learning_rate)
+        else row
+        for row in project.rows
+    ]
+    settings = [project._summarize_setting(row.variant, row.learning_rate) for row in project.summary.settings]
+    project.write_summary(replace(project.summary, runs=tuple(project.rows), settings=tuple(settings)))
+
+
+def test_equal_grids_have_no_changes(before: ReportProject, now: ReportProject) -> None:
+    changes = compare_grids(Project(before.root), Project(now.root))
+    assert changes.is_same_data
+    assert [change.val_loss.mean for change in changes.settings if change.val_loss] == [0] * 4
+    assert not any(change.is_supported for change in changes.settings)
+    assert (changes.added, changes.removed, changes.parameters, changes.regressions) == ((), (), (), [])
+
+
+def test_regression_is_a_loss_that_increased_for_every_seed(before: ReportProject, now: ReportProject) -> None:
+    shift_losses(now, "unet", 0.001, 0.100, 0.101, 0.099)  # supported by the seeds
+    shift_losses(now, "unet", 0.01, 0.3, -0.2, 0.1)  # not supported
+    shift_losses(now, "unet_no_skip", 0.01, -0.100, -0.101, -0.099)  # an improvement
+    changes = compare_grids(Project(before.root), Project(now.root))
+    supported = {(one.now.variant, one.now.learning_rate): one.is_supported for one in changes.settings}
+    assert supported == {
+        ("unet", 0.01): False,
+        ("unet", 0.001): True,
+        ("unet_no_skip", 0.01): True,
+        ("unet_no_skip", 0.001): False,
+    }
+    (regression,) = changes.regressions
+    assert regression.startswith("unet at 0.001: the validation loss is higher by 0.100 nats per pixel (95 % interval")
+
+
+def test_changed_ranks_verdicts_and_settings_are_listed(before: ReportProject, now: ReportProject) -> None:
+    shift_losses(now, "unet", 0.01, 5.0, 5.0, 5.0)
+    summary = now.summary
+    rows = [
+        replace(row, judgment=replace(row.judgment, verdict="overfitting")) if row.judgment and row.seed == 1 else row
+        for row in summary.runs
+    ]
+    now.write_summary(replace(summary, runs=tuple(rows)))
+    old = [row for row in before.summary.settings if (row.variant, row.learning_rate) != ("unet_no_skip", 0.001)]
+    before.write_summary(replace(before.summary, settings=tuple(old)))
+    changes = compare_grids(Project(before.root), Project(now.root))
+    change = next(one for one in changes.settings if (one.now.variant, one.now.learning_rate) == ("unet", 0.01))
+    assert change.ranks[1] == 4
+    assert [dict(counts) for counts in change.verdicts] == [{"memorizing": 3}, {"memorizing": 2, "overfitting": 1}]
+    assert [(row.variant, row.learning_rate) for row in changes.added] == [("unet_no_skip", 0.001)]
+    assert changes.removed == ()
+
+
+def test_changed_parameter_is_listed_with_its_variants(before: ReportProject, now: ReportProject) -> None:
+    for seed in SEEDS:
+        path = Path("runs") / f"unet-0.01-{seed}" / "run.json"
+        cell = json.loads((now.root / path).read_text())["cell"]
+        now.edit_json(path, cell={**cell, "train": {**cell["train"], "epochs": 77}})
+    changes = compare_grids(Project(before.root), Project(now.root))
+    assert changes.parameters == (("unet", "train.epochs", "8", "77"),)
+
+
+def test_losses_on_different_data_are_not_compared(run: Callable[..., Result], now: ReportProject) -> None:
+    now.edit_json(Path("data/prepared") / PreparedData.MAIN, fingerprint="0" * 64)
+    changes = compare_grids(Project(now.root.parent / "before"), Project(now.root))
+    assert not changes.is_same_data
+    assert all(change.val_loss is None for change in changes.settings)
+    result = run("--out", "page.html", "--fail-on-regression")
+    assert result.exit_code == 1
+    assert "the prepared data differ" in result.stderr
+    assert "The prepared data differ" in Path("page.html").read_text(encoding="utf-8")
+
+
+def test_page_shows_the_masks_that_changed_most(
+    run: Callable[..., Result], before: ReportProject, now: ReportProject
+) -> None:
+    best = now.summary.best
+    assert best is not None
+    for sample in now.ids("validation")[:2]:  # the masks before were empty
+        evaluation = Project(before.root).evaluation(best.run)
+        evaluation.write_examples({sample: now.masks["validation", 0] * 0 + 1})
+    table = evaluation.read_per_image()
+    table.loc[table["id"].isin(now.ids("validation")[:2]), "foreground_iou"] = 0.0
+    table.to_csv(evaluation.path / evaluation.PER_IMAGE, index=False)
+    result = run()
+    assert result.exit_code == 0, result.output
+    html = Path(result.output.strip()).read_text(encoding="utf-8")
+    assert len(html) < 2_000_000
+    assert [sample for sample in now.ids("validation") if f'alt="Image {sample}"' in html] == now.ids("validation")[:2]
+    assert "Of 4 validation images, the IoU of 2 is higher by at least 0.005, and that of 0 is lower." in html
+
+
+def test_regression_exits_with_code_1_and_equal_grids_with_0(run: Callable[..., Result], now: ReportProject) -> None:
+    assert run("--fail-on-regression").exit_code == 0
+    shift_losses(now, "unet", 0.001, 0.100, 0.101, 0.099)
+    assert run().exit_code == 0
+    result = run("--fail-on-regression")
+    assert result.exit_code == 1
+    assert "unet at 0.001: the validation loss is higher" in result.stderr
+    content = json.loads(run("--json").stdout)
+    assert content["regressions"][0] in result.stderr
+
+
+def test_two_renderings_have_the_same_bytes(run: Callable[..., Result]) -> None:
+    run("--out", "first.html")
+    run("--out", "second.html")
+    assert Path("first.html").read_bytes() == Path("second.html").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--against", "no-such-revision"], 1, "is neither a git revision"),
+        (["--against", "runs"], 1, "runs has no comparison/"),
+        (["--against", ".", "--runs", "best"], 2, "--against excludes --runs"),
+        (["--fail-on-regression"], 2, "--fail-on-regression requires --against"),
+    ],
+)
+def test_invalid_arguments_are_explained(
+    run: Callable[..., Result], arguments: list[str], code: int, message: str
+) -> None:
+    result = CliRunner().invoke(main, ["report", *arguments])
+    assert (result.exit_code, message in result.stderr) == (code, True)
