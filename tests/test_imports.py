@@ -16,8 +16,8 @@ STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "report"}
 LIBRARIES = {"data", "imaging", "inference", "models", "analysis", "tracking", "variants"}
 BASE = {"artifacts", "atomic_io", "errors", "params", "runtime", "wording"}
 COMMANDS = {
-    *("__main__", "change_report", "cli", "init", "judge", "lr_find", "mlflow_report", "predict", "promote"),
-    *("study", "summary", "sweep", "weights"),
+    *("__main__", "change_report", "cli", "init", "judge", "lr_find", "mlflow_report", "notebook", "predict"),
+    *("promote", "study", "summary", "sweep", "weights"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 from functools import partial
@@ -30,6 +31,15 @@ DPI = 110
 QUIET = "#767676"
 
 
+class SelfShowingFigure(Figure):
+    """Figure that notebooks show even if pyplot is not imported."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=DPI)
+        return buffer.getvalue()
+
+
 def write_figures(comparison: Comparison, folder: Path) -> list[tuple[str, Path]]:
     """Write all figures as PNG files; returns their titles and paths."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +53,7 @@ def write_figures(comparison: Comparison, folder: Path) -> list[tuple[str, Path]
     return written
 
 
-def plot_loss_curves(comparison: Comparison) -> Figure:
+def plot_loss_curves(comparison: Comparison) -> SelfShowingFigure:
     """Plot training and validation loss by epoch, one panel per variant and one color per learning rate.
 
     Lines are means over seeds, and bands are their range. Diverged runs are left out.
@@ -55,7 +65,7 @@ def plot_loss_curves(comparison: Comparison) -> Figure:
     shown = list(variants)[:MAX_PANELS] or ["no complete run"]
     columns = min(len(shown), COLUMNS)
     rows = math.ceil(len(shown) / columns)
-    figure = Figure((4.2 * columns, 3.2 * rows), layout="constrained")
+    figure = SelfShowingFigure((4.2 * columns, 3.2 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
     for axes, variant in zip(panels, shown, strict=False):
         axes.set_title(variant, loc="left", fontsize=11)
@@ -86,7 +96,7 @@ def _draw_variant(axes: Axes, curves: pd.DataFrame, colors: Mapping[float, str])
                 axes.fill_between(losses.index, losses["min"], losses["max"], color=color, alpha=0.15, linewidth=0)
 
 
-def plot_settings(comparison: Comparison) -> Figure:
+def plot_settings(comparison: Comparison) -> SelfShowingFigure:
     """Plot the validation loss and the gap of every complete run, one row per setting, the best setting on top.
 
     A dot is a run, and a bar the mean over the seeds.
@@ -94,7 +104,7 @@ def plot_settings(comparison: Comparison) -> Figure:
     summary = comparison.summary
     scored = [row for row in summary.settings if row.val_loss_mean is not None]
     shown = sorted(scored, key=lambda row: (not row.ranked, row.val_loss_mean))[:MAX_SETTINGS]
-    figure = Figure((8.4, 1.2 + 0.3 * max(len(shown), 1)), layout="constrained")
+    figure = SelfShowingFigure((8.4, 1.2 + 0.3 * max(len(shown), 1)), layout="constrained")
     colors = choose_colors(summary)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, name, title in zip(

@@ -1,0 +1,1 @@
+"""Results for notebooks and scripts: `pipeline.open` returns `ProjectResults`."""
