@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.analysis.curve_readers import RunCurves
 from pipeline.analysis.verdict import Verdict
 from pipeline.atomic_io import write_with
+from pipeline.curve_readers.logged_run import RunCurves
 from pipeline.errors import PipelineError
 from pipeline.judge.verdicts import JudgedRun
 

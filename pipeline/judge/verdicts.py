@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipeline.analysis.curve_readers import RunCurves, read_curves
 from pipeline.analysis.verdict import Verdict, judge
+from pipeline.curve_readers.formats import read_curves
+from pipeline.curve_readers.logged_run import RunCurves
 
 JudgedRun = tuple[RunCurves, Verdict]
 
