@@ -1,7 +1,8 @@
 """Read scalars from TensorBoard's event files, without TensorFlow or TensorBoard.
 
 An event file is a series of records: length (8 bytes), checksum of the length (4), data, checksum of the data (4), all
-little-endian. The data of a record is an `Event` message in the encoding of protocol buffers. Only these fields are read:
+little-endian. The data of a record is an `Event` message in the encoding of protocol buffers. Only these fields are
+read:
 
     Event:   1 wall_time (double), 2 step (int64), 5 summary
     Summary: 1 value (repeated)
@@ -33,7 +34,7 @@ class Scalar(NamedTuple):
     time: float  # seconds since 1970
 
 
-class DamagedRecord(Exception):
+class DamagedRecordError(Exception):
     """A record whose checksum is wrong; `offset` is its position in the file in bytes."""
 
     def __init__(self, offset: int) -> None:
@@ -56,7 +57,7 @@ def read_scalars(path: Path, is_needed: Callable[[str], bool]) -> Iterator[Scala
         is_needed: Whether the scalars of a tag are needed.
 
     Raises:
-        DamagedRecord: A checksum is wrong.
+        DamagedRecordError: A checksum is wrong.
         PipelineError: The file cannot be read.
     """
     try:
@@ -65,7 +66,7 @@ def read_scalars(path: Path, is_needed: Callable[[str], bool]) -> Iterator[Scala
                 scalars = [scalar for scalar in _parse_event(data, offset) if is_needed(scalar.tag)]
                 # The checksum is slow in Python, so it is computed only for records that are needed.
                 if scalars and _mask(_compute_crc(data)) != checksum:
-                    raise DamagedRecord(offset)
+                    raise DamagedRecordError(offset)
                 yield from scalars
     except OSError as error:
         raise PipelineError(f"{path} cannot be read: {error.strerror}.") from None
@@ -79,7 +80,7 @@ def _read_records(file: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
         header = file.read(12)
         length, checksum = struct.unpack("<QI", header)
         if _mask(_compute_crc(header[:8])) != checksum:
-            raise DamagedRecord(offset)
+            raise DamagedRecordError(offset)
         end = offset + 12 + length + 4
         if end > size:
             return
@@ -111,7 +112,7 @@ def _parse_event(data: bytes, offset: int) -> list[Scalar]:
             if number is not None
         ]
     except (ValueError, IndexError, struct.error):
-        raise DamagedRecord(offset) from None
+        raise DamagedRecordError(offset) from None
 
 
 def _parse_value(data: bytes) -> tuple[str, float | None]:

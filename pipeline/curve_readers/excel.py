@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import warnings
-import zipfile
 from typing import Any
 
 from pipeline.curve_readers.log_file import LogFile
@@ -14,11 +14,12 @@ from pipeline.wording import format_megabytes, join_names
 
 MAX_UNCOMPRESSED = 100_000_000  # bytes
 MAX_ROWS, MAX_COLUMNS = 100_000, 500
+_ZIP, _OLD_FORMAT = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
 def recognizes_excel(file: LogFile) -> bool:
-    """Return whether a file is a ZIP archive with a workbook."""
-    return file.head.startswith(b"PK\x03\x04") and file.path.suffix.lower() != ".npz"
+    """Return whether a file is a ZIP archive, as workbooks are, or a workbook of Excel before 2007."""
+    return file.head.startswith((_ZIP, _OLD_FORMAT))
 
 
 def read_excel(file: LogFile) -> list[LoggedRun]:
@@ -40,6 +41,8 @@ def read_excel_rows(file: LogFile) -> tuple[list[Record], list[str]]:
     Raises:
         PipelineError: The workbook cannot be read, or openpyxl is not installed.
     """
+    if file.head.startswith(_OLD_FORMAT):
+        raise PipelineError(f"{file.path} has the format of Excel before 2007 (.xls). Save it as .xlsx or CSV.")
     try:
         import openpyxl
     except ModuleNotFoundError:
@@ -51,7 +54,7 @@ def read_excel_rows(file: LogFile) -> tuple[list[Record], list[str]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about styles and other content that is not needed
-            workbook = openpyxl.load_workbook(file.path, read_only=True, data_only=True)
+            workbook = openpyxl.load_workbook(io.BytesIO(file.read_bytes()), read_only=True, data_only=True)
             sheet = workbook.worksheets[0]
             sheet.reset_dimensions()  # they may be wrong
             rows = list(sheet.iter_rows(max_row=MAX_ROWS + 1, max_col=MAX_COLUMNS, values_only=True))
@@ -67,6 +70,8 @@ def read_excel_rows(file: LogFile) -> tuple[list[Record], list[str]]:
 
 def _check_size(file: LogFile) -> None:
     """Refuse archives that are much larger when unpacked."""
+    import zipfile  # slow to import
+
     try:
         with zipfile.ZipFile(file.path) as archive:
             entries = archive.infolist()

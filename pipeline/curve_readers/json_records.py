@@ -1,4 +1,4 @@
-"""Read JSON: lists of records, one record per line, skorch's history, Keras' History and Hugging Face's trainer state."""
+"""Read JSON: lists of records, one record per line, and the histories of skorch, Keras and Hugging Face's trainer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_json(file: LogFile) -> list[LoggedRun]:
     Raises:
         PipelineError: The file is not valid JSON, or has an unknown format.
     """
-    text = file.read_text(EXPECTED_JSON)
+    text = file.read_text(EXPECTED_JSON, keep_last_line=True)
     name, source = file.path.stem, str(file.path)
     notes: list[str] = []
     try:

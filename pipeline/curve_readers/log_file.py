@@ -57,19 +57,23 @@ class LogFile:
         """
         return self._content
 
-    def read_text(self, expected: str) -> str:
-        """Read the whole file as UTF-8 text; `expected` ends the message for other files.
+    def read_text(self, expected: str, keep_last_line: bool = False) -> str:
+        """Read the whole file as UTF-8 text.
+
+        Args:
+            expected: End of the message for other files.
+            keep_last_line: Whether an incomplete last line is kept even if the file is growing.
 
         Raises:
             PipelineError: The file cannot be read, is too large, or is not UTF-8.
         """
         content = self._content
-        if self.is_growing and not self.ends_with_line_break:
+        if self.is_growing and not keep_last_line and not self.ends_with_line_break:
             content = content[: content.rfind(b"\n") + 1]
         try:
             return content.decode("utf-8-sig")  # spreadsheets write a byte order mark
         except UnicodeDecodeError as error:
-            raise PipelineError(f"{self.path} is not a UTF-8 table ({error}); {expected}.") from None
+            raise PipelineError(f"{self.path} is not UTF-8 text ({error}); {expected}.") from None
 
     @cached_property
     def _content(self) -> bytes:

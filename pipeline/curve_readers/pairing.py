@@ -6,6 +6,7 @@ epoch. Training losses are then averaged from one validation to the next.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -174,10 +175,16 @@ def _merge_duplicates(val: Sequence[Point], position: Callable[[Point], float]) 
 def _average_between(
     train: Sequence[Point], val: Sequence[Point], position: Callable[[Point], float]
 ) -> tuple[list[tuple[float, Point]], list[str]]:
-    """Average the training losses since the previous validation; both losses are sorted by position."""
-    positions = np.array([position(point) for point in train])
+    """Average the training losses since the previous validation; both losses are sorted by position.
+
+    A training loss at the position of a validation belongs to the next interval if it was logged after the validation.
+    """
+    positions = [(position(point), -math.inf if point.time is None else point.time) for point in train]
     losses = np.array([point.loss for point in train])
-    ends = np.searchsorted(positions, [position(point) for point in val], side="right")
+    order = sorted(range(len(train)), key=positions.__getitem__)
+    positions, losses = [positions[index] for index in order], losses[order]
+    limits = [(position(point), math.inf if point.time is None else point.time) for point in val]
+    ends = [bisect.bisect_right(positions, limit) for limit in limits]
     pairs = []
     for start, end, point in zip([0, *ends[:-1]], ends, val, strict=True):
         if end > start:

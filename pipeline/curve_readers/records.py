@@ -2,9 +2,10 @@
 
 Supported layouts:
 
-- One record per epoch or step, with columns such as `epoch`, `train_loss`, `val_loss` and optionally `run`. A record may
-  have only one of the losses, as in Lightning's `metrics.csv`.
-- One record per value, with the columns `key`, `value`, `step` and optionally `run_id`, as in MLflow's metric histories.
+- One record per epoch or step, with columns such as `epoch`, `train_loss`, `val_loss` and optionally `run`. A record
+  may have only one of the losses, as in Lightning's `metrics.csv`.
+- One record per value, with the columns `key`, `value`, `step` and optionally `run_id`, as in MLflow's metric
+  histories.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Read runs from TensorBoard's event files.
 
 A folder may have several runs, each in its own subfolder. Keras' callback writes the losses of a run to the subfolders
-`train` and `validation`, both with the tag `epoch_loss`; torch's `add_scalars` writes to subfolders such as `loss_train`
-and `loss_val`.
+`train` and `validation`, both with the tag `epoch_loss`. torch's `add_scalars` writes to subfolders such as
+`loss_train` and `loss_val`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.curve_readers.event_file import DamagedRecord, Scalar, is_event_file, read_scalars
+from pipeline.curve_readers.event_file import DamagedRecordError, Scalar, is_event_file, read_scalars
 from pipeline.curve_readers.log_file import LogFile
 from pipeline.curve_readers.logged_run import LogFolder, LoggedRun, LoggedValue
 from pipeline.curve_readers.losses import is_loss_name, normalize_name
@@ -106,7 +106,7 @@ def _read_tags(files: Iterable[Path]) -> tuple[dict[str, list[Scalar]], list[str
         try:
             for scalar in read_scalars(file, lambda tag: is_loss_name(tag) or tag == _EPOCH_TAG):
                 added.setdefault(scalar.tag, []).append(scalar)
-        except DamagedRecord as error:
+        except DamagedRecordError as error:
             notes.append(f"{file.name} is damaged and was read only up to {error}.")
         for tag, scalars in added.items():
             first = min(scalar.step for scalar in scalars)
