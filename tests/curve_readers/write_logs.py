@@ -78,8 +78,14 @@ def write_skorch(folder: Path) -> Path:
     history = [
         {
             "batches": [{"train_loss": train, "train_batch_size": 8}, {"valid_loss": val, "valid_batch_size": 8}],
-            "epoch": epoch, "train_batch_count": 1, "valid_batch_count": 1, "train_loss": train, "dur": 1.5,
-            "train_loss_best": True, "valid_loss": val, "valid_loss_best": False,
+            "epoch": epoch,
+            "train_batch_count": 1,
+            "valid_batch_count": 1,
+            "train_loss": train,
+            "dur": 1.5,
+            "train_loss_best": True,
+            "valid_loss": val,
+            "valid_loss_best": False,
         }
         for epoch, train, val in list_epochs(1)
     ]

@@ -46,6 +46,7 @@ def test_watch_of_a_growing_file_prints_one_line_per_epoch_and_changed_verdict(t
     assert lines == [
         "log, epoch 1: training 1.000, validation 1.010: undecided",
         "log, epoch 2: training 0.500, validation 0.505: learning (before: undecided)",
+        "log, epoch 3: training 0.330, validation 0.340: learning",
         "log, epoch 4: training nan, validation 1.000: diverged (before: learning)",
     ]
 

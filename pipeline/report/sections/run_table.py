@@ -138,7 +138,7 @@ def _build_external_row(result: ExternalResult, scores: tuple[ScoreColumn, ...])
     if result.curves:
         verdict = judge(result.curves)
         word, evidence = verdict.word, "; ".join(verdict.evidence)
-        if verdict.gaps:
+        if verdict.gaps and result.curves.unit == "epoch":
             epoch = f"{verdict.gaps.best_epoch} / {len(result.curves.epochs)}"
     return RunTableRow(result.name, word, evidence, (epoch, *map(format_number, numbers)))
 
