@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -17,7 +17,8 @@ class LossCurves:
     # E losses; nats per pixel for the project's own runs, any unit for curves from other tools
     train: npt.NDArray[np.float64]
     val: npt.NDArray[np.float64]  # E losses in the same unit
-    unit: Literal["epoch", "step"] = "epoch"  # step for logs of other tools that validate every few steps
+    # step for logs of other tools that validate every few steps
+    unit: Literal["epoch", "step"] = field(default="epoch", kw_only=True)
 
     @property
     def is_finite(self) -> bool:

@@ -17,11 +17,6 @@ MAX_HEADER = 1_000_000  # characters
 MAX_COLUMNS = 10_000
 
 
-def recognizes_table(file: LogFile) -> bool:
-    """Return whether a file may be a table: it is tried last, and its errors say what was expected."""
-    return file.path.is_file()
-
-
 def read_table(file: LogFile) -> list[LoggedRun]:
     """Read the runs of a table.
 

@@ -12,7 +12,7 @@ from pipeline.curve_readers.cellpose import (
     recognizes_array,
     recognizes_cellpose_log,
 )
-from pipeline.curve_readers.delimited import read_table, recognizes_table
+from pipeline.curve_readers.delimited import read_table
 from pipeline.curve_readers.dvclive import read_dvclive, recognizes_dvclive
 from pipeline.curve_readers.excel import read_excel, recognizes_excel
 from pipeline.curve_readers.json_records import read_json, recognizes_json
@@ -71,7 +71,7 @@ FILE_FORMATS = (
     FileFormat("nnU-Net", recognizes_nnunet_log, read_nnunet_log),
     FileFormat("cellpose", recognizes_cellpose_log, read_cellpose_log, "Train with test images (--test_dir)."),
     FileFormat("Weights & Biases", recognizes_wandb_chart, lambda file: read_wandb_charts([file]), WANDB_ADVICE),
-    FileFormat("table", recognizes_table, read_table),
+    FileFormat("table", lambda _: True, read_table),
 )
 
 

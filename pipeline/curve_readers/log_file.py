@@ -18,7 +18,7 @@ MAX_FILES = 5000  # in a folder
 
 @dataclass(frozen=True)
 class LogFile:
-    """A log file, opened anew for every read."""
+    """A log file."""
 
     path: Path
     # Whether the file was just written to, so that its last line is left out if it has no line break yet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,15 @@ from pipeline.wording import join_names
 # Normalized names in order of preference: Lightning's mean over an epoch comes before the value of a step.
 TRAIN_NAMES = (
     *("train_loss_epoch", "epoch_train_loss", "train_epoch_loss", "train_loss", "loss_train", "training_loss"),
-    *("loss_training", "train_losses", "loss_epoch", "loss", "train_loss_step", "loss_step"),
+    *("loss_training", "train_losses", "train_total_loss", "train_loss_total", "loss_epoch", "loss", "total_loss"),
+    *("train_loss_step", "loss_step"),
 )
 VAL_NAMES = (
     *("val_loss_epoch", "epoch_val_loss", "val_epoch_loss", "val_loss", "loss_val", "validation_loss"),
-    *("loss_validation", "valid_loss", "loss_valid", "val_losses", "eval_loss", "loss_eval"),
+    *("loss_validation", "valid_loss", "loss_valid", "val_losses", "eval_loss", "loss_eval", "val_total_loss"),
+    *("val_loss_total", "valid_total_loss"),
 )
+MAX_LOSS = 1e100  # of a run that has not diverged; the squares of higher losses cannot be computed
 _SUFFIXES = ("_epoch", "_step")  # of the names under which Lightning logs the same loss
 _PART = re.compile(r"(train|val(?:id|idation)?|eval)_(?=\w*loss)(\w+)")  # Ultralytics: train/box_loss
 
@@ -75,8 +79,12 @@ def select_losses(names: Collection[str]) -> tuple[list[SelectedLoss], list[str]
         "", tuple(sides["train"] for sides in pairs.values()), tuple(sides["val"] for sides in pairs.values())
     )
     single = [SelectedLoss(part, (sides["train"],), (sides["val"],)) for part, sides in pairs.items()]
-    note = f"The loss is the sum of its parts: {join_names(pairs)}."
-    return ([total, *single], [note]) if len(pairs) > 1 else ([total], [])
+    unpaired = [name for part, sides in parts.items() if part not in pairs for name in sides.values()]
+    notes = [f"Parts of the loss that only one side has were not used: {join_names(unpaired)}."] if unpaired else []
+    if len(pairs) == 1:
+        return [total], [f"The losses are {total.train[0]} and {total.val[0]}.", *notes]
+    note = f"The log has no whole loss, so its parts were added with equal weights: {join_names(pairs)}."
+    return [total, *single], [note, *notes]
 
 
 def create_curves(run: LoggedRun, source: str, advice: str = "") -> list[RunCurves]:
@@ -155,7 +163,9 @@ def _parse_points(values: Iterable[LoggedValue], name: str) -> list[Point]:
             None if is_missing(number) else parse_number(number, value.location, label)
             for number, label in ((value.epoch, "the epoch"), (value.step, "the step"), (value.time, "the time"))
         )
-        points.append(Point(parse_number(value.value, value.location, name), value.location, epoch, step, time))
+        loss = parse_number(value.value, value.location, name)
+        loss = math.copysign(math.inf, loss) if abs(loss) > MAX_LOSS else loss
+        points.append(Point(loss, value.location, epoch, step, time))
     return points
 
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.analysis.curves import LossCurves
 from pipeline.errors import PipelineError
@@ -155,7 +156,13 @@ def _pair_equal(
 
 def _average(points: Sequence[Point]) -> Point:
     """Average several losses with the same position."""
-    return points[-1]._replace(loss=float(np.mean([point.loss for point in points])))
+    return points[-1]._replace(loss=_compute_mean([point.loss for point in points]))
+
+
+def _compute_mean(losses: Sequence[float] | npt.NDArray[np.float64]) -> float:
+    """Compute a mean, which is NaN or infinite for a diverged run."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(np.mean(losses))
 
 
 def _join_numbers(numbers: Sequence[float]) -> str:
@@ -188,7 +195,7 @@ def _average_between(
     pairs = []
     for start, end, point in zip([0, *ends[:-1]], ends, val, strict=True):
         if end > start:
-            pairs.append((float(losses[start:end].mean()), point))
+            pairs.append((_compute_mean(losses[start:end]), point))
     notes = ["Training losses were averaged from one validation to the next."]
     if len(pairs) < len(val):
         left_out = len(val) - len(pairs)
@@ -221,9 +228,8 @@ def _label(train: Sequence[float], val: Sequence[Point], notes: Sequence[str]) -
         PipelineError: The validation losses have fractional epochs and no steps.
     """
     numbers, unit, rounded = _count_epochs(val)
-    curves = LossCurves(
-        tuple(numbers), np.array(train, dtype=np.float64), np.array([point.loss for point in val]), unit
-    )
+    losses = np.array([point.loss for point in val], dtype=np.float64)
+    curves = LossCurves(tuple(numbers), np.array(train, dtype=np.float64), losses, unit=unit)
     return PairedLosses(curves, (*notes, *rounded))
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import get_args
+
+import numpy as np
 
 from pipeline.analysis.verdict import Verdict, VerdictWord, judge
 from pipeline.curve_readers.formats import read_curves
@@ -27,7 +30,8 @@ def judge_file(path: Path, baseline: float | None, is_growing: bool = False) -> 
     Raises:
         PipelineError: The file cannot be read or has no loss curves.
     """
-    return [(run, judge(run.curves, baseline)) for run in read_curves(path, is_growing)]
+    with np.errstate(all="ignore"):  # ratios of losses that are almost zero
+        return [(run, judge(run.curves, baseline)) for run in read_curves(path, is_growing)]
 
 
 def find_failing(judged: Sequence[JudgedRun], words: Collection[str]) -> list[str]:
@@ -60,8 +64,8 @@ def describe_run(run: RunCurves, verdict: Verdict) -> dict[str, object]:
         "unit": run.curves.unit,
         "gap": gaps.best if gaps else None,
         "gap_last": gaps.last if gaps else None,
-        "ratio": gaps.ratio if gaps else None,
-        "rise": gaps.rise if gaps else None,
+        "ratio": gaps.ratio if gaps and math.isfinite(gaps.ratio or 0) else None,
+        "rise": gaps.rise if gaps and math.isfinite(gaps.rise or 0) else None,
         "best_epoch": gaps.best_epoch if gaps else None,
         "epochs_after_best": gaps.epochs_after_best if gaps else None,
         "onset": list(onset[1:]) if onset else None,

@@ -125,13 +125,13 @@ def test_judge_of_negative_losses_checks_whether_training_falls() -> None:
 def test_judge_of_steps_names_steps() -> None:
     val = 0.4 + 0.5 * np.exp(-np.arange(30) / 3) + 0.01 * np.maximum(0, np.arange(30) - 12)
     steps = tuple(100 * number + number % 3 for number in range(1, 31))
-    verdict = judge(LossCurves(steps, val - 0.1 - 0.01 * np.arange(30), val, "step"))
+    verdict = judge(LossCurves(steps, val - 0.1 - 0.01 * np.arange(30), val, unit="step"))
     assert verdict.word == "overfitting"
     assert verdict.evidence[0].startswith("at step 3000, after 30 validations, training is at")
     assert "after step 1" in verdict.evidence[1]
-    uneven = judge(LossCurves((100, 200, 300, 500), val[:4] - 0.1, val[:4], "step"))
+    uneven = judge(LossCurves((100, 200, 300, 500), val[:4] - 0.1, val[:4], unit="step"))
     assert uneven.not_checked[0].startswith("Onset: steps 300 and 500 are not 100 apart")
-    diverged = judge(LossCurves((100, 200), np.array([1.0, np.nan]), np.array([1.0, 1.0]), "step"))
+    diverged = judge(LossCurves((100, 200), np.array([1.0, np.nan]), np.array([1.0, 1.0]), unit="step"))
     assert diverged.evidence == ("a loss is NaN or infinite at step 200",)
 
 

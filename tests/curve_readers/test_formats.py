@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.curve_readers.formats import read_curves
+from pipeline.curve_readers.formats import find_format, read_curves
+from pipeline.curve_readers.log_file import LogFile
 from tests.curve_readers.write_logs import (
     NOISE,
     STEPS,
@@ -18,11 +19,22 @@ from tests.curve_readers.write_logs import (
     VAL,
     WRITERS,
     list_epochs,
+    write_cellpose,
+    write_cellpose_2,
     write_cellpose_arrays,
+    write_dvclive,
+    write_excel,
     write_fastai,
     write_hugging_face,
+    write_json_lines,
+    write_json_list,
+    write_keras_history,
+    write_keras_tensorboard,
     write_nnunet,
+    write_nnunet_1,
     write_plain,
+    write_skorch,
+    write_tensorboard,
     write_text,
     write_wandb_chart,
 )
@@ -41,16 +53,25 @@ def test_judge_of_every_tool_gives_the_same_result(write_log: Callable[[Path], P
         assert judgment[name] == pytest.approx(expected[name], abs=2e-7)
 
 
+NEED_NAMES = (write_cellpose_arrays, write_dvclive, write_tensorboard, write_keras_tensorboard)  # folders, and a pair
+FORMATS = {
+    **dict.fromkeys((write_keras_history, write_skorch, write_json_list, write_json_lines, write_hugging_face), "JSON"),
+    **dict.fromkeys((write_nnunet, write_nnunet_1), "nnU-Net"),
+    **dict.fromkeys((write_cellpose, write_cellpose_2), "cellpose"),
+    write_excel: "Excel",
+    write_wandb_chart: "Weights & Biases",
+}
+
+
 @pytest.mark.parametrize(
     "write_log",
-    [write for write in WRITERS if "cellpose_arrays" not in write.__name__],
+    [write for write in WRITERS if write not in NEED_NAMES],
     ids=lambda write: write.__name__,
 )
 def test_read_curves_recognizes_files_by_content(write_log: Callable[[Path], Path], tmp_path: Path) -> None:
     path = write_log(tmp_path / "log")
-    if path.is_dir():
-        pytest.skip("a folder")
     renamed = path.rename(tmp_path / "renamed.dat")
+    assert find_format(LogFile(renamed)).name == FORMATS.get(write_log, "table")
     (run,) = read_curves(renamed)
     assert run.name == "brisk-sun-4" or run.name in ("renamed", "5f2c")
     assert run.curves.val == pytest.approx(VAL, abs=1e-6)
@@ -105,7 +126,10 @@ def test_judge_of_ultralytics_judges_the_sum_and_the_parts(tmp_path: Path) -> No
     judgments = judge_file(write_ultralytics(tmp_path))
     assert [judgment["part"] for judgment in judgments] == [None, "box_loss", "seg_loss"]
     assert [judgment["run"] for judgment in judgments] == ["results"] * 3
-    assert "The loss is the sum of its parts: box_loss, seg_loss, cls_loss." in judgments[0]["evidence"]
+    assert (
+        "The log has no whole loss, so its parts were added with equal weights: box_loss, seg_loss, cls_loss."
+        in judgments[0]["evidence"]
+    )
     (expected,) = judge_file(write_plain(tmp_path))
     assert judgments[0]["gap"] == pytest.approx(expected["gap"], abs=1e-5)
     assert judgments[1]["gap"] == pytest.approx(0.25 * expected["gap"], abs=1e-5)
@@ -221,6 +245,18 @@ def test_judge_names_the_loss_that_was_chosen(tmp_path: Path) -> None:
     path = write_text(tmp_path / "x.csv", "epoch,loss,train_loss,val_loss", "1,9,0.5,0.6", "2,9,0.4,0.5")
     (run,) = read_curves(path)
     assert run.notes == ("The training loss is train_loss; loss was not used.",)
+
+
+def test_judge_prefers_a_total_loss_to_the_sum_of_parts(tmp_path: Path) -> None:
+    names = "epoch,train_total_loss,train_dice_loss,val_total_loss,val_dice_loss"
+    (run,) = read_curves(write_text(tmp_path / "x.csv", names, "1,0.5,0.2,0.6,0.3"))
+    assert (run.curves.train[0], run.curves.val[0]) == (0.5, 0.6)
+    names = "epoch,train_dice_loss,train_ce_loss,val_dice_loss"
+    (run,) = read_curves(write_text(tmp_path / "x.csv", names, "1,0.5,0.2,0.6"))
+    assert run.notes == (
+        "The losses are train_dice_loss and val_dice_loss.",
+        "Parts of the loss that only one side has were not used: train_ce_loss.",
+    )
 
 
 def test_judge_suggests_a_test_loss_as_validation_loss(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pipeline.curve_readers import log_file
 from pipeline.curve_readers.formats import read_curves
 from pipeline.errors import PipelineError
+from pipeline.judge.verdicts import VERDICTS, format_json, judge_file
 from tests.curve_readers.write_logs import WRITERS
 from tests.judge.test_judge import get_error
 
@@ -132,6 +133,22 @@ def test_judge_without_openpyxl_names_the_package(tmp_path: Path, monkeypatch: p
 def test_read_curves_of_any_content_returns_curves_or_raises_a_message(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="log"):
         read_curves(write_bytes(tmp_path / "log", content))
+
+
+EXTREME = st.floats() | st.sampled_from([5e-324, 1e-200, 1e99, -1e99, 1e300, 0.0, -0.0])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@given(losses=st.lists(st.tuples(EXTREME, EXTREME), min_size=1, max_size=14))
+def test_judge_of_any_numbers_gives_a_verdict_in_valid_json(losses: list[tuple[float, float]], tmp_path: Path) -> None:
+    lines = (f"{epoch},{train},{val}\n" for epoch, (train, val) in enumerate(losses))
+    path = write_bytes(tmp_path / "log.csv", ("epoch,loss,val_loss\n" + "".join(lines)).encode())
+
+    def refuse(text: str) -> None:
+        raise AssertionError(text)
+
+    (judgment,) = json.loads(format_json(judge_file(path, None)), parse_constant=refuse)
+    assert judgment["verdict"] in VERDICTS
 
 
 JSON = st.recursive(

@@ -116,7 +116,7 @@ def test_judge_with_plot_of_negative_losses_and_steps_writes_a_figure(tmp_path: 
         ("overfitting,diverged", 3),
         (" Learning , overfitting", 3),
         ("overfitting", 0),
-        ("overfitting,memorising", 2),
+        ("overfitting,memorized", 2),
         ("", 2),
     ],
 )
