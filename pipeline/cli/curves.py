@@ -10,7 +10,7 @@ import click
 from pipeline.cli.json_output import json_option, print_json
 from pipeline.lr_find import HIGHEST, LOWEST, STEPS
 from pipeline.runtime.shutdown import exit_on_sigterm
-from pipeline.wording import join_names, suggest_closest
+from pipeline.wording import suggest_closest
 
 BASELINE = (
     "Loss when always predicting the class frequencies. Without it, a run counts as underfitting only if its training "
@@ -122,8 +122,9 @@ def _watch(curves: Path, baseline: float | None, fail_on: tuple[str, ...], as_js
 
 def _exit_on_failing(failing: list[str]) -> None:
     """Name the runs that have a verdict of --fail-on, and exit with code 3 if there are any."""
+    for text in failing:
+        click.echo(f"Failed: {text}", err=True)
     if failing:
-        click.echo(f"--fail-on: {join_names(failing)}.", err=True)
         raise SystemExit(FAILED_CHECK)
 
 

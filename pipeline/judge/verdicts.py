@@ -35,8 +35,12 @@ def judge_file(path: Path, baseline: float | None, is_growing: bool = False) -> 
 
 
 def find_failing(judged: Sequence[JudgedRun], words: Collection[str]) -> list[str]:
-    """Return `name: verdict` for every run whose verdict is one of the words; parts of a loss do not count."""
-    return [f"{run.name}: {verdict.word}" for run, verdict in judged if verdict.word in words and not run.part]
+    """Describe every run whose verdict is one of the words; parts of a loss do not count."""
+    return [
+        f"{run.name} has the verdict {verdict.word}."
+        for run, verdict in judged
+        if verdict.word in words and not run.part
+    ]
 
 
 def format_text(judged: Sequence[JudgedRun]) -> str:

@@ -94,7 +94,7 @@ def watch(
         report_problem: Receives a message if the log does not exist or cannot be read.
 
     Returns:
-        `name: verdict` for the runs whose verdict ended the watch.
+        Descriptions of the runs whose verdicts ended the watch.
     """
     watcher = Watcher(path, baseline, as_json)
     while True:

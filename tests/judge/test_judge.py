@@ -127,7 +127,10 @@ def test_judge_with_fail_on_exits_with_the_documented_code(words: str, code: int
     assert result.exit_code == code, result.output
     if code == 3:
         assert result.stdout.startswith("a: learning")
-        assert result.stderr == f"--fail-on: {'a: learning' if 'L' in words else 'b: diverged'}.\n"
+        assert (
+            result.stderr
+            == f"Failed: {'a has the verdict learning' if 'L' in words else 'b has the verdict diverged'}.\n"
+        )
     elif code == 2:
         assert "unknown verdict" in result.stderr
 

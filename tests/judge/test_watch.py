@@ -119,7 +119,7 @@ def test_watch_with_fail_on_ends_with_code_3(tmp_path: Path, monkeypatch: pytest
         "log, epoch 3",
         "log, epoch 4",
     ]
-    assert result.stderr == "--fail-on: log: diverged.\n"
+    assert result.stderr == "Failed: log has the verdict diverged.\n"
 
 
 def test_watch_with_plot_is_refused(tmp_path: Path) -> None:
