@@ -47,7 +47,7 @@ test: $(INSTALLED_TEST)  ## All tests that take seconds, and the whole pipeline 
 	@$(PYTEST) -m "not slow"
 
 # Packages whose tests start no browser, server or other process, and train nothing.
-FAST := analysis compare data imaging inference judge lr_find params variants
+FAST := analysis compare curve_readers data imaging inference judge lr_find params variants
 test-fast: $(INSTALLED_TEST)  ## Unit tests, about a minute
 	@$(PYTEST) -m "not slow and not process" $(FAST:%=tests/%)
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from pipeline.analysis.baselines import OneClassCheck
 from pipeline.analysis.curves import Gaps, LossCurves, compute_gaps
 from pipeline.analysis.overfitting_onset import CERTAIN_EVIDENCE, MIN_EPOCHS, Onset, OnsetSearch, find_onset
 from pipeline.wording import pluralize
 
+if TYPE_CHECKING:  # imports pydantic; `pipeline judge` must start fast
+    from pipeline.analysis.baselines import OneClassCheck
+
 VerdictWord = Literal["learning", "memorizing", "overfitting", "underfitting", "diverged", "undecided"]
 
 MIN_PROGRESS = 0.05  # minimum decrease of the training loss, as a share of its first value; used without a baseline
+MAX_UNEVENNESS = 0.1  # maximum deviation of the steps between validations from their median, as a share of it
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,10 @@ def judge(
       if the run does better on the training images, `underfitting` if not, and `undecided` if the training images have
       fewer than two classes.
 
+    If a loss is negative, zero is not its lowest possible value, so shares of a loss and ratios have no meaning. Then
+    `underfitting` is a training loss that does not end below its first value, the rise is a share of the fall of the
+    validation loss from its first to its lowest value, and `memorizing` is not checked.
+
     Args:
         curves: loss curves with at least one epoch.
         baseline: class-prior baseline (`baselines.compute_class_prior_baseline`) in the unit of the curves; None if
@@ -76,20 +83,25 @@ def judge(
     onset = search.onset if search and search.onset and _training_improves(curves, search.onset) else None
     case = _Case(curves, baseline, thresholds or Thresholds(), gaps, search, onset, one_class)
     word, reason = _choose_verdict(case)
-    times = f", {gaps.ratio:.2f} times as high" if gaps.ratio else ""
-    losses = f"training is at {curves.train[-1]:.3f}, validation at {curves.val[-1]:.3f}{times}"
-    evidence = [f"after {pluralize(len(curves.epochs), 'epoch')} {losses}"]
+    evidence = [_describe_end(curves, gaps)]
     onset_epochs = None
     if onset is not None:
         onset_epochs = curves.epochs[onset.index], curves.epochs[onset.low], curves.epochs[onset.high]
-        share, when = case.compute_rise_share(onset.rise), "after epoch {} (between {} and {})".format(*onset_epochs)
-        evidence.append(f"validation rises by {share:.1%} {when}, while training does not")
+        when = f"after {curves.unit} {{}} (between {{}} and {{}})".format(*onset_epochs)
+        evidence.append(f"validation rises by {case.describe_rise(onset.rise)} {when}, while training does not")
     if reason:
         evidence.append(reason)
-    if baseline is None:
-        not_checked.append("Underfitting: the class-prior baseline is not known.")
-    if gaps.ratio is None:
-        not_checked.append("Memorizing: the training loss is not positive, so there is no ratio.")
+    if curves.has_negative:
+        not_checked.append(
+            "Underfitting: shares of the baseline or of the first loss have no meaning for a loss that can be "
+            "negative; only whether training ends below its first loss was checked."
+        )
+        not_checked.append("Memorizing: a ratio of losses has no meaning for a loss that can be negative.")
+    else:
+        if baseline is None:
+            not_checked.append("Underfitting: the class-prior baseline is not known.")
+        if gaps.ratio is None:
+            not_checked.append("Memorizing: the training loss is not positive, so there is no ratio.")
     if one_class is not None:
         if one_class.not_checked:
             not_checked.append(one_class.not_checked)
@@ -111,35 +123,61 @@ class _Case:
     one_class: OneClassCheck | None
 
     def compute_rise_share(self, rise: float) -> float:
-        """Compute a fitted rise as a share of the lowest fitted loss."""
+        """Compute a fitted rise as a share of the lowest fitted loss; of the fall before it if a loss is negative."""
         lowest = float(self.curves.val[-1]) - rise
-        return rise / lowest if lowest > 0 else float("inf")
+        whole = float(self.curves.val[0]) - lowest if self.curves.has_negative else lowest
+        return rise / whole if whole > 0 else float("inf")
+
+    def describe_rise(self, rise: float) -> str:
+        """Describe a fitted rise as a share; also in the curve's unit if a loss is negative."""
+        share = self.compute_rise_share(rise)
+        if not self.curves.has_negative:
+            return f"{share:.1%}"
+        return f"{rise:.3f}" if share == float("inf") else f"{rise:.3f} ({share:.1%} of its fall)"
+
+
+def _describe_end(curves: LossCurves, gaps: Gaps) -> str:
+    """Describe the losses at the end of the curves."""
+    when = f"after {pluralize(len(curves.epochs), 'epoch')}"
+    if curves.unit == "step":
+        when = f"at step {curves.epochs[-1]}, after {pluralize(len(curves.epochs), 'validation')},"
+    comparison = ""
+    if gaps.ratio:
+        comparison = f", {gaps.ratio:.2f} times as high"
+    elif curves.has_negative:
+        comparison = f", {abs(gaps.last):.3f} {'higher' if gaps.last >= 0 else 'lower'}"
+    return f"{when} training is at {curves.train[-1]:.3f}, validation at {curves.val[-1]:.3f}{comparison}"
 
 
 def _choose_verdict(case: _Case) -> tuple[VerdictWord, str]:
     """Return the first verdict that applies, and its reason."""
     curves, thresholds, ratio = case.curves, case.thresholds, case.gaps.ratio
     last, first = float(curves.train[-1]), float(curves.train[0])
-    if case.baseline is not None:
+    count = "epoch" if curves.unit == "epoch" else "validation"
+    if curves.has_negative:
+        if len(curves.epochs) > 1 and last >= first:
+            return "underfitting", "training does not end below its first loss"
+    elif case.baseline is not None:
         if last > thresholds.underfitting * case.baseline:
             share = f"{last / case.baseline:.2f} of the class-prior baseline of {case.baseline:.3f}"
             return "underfitting", f"training ends at {share}"
     elif len(curves.epochs) > 1 and last > (1 - MIN_PROGRESS) * first:
         return "underfitting", f"training ends at {last / first:.2f} of its first value"
     if case.onset is not None and case.compute_rise_share(case.onset.rise) >= thresholds.overfitting:
-        return "overfitting", f"a rise of {thresholds.overfitting:.0%} counts as overfitting"
+        fall = " of the fall" if curves.has_negative else ""
+        return "overfitting", f"a rise of {thresholds.overfitting:.0%}{fall} counts as overfitting"
     if ratio is not None and ratio >= thresholds.memorizing:
         return "memorizing", f"a ratio of {thresholds.memorizing:g} counts as memorizing"
     if len(curves.epochs) == 1:
-        return "undecided", "one epoch shows no direction"
+        return "undecided", f"one {count} shows no direction"
     search = case.search
     if search is not None and search.is_doubtful and case.compute_rise_share(search.rise) >= thresholds.overfitting:
         return "undecided", (
-            f"validation may be rising by {case.compute_rise_share(search.rise):.1%}, but this is not certain: the "
+            f"validation may be rising by {case.describe_rise(search.rise)}, but this is not certain: the "
             f"rise explains {search.evidence:.0f} times the noise variance instead of at least {CERTAIN_EVIDENCE:.0f}"
         )
     if case.gaps.best_epoch == curves.epochs[0]:
-        return "undecided", "validation was never lower than after the first epoch"
+        return "undecided", f"validation was never lower than after the first {count}"
     if case.one_class is not None and case.one_class.fallback_verdict is not None:
         return case.one_class.fallback_verdict, ""
     return "learning", f"a ratio of {thresholds.memorizing:g} would count as memorizing" if ratio else ""
@@ -148,23 +186,33 @@ def _choose_verdict(case: _Case) -> tuple[VerdictWord, str]:
 def _judge_diverged(curves: LossCurves) -> Verdict:
     is_bad = ~(np.isfinite(curves.train) & np.isfinite(curves.val))
     epoch = curves.epochs[int(is_bad.argmax())]
-    return Verdict("diverged", (f"a loss is NaN or infinite at epoch {epoch}",), (), None, None)
+    return Verdict("diverged", (f"a loss is NaN or infinite at {curves.unit} {epoch}",), (), None, None)
 
 
 def _search_onset(curves: LossCurves, not_checked: list[str]) -> OnsetSearch | None:
     """Search for an onset; if that is not possible, append the reason to `not_checked`."""
-    pairs = list(itertools.pairwise(curves.epochs))
-    step = min((after - before for before, after in pairs), default=1)
-    missing = next((pair for pair in pairs if pair[1] - pair[0] != step), None)
-    if missing:
-        gap = f"epochs are missing between {missing[0]} and {missing[1]}"
-        not_checked.append(f"Onset: {gap}; the search requires evenly spaced epochs.")
+    if uneven := _find_uneven_spacing(curves):
+        not_checked.append(f"Onset: {uneven}")
         return None
     search = find_onset(curves.val)
     if search.evidence is None:
-        epochs = pluralize(len(curves.epochs), "epoch")
+        epochs = pluralize(len(curves.epochs), "epoch" if curves.unit == "epoch" else "validation")
         not_checked.append(f"Onset: the curves have {epochs}; the search requires at least {MIN_EPOCHS}.")
     return search
+
+
+def _find_uneven_spacing(curves: LossCurves) -> str:
+    """Describe where the epochs or steps of the curves are not evenly spaced; empty if they are."""
+    pairs = list(itertools.pairwise(curves.epochs))
+    spacings = [after - before for before, after in pairs]
+    if curves.unit == "epoch":
+        missing = next((pair for pair in pairs if pair[1] - pair[0] != min(spacings)), None)
+        reason = "epochs are missing between {} and {}; the search requires evenly spaced epochs."
+    else:  # the last batch of an epoch, or a step that a tool counts for logging, changes a spacing by a few steps
+        usual = sorted(spacings)[len(spacings) // 2] if spacings else 0
+        missing = next((pair for pair in pairs if abs(pair[1] - pair[0] - usual) > MAX_UNEVENNESS * usual), None)
+        reason = f"steps {{}} and {{}} are not {usual} apart, as most; the search requires evenly spaced validations."
+    return reason.format(*missing) if missing else ""
 
 
 def _training_improves(curves: LossCurves, onset: Onset) -> bool:

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.analysis.curve_readers import RunCurves
 from pipeline.analysis.verdict import Verdict
 from pipeline.atomic_io import write_with
+from pipeline.curve_readers.logged_run import RunCurves
 from pipeline.errors import PipelineError
 from pipeline.judge.verdicts import JudgedRun
 
@@ -40,7 +40,7 @@ def draw_curves(judged: list[JudgedRun], baseline: float | None, path: Path) -> 
 
 def _draw_panel(run: RunCurves, verdict: Verdict, baseline: float | None, axes: Axes) -> None:
     curves = run.curves
-    axes.set_title(f"{run.name}: {verdict.word}", loc="left", fontsize=11)
+    axes.set_title(f"{run.title}: {verdict.word}", loc="left", fontsize=11)
     if verdict.onset:
         axes.axvspan(verdict.onset[1], verdict.onset[2], color=VAL, alpha=0.15, linewidth=0, label="onset, 90 %")
     if baseline is not None:
@@ -49,14 +49,14 @@ def _draw_panel(run: RunCurves, verdict: Verdict, baseline: float | None, axes: 
     axes.plot(curves.epochs, curves.val, color=VAL, label="validation")
     if verdict.gaps:
         best = curves.epochs.index(verdict.gaps.best_epoch)
-        axes.plot(verdict.gaps.best_epoch, curves.val[best], "o", color=VAL, label="best epoch")
-    axes.set_xlabel("epoch")
+        axes.plot(verdict.gaps.best_epoch, curves.val[best], "o", color=VAL, label=f"best {curves.unit}")
+    axes.set_xlabel(curves.unit)
     axes.set_ylabel("loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     losses = np.concatenate([curves.train, curves.val])
     losses = losses[np.isfinite(losses)]
-    if len(losses):
+    if len(losses) and not curves.has_negative:
         # High losses in the first epochs would compress the later part of the curves.
-        axes.set_ylim(min(0, losses.min()), min(losses.max(), 3 * np.median(losses)) * 1.05)
+        axes.set_ylim(0, min(losses.max(), 3 * np.median(losses)) * 1.05)
     axes.legend(frameon=False, fontsize=8)

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis.curve_readers import ExternalResult, read_results
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.prepared_data import Dataset
 from pipeline.artifacts.project import EXTERNAL_RESULTS, Project
+from pipeline.curve_readers.external_results import ExternalResult, read_results
 from pipeline.params import Report
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData

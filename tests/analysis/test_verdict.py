@@ -104,6 +104,37 @@ def test_judge_reports_a_small_rise_and_applies_the_threshold() -> None:
     assert judge(rising, thresholds=Thresholds(overfitting=0.01)).word == "overfitting"
 
 
+@given(scale=st.floats(0.01, 100), shift=st.floats(-10, -1), slope=st.floats(0, 0.05))
+def test_judge_of_negative_losses_is_invariant_to_scale_and_shift(scale: float, shift: float, slope: float) -> None:
+    train, val = DECAY - 1.5, 0.05 + DECAY + NOISE + slope * np.maximum(0, np.arange(len(DECAY)) - 15) - 1.5
+    base = judge(make_curves(train, val))
+    moved = judge(make_curves(scale * (train + shift), scale * (val + shift)))
+    assert (moved.word, moved.onset, moved.not_checked) == (base.word, base.onset, base.not_checked)
+
+
+def test_judge_of_negative_losses_checks_whether_training_falls() -> None:
+    assert judge(make_curves([-0.1, -0.2, -0.1], [-0.1, -0.2, -0.1])).word == "underfitting"
+    verdict = judge(make_curves([-0.1, -0.2, -0.11], [-0.1, -0.2, -0.15]), baseline=0.9)
+    assert verdict.word == "learning"
+    assert verdict.gaps is not None
+    assert (verdict.gaps.ratio, verdict.gaps.rise) == (None, None)
+    assert "0.040 lower" in verdict.evidence[0]
+    assert [reason.partition(":")[0] for reason in verdict.not_checked] == ["Onset", "Underfitting", "Memorizing"]
+
+
+def test_judge_of_steps_names_steps() -> None:
+    val = 0.4 + 0.5 * np.exp(-np.arange(30) / 3) + 0.01 * np.maximum(0, np.arange(30) - 12)
+    steps = tuple(100 * number + number % 3 for number in range(1, 31))
+    verdict = judge(LossCurves(steps, val - 0.1 - 0.01 * np.arange(30), val, unit="step"))
+    assert verdict.word == "overfitting"
+    assert verdict.evidence[0].startswith("at step 3000, after 30 validations, training is at")
+    assert "after step 1" in verdict.evidence[1]
+    uneven = judge(LossCurves((100, 200, 300, 500), val[:4] - 0.1, val[:4], unit="step"))
+    assert uneven.not_checked[0].startswith("Onset: steps 300 and 500 are not 100 apart")
+    diverged = judge(LossCurves((100, 200), np.array([1.0, np.nan]), np.array([1.0, 1.0]), unit="step"))
+    assert diverged.evidence == ("a loss is NaN or infinite at step 200",)
+
+
 def test_judge_reports_missing_and_too_few_epochs() -> None:
     val = np.array([0.9, 0.8, 0.7])
     assert "between 2 and 4" in " ".join(judge(LossCurves((1, 2, 4), val - 0.01, val)).not_checked)

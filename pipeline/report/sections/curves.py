@@ -84,7 +84,11 @@ def _build_plot(context: ReportContext, selection: RunSelection, external: Exter
         baseline=baseline,
         epochs=max(int(item.index.max()) for item in lines),
         onsets=onsets,
-        external=tuple((result.name, result.curves) for result in external.results if result.curves),
+        external=tuple(
+            (result.name, result.curves)
+            for result in external.results
+            if result.curves and result.curves.unit == "epoch"
+        ),
     )
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.analysis.baselines import ONE_CLASS_LABEL
-from pipeline.analysis.curve_readers import ExternalResult
 from pipeline.analysis.scores import name_foreground_iou
 from pipeline.analysis.verdict import judge
 from pipeline.artifacts.comparison import Judgment, RunSummary, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU
+from pipeline.curve_readers.external_results import ExternalResult
 from pipeline.report.context import ExternalResults
 from pipeline.report.formatting import MISSING, format_number, pluralize
 from pipeline.report.primary_score import PrimaryScore
@@ -138,7 +138,7 @@ def _build_external_row(result: ExternalResult, scores: tuple[ScoreColumn, ...])
     if result.curves:
         verdict = judge(result.curves)
         word, evidence = verdict.word, "; ".join(verdict.evidence)
-        if verdict.gaps:
+        if verdict.gaps and result.curves.unit == "epoch":
             epoch = f"{verdict.gaps.best_epoch} / {len(result.curves.epochs)}"
     return RunTableRow(result.name, word, evidence, (epoch, *map(format_number, numbers)))
 

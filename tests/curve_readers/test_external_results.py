@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.analysis.curve_readers import read_results
+from pipeline.curve_readers.external_results import read_results
 from pipeline.errors import PipelineError
 
 ROOT = Path(__file__).parents[2]
