@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli.exit_codes import CONDITION_HOLDS
 from pipeline.cli.json_output import json_option, print_json
 from pipeline.lr_find import HIGHEST, LOWEST, STEPS
 from pipeline.runtime.shutdown import exit_on_sigterm
@@ -24,7 +25,6 @@ WATCH = (
     "Print a line for every new epoch and every change of a verdict, until Ctrl-C or a verdict of --fail-on. The file "
     "does not have to exist yet."
 )
-FAILED_CHECK = 3  # exit code; 1 and 2 are errors
 
 
 class FigurePath(click.Path):
@@ -125,7 +125,7 @@ def _exit_on_failing(failing: list[str]) -> None:
     for text in failing:
         click.echo(f"Failed: {text}", err=True)
     if failing:
-        raise SystemExit(FAILED_CHECK)
+        raise SystemExit(CONDITION_HOLDS)
 
 
 @click.command(

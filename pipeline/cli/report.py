@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 
 import click
 
+from pipeline.cli.exit_codes import CONDITION_HOLDS
 from pipeline.cli.json_output import json_option, print_json
 from pipeline.errors import PipelineError
 from pipeline.runtime.shutdown import check_signals, defer_signals
@@ -18,7 +20,7 @@ from pipeline.runtime.shutdown import check_signals, defer_signals
 @click.option("--open", "show", is_flag=True, help="Show the report in the browser.")
 @click.option("--provenance", is_flag=True, help="Add the date, durations, git commit, and a link to MLflow.")
 @click.option("--against", metavar="GRID", help="Show what changed since another grid, see above.")
-@click.option("--fail-on-regression", is_flag=True, help="With --against: exit with code 1 if a loss increased.")
+@click.option("--fail-on-regression", is_flag=True, help="With --against: exit with code 3 if a loss increased.")
 @json_option
 def report(
     selection: str | None,
@@ -58,7 +60,7 @@ def report(
     With --against, a page shows what changed since another grid: settings paired by seed, verdicts, ranks,
     parameters, and the masks that changed most. GRID is a git revision (such as main or HEAD~1, whose results are in
     DVC's cache or remote), the folder of a project or study, or an MLflow search as above. With --fail-on-regression,
-    the exit code is 1 if the validation loss of a setting increased by more than chance explains, over its seeds.
+    the exit code is 3 if the validation loss of a setting increased by more than chance explains, over its seeds.
     """  # noqa: D301 - the backspace makes click keep the line breaks of a paragraph
     if against is not None:
         if selection or provenance:
@@ -67,8 +69,9 @@ def report(
         return
     if fail_on_regression:
         raise click.UsageError("--fail-on-regression requires --against.")
-    from pipeline.artifacts.project import FAILURE
+    from pipeline.artifacts.project import FAILURE, Project
     from pipeline.params.file import read_params
+    from pipeline.report.waiting_page import link_to_report
     from pipeline.report.write_report import write_report
     from pipeline.runtime.stage_status import record_stage
 
@@ -94,6 +97,7 @@ def report(
             raise PipelineError(f"The report was written, but these sections are incomplete:\n{incomplete}")
         if is_stage:
             FAILURE.unlink(missing_ok=True)
+            link_to_report(Project())
     if is_stage:
         from pipeline.tracking.sync import sync_after_stage, sync_report
 
@@ -116,7 +120,9 @@ def _report_changes(against: str, out: Path | None, show: bool, fail_on_regressi
     if fail_on_regression and not page.is_same_data:
         raise PipelineError("--fail-on-regression: the prepared data differ, so the losses cannot be compared.")
     if fail_on_regression and page.regressions:
-        raise PipelineError("\n".join(["Regression:", *page.regressions]))
+        for regression in page.regressions:
+            click.echo(f"Failed: {regression}", err=True)
+        sys.exit(CONDITION_HOLDS)
 
 
 def _open_in_browser(path: Path) -> None:

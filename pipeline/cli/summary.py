@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.exit_codes import CONDITION_HOLDS
 from pipeline.cli.json_output import json_option, print_json
-
-CONDITION_HOLDS = 3  # exit code
 
 
 @click.command()

@@ -12,7 +12,7 @@ from types import TracebackType
 
 import click
 
-from pipeline.artifacts.project import CACHE, EVALUATION, PREPARED, REPORT, RUNS, Project
+from pipeline.artifacts.project import CACHE, EVALUATION, GROWING_REPORT, PREPARED, RUNS, Project
 from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError, user_message
 from pipeline.params import Cell, Params
@@ -28,7 +28,7 @@ MAX_SHARE = 0.02
 class GrowingReport:
     """Context manager that renders the report of the runs that have ended, in a thread.
 
-    The stage `report` replaces the page when the sweep is complete. An error ends the rendering, but not the sweep.
+    The stage `report` replaces the page by a link to the report. An error ends the rendering, but not the sweep.
 
     Args:
         params: The parameters of the project.
@@ -58,7 +58,7 @@ class GrowingReport:
     @property
     def path(self) -> Path:
         """The page."""
-        return self._project.root / REPORT
+        return self._project.root / GROWING_REPORT
 
     def __enter__(self) -> GrowingReport:
         """Render the page for the first time."""

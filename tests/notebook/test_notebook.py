@@ -20,10 +20,8 @@ from PIL import Image
 import pipeline
 from pipeline.artifacts.project import METRICS
 from pipeline.errors import PipelineError
-from pipeline.inference.trained_run import TrainedRun
 from pipeline.notebook.project_results import ProjectResults
 from pipeline.notebook.run_results import RunResults, Segmentation
-from pipeline.params.file import read_params
 from tests.conftest import ROOT, TRAINED
 
 TUTORIAL = ROOT / "docs/tutorial/notebook.ipynb"
@@ -46,9 +44,8 @@ def test_public_names_are_as_documented() -> None:
     assert list_public_names(RunResults) == {
         *("parameters", "verdict", "evidence", "history", "images", "scores", "predict"),
     }
-    assert {"labels", "probabilities", "class_names"} <= set(Segmentation.__annotations__) | list_public_names(
-        Segmentation
-    )
+    names = set(Segmentation.__annotations__) | list_public_names(Segmentation)
+    assert names == {"labels", "probabilities", "classes", "class_names"}
     guide = (ROOT / "docs/how-to/notebooks.md").read_text(encoding="utf-8")
     for kind in (ProjectResults, RunResults):
         assert all(f"`{name}" in guide for name in list_public_names(kind))
@@ -156,12 +153,3 @@ def test_tutorial_runs_without_errors(trained: Path, tmp_path: Path, monkeypatch
         output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
     ]
     assert len(pictures) >= 3
-
-
-def test_loading_a_run_uses_the_given_folder(trained: Path) -> None:
-    run = pipeline.open(trained).run(TRAINED)
-    assert isinstance(run._trained, TrainedRun)
-    assert (
-        run._trained.record.key
-        == TrainedRun.load(read_params(trained / "params.yaml"), TRAINED, run._project).record.key
-    )

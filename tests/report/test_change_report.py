@@ -132,12 +132,12 @@ def test_page_shows_the_masks_that_changed_most(
     assert "Of 4 validation images, the IoU of 2 is higher by at least 0.005, and that of 0 is lower." in html
 
 
-def test_regression_exits_with_code_1_and_equal_grids_with_0(run: Callable[..., Result], now: ReportProject) -> None:
+def test_regression_exits_with_code_3_and_equal_grids_with_0(run: Callable[..., Result], now: ReportProject) -> None:
     assert run("--fail-on-regression").exit_code == 0
     shift_losses(now, "unet", 0.001, 0.100, 0.101, 0.099)
     assert run().exit_code == 0
     result = run("--fail-on-regression")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "unet at 0.001: the validation loss is higher" in result.stderr
     content = json.loads(run("--json").stdout)
     assert content["regressions"][0] in result.stderr

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts.project import COMPARISON, METRICS, REPORT, RUNS, TEMPLATES, Project
+from pipeline.artifacts.project import COMPARISON, GROWING_REPORT, METRICS, REPORT, RUNS, TEMPLATES, Project
 from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.params import Params
 from pipeline.params.file import read_params
+from pipeline.report.waiting_page import link_to_report
 from pipeline.runtime.progress import EpochProgress
 from pipeline.sweep.growing_report import GrowingReport
 from pipeline.train.train_cell import train_cell
@@ -35,7 +36,7 @@ def train(params: Params, seed: int) -> str:
 
 
 def read_page() -> str:
-    return REPORT.read_text(encoding="utf-8")
+    return GROWING_REPORT.read_text(encoding="utf-8")
 
 
 def test_page_grows_with_each_run_and_is_complete_at_the_end(params: Params) -> None:
@@ -56,9 +57,9 @@ def test_page_grows_with_each_run_and_is_complete_at_the_end(params: Params) -> 
 
         growing.end_run(train(params, 1), is_complete=True)
     assert "2 of 2 runs" in read_page()
-    # Only the stage `compare` writes these.
-    assert not COMPARISON.exists()
-    assert not METRICS.exists()
+    assert not any(path.exists() for path in (COMPARISON, METRICS, REPORT))  # which only stages write
+    link_to_report(Project())
+    assert f'url={REPORT.name}"' in read_page()
 
 
 def test_page_of_a_stopped_sweep_does_not_reload(params: Params) -> None:
