@@ -34,6 +34,13 @@ COMMAND_LINE = """\
 # Command line
 
 Every command with its options, generated from `--help`. Run the commands in the project's folder, or in a study's.
+`python -m pipeline` is the same as `pipeline`. With `--json`, commands print their result as JSON, and messages go to
+stderr. The results of stages are JSON files, see [Files](files.md).
+
+To complete commands, options and names of runs with Tab, add this line to `~/.bashrc` (for other shells, replace bash
+by zsh or fish):
+
+    eval "$(_PIPELINE_COMPLETE=bash_source pipeline)"
 """
 
 

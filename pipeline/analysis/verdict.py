@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.analysis.curves import Gaps, LossCurves, compute_gaps
 from pipeline.analysis.overfitting_onset import CERTAIN_EVIDENCE, MIN_EPOCHS, Onset, OnsetSearch, find_onset
+from pipeline.analysis.rank_trend import compute_rise_p_value
 from pipeline.wording import pluralize
 
 if TYPE_CHECKING:  # imports pydantic; `pipeline judge` must start fast
@@ -17,6 +18,9 @@ if TYPE_CHECKING:  # imports pydantic; `pipeline judge` must start fast
 
 VerdictWord = Literal["learning", "memorizing", "overfitting", "underfitting", "diverged", "undecided"]
 
+# Maximum p-value of the Mann-Kendall test of the losses after the lowest one. It finds rises that begin before the loss
+# has settled, or that a few very noisy epochs hide from the search for an onset.
+MAX_P_VALUE = 0.002
 MIN_PROGRESS = 0.05  # minimum decrease of the training loss, as a share of its first value; used without a baseline
 MAX_UNEVENNESS = 0.1  # maximum deviation of the steps between validations from their median, as a share of it
 
@@ -53,12 +57,12 @@ def judge(
 
     - `diverged`: a loss is NaN or infinite.
     - `underfitting`: the final training loss is above `thresholds.underfitting` times the baseline.
-    - `overfitting`: the validation loss has an onset of overfitting and rises by at least `thresholds.overfitting`
-      after it, while the training loss does not rise.
+    - `overfitting`: the validation loss has an onset, or rises steadily after its minimum, by at least
+      `thresholds.overfitting`, while the training loss does not rise.
     - `memorizing`: the final validation loss is at least `thresholds.memorizing` times the training loss, but is not
       getting worse.
-    - `undecided`: there is only one epoch, overfitting is possible but not certain, or the validation loss was never
-      lower than after the first epoch.
+    - `undecided`: there is only one epoch, overfitting is possible but not certain, both losses rise, or the validation
+      loss was never lower than after the first epoch.
     - `learning`, unless the run does no better than predicting one class everywhere. The verdict is then `memorizing`
       if the run does better on the training images, `underfitting` if not, and `undecided` if the training images have
       fewer than two classes.
@@ -80,8 +84,11 @@ def judge(
         return _judge_diverged(curves)
     not_checked: list[str] = []
     search = _search_onset(curves, not_checked)
-    onset = search.onset if search and search.onset and _training_improves(curves, search.onset) else None
-    case = _Case(curves, baseline, thresholds or Thresholds(), gaps, search, onset, one_class)
+    onset = search.onset if search else None
+    both_rise = onset is not None and not _training_improves(curves, onset.index, onset.rise)
+    onset = None if both_rise else onset
+    steady = None if onset or both_rise else _find_steady_rise(curves)
+    case = _Case(curves, baseline, thresholds or Thresholds(), gaps, search, onset, both_rise, steady, one_class)
     word, reason = _choose_verdict(case)
     evidence = [_describe_end(curves, gaps)]
     onset_epochs = None
@@ -89,6 +96,12 @@ def judge(
         onset_epochs = curves.epochs[onset.index], curves.epochs[onset.low], curves.epochs[onset.high]
         when = f"after {curves.unit} {{}} (between {{}} and {{}})".format(*onset_epochs)
         evidence.append(f"validation rises by {case.describe_rise(onset.rise)} {when}, while training does not")
+    if steady is not None:
+        share, when = (
+            case.describe_rise(steady.rise, steady.lowest),
+            f"after {curves.unit} {curves.epochs[steady.index]}",
+        )
+        evidence.append(f"validation rises by {share} {when}, while training does not")
     if reason:
         evidence.append(reason)
     if curves.has_negative:
@@ -120,17 +133,22 @@ class _Case:
     gaps: Gaps
     search: OnsetSearch | None
     onset: Onset | None
+    both_rise: bool  # whether validation has an onset, but training rises as well
+    steady: _SteadyRise | None  # None if there is an onset
     one_class: OneClassCheck | None
 
-    def compute_rise_share(self, rise: float) -> float:
-        """Compute a fitted rise as a share of the lowest fitted loss; of the fall before it if a loss is negative."""
-        lowest = float(self.curves.val[-1]) - rise
+    def compute_rise_share(self, rise: float, lowest: float | None = None) -> float:
+        """Compute a rise as a share of the loss that it begins at; of the fall before it if a loss is negative.
+
+        `lowest` is the loss that it begins at; None for the lowest fitted loss.
+        """
+        lowest = float(self.curves.val[-1]) - rise if lowest is None else lowest
         whole = float(self.curves.val[0]) - lowest if self.curves.has_negative else lowest
         return rise / whole if whole > 0 else float("inf")
 
-    def describe_rise(self, rise: float) -> str:
-        """Describe a fitted rise as a share; also in the curve's unit if a loss is negative."""
-        share = self.compute_rise_share(rise)
+    def describe_rise(self, rise: float, lowest: float | None = None) -> str:
+        """Describe a rise as a share; also in the curve's unit if a loss is negative."""
+        share = self.compute_rise_share(rise, lowest)
         if not self.curves.has_negative:
             return f"{share:.1%}"
         return f"{rise:.3f}" if share == float("inf") else f"{rise:.3f} ({share:.1%} of its fall)"
@@ -166,11 +184,17 @@ def _choose_verdict(case: _Case) -> tuple[VerdictWord, str]:
     if case.onset is not None and case.compute_rise_share(case.onset.rise) >= thresholds.overfitting:
         fall = " of the fall" if curves.has_negative else ""
         return "overfitting", f"a rise of {thresholds.overfitting:.0%}{fall} counts as overfitting"
+    steady = case.steady
+    if steady is not None and case.compute_rise_share(steady.rise, steady.lowest) >= thresholds.overfitting:
+        fall = " of the fall" if curves.has_negative else ""
+        return "overfitting", f"a rise of {thresholds.overfitting:.0%}{fall} counts as overfitting"
     if ratio is not None and ratio >= thresholds.memorizing:
         return "memorizing", f"a ratio of {thresholds.memorizing:g} counts as memorizing"
     if len(curves.epochs) == 1:
         return "undecided", f"one {count} shows no direction"
     search = case.search
+    if case.both_rise and search is not None and case.compute_rise_share(search.rise) >= thresholds.overfitting:
+        return "undecided", f"validation rises by {case.describe_rise(search.rise)}, but training rises as well"
     if search is not None and search.is_doubtful and case.compute_rise_share(search.rise) >= thresholds.overfitting:
         return "undecided", (
             f"validation may be rising by {case.describe_rise(search.rise)}, but this is not certain: the "
@@ -215,13 +239,39 @@ def _find_uneven_spacing(curves: LossCurves) -> str:
     return reason.format(*missing) if missing else ""
 
 
-def _training_improves(curves: LossCurves, onset: Onset) -> bool:
-    """Return whether training falls or stays level after the onset; if both losses rise, it is not overfitting.
+@dataclass(frozen=True)
+class _SteadyRise:
+    """A rise of the validation loss from its minimum to the end of the curve."""
+
+    index: int  # of the minimum
+    lowest: float  # median of the minimum and its neighbors, which are less biased than the minimum itself
+    rise: float  # from there to the median of the last three losses
+
+
+def _find_steady_rise(curves: LossCurves) -> _SteadyRise | None:
+    """Find a rise that no random order of the losses after the minimum explains, while training does not rise.
+
+    The test remains valid although it begins at the minimum: for noise without a trend, all orders of the losses after
+    it are equally likely.
+    """
+    val = curves.val
+    index = int(val.argmin())
+    if compute_rise_p_value(val[index + 1 :]) > MAX_P_VALUE:
+        return None
+    lowest = float(np.median(val[max(0, index - 1) : index + 2]))
+    rise = float(np.median(val[-3:])) - lowest
+    return _SteadyRise(index, lowest, rise) if rise > 0 and _training_improves(curves, index, rise) else None
+
+
+def _training_improves(curves: LossCurves, start: int, rise: float) -> bool:
+    """Return whether training falls or stays level while validation rises by `rise` from the index `start` on.
+
+    If both losses rise, it is not overfitting.
 
     The slope is measured by fitting a straight line, because single epochs are noisy. A rise of less than a tenth of
     the validation rise counts as level.
     """
-    after = curves.train[onset.index :]
+    after = curves.train[start:]
     offset = np.arange(len(after)) - (len(after) - 1) / 2
-    rise = float(offset @ after / (offset @ offset)) * (len(after) - 1) if len(after) > 1 else 0.0
-    return rise < onset.rise / 10
+    slope = float(offset @ after / (offset @ offset)) if len(after) > 1 else 0.0
+    return slope * (len(after) - 1) < rise / 10

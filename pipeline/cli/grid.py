@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.completion import complete_runs
 from pipeline.cli.json_output import json_option, print_json
 from pipeline.runtime.shutdown import defer_signals
 from pipeline.wording import pluralize
@@ -64,7 +65,7 @@ def variants(as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("targets", nargs=-1)
+@click.argument("targets", nargs=-1, shell_complete=complete_runs)
 @click.option(
     "--workers",
     type=click.IntRange(min=1),

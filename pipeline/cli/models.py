@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.completion import complete_runs
 from pipeline.cli.json_output import json_option, print_json
 from pipeline.errors import PipelineError
 from pipeline.runtime.shutdown import defer_signals, exit_on_sigterm
@@ -17,6 +18,7 @@ run_option = click.option(
     default="best",
     show_default=True,
     metavar="RUN",
+    shell_complete=complete_runs,
     help="Name of a run; best: the median-loss run of the best setting.",
 )
 
@@ -92,7 +94,7 @@ def promote(run: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("targets", metavar="[RUNS]...", nargs=-1)
+@click.argument("targets", metavar="[RUNS]...", nargs=-1, shell_complete=complete_runs)
 @click.option("--tracking-uri", metavar="URI", help="Use this MLflow server or database instead of the project's.")
 @json_option
 def sync(targets: tuple[str, ...], tracking_uri: str | None, as_json: bool) -> None:

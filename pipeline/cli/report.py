@@ -52,8 +52,8 @@ def report(
     and its median-loss run is the seed with the median validation loss.
 
     \b
-    Columns of a filter: run, variant, status, verdict (text in quotes); learning_rate, seed, epochs, best_epoch,
-    train_loss, val_loss, gap, val_mean_iou, val_foreground_iou, val_object_iou, showcase_iou, showcase_mean_iou.
+    Columns of a filter are those of comparison/runs.csv: run, variant, status, verdict (text in quotes);
+    learning_rate, seed, epochs, best_epoch, train_loss, val_loss, gap, val_mean_iou and others (numbers).
 
     If several users have runs in MLflow, a report from MLflow also ranks their results.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.completion import complete_runs
 from pipeline.runtime.shutdown import check_signals, defer_signals, exit_on_sigterm
 from pipeline.wording import pluralize
 
@@ -72,7 +73,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 def evaluate(run: str) -> None:
     """Stage: score a trained RUN; writes evaluation/<run>/."""
     from pipeline.params.file import read_params

@@ -1,0 +1,1 @@
+"""Published loss curves, with their sources and the verdicts of two readers."""

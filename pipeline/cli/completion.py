@@ -1,0 +1,14 @@
+"""Shell completion of the names of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+def complete_runs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of the trained runs that begin with `incomplete`."""
+    from pipeline.artifacts.project import RUNS
+
+    return sorted(path.name for path in Path(RUNS).glob("*") if path.name.startswith(incomplete))
