@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from pipeline.errors import PipelineError
 from pipeline.params.data import Data
-from pipeline.params.data.fields import TrainImages
+from pipeline.params.data.fields import ClassName, TrainImages
 from pipeline.params.error_messages import describe_errors
 from pipeline.params.model import CustomModel, Model
 from pipeline.params.section import Section, merge_overrides
@@ -81,6 +81,14 @@ class Evaluation(Section):
     """Number of validation images, evenly spaced, whose predicted masks are kept as examples."""
     tile_overlap: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.5
     """Minimum overlap of neighboring tiles, as a fraction of their side, when native images are predicted in tiles."""
+    objects: list[ClassName] | None = None
+    """Names of the foreground classes whose objects are scored. If null, these are the numbered objects of
+    `data.instances`; `[]` turns the scores of objects off. In data without numbers, an object is a connected region.
+    """
+    min_object_area: int = Field(default=0, ge=0)
+    """Area below which predicted objects are left out, in px of the prepared image. Objects of the ground truth are
+    never left out.
+    """
 
 
 class Verdict(Section):

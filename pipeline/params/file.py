@@ -16,6 +16,7 @@ from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.image_data import CocoData, FolderData
 from pipeline.params.merge_conflict import find_conflict
 from pipeline.params.model import KerasPetsModel, UNetModel, compute_smallest_size
+from pipeline.params.objects import find_object_mistakes
 from pipeline.params.train import find_weight_mistakes
 
 PARAMS_FILE = Path("params.yaml")
@@ -86,6 +87,9 @@ def _check_across_keys(params: Params) -> list[str]:
             if values.count(value) > 1
         ]
     mistakes += find_data_mistakes(params.data)
+    if params.evaluation.objects and isinstance(params.data, FolderData | CocoData):
+        # The classes of other sources are known only after `prepare`.
+        mistakes += find_object_mistakes(params.evaluation.objects, params.data.classes)
     for name in params.variants:
         mistakes += _check_variant(params, name)
     return mistakes + [
