@@ -60,6 +60,25 @@ def label_objects(
     return ObjectLabels(labels, classes)
 
 
+def label_true_objects(
+    mask: NDArray[np.uint8],
+    instances: NDArray[np.uint16] | None,
+    foreground: Sequence[int],
+    boundary: Sequence[int] = (),
+) -> ObjectLabels:
+    """Return the objects of a ground truth.
+
+    Args:
+        mask: H x W, class indices.
+        instances: Number of the object at each pixel, H x W; None if the objects are the regions of the class mask.
+        foreground: Indices of the classes of objects. Numbered objects belong to the first one.
+        boundary: Indices of the boundary classes.
+    """
+    if instances is None:
+        return label_objects(mask, foreground, boundary)
+    return ObjectLabels(instances, np.full(int(instances.max(initial=0)) + 1, foreground[0], np.uint8))
+
+
 def label_insides(mask: NDArray[np.uint8], foreground: Sequence[int]) -> tuple[Labels, NDArray[np.uint8]]:
     """Number the connected regions of each foreground class, without boundary pixels.
 
