@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 # `data.instances`, and lets large images be processed in strips that overlap by this number of rows.
 MAX_REACH = 64
 
+_FAR = np.iinfo(np.int32).max
+
 Labels = NDArray[np.int32]
 
 
@@ -115,9 +117,11 @@ def grow_into_boundary(labels: Labels, is_boundary: NDArray[np.bool_], reach: in
     steps = np.array([row * width + column for row in (-1, 0, 1) for column in (-1, 0, 1) if row or column])
     # The first step is taken from the boundary pixels, the others from the pixels reached by the previous one.
     free = np.flatnonzero(is_free)
-    around = flat[free[:, None] + steps]
-    nearest = np.where(around > 0, around, np.iinfo(np.int32).max).min(axis=1, initial=np.iinfo(np.int32).max)
-    is_reached = nearest < np.iinfo(np.int32).max
+    nearest = np.full(len(free), _FAR, np.int32)
+    for step in steps:
+        around = flat[free + step]
+        np.minimum(nearest, around, out=nearest, where=around > 0)
+    is_reached = nearest < _FAR
     front = free[is_reached]
     flat[front], is_free[front] = nearest[is_reached], False
     for _ in range(reach - 1):

@@ -46,16 +46,14 @@ def find_object_settings(
     return create_object_settings(names, evaluation, classes, is_numbered, KEY)
 
 
-def require_object_settings(
-    evaluation: Evaluation, classes: Sequence[SegmentationClass], is_numbered: bool, key: str
-) -> ObjectSettings:
+def require_object_settings(evaluation: Evaluation, classes: Sequence[SegmentationClass], key: str) -> ObjectSettings:
     """Find the classes of objects for a command that needs them: by default, all foreground classes.
 
     Raises:
         PipelineError: See `find_object_settings`. The message starts with `key`, the option that asks for objects.
     """
     names = evaluation.objects or _list_foreground(classes)
-    return create_object_settings(names, evaluation, classes, is_numbered, KEY if evaluation.objects else key)
+    return create_object_settings(names, evaluation, classes, False, KEY if evaluation.objects else key)
 
 
 def create_object_settings(
