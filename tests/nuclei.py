@@ -7,6 +7,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from ruamel.yaml import YAML
+
+from pipeline.params import Params
+from pipeline.params.file import read_params
+from tests.conftest import write_params
 
 SIDE = 64  # px
 
@@ -47,3 +52,15 @@ def write_nuclei(folder: Path, count: int = 20, shape: tuple[int, int] = (SIDE, 
         for kind, array in zip(("images", "masks"), draw_nuclei(np.random.default_rng(index), shape), strict=True):
             (folder / kind).mkdir(parents=True, exist_ok=True)
             Image.fromarray(array).save(folder / kind / f"{index:03}.png")
+
+
+def write_nuclei_params(folder: Path, grid: dict[str, Any] | None = None, **evaluation: object) -> Params:
+    """Write and read the parameters of a project that is trained on the folder `nuclei`."""
+    path, yaml = write_params(folder, {"train": {"epochs": 6}}), YAML(typ="safe")
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    content["data"] = SECTION
+    content["evaluation"] |= evaluation
+    content["grid"] |= grid or {}
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+    return read_params(path)

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.lib.format import open_memmap
-from ruamel.yaml import YAML
 
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.artifacts.image_stack import ImageStack
@@ -28,7 +27,7 @@ from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.train.train_cell import train_cell
 from tests.conftest import TRAINED, write_params
-from tests.nuclei import SECTION, draw_nuclei, write_nuclei
+from tests.nuclei import draw_nuclei, write_nuclei, write_nuclei_params
 
 SETTINGS = ObjectSettings(("nucleus",), (1,), (2,), 0, is_numbered=True)
 CLASSES = (
@@ -36,17 +35,6 @@ CLASSES = (
     SegmentationClass("nucleus", "#ff0000", foreground=True),
     SegmentationClass("border", "#0000ff", foreground=False, is_boundary=True),
 )
-
-
-def write_nuclei_params(folder: Path, **evaluation: object) -> Params:
-    """Write and read the parameters of a project that is trained on the folder `nuclei`."""
-    path, yaml = write_params(folder, {"train": {"epochs": 6}}), YAML(typ="safe")
-    content = yaml.load(path.read_text(encoding="utf-8"))
-    content["data"] = SECTION
-    content["evaluation"] |= evaluation
-    with path.open("w", encoding="utf-8") as file:
-        yaml.dump(content, file)
-    return read_params(path)
 
 
 @pytest.fixture
