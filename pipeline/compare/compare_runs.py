@@ -18,6 +18,7 @@ from pipeline.artifacts.project import METRICS, Project
 from pipeline.atomic_io import to_json, write_text
 from pipeline.compare.findings import list_findings
 from pipeline.compare.gap_breakdown import break_down_gap
+from pipeline.compare.metric_table import tabulate_run_metrics
 from pipeline.compare.summary_tables import select_best_settings, summarize_run, summarize_settings
 from pipeline.compare.verdicts import RunJudge, check_class_mix
 from pipeline.params import Cell, Params
@@ -90,6 +91,13 @@ def compare(
     with project.comparison.replace() as new:
         new.write_summary(summary)
         new.write_findings(list_findings(summary, gap_parts))
+        chosen = [(selection.run, "validation") for selection in selected]
+        chosen += [(best.run, "test")] if best and best.test else []
+        new.write_metrics(
+            (run, split, row)
+            for run, split in chosen
+            for row in tabulate_run_metrics(folders[run][1], samples, split, data.class_names)
+        )
         evaluated = folders[best.run][1] if best else None
         new.write_table(new.CONFUSION, new.CONFUSION_COLUMNS, _list_confusion_rows(evaluated) if evaluated else ())
         new.write_table(new.CALIBRATION, new.CALIBRATION_COLUMNS, _list_bin_rows(evaluated) if evaluated else ())

@@ -9,6 +9,7 @@ from torch import nn
 from pipeline.analysis.calibration import ReliabilityBins
 from pipeline.analysis.scores import compute_scores
 from pipeline.artifacts.evaluation_folder import RunEvaluation
+from pipeline.artifacts.folder import drop_nan
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, Dataset, Split
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunFolder
@@ -16,6 +17,7 @@ from pipeline.artifacts.scores import Calibration
 from pipeline.evaluate.calibration import ConfidenceCollector
 from pipeline.evaluate.feature_maps import FeatureMaps, extract_feature_maps
 from pipeline.evaluate.outputs import SplitPrediction, write_evaluation
+from pipeline.evaluate.surfaces import measure_surfaces
 from pipeline.inference.prediction import Prediction, create_tiles, predict_split
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import load_record
@@ -60,8 +62,18 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
         evaluation = _score_splits(trained, scored, splits[SHOWCASE].prediction, bins, data)
     else:
         evaluation = RunEvaluation(record.run, record.key, None, None, None, None, None, (), None, None)
+    surfaces = [
+        (splits[name].split.ids[index], name, data.class_names[label], *map(drop_nan, scores))
+        for name in ("validation", "test")
+        if name in scored
+        for index, label, scores in measure_surfaces(
+            splits[name].split, scored[name].masks, params.evaluation.surface_tolerance
+        )
+    ]
     with project.evaluation(run).replace() as new:
         write_evaluation(new, evaluation, splits, bins, data.classes, params.evaluation.examples)
+        new.write_table(new.SURFACES, new.SURFACE_COLUMNS, surfaces)
+        new.write_class_pixels({name: split.prediction.confusion for name, split in splits.items()})
         new.write_confusion(
             {name: prediction.confusion.sum(axis=0) for name, prediction in scored.items()}, data.class_names
         )
