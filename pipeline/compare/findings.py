@@ -9,6 +9,7 @@ from pipeline.analysis.gap_breakdown import GapPart
 from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values, compute_paired_difference
 from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, SettingSummary, Summary
 from pipeline.compare import run_findings
+from pipeline.compare.metric_findings import compare_metrics
 from pipeline.wording import pluralize
 
 SIGNIFICANT = 0.05  # significance level, Fisher's convention
@@ -33,6 +34,7 @@ def list_findings(summary: Summary, parts: dict[str, list[GapPart]]) -> list[Fin
         run_findings.verdicts(summary, best),
         run_findings.one_class_other_runs(summary),
         run_findings.onsets(summary),
+        compare_metrics(summary, best),
         _report_widest_class(summary, best, parts),
         _report_calibration(summary, best),
         *_compare_variants(summary, best),
