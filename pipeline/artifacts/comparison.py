@@ -73,6 +73,8 @@ class RunSummary(Record):
     # on validation, by name in `FOREGROUND_METRICS`: means over the foreground classes, and over the images for metrics
     # by image; undefined ones are None
     val_metrics: dict[str, float | None] = field(default_factory=dict)
+    multiply_accumulates: int | None = None  # of a prediction, for one image or one tile
+    model_bytes: int | None = None  # size of the weights' file
 
     @property
     def trained(self) -> bool:
@@ -223,6 +225,8 @@ RUN_NUMBER_COLUMNS = (
     "showcase_iou",
     "showcase_mean_iou",
     "trainable_parameters",
+    "multiply_accumulates",
+    "model_bytes",
 )
 RUN_COLUMNS = (*RUN_TEXT_COLUMNS, *RUN_NUMBER_COLUMNS)  # attributes of RunSummary and of its Judgment
 

@@ -22,6 +22,15 @@ FEATURE_MAPS = ("skip", "below", "before", "after")  # shapes: K x H x W, K x H 
 
 
 @dataclass(frozen=True)
+class PredictionCost(Record):
+    """What a prediction with a run's network costs, regardless of the machine."""
+
+    parameters: int
+    multiply_accumulates: int  # of one image at the prepared size, or of one tile of native images
+    model_bytes: int  # size of the weights' file
+
+
+@dataclass(frozen=True)
 class RunEvaluation(Record):
     """`metrics.json`: scores of a run, all None if it diverged in its first epoch."""
 
@@ -35,6 +44,7 @@ class RunEvaluation(Record):
     showcase: tuple[Scores, ...]  # one entry per showcase image
     train_calibration: Calibration | None
     val_calibration: Calibration | None
+    cost: PredictionCost | None = None
 
 
 @dataclass(frozen=True)

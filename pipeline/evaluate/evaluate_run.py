@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+import torch
 from torch import nn
 
 from pipeline.analysis.calibration import ReliabilityBins
 from pipeline.analysis.scores import compute_scores
-from pipeline.artifacts.evaluation_folder import RunEvaluation
+from pipeline.artifacts.evaluation_folder import PredictionCost, RunEvaluation
 from pipeline.artifacts.folder import drop_nan
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, Dataset, Split
 from pipeline.artifacts.project import Project
@@ -22,6 +24,8 @@ from pipeline.inference.prediction import Prediction, create_tiles, predict_spli
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import load_record
 from pipeline.models.factory import load_trained_network
+from pipeline.models.operations import count_multiply_accumulates
+from pipeline.models.precision import get_device
 from pipeline.params import Params
 from pipeline.params.run_config import read_run_config
 
@@ -51,6 +55,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
             name: _predict_split(network, split, len(data.classes), record.precision, tiles)
             for name, split in prepared.items()
         }
+        cost = _measure_cost(trained, network, prepared["train"], tiles)
         maps = extract_feature_maps(network, prepared[SHOWCASE], cell.train.patch)
         compared = trained.read_image_losses("train").index
         bins = {
@@ -59,7 +64,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
         }
         scored = {name: splits[name].prediction for name in SPLITS}
         scored["train"] = scored["train"].take(compared)
-        evaluation = _score_splits(trained, scored, splits[SHOWCASE].prediction, bins, data)
+        evaluation = replace(_score_splits(trained, scored, splits[SHOWCASE].prediction, bins, data), cost=cost)
     else:
         evaluation = RunEvaluation(record.run, record.key, None, None, None, None, None, (), None, None)
     surfaces = [
@@ -90,6 +95,17 @@ def _predict_split(
     return SplitPrediction(split, prediction, collector.stats())
 
 
+def _measure_cost(run: RunFolder, network: nn.Module, split: Split, tiles: Tiles | None) -> PredictionCost:
+    size = tiles.size if tiles else split.images.size
+    assert size is not None
+    image = torch.zeros(1, split.num_channels, *size, device=get_device(network))
+    return PredictionCost(
+        parameters=sum(weight.numel() for weight in network.parameters()),
+        multiply_accumulates=count_multiply_accumulates(network, image),
+        model_bytes=run.weights.stat().st_size,
+    )
+
+
 def _score_splits(
     run: RunFolder,
     predictions: Mapping[str, Prediction],
@@ -107,7 +123,9 @@ def _score_splits(
         key=run.record.key,
         gap=predictions["validation"].loss - predictions["train"].loss,
         gap_last=float(last["val_loss"]) - float(last["train_loss"]),
-        **scores,
+        train=scores["train"],
+        validation=scores["validation"],
+        test=scores["test"],
         showcase=tuple(
             compute_scores(float(loss), confusion, data.classes)
             for loss, confusion in zip(showcase.losses, showcase.confusion, strict=True)

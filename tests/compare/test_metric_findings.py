@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.artifacts.comparison import BestSetting, SettingSummary, Summary
+from pipeline.compare.findings import list_findings
 from pipeline.compare.metric_findings import compare_metrics
 from tests.report.conftest import ReportProject
 
@@ -89,3 +90,38 @@ def test_metric_that_is_undefined_for_a_run_is_not_ranked(original: Summary, bes
 def test_single_setting_has_no_finding(original: Summary, best: BestSetting) -> None:
     settings = (original.get_setting(best),)
     assert compare_metrics(replace(original, settings=settings), best) is None
+
+
+def set_costs(summary: Summary, **operations: int) -> Summary:
+    """Set the multiply-accumulates of each variant's runs."""
+    rows = [replace(row, multiply_accumulates=operations[row.variant]) for row in summary.runs]
+    return replace(summary, runs=tuple(rows))
+
+
+def test_cheaper_variant_is_named_unless_its_loss_is_significantly_higher(original: Summary, best: BestSetting) -> None:
+    other = next(item for item in original.best_of_variant if item.variant != best.variant)
+    losses = {best.variant: (0.50, 0.52, 0.54), other.variant: (0.51, 0.51, 0.56)}
+
+    def with_losses(by_variant: dict[str, tuple[float, ...]]) -> Summary:
+        chosen = {(item.variant, item.learning_rate) for item in original.best_of_variant}
+        rows = [
+            replace(row, val_loss=by_variant[row.variant][row.seed])
+            if (row.variant, row.learning_rate) in chosen
+            else row
+            for row in original.runs
+        ]
+        return replace(original, runs=tuple(rows))
+
+    def find(summary: Summary) -> str | None:
+        return next((one.sentence for one in list_findings(summary, {}) if one.id == "cheapest"), None)
+
+    cheap = {best.variant: 400_000_000, other.variant: 100_000_000}
+    sentence = find(set_costs(with_losses(losses), **cheap))
+    assert sentence is not None
+    assert (
+        f"is {other.variant} at {other.learning_rate}: a prediction takes 100 million multiply-accumulates" in sentence
+    )
+    assert "4.0 times fewer" in sentence
+    assert find(set_costs(with_losses(losses), **dict.fromkeys(cheap, 400_000_000))) is None
+    worse = {**losses, other.variant: (0.60, 0.62, 0.641)}
+    assert find(set_costs(with_losses(worse), **cheap)) is None
