@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from pipeline.artifacts.status import RunStatus
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+FOREGROUND_METRICS = ("dice", "image_dice", "precision", "recall", "nsd", "boundary_iou", "hd95", "asd")
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,11 @@ class RunSummary(Record):
     showcase_mean_iou: float | None
     trainable_parameters: int | None
     judgment: Judgment | None
+    # on validation, by name in `FOREGROUND_METRICS`: means over the foreground classes, and over the images for metrics
+    # by image; undefined ones are None
+    val_metrics: dict[str, float | None] = field(default_factory=dict)
+    multiply_accumulates: int | None = None  # of a prediction, for one image or one tile
+    model_bytes: int | None = None  # size of the weights' file
 
     @property
     def trained(self) -> bool:
@@ -159,6 +168,38 @@ class Finding(Record):
 
 
 @dataclass(frozen=True)
+class MetricRow:
+    """A metric of a run on a split, for one class or over all classes; undefined numbers are None."""
+
+    metric: str  # as in docs/reference/metrics.md
+    class_name: str  # empty for a metric over all classes
+    value: float | None  # pooled over all pixels, or the mean over images
+    low: float | None  # ends of the 95 % interval
+    high: float | None
+    images: int  # number of images that the value is computed from
+    undefined: int  # number of images in which the class occurs, but the metric is undefined
+    median: float | None = None  # of metrics by image, like the following
+    worst_decile: float | None = None  # quantile that the worst tenth of the images does not reach
+
+    @classmethod
+    def create(
+        cls,
+        metric: str,
+        class_name: str,
+        value: float,
+        interval: tuple[float, float] | None,
+        images: int,
+        undefined: int,
+        median: float = math.nan,
+        worst_decile: float = math.nan,
+    ) -> MetricRow:
+        """Create a row from numbers that are NaN if they are undefined."""
+        defined = [None if math.isnan(number) else float(number) for number in (value, median, worst_decile)]
+        low, high = interval or (None, None)
+        return cls(metric, class_name, defined[0], low, high, images, undefined, *defined[1:])
+
+
+@dataclass(frozen=True)
 class _Findings(Record):
     findings: tuple[Finding, ...]
 
@@ -179,17 +220,21 @@ RUN_NUMBER_COLUMNS = (
     "val_mean_iou",
     "val_foreground_iou",
     "val_object_iou",
+    *(f"val_{name}" for name in FOREGROUND_METRICS),
     "val_calibration_error",
     "showcase_iou",
     "showcase_mean_iou",
     "trainable_parameters",
+    "multiply_accumulates",
+    "model_bytes",
 )
 RUN_COLUMNS = (*RUN_TEXT_COLUMNS, *RUN_NUMBER_COLUMNS)  # attributes of RunSummary and of its Judgment
 
 
 def list_run_values(row: RunSummary) -> dict[str, str | float | None]:
     """Return the values of a run by column, in the order of `RUN_COLUMNS`."""
-    values = (vars(row.judgment) if row.judgment else {}) | vars(row)
+    metrics = {f"val_{name}": row.val_metrics.get(name) for name in FOREGROUND_METRICS}
+    values = (vars(row.judgment) if row.judgment else {}) | vars(row) | metrics
     return {name: values.get(name) for name in RUN_COLUMNS}
 
 
@@ -209,7 +254,10 @@ class Comparison(ArtifactFolder):
     FINDINGS = "findings.json"
     RUNS = "runs.csv"  # one row per run, columns RUN_COLUMNS
     SETTINGS = "settings.csv"  # one row per setting
-    SETTING_COLUMNS = tuple(field.name for field in fields(SettingSummary))
+    SETTING_COLUMNS = tuple(item.name for item in fields(SettingSummary))
+    # Metrics of the best run of each variant on validation, and of the best run on test
+    METRICS = "metrics.csv"
+    METRIC_COLUMNS = ("run", "split", *(item.name for item in fields(MetricRow)))
     CONFUSION = "confusion.csv"  # of the best run on validation: pixels by ground truth and prediction
     CONFUSION_COLUMNS = ("run", "actual", "predicted", "pixels", "share")  # share of the actual class's pixels
     CALIBRATION = "calibration.csv"  # of the best run, one row per split and confidence bin that has pixels
@@ -237,6 +285,12 @@ class Comparison(ArtifactFolder):
             return table[np.isfinite(table["loss"].astype(float))]
 
     @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """Metrics by run, split, metric and class; undefined numbers are NaN."""
+        types = {"run": str, "split": str, "metric": str, "class_name": str}
+        return self.read_table(self.METRICS, self.METRIC_COLUMNS, types, keep_default_na=False)
+
+    @cached_property
     def gap_parts(self) -> pd.DataFrame:
         """The gap of each run by class, group and image."""
         return self.read_table(self.GAP_PARTS, self.GAP_PART_COLUMNS, {"run": str, "part": str, "name": str})
@@ -246,6 +300,11 @@ class Comparison(ArtifactFolder):
         self.write_json(self.SUMMARY, summary)
         self.write_table(self.RUNS, RUN_COLUMNS, (list_run_values(row).values() for row in summary.runs))
         self.write_table(self.SETTINGS, self.SETTING_COLUMNS, (vars(row).values() for row in summary.settings))
+
+    def write_metrics(self, rows: Iterable[tuple[str, str, MetricRow]]) -> None:
+        """Write `metrics.csv` from names of runs, splits and rows."""
+        values = ((run, split, *vars(row).values()) for run, split, row in rows)
+        self.write_table(self.METRICS, self.METRIC_COLUMNS, values)
 
     def write_findings(self, findings: Iterable[Finding]) -> None:
         """Write `findings.json`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,17 @@ from pipeline.artifacts.scores import Calibration, Scores
 if TYPE_CHECKING:
     import pandas as pd
 
+SURFACE_SCORES = ("boundary_iou", "nsd", "hd95", "asd")  # scores of outlines by image and class
 FEATURE_MAPS = ("skip", "below", "before", "after")  # shapes: K x H x W, K x H x W, h x w, h x w; uint8
+
+
+@dataclass(frozen=True)
+class PredictionCost(Record):
+    """What a prediction with a run's network costs, regardless of the machine."""
+
+    parameters: int
+    multiply_accumulates: int  # of one image at the prepared size, or of one tile of native images
+    model_bytes: int  # size of the weights' file
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,20 @@ class RunEvaluation(Record):
     train_calibration: Calibration | None
     val_calibration: Calibration | None
     objects: ObjectEvaluation | None = None  # None if objects are not scored
+    cost: PredictionCost | None = None
+
+
+@dataclass(frozen=True)
+class ClassPixels:
+    """Evaluated pixels of N images by class, each N x C."""
+
+    truth: npt.NDArray[np.int64]  # of the class in the ground truth
+    predicted: npt.NDArray[np.int64]  # predicted as the class
+    correct: npt.NDArray[np.int64]  # both
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.truth)
 
 
 class EvaluationFolder(ArtifactFolder):
@@ -47,6 +71,11 @@ class EvaluationFolder(ArtifactFolder):
     # Undefined values are empty: all scores of an image without evaluated pixels, scores of a class in neither mask.
     PER_IMAGE = "per_image.csv"
     PER_IMAGE_COLUMNS = ("id", "split", "loss", "accuracy", "mean_iou", "foreground_iou")
+    CLASS_PIXELS = "class_pixels.npz"  # arrays <split>_<field of ClassPixels>, in the order of the split
+    # Scores of outlines on validation and test, one row per image and class that is in one of its masks; undefined
+    # scores are empty.
+    SURFACES = "surfaces.csv"
+    SURFACE_COLUMNS = ("id", "split", "class", *SURFACE_SCORES)
     CALIBRATION = "calibration.csv"  # one row per confidence bin of the compared training and the validation images
     CALIBRATION_COLUMNS = ("split", "low", "high", "pixels", "confidence", "accuracy")  # last two: empty in empty bins
     # Pixels by ground truth and prediction, of the compared training images, validation and test. Pairs of classes
@@ -76,6 +105,17 @@ class EvaluationFolder(ArtifactFolder):
     def read_calibration(self) -> pd.DataFrame:
         """Read the calibration: one row per confidence bin."""
         return self.read_table(self.CALIBRATION, self.CALIBRATION_COLUMNS, {"split": str})
+
+    def read_class_pixels(self, split: str) -> ClassPixels:
+        """Read the number of pixels of every image of a split by class."""
+        arrays = self.read_arrays(self.CLASS_PIXELS)
+        with self.reading(self.CLASS_PIXELS):
+            return ClassPixels(*(arrays[f"{split}_{field.name}"].astype(np.int64) for field in fields(ClassPixels)))
+
+    def read_surfaces(self) -> pd.DataFrame:
+        """Read the scores of outlines: one row per image and class."""
+        types = {"id": str, "split": str, "class": str}
+        return self.read_table(self.SURFACES, self.SURFACE_COLUMNS, types, keep_default_na=False)
 
     def read_confusion(self) -> pd.DataFrame:
         """Read the confusion matrices: one row per split, true class and predicted class."""
@@ -132,6 +172,15 @@ class EvaluationFolder(ArtifactFolder):
             # None is written as an empty cell.
             ((sample, split, *(getattr(scores, column) for column in columns)) for sample, split, scores in rows),
         )
+
+    def write_class_pixels(self, confusions: Mapping[str, npt.NDArray[np.int64]]) -> None:
+        """Write `class_pixels.npz` from the confusion matrix of every image (N x C x C) by split."""
+        arrays = {}
+        for split, matrices in confusions.items():
+            arrays[f"{split}_truth"] = matrices.sum(axis=2)
+            arrays[f"{split}_predicted"] = matrices.sum(axis=1)
+            arrays[f"{split}_correct"] = np.diagonal(matrices, axis1=1, axis2=2)
+        self.write_arrays(self.CLASS_PIXELS, arrays)
 
     def write_examples(self, masks: Mapping[str, npt.NDArray[np.uint8]]) -> None:
         """Add predicted masks (H x W, class indices) by sample id."""

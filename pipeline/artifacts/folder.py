@@ -120,12 +120,14 @@ class ArtifactFolder:
     ) -> pd.DataFrame:
         """Read a CSV file; raise `PipelineError` if it is missing or one of the columns is missing.
 
-        If `keep_default_na` is true, strings such as "NA" count as missing values.
+        Strings such as "NA" count as missing values, unless `keep_default_na` is false: then the columns in `dtypes`
+        are text, and in the other columns only empty cells count as missing.
         """
         import pandas as pd
 
         with self.reading(name) as path:
-            table = pd.read_csv(path, dtype=dict(dtypes), keep_default_na=keep_default_na)
+            empty = None if keep_default_na else {name: [""] for name in columns if name not in dtypes}
+            table = pd.read_csv(path, dtype=dict(dtypes), keep_default_na=keep_default_na, na_values=empty)
             if missing := [column for column in columns if column not in table.columns]:
                 raise ValueError(f"it has no column {', '.join(missing)}")
             return table

@@ -10,14 +10,16 @@ import pandas as pd
 
 from pipeline.analysis.baselines import compute_class_prior_baseline
 from pipeline.analysis.best_setting import describe_best
+from pipeline.analysis.metrics import average_over_foreground
 from pipeline.analysis.verdict import Thresholds
-from pipeline.artifacts.comparison import RunSummary, Summary
+from pipeline.artifacts.comparison import FOREGROUND_METRICS, RunSummary, Summary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
-from pipeline.artifacts.prepared_data import SPLITS, compute_class_shares
+from pipeline.artifacts.prepared_data import SPLITS, Dataset, compute_class_shares
 from pipeline.artifacts.project import METRICS, Project
 from pipeline.atomic_io import to_json, write_text
 from pipeline.compare.findings import list_findings
 from pipeline.compare.gap_breakdown import break_down_gap
+from pipeline.compare.metric_table import tabulate_run_metrics
 from pipeline.compare.summary_tables import select_best_settings, summarize_run, summarize_settings
 from pipeline.compare.verdicts import RunJudge, check_class_mix
 from pipeline.params import Cell, Params
@@ -67,6 +69,10 @@ def compare(
         )
         for cell in cells
     ]
+    rows = [
+        replace(row, val_metrics=_average_metrics(folders[row.run][1], samples, data)) if row.is_complete else row
+        for row in rows
+    ]
     gap_parts = {row.run: break_down_gap(*folders[row.run], samples) for row in rows if row.is_complete}
     by_name = dict(zip(data.class_names, val_shares.tolist(), strict=True))
     rows = [check_class_mix(row, gap_parts.get(row.run, []), by_name, params.verdict.memorizing) for row in rows]
@@ -90,6 +96,13 @@ def compare(
     with project.comparison.replace() as new:
         new.write_summary(summary)
         new.write_findings(list_findings(summary, gap_parts))
+        chosen = [(selection.run, "validation") for selection in selected]
+        chosen += [(best.run, "test")] if best and best.test else []
+        new.write_metrics(
+            (run, split, row)
+            for run, split in chosen
+            for row in tabulate_run_metrics(folders[run][1], samples, split, data.class_names)
+        )
         evaluated = folders[best.run][1] if best else None
         new.write_table(new.CONFUSION, new.CONFUSION_COLUMNS, _list_confusion_rows(evaluated) if evaluated else ())
         new.write_table(new.CALIBRATION, new.CALIBRATION_COLUMNS, _list_bin_rows(evaluated) if evaluated else ())
@@ -100,6 +113,13 @@ def compare(
         new.write_table(new.GAP_PARTS, new.GAP_PART_COLUMNS, part_rows)
     write_text(project.root / METRICS, to_json(_select_metrics(summary)))
     return summary
+
+
+def _average_metrics(evaluated: EvaluationFolder, samples: pd.DataFrame, data: Dataset) -> dict[str, float | None]:
+    """Average a run's validation metrics over the foreground classes."""
+    rows = tabulate_run_metrics(evaluated, samples, "validation", data.class_names, with_intervals=False)
+    values = average_over_foreground(rows, data.classes)
+    return {name: values.get(name) for name in FOREGROUND_METRICS}
 
 
 def _list_curve_rows(row: RunSummary, history: pd.DataFrame) -> Iterator[tuple[object, ...]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from pipeline.analysis.calibration import ReliabilityBins
 from pipeline.analysis.objects import ObjectMatches
 from pipeline.analysis.scores import compute_scores
-from pipeline.artifacts.evaluation_folder import RunEvaluation
+from pipeline.artifacts.evaluation_folder import PredictionCost, RunEvaluation
+from pipeline.artifacts.folder import drop_nan
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, Dataset, Split
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunFolder
@@ -19,11 +21,14 @@ from pipeline.evaluate.calibration import ConfidenceCollector
 from pipeline.evaluate.feature_maps import FeatureMaps, extract_feature_maps
 from pipeline.evaluate.objects import find_worst_images, list_object_rows, match_split, summarize_objects
 from pipeline.evaluate.outputs import SplitPrediction, write_evaluation
+from pipeline.evaluate.surfaces import measure_surfaces
 from pipeline.inference.objects import find_object_settings
 from pipeline.inference.prediction import Prediction, create_tiles, predict_split
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import load_record
 from pipeline.models.factory import load_trained_network
+from pipeline.models.operations import count_multiply_accumulates
+from pipeline.models.precision import get_device
 from pipeline.params import Params
 from pipeline.params.run_config import read_run_config
 
@@ -48,6 +53,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     matches: dict[str, list[ObjectMatches]] = {}
     if record.best_epoch is not None:
         prepared = {name: project.prepared.open_split(name) for name in (*SPLITS, SHOWCASE)}
+        settings = find_object_settings(params.evaluation, data.classes, prepared["train"].instances is not None)
         cell = read_run_config(record, trained.path)
         tiles = create_tiles(cell, params.evaluation.tile_overlap)
         network = load_trained_network(trained, prepared["train"].num_channels, len(data.classes))
@@ -55,6 +61,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
             name: _predict_split(network, split, len(data.classes), record.precision, tiles)
             for name, split in prepared.items()
         }
+        cost = _measure_cost(trained, network, prepared["train"], tiles)
         maps = extract_feature_maps(network, prepared[SHOWCASE], cell.train.patch)
         compared = trained.read_image_losses("train").index
         bins = {
@@ -63,17 +70,26 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
         }
         scored = {name: splits[name].prediction for name in SPLITS}
         scored["train"] = scored["train"].take(compared)
-        evaluation = _score_splits(trained, scored, splits[SHOWCASE].prediction, bins, data)
-        settings = find_object_settings(params.evaluation, data.classes, prepared["train"].instances is not None)
+        evaluation = replace(_score_splits(trained, scored, splits[SHOWCASE].prediction, bins, data), cost=cost)
         if settings is not None:
             samples = {**prepared, "train": prepared["train"].take(compared)}
             matches = {name: match_split(samples[name], scored[name].masks, settings) for name in SPLITS}
             evaluation = replace(evaluation, objects=summarize_objects(matches, settings))
     else:
         evaluation = RunEvaluation(record.run, record.key, None, None, None, None, None, (), None, None)
+    surfaces = [
+        (splits[name].split.ids[index], name, data.class_names[label], *map(drop_nan, scores))
+        for name in ("validation", "test")
+        if name in scored
+        for index, label, scores in measure_surfaces(
+            splits[name].split, scored[name].masks, params.evaluation.surface_tolerance
+        )
+    ]
     with project.evaluation(run).replace() as new:
         worst = find_worst_images(matches["validation"]) if matches else []
         write_evaluation(new, evaluation, splits, bins, data.classes, params.evaluation.examples, worst)
+        new.write_table(new.SURFACES, new.SURFACE_COLUMNS, surfaces)
+        new.write_class_pixels({name: split.prediction.confusion for name, split in splits.items()})
         new.write_confusion(
             {name: prediction.confusion.sum(axis=0) for name, prediction in scored.items()}, data.class_names
         )
@@ -90,6 +106,17 @@ def _predict_split(
     collector = ConfidenceCollector(num_classes)
     prediction = predict_split(network, split, num_classes, precision, collector, tiles)
     return SplitPrediction(split, prediction, collector.stats())
+
+
+def _measure_cost(run: RunFolder, network: nn.Module, split: Split, tiles: Tiles | None) -> PredictionCost:
+    size = tiles.size if tiles else split.images.size
+    assert size is not None
+    image = torch.zeros(1, split.num_channels, *size, device=get_device(network))
+    return PredictionCost(
+        parameters=sum(weight.numel() for weight in network.parameters()),
+        multiply_accumulates=count_multiply_accumulates(network, image),
+        model_bytes=run.weights.stat().st_size,
+    )
 
 
 def _score_splits(

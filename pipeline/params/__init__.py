@@ -81,6 +81,8 @@ class Evaluation(Section):
     """Number of validation images, evenly spaced, whose predicted masks are kept as examples."""
     tile_overlap: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.5
     """Minimum overlap of neighboring tiles, as a fraction of their side, when native images are predicted in tiles."""
+    surface_tolerance: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 2.0
+    """Largest distance in px, at the prepared size, at which outlines count as equal in the normalized surface Dice."""
     objects: list[ClassName] | None = None
     """Names of the foreground classes whose objects are scored. If null, these are the numbered objects of
     `data.instances`; `[]` turns the scores of objects off. In data without numbers, an object is a connected region.

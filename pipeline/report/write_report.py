@@ -22,6 +22,7 @@ from pipeline.report.sections.data_card import DataCard, build_data_card
 from pipeline.report.sections.examples import build_examples
 from pipeline.report.sections.gap_breakdown import build_gap_breakdown
 from pipeline.report.sections.header import Header, build_header
+from pipeline.report.sections.metrics import build_metrics
 from pipeline.report.sections.notes import build_notes
 from pipeline.report.sections.objects import build_objects, has_objects
 from pipeline.report.sections.progress import SweepProgress
@@ -89,8 +90,8 @@ class Page:
     @property
     def is_growing(self) -> bool:
         """Whether more runs will end, so that the page reloads itself."""
-        first = self.sections[0].body
-        return isinstance(first, SweepProgress) and not first.is_stopped
+        progress = (section.body for section in self.sections if isinstance(section.body, SweepProgress))
+        return any(not one.is_stopped for one in progress)
 
     @property
     def faults(self) -> tuple[Notice, ...]:
@@ -155,6 +156,7 @@ def write_report(
         _build("curves", "Loss curves", lambda: build_curves(context, selection, external)),
         _build("results", "Results by learning rate", lambda: build_results(context, selection)),
         _build("runs", "All runs", lambda: build_run_table(selection, context.summary, external)),
+        _build("metrics", "Metrics by class", lambda: build_metrics(context, selection)),
         _build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context, selection)),
         *objects,
         _build("test", "Test scores", lambda: build_test_scores(context, selection)),

@@ -102,7 +102,11 @@ def write_run(root: Path, cell: Cell, loss: float, status: TrainedStatus = "fini
         classes = [item.name for item in project.prepared.dataset.classes]
         evaluation.write_per_image(classes, list_image_scores(project.prepared.samples, loss))
         matrix = np.array([[60, 30, 10], [0, 800, 0], [0, 0, 0]])
-        evaluation.write_confusion(dict.fromkeys(("train", "validation", "test"), matrix), classes)
+        splits = ("train", "validation", "test")
+        evaluation.write_confusion(dict.fromkeys(splits, matrix), classes)
+        counts = project.prepared.samples["split"].value_counts()
+        evaluation.write_class_pixels({split: np.stack([matrix] * counts[split]) for split in splits})
+        evaluation.write_table(evaluation.SURFACES, evaluation.SURFACE_COLUMNS, ())
         bins = [(split, 0.9, 1.0, 700, 0.95, 0.9) for split in ("train", "validation")]
         bins += [("validation", 0.5, 0.6, 0, "", "")]
         evaluation.write_table(evaluation.CALIBRATION, evaluation.CALIBRATION_COLUMNS, bins)

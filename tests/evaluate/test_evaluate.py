@@ -167,3 +167,24 @@ def test_evaluate_run_writes_confusion_matrices_that_match_the_scores(trained_pa
         assert correct / rows["pixels"].sum() == pytest.approx(scores.accuracy)
         predicted = rows.groupby("predicted")["pixels"].sum() / rows["pixels"].sum()
         assert predicted.to_dict() == pytest.approx({name: share for name, share in scores.predicted.items() if share})
+
+
+def test_evaluate_run_writes_pixels_and_outlines_that_match_the_masks(trained_params: Params, project: Path) -> None:
+    evaluate_run(trained_params, RUN)
+    folder = EvaluationFolder(project / "evaluation" / RUN)
+    table = folder.read_confusion()
+    for split in ("validation", "test"):
+        pixels, rows = folder.read_class_pixels(split), table[table["split"] == split]
+        assert pixels.correct.sum() == rows.loc[rows["actual"] == rows["predicted"], "pixels"].sum()
+        assert pixels.truth.sum() == pixels.predicted.sum() == rows["pixels"].sum()
+    scores = folder.read_per_image().set_index("id")["mean_iou"]
+    samples = pd.read_csv(project / "data/prepared/samples.csv").query("split == 'validation'")["id"]
+    pixels = folder.read_class_pixels("validation")
+    iou = pixels.correct / np.maximum(pixels.truth + pixels.predicted - pixels.correct, 1)
+    expected = np.where(pixels.truth > 0, iou, 0).sum(axis=1) / (pixels.truth > 0).sum(axis=1)
+    np.testing.assert_allclose(scores[samples], expected)
+    surfaces = folder.read_surfaces()
+    assert set(surfaces["split"]) == {"validation", "test"}
+    assert surfaces["nsd"].between(0, 1).all()
+    both = surfaces["hd95"].notna()
+    assert (surfaces.loc[~both, "nsd"] == 0).all()  # the class is in one mask only

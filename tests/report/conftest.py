@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.analysis.metrics import ImageMetrics, tabulate_metrics
 from pipeline.artifacts.comparison import BestSetting, Finding, Judgment, RunSummary, SettingSummary, Summary
-from pipeline.artifacts.evaluation_folder import RunEvaluation
+from pipeline.artifacts.evaluation_folder import ClassPixels, RunEvaluation
 from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.prepared_data import SHOWCASE, Dataset, DatasetStats, SegmentationClass
 from pipeline.artifacts.project import TEMPLATES, Project
@@ -266,6 +267,8 @@ class ReportProject:
             folder.write_examples(predictions)
             folder.write_per_image((), table)
             folder.write_table(folder.CALIBRATION, folder.CALIBRATION_COLUMNS, self._list_bins())
+            matrix = np.eye(len(self.classes), dtype=np.int64) * 900 + 10
+            folder.write_confusion({"validation": matrix}, [item.name for item in self.classes])
         self.gap_parts += self._list_gap_parts(name, train, validation)
         return scores(validation)
 
@@ -345,6 +348,17 @@ class ReportProject:
         comparison.path.mkdir()
         comparison.write_table(comparison.CURVES, comparison.CURVE_COLUMNS, self.curves)
         comparison.write_table(comparison.GAP_PARTS, comparison.GAP_PART_COLUMNS, self.gap_parts)
+        names = [item.name for item in self.classes]
+        counts = np.tile(np.arange(len(names)) * 10 + 50, (COUNTS["validation"], 1))
+        surfaces = np.full((COUNTS["validation"], len(names), 4), 0.5)
+        surfaces[0, 0, 2:] = np.nan
+        labels = (np.arange(COUNTS["validation"]),)
+        rows = tabulate_metrics(ImageMetrics(ClassPixels(counts, counts, counts - 20), surfaces, labels), names)
+        comparison.write_metrics(
+            (run, split, row)
+            for run, split in [*((item.run, "validation") for item in best_of_variant), (best.run, "test")]
+            for row in rows
+        )
         self.write_summary(self.summary)
         self.write_findings(
             (

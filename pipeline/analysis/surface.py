@@ -1,0 +1,107 @@
+"""Scores of outlines: boundary IoU, normalized surface Dice, and surface distances of one class in one image.
+
+A surface pixel is a pixel of the class that has a horizontal or vertical neighbor outside the class; beyond the edge of
+the image, everything is outside. Surface pixels at ignored pixels, or next to one, are left out, because the true
+outline is unknown there. Distances are between pixel centers.
+
+Implementations differ in how they define a surface and its percentiles (Podobnik and Vrtovec, Metrics Revolutions,
+arXiv 2410.02630). The definitions here are those of MONAI.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+BOUNDARY_SHARE = 0.02  # width of the band of boundary IoU, as a share of the image's diagonal
+
+
+@dataclass(frozen=True)
+class SurfaceScores:
+    """Scores of one class in an image; undefined scores are NaN."""
+
+    # Intersection over union of the bands of pixels that belong to the class and are near its outline (Cheng, Girshick,
+    # Dollar, Berg and Kirillov, CVPR 2021); undefined if neither mask has the class
+    boundary_iou: float
+    # share of both surfaces that is within the tolerance of the other one (Nikolov et al., JMIR 23, 2021); undefined if
+    # neither mask has the class
+    nsd: float
+    # 95th percentile of the distances from either surface to the other, the larger of both directions; undefined unless
+    # both masks have the class
+    hd95: float
+    asd: float  # mean distance from all pixels of either surface to the other; undefined like hd95
+
+
+UNDEFINED = SurfaceScores(math.nan, math.nan, math.nan, math.nan)
+NOTHING_FOUND = SurfaceScores(0.0, 0.0, math.nan, math.nan)
+
+
+def compute_surface_scores(
+    truth: Mask,
+    predicted: Mask,
+    tolerance: float,
+    spacing: tuple[float, float] = (1.0, 1.0),
+    ignored: Mask | None = None,
+) -> SurfaceScores:
+    """Compute the scores of one class in an image.
+
+    Args:
+        truth: H x W, pixels of the class in the ground truth.
+        predicted: H x W, pixels that are predicted as the class.
+        tolerance: largest distance at which surfaces count as equal in `nsd`, in the unit of `spacing`.
+        spacing: height and width of a pixel; 1 and 1 for distances in px.
+        ignored: H x W, pixels whose class is unknown; None if there are none.
+    """
+    if ignored is not None and ignored.any():
+        truth, predicted = truth & ~ignored, predicted & ~ignored
+    union = truth | predicted
+    if not union.any():
+        return UNDEFINED
+    if not (truth.any() and predicted.any()):
+        return NOTHING_FOUND
+    width = max(1, round(BOUNDARY_SHARE * math.hypot(*truth.shape)))
+    box = ndimage.find_objects(union.astype(np.uint8))[0]  # everything outside of it is outside both masks
+    truth, predicted = truth[box], predicted[box]
+    known = ~ndimage.binary_dilation(ignored[box]) if ignored is not None else np.ones(truth.shape, bool)
+    boundary_iou = _compute_boundary_iou(truth & known, predicted & known, width)
+    surfaces = [_find_surface(mask) & known for mask in (truth, predicted)]
+    if not (surfaces[0].any() and surfaces[1].any()):
+        return SurfaceScores(boundary_iou, math.nan, math.nan, math.nan)
+    there = _measure_distances(surfaces[0], surfaces[1], spacing)
+    back = _measure_distances(surfaces[1], surfaces[0], spacing)
+    both = np.concatenate([there, back])
+    return SurfaceScores(
+        boundary_iou=boundary_iou,
+        nsd=float((both <= tolerance).mean()),
+        hd95=max(float(np.quantile(distances, 0.95)) for distances in (there, back)),
+        asd=float(both.mean()),
+    )
+
+
+def _find_surface(mask: Mask) -> Mask:
+    return np.asarray(mask & ~ndimage.binary_erosion(mask), dtype=np.bool_)
+
+
+def _measure_distances(start: Mask, target: Mask, spacing: tuple[float, float]) -> Floats:
+    """Measure the distance from each surface pixel of `start` to the nearest one of `target`."""
+    return np.asarray(ndimage.distance_transform_edt(~target, sampling=spacing)[start], dtype=np.float64)
+
+
+def _compute_boundary_iou(truth: Mask, predicted: Mask, width: int) -> float:
+    bands = [_find_band(mask, width) for mask in (truth, predicted)]
+    union = int((bands[0] | bands[1]).sum())
+    return int((bands[0] & bands[1]).sum()) / union if union else math.nan
+
+
+def _find_band(mask: Mask, width: int) -> Mask:
+    """Find the pixels of a mask within `width` px of its outline, also along diagonals."""
+    padded = np.pad(mask, 1)  # pixels at the edge of the image are at the outline
+    depth = ndimage.distance_transform_cdt(padded, metric="chessboard")[1:-1, 1:-1]
+    return np.asarray(mask & (depth <= width), dtype=np.bool_)

@@ -1,0 +1,86 @@
+"""The section with metrics by class and the confusion matrix."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.artifacts.prepared_data import SegmentationClass
+from pipeline.artifacts.project import Project
+from pipeline.report.context import ReportContext
+from pipeline.report.run_selection import select_runs
+from pipeline.report.sections.metrics import Metrics, build_metrics
+from pipeline.report.view_models import NothingToShowError
+from pipeline.report.write_report import write_report
+from tests.report.conftest import ReportProject
+
+
+def build(project: ReportProject, runs: str | None = None) -> Metrics:
+    context = ReportContext(Project(project.root), project.params.data)
+    return build_metrics(context, select_runs(context.summary, runs))
+
+
+def test_section_has_validation_and_test_metrics_of_the_best_run(project: ReportProject) -> None:
+    view = build(project)
+    best = project.summary.best
+    assert best is not None
+    assert view.run == best.run
+    assert [table.title for table in view.tables] == ["On the validation images", "On the test images"]
+    table = project.project.comparison.metrics.query("metric == 'dice' and class_name == 'pet' and split == 'test'")
+    assert view.tables[1].rows["pet"][0][0] == f"{table['value'].iloc[0]:.3f}"
+    assert any("pet in 1 image." in note for note in view.tables[0].notes)
+    assert any("fewer than ten groups" in note for note in view.tables[0].notes)
+
+
+def test_confusion_matrix_has_shares_of_each_true_class(project: ReportProject) -> None:
+    matrix = build(project).confusion
+    assert matrix is not None
+    assert matrix.rows[0] == ("97.8%", "1.1%", "1.1%")
+    assert matrix.largest[0] == "pet as border (1.1 %)"
+    html = write_report(project.params, project=Project(project.root)).path.read_text(encoding="utf-8")
+    assert 'aria-label="Confusion matrix"' in html
+
+
+def test_many_classes_have_a_list_of_confusions_instead_of_a_matrix(
+    make_project: type[ReportProject], tmp_path: Path
+) -> None:
+    classes = tuple(SegmentationClass(f"class {i}", f"#{i * 9000:06x}", i == 0) for i in range(30))
+
+    def paint(_split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw random pixels, with every class in every image."""
+        random = np.random.default_rng(row)
+        mask = random.permutation(np.arange(size * size) % len(classes)).reshape(size, size).astype(np.uint8)
+        return random.integers(0, 255, (size, size, 3)).astype(np.uint8), mask
+
+    project = make_project(tmp_path, paint=paint, classes=classes, variants=("unet",), seeds=(0,), diverged="")
+    best, matrix = project.summary.best, np.diag([70] * len(classes))
+    assert best is not None
+    matrix[3, 4] = 30
+    project.project.evaluation(best.run).write_confusion({"validation": matrix}, [item.name for item in classes])
+    html = write_report(project.params, project=Project(project.root)).path.read_text(encoding="utf-8")
+    assert 'aria-label="Confusion matrix"' not in html
+    assert "The most frequent confusions: class 3 as class 4 (30.0 %)." in html
+
+
+def test_class_without_pixels_has_dashes(project: ReportProject) -> None:
+    best = project.summary.best
+    assert best is not None
+    evaluation = project.project.evaluation(best.run)
+    evaluation.write_confusion(
+        {"validation": np.array([[5, 1, 0], [2, 90, 0], [0, 0, 0]])}, ["pet", "background", "border"]
+    )
+    matrix = build(project).confusion
+    assert matrix is not None
+    assert matrix.rows[2] == ("–", "–", "–")
+
+
+def test_page_without_the_best_run_of_a_variant_has_no_metrics(project: ReportProject) -> None:
+    best = {selection.run for selection in project.summary.best_of_variant}
+    other = next(row.run for row in project.rows if row.run not in best and row.status == "finished")
+    with pytest.raises(NothingToShowError, match="best run of each variant"):
+        build(project, other)
+    html = write_report(project.params, other, project=Project(project.root)).path.read_text(encoding="utf-8")
+    assert re.search(r"Metrics by class: nothing to show", html)
