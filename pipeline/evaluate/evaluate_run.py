@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.analysis.calibration import ReliabilityBins
+from pipeline.analysis.objects import ObjectMatches
 from pipeline.analysis.scores import compute_scores
 from pipeline.artifacts.evaluation_folder import PredictionCost, RunEvaluation
 from pipeline.artifacts.folder import drop_nan
@@ -18,8 +19,10 @@ from pipeline.artifacts.run_folder import Precision, RunFolder
 from pipeline.artifacts.scores import Calibration
 from pipeline.evaluate.calibration import ConfidenceCollector
 from pipeline.evaluate.feature_maps import FeatureMaps, extract_feature_maps
+from pipeline.evaluate.objects import find_worst_images, list_object_rows, match_split, summarize_objects
 from pipeline.evaluate.outputs import SplitPrediction, write_evaluation
 from pipeline.evaluate.surfaces import measure_surfaces
+from pipeline.inference.objects import find_object_settings
 from pipeline.inference.prediction import Prediction, create_tiles, predict_split
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import load_record
@@ -46,6 +49,8 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     scored: dict[str, Prediction] = {}
     maps: dict[str, FeatureMaps] = {}
     bins: dict[str, ReliabilityBins] = {}
+    samples: dict[str, Split] = {}
+    matches: dict[str, list[ObjectMatches]] = {}
     if record.best_epoch is not None:
         prepared = {name: project.prepared.open_split(name) for name in (*SPLITS, SHOWCASE)}
         cell = read_run_config(record, trained.path)
@@ -65,6 +70,11 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
         scored = {name: splits[name].prediction for name in SPLITS}
         scored["train"] = scored["train"].take(compared)
         evaluation = replace(_score_splits(trained, scored, splits[SHOWCASE].prediction, bins, data), cost=cost)
+        settings = find_object_settings(params.evaluation, data.classes, prepared["train"].instances is not None)
+        if settings is not None:
+            samples = {**prepared, "train": prepared["train"].take(compared)}
+            matches = {name: match_split(samples[name], scored[name].masks, settings) for name in SPLITS}
+            evaluation = replace(evaluation, objects=summarize_objects(matches, settings))
     else:
         evaluation = RunEvaluation(record.run, record.key, None, None, None, None, None, (), None, None)
     surfaces = [
@@ -76,12 +86,15 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
         )
     ]
     with project.evaluation(run).replace() as new:
-        write_evaluation(new, evaluation, splits, bins, data.classes, params.evaluation.examples)
+        worst = find_worst_images(matches["validation"]) if matches else []
+        write_evaluation(new, evaluation, splits, bins, data.classes, params.evaluation.examples, worst)
         new.write_table(new.SURFACES, new.SURFACE_COLUMNS, surfaces)
         new.write_class_pixels({name: split.prediction.confusion for name, split in splits.items()})
         new.write_confusion(
             {name: prediction.confusion.sum(axis=0) for name, prediction in scored.items()}, data.class_names
         )
+        if matches:
+            new.write_objects(list_object_rows({name: samples[name].ids for name in SPLITS}, matches))
         if maps:
             new.write_arrays(new.FEATURE_MAPS, maps)
     return evaluation

@@ -24,6 +24,7 @@ from pipeline.report.sections.gap_breakdown import build_gap_breakdown
 from pipeline.report.sections.header import Header, build_header
 from pipeline.report.sections.metrics import build_metrics
 from pipeline.report.sections.notes import build_notes
+from pipeline.report.sections.objects import build_objects, has_objects
 from pipeline.report.sections.progress import SweepProgress
 from pipeline.report.sections.reproduce import build_reproduce
 from pipeline.report.sections.results import build_results
@@ -142,6 +143,9 @@ def write_report(
     if context.project.prepared.path.is_dir():  # otherwise the header reports that it is missing
         data = [_build("data", "The data", lambda: build_data_card(context))]
     has_leakage = any(isinstance(section.body, DataCard) and section.body.leakage for section in data)
+    objects: list[Section] = []
+    if has_objects(context, selection):
+        objects = [_build("objects", "Objects", lambda: build_objects(context, selection))]
     external = read_external_results(params.report, project)
     sections = (
         *progress,
@@ -154,6 +158,7 @@ def write_report(
         _build("runs", "All runs", lambda: build_run_table(selection, context.summary, external)),
         _build("metrics", "Metrics by class", lambda: build_metrics(context, selection)),
         _build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context, selection)),
+        *objects,
         _build("test", "Test scores", lambda: build_test_scores(context, selection)),
         _build("examples", "Examples", lambda: build_examples(context, selection)),
         *(() if has_leakage else data),

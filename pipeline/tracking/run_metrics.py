@@ -208,7 +208,7 @@ def best_metrics(evaluation: RunEvaluation, record: RunRecord, timing: RunTiming
     """
     if evaluation.validation is None or evaluation.train is None:
         return {}
-    calibration = evaluation.val_calibration
+    calibration, objects = evaluation.val_calibration, evaluation.objects
     values = {
         "val_loss_best": evaluation.validation.loss,
         "train_loss_best": evaluation.train.loss,
@@ -218,6 +218,10 @@ def best_metrics(evaluation: RunEvaluation, record: RunRecord, timing: RunTiming
         "val_mean_iou_best": evaluation.validation.mean_iou,
         "val_foreground_iou_best": evaluation.validation.foreground_iou,
         "val_object_iou_best": evaluation.validation.object_iou,
+        "val_object_f1_best": objects.validation.f1 if objects else None,
+        "train_object_f1_best": objects.train.f1 if objects else None,
+        "val_object_ap_best": objects.validation.average_precision if objects else None,
+        "val_object_pq_best": objects.validation.panoptic_quality if objects else None,
         "val_missed_classes": len(evaluation.validation.find_missed_classes()),
         "val_calibration_error": calibration.error if calibration else None,
         "showcase_iou": evaluation.showcase[0].foreground_iou if evaluation.showcase else None,
