@@ -25,6 +25,7 @@ import click
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
+from pipeline.runtime.operating_system import NEW_GROUP, kill_group, terminate_group
 from pipeline.tracking.saved_view import SETTINGS_VIEW, format_view_url, save_view
 from pipeline.tracking.sqlite_store import ARTIFACTS, sqlite_file
 from pipeline.tracking.store import (
@@ -183,19 +184,15 @@ def _run_server(uri: str, address: ServerAddress, log: IO[bytes]) -> Iterator[su
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        start_new_session=True,
+        **NEW_GROUP,
         # MLflow's job runner, which evaluates language models, would take 235 MB of memory.
         env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ},
     )
     try:
         yield process
     finally:
-        for number in (
-            signal.SIGTERM,
-            signal.SIGKILL,
-        ):  # to the group: `mlflow server` may leave a child
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
+        for end in (terminate_group, kill_group):  # both, since `mlflow server` may leave a child
+            end(process)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_END_SECONDS)
 

@@ -138,18 +138,6 @@ def _find_free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium on the PATH")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 def test_loss_and_learning_rate_are_visible_next_to_the_side_panel(server: Server, browser: Any) -> None:
     page = browser.new_page(viewport={"width": 1500, "height": 900})
     page.goto(server.link)
