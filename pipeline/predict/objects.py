@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.atomic_io import atomic_file
 from pipeline.errors import PipelineError
+from pipeline.imaging.decode import to_gray
 from pipeline.imaging.objects import MAX_REACH, grow_into_boundary, label_insides, select_numbers
 from pipeline.imaging.tiff_image import TiffImage
 from pipeline.inference.objects import ObjectSettings
@@ -94,11 +95,14 @@ class ObjectFinder:
         shape: Height and width of the image in px.
         settings: Classes of objects.
         min_area: Smaller objects are left out, px.
+        is_gray: Whether 8-bit RGB images are measured in gray, because the network was trained on gray images.
     """
 
-    def __init__(self, shape: tuple[int, int], settings: ObjectSettings, min_area: float) -> None:
+    def __init__(
+        self, shape: tuple[int, int], settings: ObjectSettings, min_area: float, *, is_gray: bool = False
+    ) -> None:
         self._height, self._width = shape
-        self._settings, self._min_area = settings, min_area
+        self._settings, self._min_area, self._is_gray = settings, min_area, is_gray
         self._mask, self._labels = _RowFile(self._width, np.uint8), _RowFile(self._width, np.uint32)
         self._parents = _DisjointSets()
         self._classes: list[NDArray[np.uint8]] = [np.zeros(1, np.uint8)]  # class index by provisional number
@@ -161,13 +165,17 @@ class ObjectFinder:
             self._labels.write(top, labels)
             areas += np.bincount(labels.ravel(), minlength=len(areas))
         kept, by_number = select_numbers(areas, by_number, self._min_area)
-        measures = _Measures(len(by_number), image.shape[2], self._height)
+        is_gray = (
+            self._is_gray and image.shape[2] == 3 and image.dtype == np.uint8
+        )  # files of gray images are decoded to three equal channels
+        measures = _Measures(len(by_number), 1 if is_gray else image.shape[2], self._height)
         dtype = np.uint16 if len(by_number) - 1 <= np.iinfo(np.uint16).max else np.uint32
 
         def measure_strips() -> Iterator[NDArray[Any]]:
             for top, bottom in self._list_strips():
                 labels = kept[self._labels.read(top, bottom)]
-                measures.add(top, labels, np.asarray(image[top:bottom, 0 : self._width]))
+                pixels = np.asarray(image[top:bottom, 0 : self._width])
+                measures.add(top, labels, to_gray(pixels) if is_gray else pixels)
                 yield labels.astype(dtype)
 
         write_tiff_mask(path, measure_strips(), (self._height, self._width), None, source, dtype)

@@ -134,7 +134,8 @@ class ResultWriter:
         inner = self._preprocessing.resizing.compute_inner_size(shape)
         # The minimum area is in px of the prepared image.
         min_area = self._objects.min_area * height * width / (inner[0] * inner[1])
-        return ObjectFinder((height, width), self._objects, min_area)
+        is_gray = self._preprocessing.channels == 1
+        return ObjectFinder((height, width), self._objects, min_area, is_gray=is_gray)
 
 
 def _shrink(image: NDArray[Any] | TiffImage, stride: int) -> NDArray[Any]:

@@ -78,6 +78,14 @@ def test_strips_give_the_objects_of_the_whole_mask(
         assert set((np.flatnonzero(table.touches_edge) + 1).tolist()) == at_edge
 
 
+def test_gray_images_are_measured_in_one_channel(tmp_path: Path) -> None:
+    mask, gray = np.ones((3, 4), np.uint8), np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
+    with ObjectFinder(mask.shape, SETTINGS, 0, is_gray=True) as finder:
+        finder.add(mask)
+        table = finder.finish(gray.repeat(3, axis=2), tmp_path / "labels.tif", Path(__file__), "x", CLASSES)
+    assert table.means.tolist() == [[5.5]]
+
+
 def test_more_than_65535_objects_are_stored_with_32_bits(tmp_path: Path) -> None:
     mask = np.zeros((520, 520), np.uint8)
     mask[::2, ::2] = 1
