@@ -1,4 +1,4 @@
-"""Describe a run for MLflow, during training or from its folder: parameters, tags, metrics and files."""
+"""Describe a run for MLflow, during training or from its folder: parameters, tags, metrics, files and images."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunFolder, RunRecord, RunTiming
 from pipeline.errors import PipelineError
+from pipeline.tracking.run_images import RunImages
 from pipeline.tracking.tags import create_result_tags
 from pipeline.wording import format_size_setting
 
@@ -74,6 +75,7 @@ class RunContent:
     metrics: Mapping[str, float] = field(default_factory=dict)  # one value per run
     data: DataSummary | None = None  # None if the run was trained on data other than the prepared data
     files: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)  # by artifact folder and path within it
+    images: RunImages | None = None  # None if they are unknown, as for a run in training
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ def describe_finished(
         metrics=metrics,
         data=trained_on,
         files=files,
+        images=RunImages.find(run, project.prepared) if trained_on else None,
     )
 
 

@@ -37,8 +37,9 @@ BEATS_BASELINE = "pipeline.beats_baseline"  # better than predicting one class e
 WEIGHTS = "pipeline.weights"  # initial weights of the network, with their SHA-256 and license
 MISSED_CLASSES = "pipeline.missed_classes"  # classes missed on validation, with their IoU; or "none"
 DVC_EXPERIMENT = "dvc.experiment"
-USER = "mlflow.user"  # a tag of MLflow, like the next one
+USER = "mlflow.user"  # a tag of MLflow, like the next two
 NOTE = "mlflow.note.content"
+LOGGED_IMAGES = "mlflow.loggedImages"  # MLflow's pages show the images only of runs with this tag
 REPLACES = "pipeline.replaces"  # MLflow's id of the run that this run replaced
 REPLACED_BY = "pipeline.replaced_by"  # MLflow's id of the run that replaced this run
 
