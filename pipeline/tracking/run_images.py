@@ -2,8 +2,7 @@
 
 `MlflowClient.log_image` names files by the clock and a random UUID, so that a repeated upload would add a second copy.
 Here, names are derived from the run key, and MLflow finds the images by their names, which have its format:
-`images/<key, with ~ for />+step+<n>+timestamp+<n>+<uuid>.png`, and a small copy for the page that ends in
-`+compressed.webp`.
+`images/<key, with ~ for />+step+<n>+timestamp+<n>+<uuid>.png`, and a small copy that ends in `+compressed.webp`.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 IMAGES = "images"  # MLflow's artifact folder of the image grid
 IMAGE, GROUND_TRUTH, PREDICTION = "showcase/image", "showcase/ground truth", "showcase/prediction"
 RESULT_STEP = 0  # step of the image, its ground truth and the best epoch's prediction, which the page shows first
-MAX_SIZE = 256  # px, longer side; like MLflow's own small copies
+MAX_SIZE, COMPRESSED_SIZE = 256, 128  # px, longer side; the page shows the small copies of several runs side by side
 IGNORED_COLOR = "#808080"
 _VERSION = 1  # increase it if the same files give different images, so that they are uploaded again
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://mlflow.org/docs/latest/tracking#images")
@@ -76,8 +75,8 @@ class RunImages:
             images[PREDICTION, step] = _draw_mask(masks[epoch - 1], classes)
         for (key, step), image in images.items():
             full, compressed = self._name_files(key, step)
-            image.save(folder / full, optimize=True)
-            image.save(folder / compressed, lossless=image.mode == "P", quality=80)
+            _resize(image, MAX_SIZE).save(folder / full, optimize=True)
+            _resize(image, COMPRESSED_SIZE).save(folder / compressed, lossless=image.mode == "P", quality=80)
 
     @property
     def _epochs(self) -> Mapping[int, int]:
@@ -96,22 +95,25 @@ class RunImages:
 def _draw_image(image: npt.NDArray[np.uint8 | np.uint16]) -> Image.Image:
     from PIL import Image
 
-    return _fit(Image.fromarray(np.ascontiguousarray(to_rgb(image))), Image.Resampling.LANCZOS)
+    return Image.fromarray(np.ascontiguousarray(to_rgb(image)))
 
 
 def _draw_mask(mask: npt.NDArray[np.uint8], classes: tuple[SegmentationClass, ...]) -> Image.Image:
     """Draw a mask (H x W, class indices) in the colors of its classes, with gray ignored pixels."""
     from PIL import Image, ImageColor
 
-    shown = _fit(Image.fromarray(mask), Image.Resampling.NEAREST)
     palette = [ImageColor.getrgb(IGNORED_COLOR)] * (IGNORE + 1)
     palette[: len(classes)] = [ImageColor.getrgb(item.color) for item in classes]
+    shown = Image.fromarray(mask)
     shown.putpalette([channel for color in palette for channel in color])
     return shown
 
 
-def _fit(image: Image.Image, resampling: Image.Resampling) -> Image.Image:
-    """Reduce a large image to `MAX_SIZE`, or enlarge a small one by an integer, because browsers would blur it."""
+def _resize(image: Image.Image, max_size: int) -> Image.Image:
+    """Reduce a large image to `max_size`, or enlarge a small one by an integer, because browsers would blur it."""
+    from PIL import Image
+
     longest = max(image.size)
-    scale = MAX_SIZE / longest if longest > MAX_SIZE else MAX_SIZE // longest
-    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), resampling)
+    scale = max_size / longest if longest > max_size else max_size // longest
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, Image.Resampling.NEAREST if image.mode == "P" else Image.Resampling.LANCZOS)

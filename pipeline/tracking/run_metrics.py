@@ -15,7 +15,7 @@ from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunFolder, RunRecord, RunTiming
 from pipeline.errors import PipelineError
 from pipeline.tracking.run_images import RunImages
-from pipeline.tracking.tags import create_result_tags
+from pipeline.tracking.tags import SETTING, create_result_tags, name_setting
 from pipeline.wording import format_size_setting
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 # MLflow's pages sort charts by section, the part before the slash, and show metrics without a section last.
-VAL_LOSS = "loss/val"
+VAL_LOSS, TRAIN_LOSS = "loss/val", "loss/train"
 _METRIC_NAMES = {
     "val_loss": VAL_LOSS,
-    "train_loss": "loss/train",
+    "train_loss": TRAIN_LOSS,
     "objective": "optimizer/objective",
     "learning_rate": "optimizer/lr",  # at the epoch's last step, unlike the parameter learning_rate
 }
@@ -122,7 +122,7 @@ def describe_training(
         began_ms=state.began_ms,
         ended_ms=None if status == "RUNNING" else round(time.time() * 1000),
         parameters=run_parameters(state.cell, state.precision, data),
-        tags=tags,
+        tags={**tags, SETTING: name_setting(state.cell, state.data_fingerprint)},
         epochs=tuple(EpochMetrics(int(row["epoch"]), epoch_metrics(row), ended_ms) for row, ended_ms in epochs),
         data=data,
     )

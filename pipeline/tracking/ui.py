@@ -25,7 +25,7 @@ import click
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.tracking.saved_view import format_view_url, save_view
+from pipeline.tracking.saved_view import SETTINGS_VIEW, format_view_url, save_view
 from pipeline.tracking.sqlite_store import ARTIFACTS, sqlite_file
 from pipeline.tracking.store import (
     hide_passwords,
@@ -144,7 +144,7 @@ def serve(tracking: Tracking, address: ServerAddress) -> int:
 
 
 def prepare_view(tracking: Tracking) -> str:
-    """Save the view in the experiment, and return the experiment's id.
+    """Save the views in the experiment, and return the experiment's id.
 
     Raises:
         PipelineError: There are no runs yet, or the store does not answer.
@@ -166,6 +166,7 @@ def prepare_view(tracking: Tracking) -> str:
 
 
 def _show_url(server: str, experiment: str) -> None:
+    click.echo(f"Settings by mean validation loss, lowest first: {format_view_url(server, experiment, SETTINGS_VIEW)}")
     click.echo(f"Runs by validation loss, lowest first: {format_view_url(server, experiment)}")
 
 
