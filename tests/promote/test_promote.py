@@ -29,7 +29,7 @@ from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import EVALUATION, PREPARED
 from pipeline.cli import main
-from pipeline.promote.promote_run import format_serve_command
+from pipeline.promote.serve_command import format_serve_command
 from pipeline.tracking.store import open_client
 from tests.conftest import TRAINED
 
