@@ -191,8 +191,8 @@ class ModelCard:
             fitted = f"{shrunk}segmented in overlapping tiles of {format_size(self.run.input_size)}"
         return (
             f"Input: an image of any size in one of the formats {join_words(FORMATS)}. It is converted to {channels} "
-            f"with {preprocessing.bits} bits per channel and {fitted}. Output: a mask of the image's size with the index of "
-            "the class of each pixel, and the share of each class."
+            f"with {preprocessing.bits} bits per channel and {fitted}. Output: a mask of the image's size with the "
+            "class index of each pixel, and the share of each class."
         )
 
     def _format_classes(self) -> str:

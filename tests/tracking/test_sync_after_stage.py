@@ -172,7 +172,7 @@ def test_dvc_experiments_have_separate_runs(
     def load_columns() -> list[str]:
         experiment = open_client(uri).get_experiment_by_name("learning-report")
         assert experiment is not None
-        selected: list[str] = json.loads(experiment.tags[view])["selectedColumns"]
+        selected: list[str] = json.loads(json.loads(experiment.tags[view])["state"])["selectedColumns"]
         return selected
 
     assert f"tags.`{DVC_EXPERIMENT}`" not in load_columns()
