@@ -16,6 +16,7 @@ from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
 from pipeline.promote.serve_command import ALIAS, format_model_uri, format_serve_command
+from pipeline.tracking.tags import format_missed_classes
 from pipeline.wording import format_size, join_words, pluralize
 
 MAX_LENGTH = 5_000  # characters, MLflow's limit for a description
@@ -98,10 +99,10 @@ class ModelCard:
         row = self._row
         if row is None or row.judgment is None:
             return ""
-        missed = [f"Missed classes: {_escape(self.evidence['missed_classes'])}."] if row.missed_classes else []
-        return _format_section(
-            f"Verdict: {row.judgment.verdict}", _format_list([*map(_escape, row.judgment.evidence), *missed])
-        )
+        phrases = [_escape(phrase) for phrase in row.judgment.evidence]
+        if row.missed_classes:
+            phrases.append(f"Missed classes: {_escape(format_missed_classes(row.missed_classes))}.")
+        return _format_section(f"Verdict: {row.judgment.verdict}", _format_list(phrases))
 
     def _describe_scores(self) -> str:
         spread = self._collect_spread()

@@ -1,4 +1,4 @@
-"""Register a run's model in MLflow with its scores, and set the alias `champion`."""
+"""Register a run's model in MLflow with its scores and a model card, and set the alias `champion`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class RegisteredModel:
 
 
 def promote_run(params: Params, run: str) -> RegisteredModel:
-    """Register a run's model and set the alias. If the model is already registered, only the alias is set.
+    """Register a run's model, set the alias, and write the model cards; do not register a model twice.
 
     Args:
         params: the content of `params.yaml`.

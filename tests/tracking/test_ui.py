@@ -21,7 +21,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.tracking.run_images import RunImages
 from pipeline.tracking.run_metrics import epoch_metrics
-from pipeline.tracking.saved_view import NAMES
+from pipeline.tracking.saved_view import NAMES, SETTINGS_VIEW, VIEW
 from pipeline.tracking.store import open_client
 from pipeline.tracking.tags import SETTING, name_setting
 from pipeline.tracking.ui import BLOCKED_PORTS, LOOPBACK, ServerAddress, prepare_view, serve
@@ -219,7 +219,8 @@ def test_views_are_listed_in_the_menu(server: Server, browser: Any) -> None:
     page = browser.new_page(viewport={"width": 1500, "height": 900})
     page.goto(server.link.partition("&")[0])
     page.get_by_test_id("saved-views-trigger").click(timeout=60_000)
-    items = [page.get_by_text(name, exact=True) for name in (NAMES["settings"], NAMES["best"])]
+    items = [page.get_by_test_id(f"saved-views-item-{view}") for view in (SETTINGS_VIEW, VIEW)]
+    assert [NAMES[SETTINGS_VIEW] in items[0].inner_text(), NAMES[VIEW] in items[1].inner_text()] == [True, True]
     assert items[0].bounding_box()["y"] < items[1].bounding_box()["y"]
     items[0].click()
     page.get_by_text(f"Group: {SETTINGS[0]} unet").wait_for()
