@@ -45,8 +45,8 @@ class RunEvaluation(Record):
     showcase: tuple[Scores, ...]  # one entry per showcase image
     train_calibration: Calibration | None
     val_calibration: Calibration | None
-    objects: ObjectEvaluation | None = None  # None if objects are not scored
     cost: PredictionCost | None = None
+    objects: ObjectEvaluation | None = None  # None if objects are not scored
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,15 @@ class EvaluationFolder(ArtifactFolder):
         )
         self.write_table(self.CONFUSION, self.CONFUSION_COLUMNS, rows)
 
+    def write_class_pixels(self, confusions: Mapping[str, npt.NDArray[np.int64]]) -> None:
+        """Write `class_pixels.npz` from the confusion matrix of every image (N x C x C) by split."""
+        arrays = {}
+        for split, matrices in confusions.items():
+            arrays[f"{split}_truth"] = matrices.sum(axis=2)
+            arrays[f"{split}_predicted"] = matrices.sum(axis=1)
+            arrays[f"{split}_correct"] = np.diagonal(matrices, axis1=1, axis2=2)
+        self.write_arrays(self.CLASS_PIXELS, arrays)
+
     def write_objects(self, rows: Iterable[tuple[str, str, ObjectScores]]) -> None:
         """Write `objects.csv` from the id, the split and the scores of each image."""
         columns = self.OBJECT_COLUMNS[2:]
@@ -172,15 +181,6 @@ class EvaluationFolder(ArtifactFolder):
             # None is written as an empty cell.
             ((sample, split, *(getattr(scores, column) for column in columns)) for sample, split, scores in rows),
         )
-
-    def write_class_pixels(self, confusions: Mapping[str, npt.NDArray[np.int64]]) -> None:
-        """Write `class_pixels.npz` from the confusion matrix of every image (N x C x C) by split."""
-        arrays = {}
-        for split, matrices in confusions.items():
-            arrays[f"{split}_truth"] = matrices.sum(axis=2)
-            arrays[f"{split}_predicted"] = matrices.sum(axis=1)
-            arrays[f"{split}_correct"] = np.diagonal(matrices, axis1=1, axis2=2)
-        self.write_arrays(self.CLASS_PIXELS, arrays)
 
     def write_examples(self, masks: Mapping[str, npt.NDArray[np.uint8]]) -> None:
         """Add predicted masks (H x W, class indices) by sample id."""

@@ -98,8 +98,9 @@ def predict(
 def promote(run: str, as_json: bool) -> None:
     """Register a run's model in MLflow, ready for serving.
 
-    The model gets the alias champion. It contains the network in ONNX, its preprocessing, an input example and its
-    scores, and needs neither this package nor PyTorch. If the run is already registered, only the alias is set.
+    The model gets the alias champion. It contains the network in ONNX, its preprocessing and an input example, and
+    needs neither this package nor PyTorch. Its page in MLflow has a model card with verdict, scores and limits. If the
+    run is already registered, only the alias and the model card are updated.
     """
     from pipeline.params.file import read_params
     from pipeline.promote.promote_run import promote_run

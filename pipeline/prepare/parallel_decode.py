@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import math
 import multiprocessing
-import os
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -30,6 +29,7 @@ from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
 from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, UndeclaredValuesError, read_limited
 from pipeline.prepare.near_duplicates import ImageFingerprint
+from pipeline.runtime.operating_system import count_cores
 from pipeline.runtime.process import terminate_with_parent
 from pipeline.runtime.progress import track
 
@@ -161,7 +161,7 @@ def _collect_issues(issues: list[DataIssue], pair: ImageMaskPair, file: str) -> 
 
 
 def _choose_num_workers(num_pairs: int) -> int:
-    return 0 if num_pairs < MIN_PARALLEL else min(len(os.sched_getaffinity(0)), 1 + num_pairs // MIN_PARALLEL)
+    return 0 if num_pairs < MIN_PARALLEL else min(count_cores(), 1 + num_pairs // MIN_PARALLEL)
 
 
 def _decode_in_parallel(

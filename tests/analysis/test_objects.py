@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from pipeline.analysis.objects import IOU_THRESHOLDS, ObjectKind, ObjectMatches, match_objects, score_objects
 from pipeline.artifacts.object_scores import ObjectScores
+from tests.optional import import_or_skip
 
 SIDE = 12
 LABELS = arrays.arrays(np.int32, st.tuples(st.integers(1, SIDE), st.integers(1, SIDE)), elements=st.integers(0, 4))
@@ -82,7 +83,7 @@ def list_in_raster_order(labels: np.ndarray) -> list[int]:
 
 
 def test_scores_equal_those_of_stardist() -> None:
-    stardist = pytest.importorskip("stardist.matching")
+    stardist = import_or_skip("stardist.matching")
     random = np.random.default_rng(0)
     truths, matches, num_compared = [], [], 0
     for _ in range(500):
@@ -118,7 +119,7 @@ def test_scores_equal_those_of_stardist() -> None:
 
 @given(draw_label_pairs())
 def test_scores_of_small_label_images_equal_those_of_stardist(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    stardist = pytest.importorskip("stardist.matching")
+    stardist = import_or_skip("stardist.matching")
     ours = score(*pair)
     theirs = stardist.matching(*pair, thresh=IOU_THRESHOLDS)
     assert [one.matched for one in ours.by_threshold] == [other.tp for other in theirs]
