@@ -7,7 +7,6 @@ import csv
 import functools
 import hashlib
 import math
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pipeline.atomic_io import atomic_directory, to_json
-from pipeline.errors import PipelineError
+from pipeline.errors import DAMAGED_ARRAY_ERRORS, PipelineError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,9 +94,7 @@ class ArtifactFolder:
             ) from None
         except ValidationError as error:
             raise self.unreadable(name, _describe(error)) from None
-        except (
-            OSError, ValueError, KeyError, TypeError, IndexError, EOFError, csv.Error, zipfile.BadZipFile,
-        ) as error:  # fmt: skip
+        except (*DAMAGED_ARRAY_ERRORS, IndexError, csv.Error) as error:
             raise self.unreadable(name, f"{type(error).__name__}: {error}") from None
 
     def unreadable(self, name: str, problem: str) -> PipelineError:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pipeline.curve_readers.log_file import LogFile
 from pipeline.curve_readers.logged_run import LoggedRun, LoggedValue
-from pipeline.errors import PipelineError
+from pipeline.errors import DAMAGED_ARRAY_ERRORS, PipelineError
 
 MAX_VALUES = 1_000_000
 _LINE = re.compile(r"(?:^|\s)(\d{1,9}), train_loss=([^\s,]+), test_loss=([^\s,]+)")  # versions 3 and 4
@@ -112,7 +112,7 @@ def _load(path: object) -> npt.NDArray[np.float64]:
                 f"{path} has an array of shape {array.shape} and type {array.dtype}; expected one number per epoch."
             )
         return np.array(array, dtype=np.float64)
-    except (OSError, ValueError, TypeError, EOFError, SyntaxError) as error:
+    except DAMAGED_ARRAY_ERRORS as error:
         reason = "it has Python objects" if "pickle" in str(error) or "object" in str(error).lower() else "damaged"
         raise PipelineError(f"{path} is not a readable NumPy array of numbers ({reason}).") from None
 

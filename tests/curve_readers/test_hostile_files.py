@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import pickle
 import zipfile
@@ -147,7 +148,15 @@ def test_judge_of_any_numbers_gives_a_verdict_in_valid_json(losses: list[tuple[f
     def refuse(text: str) -> None:
         raise AssertionError(text)
 
-    (judgment,) = json.loads(format_json(judge_file(path, None)), parse_constant=refuse)
+    try:
+        (judgment,) = json.loads(format_json(judge_file(path, None)), parse_constant=refuse)
+    except PipelineError as error:
+        # NaN in one loss of every row marks losses that were not logged, and then no epoch has both.
+        assert all(math.isnan(train) or math.isnan(val) for train, val in losses)
+        assert (
+            "no epoch has both" in str(error) or "no validation loss" in str(error) or "no training loss" in str(error)
+        )
+        return
     assert judgment["verdict"] in VERDICTS
 
 
