@@ -76,7 +76,9 @@ def score_masks(contradicted: Floats, confusion: Counts, foreground: npt.NDArray
     pixels = confusion.sum(axis=(1, 2))
     agreed = np.diagonal(confusion, axis1=1, axis2=2)[:, ~foreground].sum(axis=1) if foreground.any() else 0
     size = np.maximum(pixels - agreed, MIN_OBJECT * pixels)
-    return np.divide(contradicted, size, out=np.full(len(pixels), np.nan), where=pixels > 0)
+    scores = np.full(len(pixels), np.nan)
+    np.divide(contradicted, size, out=scores, where=pixels > 0)
+    return scores
 
 
 def rank_masks(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
