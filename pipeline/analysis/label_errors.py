@@ -38,13 +38,20 @@ class WrongPixels:
     """Pixels of N images and C classes where the prediction differs from the mask, and what the thresholds need."""
 
     counts: npt.NDArray[np.int32]  # N x C x NUM_BINS, by predicted class and confidence
-    mask_pixels: Counts  # C, number of pixels of each class in the masks of all images
-    mask_probs: Floats  # C, sum over these pixels of the predicted probability of the mask's class
+    mask_probs: Floats  # C, predicted probability of the mask's class, summed over the pixels of each class
 
-    def compute_thresholds(self) -> Floats:
-        """Compute the mean probability of each class over the pixels of its masks; 1 for a class without pixels."""
-        has_pixels = self.mask_pixels > 0
-        return np.divide(self.mask_probs, self.mask_pixels, out=np.ones(len(has_pixels)), where=has_pixels)
+
+def compute_thresholds(mask_probs: Floats, confusion: Counts) -> Floats:
+    """Compute the mean probability of each class over the pixels of its masks; 1 for a class without pixels.
+
+    Args:
+        mask_probs: as in `WrongPixels`.
+        confusion: as in `score_masks`.
+    """
+    pixels = confusion.sum(axis=(0, 2))
+    thresholds = np.ones(len(pixels))
+    np.divide(mask_probs, pixels, out=thresholds, where=pixels > 0)
+    return thresholds
 
 
 def count_contradicted(counts: npt.NDArray[np.int32], thresholds: Floats) -> Floats:

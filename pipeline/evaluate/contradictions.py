@@ -6,7 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.analysis.label_errors import MIN_SUSPICIOUS, NUM_BINS, WrongPixels, count_contradicted, score_masks
+from pipeline.analysis.label_errors import (
+    MIN_SUSPICIOUS,
+    NUM_BINS,
+    WrongPixels,
+    compute_thresholds,
+    count_contradicted,
+    score_masks,
+)
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import PixelPredictions, Prediction
@@ -20,7 +27,6 @@ class ContradictionCollector:
     def __init__(self, num_images: int, num_classes: int) -> None:
         self._num_classes = num_classes
         self._counts = np.zeros((num_images, num_classes, NUM_BINS), dtype=np.int32)
-        self._mask_pixels = np.zeros(num_classes, dtype=np.int64)
         self._mask_probs = np.zeros(num_classes)
 
     def __call__(self, pixels: PixelPredictions) -> None:
@@ -37,12 +43,11 @@ class ContradictionCollector:
         # Ignored pixels get an extra class after all others, which is cheaper than selecting the evaluated pixels.
         label = pixels.truth.where(evaluated, classes).flatten()
         probs = torch.bincount(label, weights=pixels.losses.neg().exp().flatten(), minlength=classes + 1)
-        self._mask_pixels += torch.bincount(label, minlength=classes + 1)[:classes].cpu().numpy()
         self._mask_probs += probs[:classes].double().cpu().numpy()
 
     def get_pixels(self) -> WrongPixels:
         """Return the counts of all images, in the order of the split."""
-        return WrongPixels(self._counts, self._mask_pixels, self._mask_probs)
+        return WrongPixels(self._counts, self._mask_probs)
 
 
 def score_split(
@@ -50,7 +55,8 @@ def score_split(
 ) -> npt.NDArray[np.float64]:
     """Compute the fraction of each image's object whose mask is contradicted; NaN without evaluated pixels."""
     foreground = np.array([item.foreground for item in classes])
-    contradicted = count_contradicted(pixels.counts, pixels.compute_thresholds())
+    thresholds = compute_thresholds(pixels.mask_probs, prediction.confusion)
+    contradicted = count_contradicted(pixels.counts, thresholds)
     return score_masks(contradicted, prediction.confusion, foreground)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.analysis.label_errors import (
     MIN_SUSPICIOUS,
     NUM_BINS,
-    WrongPixels,
+    compute_thresholds,
     count_contradicted,
     is_suspicious,
     rank_masks,
@@ -76,8 +76,8 @@ def test_count_contradicted_counts_confidences_above_the_threshold_of_the_predic
 
 
 def test_compute_thresholds_of_a_class_without_pixels_is_one() -> None:
-    pixels = WrongPixels(np.zeros((0, 2, NUM_BINS), np.int32), np.array([10, 0]), np.array([8.0, 0.0]))
-    assert pixels.compute_thresholds() == pytest.approx([0.8, 1.0])
+    confusion = np.array([[[4, 2], [0, 0]], [[3, 1], [0, 0]]])
+    assert compute_thresholds(np.array([8.0, 0.0]), confusion) == pytest.approx([0.8, 1.0])
 
 
 @given(masks_and_probs())

@@ -50,8 +50,7 @@ def test_collector_counts_wrong_pixels_by_predicted_class_and_confidence() -> No
                 expected[2 + image, int(predicted), int(confidence * NUM_BINS)] += 1
     found = collector.get_pixels()
     assert found.counts.tolist() == expected.tolist()
-    assert found.mask_pixels.tolist() == [len(values) for values in probs]
-    assert found.compute_thresholds() == pytest.approx([np.mean(values) for values in probs], rel=1e-5)
+    assert found.mask_probs == pytest.approx([sum(values) for values in probs], rel=1e-5)
 
 
 def test_collector_adds_the_rows_of_an_image() -> None:
