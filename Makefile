@@ -10,13 +10,14 @@ export DVC_NO_ANALYTICS := true
 LINKED := $(shell readlink $(VENV))
 INSTALLED := $(if $(LINKED),linked-venv,$(VENV)/installed)
 INSTALLED_TEST := $(if $(LINKED),linked-venv,$(VENV)/installed-test)
+INSTALLED_TEST_ALL := $(if $(LINKED),linked-venv,$(VENV)/installed-test-all)
 INSTALLED_BENCH := $(if $(LINKED),linked-venv,$(VENV)/installed-bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help install report studies ui test test-fast test-slow check reference bench constraints clean linked-venv
+.PHONY: help install install-test-all report studies ui test test-fast test-slow check reference bench constraints clean linked-venv
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 # SET=skip selects the study of params/skip.yaml, which has its own folder; DATA=photos is the folder of its images. Recipes
 # read both from quoted environment variables, because paths may contain spaces and special characters.
@@ -79,7 +80,10 @@ bench: $(INSTALLED_BENCH) data/prepared  ## Training speed, compared with other 
 data/prepared: | $(INSTALLED) .dvc/ready
 	@dvc repro --quiet prepare
 
-install: $(INSTALLED)  ## Create .venv with the locked dependencies
+# pip reads its options from the environment, and make passes variables of the command line to it.
+install: $(INSTALLED)  ## Create .venv with the locked dependencies; PIP_EXTRA_INDEX_URL=... for PyTorch's CPU build
+
+install-test-all: $(INSTALLED_TEST_ALL)  ## Also install the packages that only a few tests need, so that none is skipped
 
 # All extras are resolved together, so that tests run with the versions that users install; then the result is split. uv
 # keeps locked versions that still fit.
@@ -89,7 +93,7 @@ constraints:  ## Lock all versions; to upgrade them, delete constraints.txt and 
 	$(PYTHON) -m venv "$$folder"; "$$folder/bin/pip" install --quiet uv; \
 	cat constraints*.txt > "$$folder/all.txt" 2>/dev/null || true; \
 	$(COMPILE) --all-extras --output-file "$$folder/all.txt"; \
-	$(COMPILE) --extra ray --constraint "$$folder/all.txt" --output-file "$$folder/run.txt"; \
+	$(COMPILE) --extra excel --extra ray --constraint "$$folder/all.txt" --output-file "$$folder/run.txt"; \
 	{ echo "# Written by make constraints: the dependencies of users."; cat "$$folder/run.txt"; } > constraints.txt; \
 	{ echo "# Written by make constraints: the additional dependencies of tests and benchmarks."; \
 		grep --invert-match --line-regexp --fixed-strings --file "$$folder/run.txt" "$$folder/all.txt"; } > constraints-test.txt
@@ -110,7 +114,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing the locked versions into $(VENV); this takes some minutes and 6 GB"
+	@echo "Installing the locked versions into $(VENV); this takes some minutes and up to 7 GB"
 	@python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
@@ -118,6 +122,11 @@ $(VENV)/installed-test: constraints-test.txt $(VENV)/installed
 	@echo "Installing the test dependencies into $(VENV)"
 	@python -m pip install --quiet --constraint constraints.txt --constraint constraints-test.txt --editable '.[test]'
 	@touch $@
+
+$(VENV)/installed-test-all: constraints-test.txt $(VENV)/installed
+	@echo "Installing the test dependencies and the packages of single tests into $(VENV)"
+	@python -m pip install --quiet --constraint constraints.txt --constraint constraints-test.txt --editable '.[test-all]'
+	@touch $(VENV)/installed-test $@
 
 $(VENV)/installed-bench: constraints-test.txt $(VENV)/installed
 	@echo "Installing other trainers for comparison into $(VENV)"

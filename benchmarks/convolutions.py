@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models.cpu_convolutions import DepthwiseConvolution, TransposedConvolution
-from pipeline.models.malloc import disable_malloc_trim
+from pipeline.runtime.operating_system import disable_malloc_trim
 
 BATCH_SIZE, NUM_ROUNDS, MIN_SECONDS = 8, 5, 0.2
 # channels, size of the feature maps in px, kernel size, stride

@@ -23,8 +23,8 @@ from benchmarks.networks import NUM_CLASSES, create_cell, create_random_split
 from pipeline.artifacts.prepared_data import Split
 from pipeline.data.batch_loader import Batch, BatchLoader
 from pipeline.models.factory import build_network
-from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import resolve_precision
+from pipeline.runtime.operating_system import disable_malloc_trim
 from pipeline.train import loop
 
 CASES = (("unet16", 96, 4), ("lite0", 96, 4), ("unet16", 160, 32), ("lite0", 160, 32))  # network, px, batch size

@@ -35,10 +35,10 @@ from pipeline.data.boundary_weights import compute_boundary_weights
 from pipeline.data.class_weights import compute_class_weights
 from pipeline.inference.prediction import Prediction, predict_split
 from pipeline.models.factory import build_network
-from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import resolve_precision
 from pipeline.params.model import UNetModel
 from pipeline.params.train import BoundaryWeight, Train
+from pipeline.runtime.operating_system import disable_malloc_trim
 from pipeline.train.loop import Epoch, EvalSplits, train
 
 SIDE = 96  # px, side of the images

@@ -21,8 +21,8 @@ from pipeline.data.batch_loader import BatchLoader
 from pipeline.evaluate.calibration import ConfidenceCollector
 from pipeline.inference.prediction import MAX_BATCH_SIZE, predict_split
 from pipeline.models.factory import build_network
-from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import autocast_context, resolve_precision
+from pipeline.runtime.operating_system import disable_malloc_trim
 
 NUM_IMAGES, NUM_ROUNDS = 3 * MAX_BATCH_SIZE, 5
 

@@ -42,10 +42,10 @@ from pipeline.artifacts.prepared_data import Split
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import predict_split
 from pipeline.models.factory import build_network
-from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import resolve_precision
 from pipeline.params import Params
 from pipeline.params.model import UNetModel
+from pipeline.runtime.operating_system import disable_malloc_trim
 from pipeline.study.compose import compose, find_preset
 from pipeline.train.loop import EvalSplits, train
 

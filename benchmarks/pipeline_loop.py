@@ -8,8 +8,8 @@ import torch
 from benchmarks.networks import BATCH_SIZE, NUM_CLASSES, create_cell, create_random_split
 from benchmarks.step_timer import MIN_SECONDS, MIN_STEPS
 from pipeline.models.factory import build_network
-from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import resolve_precision
+from pipeline.runtime.operating_system import disable_malloc_trim
 from pipeline.train.loop import EvalSplits, train
 
 

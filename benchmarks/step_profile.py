@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.networks import BATCH_SIZE, IMAGE_SIZE, NETWORKS, NUM_CLASSES, create_cell, create_random_split
 from pipeline.models.factory import build_network
-from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import resolve_precision
+from pipeline.runtime.operating_system import disable_malloc_trim
 from pipeline.train.loop import EvalSplits, train
 
 PREFIXES = {  # prefixes of the names of operations, by kind

@@ -61,10 +61,10 @@ from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.models.factory import build_network
 from pipeline.models.losses import create_loss
-from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import autocast_context, resolve_precision
 from pipeline.predict.predict_images import predict_images
 from pipeline.predict.result_writer import OutputFiles
+from pipeline.runtime.operating_system import disable_malloc_trim
 from pipeline.train.loop import EvalSplits, train
 from pipeline.train.optimizers import create_optimizer
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pipeline.runtime.operating_system import is_alive, sync_to_disk
+
 
 def to_json(content: Any) -> str:
     """Format a value or a dataclass as JSON with one key per line; raise `ValueError` if it contains NaN."""
@@ -105,7 +107,7 @@ def remove_leftovers(target: Path) -> None:
     """Remove the temporary files and folders of killed processes that were writing `target`."""
     for path in target.parent.glob(f".{glob.escape(target.name)}-*-*"):
         process = path.name.split("-")[-2]
-        if process.isdecimal() and not _is_alive(process):  # not a user's own hidden file
+        if process.isdecimal() and not is_alive(int(process)):  # not a user's own hidden file
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -117,21 +119,7 @@ def _create_sibling(target: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix=f".{target.name}-{os.getpid()}-", dir=target.parent))
 
 
-def _is_alive(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's process
-        return True
-    return True
-
-
 def _sync(folder: Path) -> None:
     """Sync all files in a folder to disk."""
     for path in (*folder.rglob("*"), folder):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_to_disk(path)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -18,7 +18,11 @@ from ruamel.yaml import YAML
 
 from pipeline.params import Params
 from pipeline.params.file import read_params
+from tests.chromium import open_chromium
 from tests.preloaded import PreloadedCommands
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # No deadline: on a busy machine, Hypothesis would fail slow examples.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -89,6 +93,13 @@ def write_custom(project: Path, **modules: str) -> Path:
 def params_with(tmp_path: Path) -> Callable[[dict[str, Any]], Params]:
     """Return a function that reads the tiny parameters with changes applied."""
     return lambda changes: read_params(write_params(tmp_path, changes))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium; without it, the test is skipped."""
+    with open_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

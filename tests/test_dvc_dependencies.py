@@ -32,6 +32,7 @@ IRRELEVANT_FOR_OUTPUTS = {
     "tracking",
     "variants",
 }
+TRACKING = ROOT / "pipeline/tracking"  # what only it imports, such as the rendering of images for MLflow, has no effect
 WRITE_SENTENCES = {"prepare", "compare", "report"}  # for the other stages, `wording` is only in messages
 
 
@@ -62,7 +63,8 @@ def test_dvc_dependencies_include_all_imported_modules(stage: str) -> None:
     while unvisited:
         module = unvisited.pop()
         found.add(module)
-        unvisited |= find_imports(module) - found
+        if TRACKING not in module.parents:
+            unvisited |= find_imports(module) - found
     deps = [ROOT / path for path in STAGES[stage]["deps"]]
     missing = [
         str(module.relative_to(ROOT))

@@ -61,7 +61,7 @@ def checkout(tmp_path: Path, request: pytest.FixtureRequest) -> Checkout:
         path.chmod(0o755)
     (root / ".venv/bin/python").write_text('#!/bin/sh\nexec python3 "$@"\n', encoding="utf-8")
     (root / ".venv/bin/python").chmod(0o755)
-    for stamp in ("installed", "installed-test", "installed-bench"):
+    for stamp in ("installed", "installed-test", "installed-test-all", "installed-bench"):
         (root / ".venv" / stamp).touch()
     (root / ".dvc").mkdir()
     (root / "studies/skip/reports").mkdir(parents=True)
@@ -112,6 +112,18 @@ def test_make_installs_nothing_into_a_linked_environment(checkout: Checkout, tmp
     checkout.make("studies", PYTHONPATH=str(checkout.root))
     assert checkout.calls() == [["pipeline", str(checkout.root), "study"]]
     assert {path.name for path in other.rglob("*")} == before
+
+
+def test_make_install_passes_an_index_to_pip(checkout: Checkout) -> None:
+    python = checkout.root / ".venv/bin/python"
+    python.write_text(f'{STUB}echo "index $PIP_EXTRA_INDEX_URL"\n', encoding="utf-8")
+    for target, requirement in (("install", "."), ("install-test-all", ".[test-all]")):
+        for stamp in (checkout.root / ".venv").glob("installed*"):
+            stamp.unlink()
+        output = checkout.make(target, "PIP_EXTRA_INDEX_URL=https://example.org/cpu")
+        assert "index https://example.org/cpu" in output
+        assert checkout.calls()[-1][-1] == requirement
+        assert checkout.calls()[-1][2:5] == ["-m", "pip", "install"]
 
 
 def test_git_ignores_a_linked_environment(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from pipeline.cli import main
 from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError
 from pipeline.evaluate.evaluate_run import evaluate_run
-from pipeline.mlflow_report.render import DOWNLOADS, render_mlflow_report
+from pipeline.mlflow_report.fetch_grid import DOWNLOADS
+from pipeline.mlflow_report.render import render_mlflow_report
 from pipeline.params import Params, ShowcaseImage
 from pipeline.params.file import read_params
 from pipeline.report.write_report import write_report

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from pipeline.analysis.gap_interval import Integers
 from pipeline.analysis.score_intervals import Interval, compute_pseudo_values, estimate_mean_interval
 from pipeline.artifacts.comparison import MetricRow
 from pipeline.artifacts.evaluation_folder import SURFACE_SCORES, ClassPixels
+from pipeline.artifacts.prepared_data import SegmentationClass
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,7 +34,7 @@ class ImageMetrics:
 
     pixels: ClassPixels
     surfaces: Floats  # N x C x 4, in the order of SURFACE_SCORES; NaN if undefined
-    groups: tuple[Integers, ...]  # one or two arrays of N labels, as in `GroupedLosses`
+    groups: tuple[Integers, ...]  # one or two arrays of N labels, as in `GroupedLosses`; empty for no intervals
 
 
 def tabulate_metrics(images: ImageMetrics, class_names: Sequence[str]) -> list[MetricRow]:
@@ -46,6 +48,23 @@ def tabulate_metrics(images: ImageMetrics, class_names: Sequence[str]) -> list[M
         limits = (0.0, np.inf) if name in LOWER_IS_BETTER else UNIT
         rows += _compute_by_image(name, images.surfaces[:, :, place], images, class_names, limits)
     return rows
+
+
+def average_over_foreground(rows: Sequence[MetricRow], classes: Sequence[SegmentationClass]) -> dict[str, float | None]:
+    """Average the metrics by class over the foreground classes, or over all classes if none or all are foreground.
+
+    Returns:
+        The mean by metric, and the metrics over all classes unchanged. Classes whose value is undefined are left out;
+        if all are, the mean is None.
+    """
+    foreground = {item.name for item in classes if item.foreground}
+    chosen = foreground if 0 < len(foreground) < len(classes) else {item.name for item in classes}
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        own = values.setdefault(row.metric, [])
+        if row.value is not None and row.class_name in {OVERALL, *chosen}:
+            own.append(row.value)
+    return {name: fmean(own) if own else None for name, own in values.items()}
 
 
 def compute_pooled_scores(pixels: Floats) -> dict[str, Floats]:
@@ -90,7 +109,7 @@ def _compute_pooled(images: ImageMetrics, class_names: Sequence[str]) -> list[Me
         for index in range(found.shape[1]):
             own = OVERALL if found.shape[1] == 1 else class_names[index]
             value, pseudo = values[place], pseudo_values[:, place]
-            interval = None if np.isnan(value) else estimate_mean_interval(pseudo, images.groups, UNIT)
+            interval = estimate_mean_interval(pseudo, images.groups, UNIT) if not np.isnan(value) else None
             rows.append(MetricRow.create(name, own, value, interval, num_images, 0))
             place += 1
     return rows

@@ -41,15 +41,15 @@ def estimate_mean_interval(
 
     Args:
         values: N values, one per image; images with NaN are left out.
-        groups: one or two arrays of N labels, as in `GroupedLosses`.
+        groups: one or two arrays of N labels, as in `GroupedLosses`; empty for no interval.
         limits: lowest and highest possible value of the mean.
         num_resamples: number of bootstrap resamples.
 
     Returns:
-        The ends of the interval; None with fewer than ten groups.
+        The ends of the interval; None with fewer than ten groups, or if no value is defined.
     """
     defined = np.isfinite(values)
-    if not defined.any():
+    if not groups or not defined.any():
         return None
     ones = np.ones(int(defined.sum()), np.int64)
     images = GroupedLosses(values[defined][None], ones, tuple(labels[defined] for labels in groups))

@@ -180,7 +180,8 @@ def _choose_verdict(case: _Case) -> tuple[VerdictWord, str]:
             share = f"{last / case.baseline:.2f} of the class-prior baseline of {case.baseline:.3f}"
             return "underfitting", f"training ends at {share}"
     elif len(curves.epochs) > 1 and last > (1 - MIN_PROGRESS) * first:
-        return "underfitting", f"training ends at {last / first:.2f} of its first value"
+        end = f"ends at {last / first:.2f} of its first value" if first else "does not end below its first loss"
+        return "underfitting", f"training {end}"
     if case.onset is not None and case.compute_rise_share(case.onset.rise) >= thresholds.overfitting:
         fall = " of the fall" if curves.has_negative else ""
         return "overfitting", f"a rise of {thresholds.overfitting:.0%}{fall} counts as overfitting"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,9 @@ from pipeline.artifacts.status import RunStatus
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+FOREGROUND_METRICS = ("dice", "image_dice", "precision", "recall", "nsd", "boundary_iou", "hd95", "asd")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ class RunSummary(Record):
     showcase_mean_iou: float | None
     trainable_parameters: int | None
     judgment: Judgment | None
+    # on validation, by name in `FOREGROUND_METRICS`: means over the foreground classes, and over the images for metrics
+    # by image; undefined ones are None
+    val_metrics: dict[str, float | None] = field(default_factory=dict)
+    multiply_accumulates: int | None = None  # of a prediction, for one image or one tile
+    model_bytes: int | None = None  # size of the weights' file
 
     @property
     def trained(self) -> bool:
@@ -212,17 +220,21 @@ RUN_NUMBER_COLUMNS = (
     "val_mean_iou",
     "val_foreground_iou",
     "val_object_iou",
+    *(f"val_{name}" for name in FOREGROUND_METRICS),
     "val_calibration_error",
     "showcase_iou",
     "showcase_mean_iou",
     "trainable_parameters",
+    "multiply_accumulates",
+    "model_bytes",
 )
 RUN_COLUMNS = (*RUN_TEXT_COLUMNS, *RUN_NUMBER_COLUMNS)  # attributes of RunSummary and of its Judgment
 
 
 def list_run_values(row: RunSummary) -> dict[str, str | float | None]:
     """Return the values of a run by column, in the order of `RUN_COLUMNS`."""
-    values = (vars(row.judgment) if row.judgment else {}) | vars(row)
+    metrics = {f"val_{name}": row.val_metrics.get(name) for name in FOREGROUND_METRICS}
+    values = (vars(row.judgment) if row.judgment else {}) | vars(row) | metrics
     return {name: values.get(name) for name in RUN_COLUMNS}
 
 
@@ -242,10 +254,10 @@ class Comparison(ArtifactFolder):
     FINDINGS = "findings.json"
     RUNS = "runs.csv"  # one row per run, columns RUN_COLUMNS
     SETTINGS = "settings.csv"  # one row per setting
-    SETTING_COLUMNS = tuple(field.name for field in fields(SettingSummary))
+    SETTING_COLUMNS = tuple(item.name for item in fields(SettingSummary))
     # Metrics of the best run of each variant on validation, and of the best run on test
     METRICS = "metrics.csv"
-    METRIC_COLUMNS = ("run", "split", *(field.name for field in fields(MetricRow)))
+    METRIC_COLUMNS = ("run", "split", *(item.name for item in fields(MetricRow)))
     CONFUSION = "confusion.csv"  # of the best run on validation: pixels by ground truth and prediction
     CONFUSION_COLUMNS = ("run", "actual", "predicted", "pixels", "share")  # share of the actual class's pixels
     CALIBRATION = "calibration.csv"  # of the best run, one row per split and confidence bin that has pixels

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline.artifacts.folder import ArtifactFolder, Record, drop_nan
+from pipeline.artifacts.object_scores import ObjectEvaluation, ObjectScores
 from pipeline.artifacts.scores import Calibration, Scores
 
 if TYPE_CHECKING:
@@ -21,6 +22,15 @@ SURFACE_SCORES = ("boundary_iou", "nsd", "hd95", "asd")  # scores of outlines by
 # Splits whose masks are checked. Test is not: masks corrected after looking at predictions would favor the network.
 CHECKED_SPLITS = ("train", "validation")
 FEATURE_MAPS = ("skip", "below", "before", "after")  # shapes: K x H x W, K x H x W, h x w, h x w; uint8
+
+
+@dataclass(frozen=True)
+class PredictionCost(Record):
+    """What a prediction with a run's network costs, regardless of the machine."""
+
+    parameters: int
+    multiply_accumulates: int  # of one image at the prepared size, or of one tile of native images
+    model_bytes: int  # size of the weights' file
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,8 @@ class RunEvaluation(Record):
     showcase: tuple[Scores, ...]  # one entry per showcase image
     train_calibration: Calibration | None
     val_calibration: Calibration | None
+    cost: PredictionCost | None = None
+    objects: ObjectEvaluation | None = None  # None if objects are not scored
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,13 @@ class EvaluationFolder(ArtifactFolder):
     # without pixels are left out, so that the file stays small with many classes.
     CONFUSION = "confusion.csv"
     CONFUSION_COLUMNS = ("split", "actual", "predicted", "pixels")
+    # Scores of the objects of each compared training image, validation and test image, as in `ObjectScores`; undefined
+    # scores are empty. Only if objects are scored.
+    OBJECTS = "objects.csv"
+    OBJECT_COLUMNS = (
+        "id", "split", "objects", "predicted", "matched", "merges", "splits", "missed", "false_objects", "precision",
+        "recall", "f1", "average_precision", "mean_average_precision", "panoptic_quality", "aggregated_jaccard",
+    )  # fmt: skip
     FEATURE_MAPS = "feature_maps.npz"  # arrays FEATURE_MAPS of the first showcase image; only for a U-Net
     OVERVIEW = "overview.png"  # image, ground truth and prediction of a showcase and a validation image
     EXAMPLES = "examples"  # folder with <sample id>.png: predicted class indices, 8 bit
@@ -114,6 +133,10 @@ class EvaluationFolder(ArtifactFolder):
         """Read the confusion matrices: one row per split, true class and predicted class."""
         types = {"split": str, "actual": str, "predicted": str}
         return self.read_table(self.CONFUSION, self.CONFUSION_COLUMNS, types, keep_default_na=False)
+
+    def read_objects(self) -> pd.DataFrame:
+        """Read the scores of the objects of individual images: one row per compared image."""
+        return self.read_table(self.OBJECTS, self.OBJECT_COLUMNS, {"id": str, "split": str})
 
     def read_feature_maps(self) -> dict[str, npt.NDArray[np.uint8]]:
         """Read a U-Net's feature maps on the first showcase image by name; empty for other networks."""
@@ -168,6 +191,16 @@ class EvaluationFolder(ArtifactFolder):
             arrays[f"{split}_predicted"] = matrices.sum(axis=1)
             arrays[f"{split}_correct"] = np.diagonal(matrices, axis1=1, axis2=2)
         self.write_arrays(self.CLASS_PIXELS, arrays)
+
+    def write_objects(self, rows: Iterable[tuple[str, str, ObjectScores]]) -> None:
+        """Write `objects.csv` from the id, the split and the scores of each image."""
+        columns = self.OBJECT_COLUMNS[2:]
+        self.write_table(
+            self.OBJECTS,
+            self.OBJECT_COLUMNS,
+            # None is written as an empty cell.
+            ((sample, split, *(getattr(scores, column) for column in columns)) for sample, split, scores in rows),
+        )
 
     def write_examples(self, masks: Mapping[str, npt.NDArray[np.uint8]]) -> None:
         """Add predicted masks (H x W, class indices) by sample id."""

@@ -46,7 +46,7 @@ class Dataset(Record):
     title: str  # short description for readers, such as "cut-out animals over photographs"
     credit: str  # a sentence on the origin and license of the images; may be empty
     classes: tuple[SegmentationClass, ...]
-    fingerprint: str  # SHA-256 of all prepared arrays, as hexadecimal digits
+    fingerprint: str  # SHA-256 of all prepared images and masks, as hexadecimal digits
 
     @property
     def class_names(self) -> list[str]:
@@ -79,6 +79,7 @@ class Split:
     images: ImageStack[np.uint8 | np.uint16]
     masks: ImageStack[np.uint8]
     ids: tuple[str, ...]
+    instances: ImageStack[np.uint16] | None = None  # number of the object at each pixel; None without numbers
 
     @classmethod
     def of(cls, images: Images, masks: Mask) -> Split:
@@ -101,7 +102,12 @@ class Split:
 
     def take(self, index: npt.NDArray[np.int64]) -> Split:
         """Select samples by their indices, without copying their pixels."""
-        return Split(self.images.take(index), self.masks.take(index), tuple(self.ids[i] for i in index))
+        return Split(
+            self.images.take(index),
+            self.masks.take(index),
+            tuple(self.ids[i] for i in index),
+            self.instances.take(index) if self.instances is not None else None,
+        )
 
 
 class PreparedData(ArtifactFolder):
@@ -111,6 +117,9 @@ class PreparedData(ArtifactFolder):
     # All images of a split, N x H x W x C, or their pixels one image after another, P x C, if their sizes differ.
     IMAGES = "images.npy"  # uint8 or uint16
     MASKS = "masks.npy"  # N x H x W or P, uint8
+    # Number of the object at each pixel, in the layout of MASKS, uint16; 0 is background. Only if the source's masks
+    # number objects. Networks do not learn from it, so it is not part of the fingerprint.
+    INSTANCES = "instances.npy"
     SAMPLES = "samples.csv"  # SAMPLE_COLUMNS, then share_<class>: share of the class in the evaluated pixels
     # `groups` has the format factor=name;factor=name. `height` and `width` are the file's, in px.
     SAMPLE_COLUMNS = (
@@ -158,6 +167,10 @@ class PreparedData(ArtifactFolder):
             images = np.load(path, mmap_mode="r", allow_pickle=False)
         with self.reading(f"{split}/{self.MASKS}") as path:
             masks = np.load(path, mmap_mode="r", allow_pickle=False)
+        instances = None
+        if self.instances_path(split).exists():
+            with self.reading(f"{split}/{self.INSTANCES}") as path:
+                instances = np.load(path, mmap_mode="r", allow_pickle=False)
         with self.reading(self.SAMPLES) as path, path.open(encoding="utf-8", newline="") as file:
             rows = (row for row in csv.DictReader(file) if row["split"] == split)
             samples = [(row["id"], int(row["prepared_height"]), int(row["prepared_width"])) for row in rows]
@@ -165,12 +178,16 @@ class PreparedData(ArtifactFolder):
         try:
             if images.shape[:-1] != masks.shape or (masks.ndim == 3 and len(masks) != len(ids)):
                 raise ValueError("the shapes disagree")
+            if instances is not None and instances.shape != masks.shape:
+                raise ValueError("the shapes disagree")
             image_stack = ImageStack.split(images.reshape(-1, images.shape[-1]), sizes)
-            return Split(image_stack, ImageStack.split(masks.reshape(-1), sizes), ids)
+            instance_stack = None if instances is None else ImageStack.split(instances.reshape(-1), sizes)
+            return Split(image_stack, ImageStack.split(masks.reshape(-1), sizes), ids, instance_stack)
         except ValueError:
+            numbers = "" if instances is None else f"that of {self.INSTANCES} is {instances.shape}, "
             raise PipelineError(
                 f"{self.display(split)} is inconsistent: the shape of {self.IMAGES} is {images.shape}, that of "
-                f"{self.MASKS} is {masks.shape}, and {self.SAMPLES} has {len(ids)} rows for this split. Run "
+                f"{self.MASKS} is {masks.shape}, {numbers}and {self.SAMPLES} has {len(ids)} rows for this split. Run "
                 f"`{self.redo_command}` again."
             ) from None
 
@@ -181,6 +198,10 @@ class PreparedData(ArtifactFolder):
     def array_paths(self, split: str) -> tuple[Path, Path]:
         """Return the paths of a split's image and mask arrays."""
         return self.path / split / self.IMAGES, self.path / split / self.MASKS
+
+    def instances_path(self, split: str) -> Path:
+        """Return the path of the array of a split's object numbers, which exists only if masks number objects."""
+        return self.path / split / self.INSTANCES
 
     def write_tables(
         self,

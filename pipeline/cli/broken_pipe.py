@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import signal
 import sys
 from collections.abc import Iterator
 
-EXIT_CODE = 128 + signal.SIGPIPE  # as reported by a shell for a program that SIGPIPE killed
+from pipeline.runtime.operating_system import has_reader
+
+EXIT_CODE = 141  # 128 + SIGPIPE, as reported by a shell for a program that SIGPIPE killed
 
 
 @contextlib.contextmanager
@@ -23,7 +23,7 @@ def exit_on_broken_pipe() -> Iterator[None]:
     except (BrokenPipeError, SystemExit) as error:
         # rich turns a broken pipe into SystemExit.
         is_pipe = isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError)
-        broken = [stream for stream in (1, 2) if _has_no_reader(stream)]
+        broken = [stream for stream in (1, 2) if not has_reader(stream)]
         if not (is_pipe and broken):
             raise
         for stream in broken:
@@ -36,12 +36,6 @@ def flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             stream.flush()
-
-
-def _has_no_reader(stream: int) -> bool:
-    poll = select.poll()
-    poll.register(stream, 0)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _discard(stream: int) -> None:

@@ -35,8 +35,11 @@ run_option = click.option(
 )
 @click.option("--overlay", is_flag=True, help="Also write each image with its foreground classes in color.")
 @click.option("--foreground", is_flag=True, help="Also write the foreground of each image on a transparent background.")
+@click.option("--objects", is_flag=True, help="Also number the objects of each image, and write a table of them.")
 @json_option
-def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foreground: bool, as_json: bool) -> None:
+def predict(
+    images: tuple[Path, ...], run: str, out: Path, overlay: bool, foreground: bool, objects: bool, as_json: bool
+) -> None:
     """Segment images with a trained run.
 
     Writes a mask of the same size for each image, and a table of class shares. IMAGES are files, or folders that are
@@ -44,28 +47,37 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foregr
     orientation. Masks have the same values as the masks of the training data. The mask of a TIFF is a TIFF with the
     same georeference and pixel size. Unreadable files are reported and skipped; the exit code is then 1.
 
+    With --objects, the connected regions of the foreground classes, or of evaluation.objects, are numbered in label
+    TIFFs in objects/. objects.csv has the class, area, centroid and mean values of each object, in pixels.
+
     The first line of the output describes the run's training data. The printed table has only the first images and,
     if there are many classes, the most frequent ones; shares.csv is complete.
     """
     from rich.console import Console
 
     from pipeline.artifacts.project import Project
+    from pipeline.inference.objects import require_object_settings
     from pipeline.inference.trained_run import TrainedRun
     from pipeline.params.file import read_params
-    from pipeline.predict.predict_images import TABLE, predict_images
+    from pipeline.predict.predict_images import OBJECT_TABLE, TABLE, predict_images
     from pipeline.predict.result_writer import OutputFiles
     from pipeline.predict.summary import advise_on_composites, create_table, describe_training_data
 
     exit_on_sigterm()
     params, project = read_params(), Project()
     trained = TrainedRun.load(params, run, project)
+    settings = require_object_settings(params.evaluation, trained.data.classes, "--objects") if objects else None
     click.echo(describe_training_data(trained, project), err=as_json)
     if advice := advise_on_composites(params):
         click.echo(advice, err=as_json)
-    rows, num_skipped = predict_images(trained, images, OutputFiles(out, overlay, foreground), Console(stderr=True))
+    files = OutputFiles(out, overlay, foreground)
+    found = predict_images(trained, images, files, Console(stderr=True), settings)
+    rows, num_skipped, counts = found.rows, found.num_skipped, found.num_objects
     if as_json:
         names = trained.data.class_names
         shares = [{**vars(row), "shares": dict(zip(names, row.shares, strict=True))} for row in rows]
+        if counts is not None:
+            shares = [{**row, "objects": count} for row, count in zip(shares, counts, strict=True)]
         print_json({"run": trained.record.run, "folder": out, "images": shares, "skipped": num_skipped})
     else:
         if rows:
@@ -73,6 +85,9 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foregr
             console.print(create_table(rows, trained.data, console.width))
         masks = pluralize(len(rows), "mask")
         click.echo(f"{out}: {masks} by {trained.record.run} in masks/; {out / TABLE} has the shares of all classes")
+        if counts is not None:
+            numbers = pluralize(sum(counts), "object", "objects")
+            click.echo(f"{out}: {numbers}, numbered in objects/; {out / OBJECT_TABLE} has their areas and positions")
     if num_skipped:
         raise PipelineError(f"{num_skipped} of {num_skipped + len(rows)} images were skipped; see above.")
 
@@ -83,8 +98,9 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foregr
 def promote(run: str, as_json: bool) -> None:
     """Register a run's model in MLflow, ready for serving.
 
-    The model gets the alias champion. It contains the network in ONNX, its preprocessing, an input example and its
-    scores, and needs neither this package nor PyTorch. If the run is already registered, only the alias is set.
+    The model gets the alias champion. It contains the network in ONNX, its preprocessing and an input example, and
+    needs neither this package nor PyTorch. Its page in MLflow has a model card with verdict, scores and limits. If the
+    run is already registered, only the alias and the model card are updated.
     """
     from pipeline.params.file import read_params
     from pipeline.promote.promote_run import promote_run

@@ -10,10 +10,11 @@ import pandas as pd
 
 from pipeline.analysis.baselines import compute_class_prior_baseline
 from pipeline.analysis.best_setting import describe_best
+from pipeline.analysis.metrics import average_over_foreground
 from pipeline.analysis.verdict import Thresholds
-from pipeline.artifacts.comparison import RunSummary, Summary
+from pipeline.artifacts.comparison import FOREGROUND_METRICS, RunSummary, Summary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
-from pipeline.artifacts.prepared_data import SPLITS, compute_class_shares
+from pipeline.artifacts.prepared_data import SPLITS, Dataset, compute_class_shares
 from pipeline.artifacts.project import METRICS, Project
 from pipeline.atomic_io import to_json, write_text
 from pipeline.compare.findings import list_findings
@@ -69,6 +70,10 @@ def compare(
         )
         for cell in cells
     ]
+    rows = [
+        replace(row, val_metrics=_average_metrics(folders[row.run][1], samples, data)) if row.is_complete else row
+        for row in rows
+    ]
     gap_parts = {row.run: break_down_gap(*folders[row.run], samples) for row in rows if row.is_complete}
     by_name = dict(zip(data.class_names, val_shares.tolist(), strict=True))
     rows = [check_class_mix(row, gap_parts.get(row.run, []), by_name, params.verdict.memorizing) for row in rows]
@@ -112,6 +117,13 @@ def compare(
         new.write_table(new.GAP_PARTS, new.GAP_PART_COLUMNS, part_rows)
     write_text(project.root / METRICS, to_json(_select_metrics(summary)))
     return summary
+
+
+def _average_metrics(evaluated: EvaluationFolder, samples: pd.DataFrame, data: Dataset) -> dict[str, float | None]:
+    """Average a run's validation metrics over the foreground classes."""
+    rows = tabulate_run_metrics(evaluated, samples, "validation", data.class_names, with_intervals=False)
+    values = average_over_foreground(rows, data.classes)
+    return {name: values.get(name) for name in FOREGROUND_METRICS}
 
 
 def _list_curve_rows(row: RunSummary, history: pd.DataFrame) -> Iterator[tuple[object, ...]]:

@@ -9,11 +9,13 @@ from pipeline.analysis.gap_breakdown import GapPart
 from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values, compute_paired_difference
 from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, SettingSummary, Summary
 from pipeline.compare import run_findings
+from pipeline.compare.metric_findings import compare_metrics
 from pipeline.wording import pluralize
 
 SIGNIFICANT = 0.05  # significance level, Fisher's convention
 MIN_IMAGES = 3  # the gap of a class is not reported if fewer validation images contain the class
 MIN_GAP = 0.005  # nats per pixel; a smaller gap is not reported
+MAX_COST_SHARE = 0.9  # a variant that takes more of the best variant's operations is not called cheaper
 MIN_CALIBRATION_GAP = 0.005  # a smaller difference between mean confidence and accuracy, 0 to 1, is not reported
 
 
@@ -33,9 +35,11 @@ def list_findings(summary: Summary, parts: dict[str, list[GapPart]]) -> list[Fin
         run_findings.verdicts(summary, best),
         run_findings.one_class_other_runs(summary),
         run_findings.onsets(summary),
+        compare_metrics(summary, best),
         _report_widest_class(summary, best, parts),
         _report_calibration(summary, best),
         *_compare_variants(summary, best),
+        _find_cheapest(summary, best),
     ]
     return [finding for finding in [*found, *run_findings.lost_runs(summary)] if finding]
 
@@ -125,6 +129,31 @@ def _compare_variants(summary: Summary, best: BestSetting) -> list[Finding]:
         )
         found.append(Finding(f"variant_{second.variant}", sentence, _list_names(summary, first, second)))
     return found
+
+
+def _find_cheapest(summary: Summary, best: BestSetting) -> Finding | None:
+    """Report the variant with the fewest operations whose loss is not significantly higher than the lowest one."""
+    first = summary.get_setting(best)
+    others = [summary.get_setting(other) for other in summary.best_of_variant[1:]]
+    differences = [_compute_difference(summary, first, other) for other in others]
+    p_values = iter(adjust_p_values([one.p_value for one in differences if one.p_value is not None]))
+    operations = summary.get_run(best.run).multiply_accumulates
+    cheaper: list[tuple[int, SettingSummary, PairedDifference]] = []
+    for other, difference in zip(others, differences, strict=True):
+        is_worse = difference.p_value is None or next(p_values) < SIGNIFICANT
+        cost = summary.get_run(str(other.run)).multiply_accumulates
+        if cost and operations and not is_worse and cost < MAX_COST_SHARE * operations:
+            cheaper.append((cost, other, difference))
+    if not cheaper or operations is None:
+        return None
+    cost, cheapest, difference = min(cheaper, key=lambda item: item[0])
+    sentence = (
+        f"The cheapest variant whose loss is not significantly higher is {cheapest.variant} at "
+        f"{cheapest.learning_rate}: a prediction takes {cost / 1e6:,.0f} million multiply-accumulates, "
+        f"{operations / cost:.1f} times fewer than {first.variant}. {first.variant} is lower by "
+        f"{_describe_lead(difference)}; more seeds may show a difference."
+    )
+    return Finding("cheapest", sentence, _list_names(summary, first, cheapest))
 
 
 def _report_widest_class(summary: Summary, best: BestSetting, parts: dict[str, list[GapPart]]) -> Finding | None:

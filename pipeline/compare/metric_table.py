@@ -12,9 +12,14 @@ from pipeline.compare.verdicts import create_labels
 
 
 def tabulate_run_metrics(
-    evaluated: EvaluationFolder, samples: pd.DataFrame, split: str, class_names: list[str]
+    evaluated: EvaluationFolder,
+    samples: pd.DataFrame,
+    split: str,
+    class_names: list[str],
+    *,
+    with_intervals: bool = True,
 ) -> list[MetricRow]:
-    """Compute the metrics of a run on validation or test, with their intervals.
+    """Compute the metrics of a run on validation or test, and their intervals if requested.
 
     Raises:
         PipelineError: A file of the evaluation is missing or broken.
@@ -29,4 +34,5 @@ def tabulate_run_metrics(
         image = np.array([places[sample] for sample in table["id"]], np.int64)
         label = np.array([class_names.index(name) for name in table["class"]], np.int64)
         surfaces[image, label] = table[list(SURFACE_SCORES)].to_numpy(np.float64)
-    return tabulate_metrics(ImageMetrics(pixels, surfaces, create_labels(rows["groups"])), class_names)
+    images = ImageMetrics(pixels, surfaces, create_labels(rows["groups"]) if with_intervals else ())
+    return tabulate_metrics(images, class_names)

@@ -66,6 +66,8 @@ def _create_row(
         showcase_mean_iou=found.showcase[0].mean_iou if found and found.showcase else None,
         trainable_parameters=record.trainable_parameters if record else None,
         judgment=None,
+        multiply_accumulates=found.cost.multiply_accumulates if found and found.cost else None,
+        model_bytes=found.cost.model_bytes if found and found.cost else None,
     )
 
 

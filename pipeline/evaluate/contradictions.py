@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,7 +16,9 @@ from pipeline.analysis.label_errors import (
     count_contradicted,
     score_masks,
 )
-from pipeline.artifacts.prepared_data import SegmentationClass
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.prepared_data import Dataset, SegmentationClass
+from pipeline.evaluate.outputs import SplitPrediction
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import PixelPredictions, Prediction
 
@@ -50,7 +54,27 @@ class ContradictionCollector:
         return WrongPixels(self._counts, self._mask_probs)
 
 
-def score_split(
+def write_contradictions(
+    folder: EvaluationFolder, splits: Mapping[str, SplitPrediction], wrong: Mapping[str, WrongPixels], data: Dataset
+) -> None:
+    """Write the scores of the masks, and the predictions that contradict masks that can be wrong.
+
+    Args:
+        folder: the evaluation.
+        splits: predictions by split.
+        wrong: collected pixels of the splits to check.
+        data: the classes, and whether masks can be wrong.
+    """
+    scores = {name: _score_split(pixels, splits[name].prediction, data.classes) for name, pixels in wrong.items()}
+    folder.write_contradictions({name: (splits[name].split.ids, found) for name, found in scores.items()})
+    if data.has_exact_masks:
+        return
+    for name, found in scores.items():
+        ids, masks = splits[name].split.ids, splits[name].prediction.masks
+        folder.write_contradicted({ids[index]: masks[index] for index in select_contradicted(found)})
+
+
+def _score_split(
     pixels: WrongPixels, prediction: Prediction, classes: tuple[SegmentationClass, ...]
 ) -> npt.NDArray[np.float64]:
     """Compute the fraction of each image's object whose mask is contradicted; NaN without evaluated pixels."""

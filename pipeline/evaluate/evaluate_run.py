@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
+import torch
 from torch import nn
 
 from pipeline.analysis.calibration import ReliabilityBins
+from pipeline.analysis.objects import ObjectMatches
 from pipeline.analysis.scores import compute_scores
-from pipeline.artifacts.evaluation_folder import CHECKED_SPLITS, RunEvaluation
+from pipeline.artifacts.evaluation_folder import CHECKED_SPLITS, PredictionCost, RunEvaluation
 from pipeline.artifacts.folder import drop_nan
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, Dataset, Split
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunFolder
 from pipeline.artifacts.scores import Calibration
 from pipeline.evaluate.calibration import ConfidenceCollector
-from pipeline.evaluate.contradictions import ContradictionCollector, score_split, select_contradicted
+from pipeline.evaluate.contradictions import ContradictionCollector, write_contradictions
 from pipeline.evaluate.feature_maps import FeatureMaps, extract_feature_maps
+from pipeline.evaluate.objects import find_worst_images, list_object_rows, match_split, summarize_objects
 from pipeline.evaluate.outputs import SplitPrediction, write_evaluation
 from pipeline.evaluate.surfaces import measure_surfaces
+from pipeline.inference.objects import find_object_settings
 from pipeline.inference.prediction import PixelPredictions, Prediction, create_tiles, predict_split
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import load_record
 from pipeline.models.factory import load_trained_network
+from pipeline.models.operations import count_multiply_accumulates
+from pipeline.models.precision import get_device
 from pipeline.params import Params
 from pipeline.params.run_config import read_run_config
 
@@ -45,9 +50,12 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     scored: dict[str, Prediction] = {}
     maps: dict[str, FeatureMaps] = {}
     bins: dict[str, ReliabilityBins] = {}
-    contradicted: dict[str, npt.NDArray[np.float64]] = {}  # scores of the masks by split
+    collectors: dict[str, ContradictionCollector] = {}
+    samples: dict[str, Split] = {}
+    matches: dict[str, list[ObjectMatches]] = {}
     if record.best_epoch is not None:
         prepared = {name: project.prepared.open_split(name) for name in (*SPLITS, SHOWCASE)}
+        settings = find_object_settings(params.evaluation, data.classes, prepared["train"].instances is not None)
         cell = read_run_config(record, trained.path)
         tiles = create_tiles(cell, params.evaluation.tile_overlap)
         network = load_trained_network(trained, prepared["train"].num_channels, len(data.classes))
@@ -63,10 +71,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
             )
             for name, split in prepared.items()
         }
-        contradicted = {
-            name: score_split(collector.get_pixels(), splits[name].prediction, data.classes)
-            for name, collector in collectors.items()
-        }
+        cost = _measure_cost(trained, network, prepared["train"], tiles)
         maps = extract_feature_maps(network, prepared[SHOWCASE], cell.train.patch)
         compared = trained.read_image_losses("train").index
         bins = {
@@ -75,7 +80,11 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
         }
         scored = {name: splits[name].prediction for name in SPLITS}
         scored["train"] = scored["train"].take(compared)
-        evaluation = _score_splits(trained, scored, splits[SHOWCASE].prediction, bins, data)
+        evaluation = replace(_score_splits(trained, scored, splits[SHOWCASE].prediction, bins, data), cost=cost)
+        if settings is not None:
+            samples = {**prepared, "train": prepared["train"].take(compared)}
+            matches = {name: match_split(samples[name], scored[name].masks, settings) for name in SPLITS}
+            evaluation = replace(evaluation, objects=summarize_objects(matches, settings))
     else:
         evaluation = RunEvaluation(record.run, record.key, None, None, None, None, None, (), None, None)
     surfaces = [
@@ -87,18 +96,16 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
         )
     ]
     with project.evaluation(run).replace() as new:
-        write_evaluation(new, evaluation, splits, bins, data.classes, params.evaluation.examples)
+        worst = find_worst_images(matches["validation"]) if matches else []
+        write_evaluation(new, evaluation, splits, bins, data.classes, params.evaluation.examples, worst)
         new.write_table(new.SURFACES, new.SURFACE_COLUMNS, surfaces)
         new.write_class_pixels({name: split.prediction.confusion for name, split in splits.items()})
         new.write_confusion(
             {name: prediction.confusion.sum(axis=0) for name, prediction in scored.items()}, data.class_names
         )
-        new.write_contradictions({name: (splits[name].split.ids, scores) for name, scores in contradicted.items()})
-        if not data.has_exact_masks:
-            for name, scores in contradicted.items():
-                prediction, ids = splits[name].prediction, splits[name].split.ids
-                kept = select_contradicted(scores)
-                new.write_contradicted({ids[index]: prediction.masks[index] for index in kept})
+        write_contradictions(new, splits, {name: one.get_pixels() for name, one in collectors.items()}, data)
+        if matches:
+            new.write_objects(list_object_rows({name: samples[name].ids for name in SPLITS}, matches))
         if maps:
             new.write_arrays(new.FEATURE_MAPS, maps)
     return evaluation
@@ -123,6 +130,17 @@ def _predict_split(
     return SplitPrediction(split, prediction, collector.stats())
 
 
+def _measure_cost(run: RunFolder, network: nn.Module, split: Split, tiles: Tiles | None) -> PredictionCost:
+    size = tiles.size if tiles else split.images.size
+    assert size is not None
+    image = torch.zeros(1, split.num_channels, *size, device=get_device(network))
+    return PredictionCost(
+        parameters=sum(weight.numel() for weight in network.parameters()),
+        multiply_accumulates=count_multiply_accumulates(network, image),
+        model_bytes=run.weights.stat().st_size,
+    )
+
+
 def _score_splits(
     run: RunFolder,
     predictions: Mapping[str, Prediction],
@@ -140,7 +158,9 @@ def _score_splits(
         key=run.record.key,
         gap=predictions["validation"].loss - predictions["train"].loss,
         gap_last=float(last["val_loss"]) - float(last["train_loss"]),
-        **scores,
+        train=scores["train"],
+        validation=scores["validation"],
+        test=scores["test"],
         showcase=tuple(
             compute_scores(float(loss), confusion, data.classes)
             for loss, confusion in zip(showcase.losses, showcase.confusion, strict=True)

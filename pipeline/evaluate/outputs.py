@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,11 +40,12 @@ def write_evaluation(
     bins: Mapping[str, ReliabilityBins],
     classes: tuple[SegmentationClass, ...],
     examples: int,
+    worst_objects: Sequence[int] = (),
 ) -> None:
     """Write the files of an evaluation into an empty folder; the tables of a run without weights have no rows.
 
     `bins` has the confidence bins of training and validation. `examples` is the number of evenly spaced validation
-    images whose predicted masks are kept.
+    images whose predicted masks are kept. `worst_objects` are indices of more validation images to keep.
     """
     folder.write_json(folder.METRICS, evaluation)
     folder.write_per_image(
@@ -57,7 +58,8 @@ def write_evaluation(
     if splits:
         _draw_overview(splits, classes).save(folder.path / folder.OVERVIEW, optimize=True)
         validation, showcase = splits["validation"], splits[SHOWCASE]
-        folder.write_examples(_take_masks(validation, _select_examples(validation.prediction, examples)))
+        chosen = np.union1d(_select_examples(validation.prediction, examples), np.array(worst_objects, np.int64))
+        folder.write_examples(_take_masks(validation, chosen))
         folder.write_examples(_take_masks(showcase, np.arange(len(showcase.split))))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from .windows import Window, WindowedImage
 _LANCZOS_REACH = 3  # radius of the filter, in pixels of the smaller image
 
 Resize = Literal["stretch", "letterbox"]
+Value = TypeVar("Value", bound=np.integer[Any])
 
 
 class Resizing(ABC):
@@ -62,7 +63,7 @@ class Resizing(ABC):
         rows, columns = self.compute_padding(inner.shape)
         return np.pad(inner, (rows, columns, (0, 0)), mode="reflect") if any(rows + columns) else inner
 
-    def pad_mask(self, inner: NDArray[np.uint8], outside: int) -> NDArray[np.uint8]:
+    def pad_mask(self, inner: NDArray[Value], outside: int) -> NDArray[Value]:
         """Pad a resized mask (H x W) with the value `outside`."""
         rows, columns = self.compute_padding(inner.shape)
         return np.pad(inner, (rows, columns), constant_values=outside) if any(rows + columns) else inner

@@ -5,7 +5,6 @@ The estimates depend on the machine and its load, so they are shown but never wr
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pipeline.models.factory import build_network
 from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, resolve_precision, select_device
 from pipeline.params import Cell, Params
+from pipeline.runtime.operating_system import count_cores
 from pipeline.sweep.gpus import list_gpus
 from pipeline.train.optimizers import create_optimizer
 from pipeline.variants.model_checks import find_size_problem
@@ -93,7 +93,7 @@ def measure_grid_time(params: Params, suggestion: Suggestion, classes: int) -> G
         return None
     runs = [cell.variant for cell in params.cells()]
     steps = {name: runs.count(name) * suggestion.count_steps(cell) for name, cell in cells.items()}
-    at_once = len(list_gpus()) or len(os.sched_getaffinity(0)) // max(cell.train.num_threads for cell in cells.values())
+    at_once = len(list_gpus()) or count_cores() // max(cell.train.num_threads for cell in cells.values())
     return GridTime(len(runs), max(1, at_once), steps, found)
 
 

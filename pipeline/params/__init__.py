@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from pipeline.errors import PipelineError
 from pipeline.params.data import Data
-from pipeline.params.data.fields import TrainImages
+from pipeline.params.data.fields import ClassName, TrainImages
 from pipeline.params.error_messages import describe_errors
 from pipeline.params.model import CustomModel, Model
 from pipeline.params.section import Section, merge_overrides
@@ -83,6 +83,14 @@ class Evaluation(Section):
     """Minimum overlap of neighboring tiles, as a fraction of their side, when native images are predicted in tiles."""
     surface_tolerance: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 2.0
     """Largest distance in px, at the prepared size, at which outlines count as equal in the normalized surface Dice."""
+    objects: list[ClassName] | None = None
+    """Names of the foreground classes whose objects are scored. If null, these are the numbered objects of
+    `data.instances`; `[]` turns the scores of objects off. In data without numbers, an object is a connected region.
+    """
+    min_object_area: int = Field(default=0, ge=0)
+    """Area below which predicted objects are left out, in px of the prepared image. Objects of the ground truth are
+    never left out.
+    """
 
 
 class Verdict(Section):

@@ -10,12 +10,15 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import PipelineError
+from pipeline.imaging.instances import BORDER
 from pipeline.params import Cell, Params, validate
 from pipeline.params.data import find_data_mistakes
 from pipeline.params.data.composites import CompositesData
+from pipeline.params.data.fields import list_values
 from pipeline.params.data.image_data import CocoData, FolderData
 from pipeline.params.merge_conflict import find_conflict
 from pipeline.params.model import KerasPetsModel, UNetModel, compute_smallest_size
+from pipeline.params.objects import find_object_mistakes
 from pipeline.params.train import find_weight_mistakes
 
 PARAMS_FILE = Path("params.yaml")
@@ -86,6 +89,7 @@ def _check_across_keys(params: Params) -> list[str]:
             if values.count(value) > 1
         ]
     mistakes += find_data_mistakes(params.data)
+    mistakes += _check_objects(params)
     for name in params.variants:
         mistakes += _check_variant(params, name)
     return mistakes + [
@@ -93,6 +97,23 @@ def _check_across_keys(params: Params) -> list[str]:
         for name in params.grid.variant
         if name not in params.variants
     ]
+
+
+def _check_objects(params: Params) -> list[str]:
+    """Find classes of objects that do not fit the data. Those of other sources are known only after `prepare`."""
+    names, data = params.evaluation.objects, params.data
+    if names == [] or not isinstance(data, FolderData | CocoData):
+        return []
+    if names:
+        return find_object_mistakes(names, data.classes)
+    if isinstance(data, FolderData) and data.instances:
+        return [
+            f"data.classes: '{item.name}' has the border pixels of numbered objects; write is_boundary: true, so that "
+            f"objects get their borders back, or turn the scores of objects off with evaluation.objects: []."
+            for item in data.classes
+            if list_values(item.mask_value) == (BORDER,) and not item.is_boundary
+        ]
+    return []
 
 
 def _check_variant(params: Params, name: str) -> list[str]:

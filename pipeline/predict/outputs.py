@@ -87,13 +87,16 @@ def compute_opacity(probs: Probs, classes: Sequence[SegmentationClass]) -> NDArr
     return opacity
 
 
+def escape_formula(file: str) -> str:
+    """Return a file name that a spreadsheet does not evaluate as a formula."""
+    return f"./{file}" if file.startswith(FORMULA_STARTS) else file
+
+
 def write_table(path: Path, rows: Sequence[ClassShares], classes: Sequence[SegmentationClass]) -> None:
     """Write one row per image as CSV: file, height, width, share_<class>."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["file", "height", "width", *(f"share_{item.name}" for item in classes)])
     for row in rows:
-        # A spreadsheet would evaluate a name that looks like a formula.
-        file = f"./{row.file}" if row.file.startswith(FORMULA_STARTS) else row.file
-        writer.writerow([file, row.height, row.width, *(f"{share:.6f}" for share in row.shares)])
+        writer.writerow([escape_formula(row.file), row.height, row.width, *(f"{share:.6f}" for share in row.shares)])
     write_text(path, buffer.getvalue())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +17,46 @@ from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.resize import NativeSize
 from pipeline.imaging.tiff_image import TiffImage
+from pipeline.inference.objects import ObjectSettings
 from pipeline.inference.preprocessing import NetworkInput, Probs
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.predict.objects import write_object_table
 from pipeline.predict.outputs import ClassShares, write_table
 from pipeline.predict.result_writer import OutputFiles, ResultWriter
 from pipeline.runtime.progress import PredictionProgress
 
-TABLE = "shares.csv"  # in the output folder
+TABLE, OBJECT_TABLE = "shares.csv", "objects.csv"  # in the output folder
 MAX_IMAGES = 32  # per batch
 MAX_BYTES = 150_000_000  # bytes of pixels per batch; the last image of a batch may exceed it
 
 
+@dataclass(frozen=True)
+class PredictedImages:
+    """Results of `predict_images`."""
+
+    rows: list[ClassShares]  # one per segmented image
+    num_skipped: int  # number of images that could not be segmented
+    num_objects: list[int] | None  # per row; None if no objects were written
+
+
 def predict_images(
-    run: TrainedRun, paths: Sequence[Path], files: OutputFiles, console: Console
-) -> tuple[list[ClassShares], int]:
+    run: TrainedRun,
+    paths: Sequence[Path],
+    files: OutputFiles,
+    console: Console,
+    objects: ObjectSettings | None = None,
+) -> PredictedImages:
     """Segment images and write their masks, and a table with each class's share of each image.
 
-    `paths` are images and folders of images. Existing results are overwritten. The console shows the progress and the
-    skipped images.
+    Existing results are overwritten.
 
-    Returns:
-        The rows of the table, and the number of skipped images.
+    Args:
+        run: The run that segments the images.
+        paths: Images and folders of images.
+        files: Output folder and kinds of files.
+        console: Console for the progress and the skipped images.
+        objects: Classes whose objects are also written, as label images and a table; None for no objects.
 
     Raises:
         PipelineError: There is no image, or a result would overwrite an image.
@@ -48,7 +67,7 @@ def predict_images(
         for target in files.paths(source, name):
             if target.resolve() in existing:
                 raise PipelineError(f"The results for {source} would overwrite the image {target}. Change --out.")
-    writer = ResultWriter(run, files)
+    writer = ResultWriter(run, files, objects)
     rows: list[ClassShares] = []
     num_skipped = 0
     batch: dict[Path, NDArray[Any]] = {}
@@ -91,7 +110,10 @@ def predict_images(
         if batch:
             finish_batch()
     write_table(files.folder / TABLE, rows, run.data.classes)
-    return rows, num_skipped
+    if objects is not None:
+        write_object_table(files.folder / OBJECT_TABLE, writer.tables)
+    counts = None if objects is None else [len(table) for table in writer.tables]
+    return PredictedImages(rows, num_skipped, counts)
 
 
 def _predict_tiles(

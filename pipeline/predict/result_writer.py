@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 
 from pipeline.imaging.tiff_image import TiffImage
 from pipeline.imaging.to_rgb import to_rgb
+from pipeline.inference.objects import ObjectSettings
 from pipeline.inference.preprocessing import STRIP_ROWS, Probs
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.predict.objects import ObjectFinder, ObjectTable
 from pipeline.predict.outputs import (
     ClassShares,
     compute_opacity,
@@ -38,21 +41,33 @@ class OutputFiles:
     has_overlay: bool  # whether to write the image with its foreground classes in color
     has_foreground: bool  # whether to write the foreground on a transparent background
 
-    def paths(self, source: Path, name: str) -> tuple[Path, Path, Path]:
-        """Return the paths of an image's mask, overlay and foreground; the mask of a TIFF is a TIFF."""
+    def paths(self, source: Path, name: str) -> tuple[Path, Path, Path, Path]:
+        """Return the paths of an image's mask, overlay, foreground and objects; the mask of a TIFF is a TIFF."""
         ending = ".tif" if source.suffix.lower() in TIFF_ENDINGS else ".png"
         return (
             self.folder / "masks" / f"{name}{ending}",
             self.folder / "overlays" / f"{name}.jpg",
             self.folder / "foreground" / f"{name}.png",
+            self.folder / "objects" / f"{name}.tif",
         )
 
 
 class ResultWriter:
-    """Writer for the masks, overlays and foregrounds of images that a run segments."""
+    """Writer for the masks, overlays, foregrounds and objects of images that a run segments.
 
-    def __init__(self, run: TrainedRun, files: OutputFiles) -> None:
+    Args:
+        run: The run.
+        files: Output folder and kinds of files.
+        objects: Classes of objects; None if no objects are written.
+
+    Attributes:
+        tables: The objects of each image written so far; empty if no objects are written.
+    """
+
+    def __init__(self, run: TrainedRun, files: OutputFiles, objects: ObjectSettings | None = None) -> None:
         self._files, self._classes, self._encoding = files, run.data.classes, run.encoding
+        self._objects = objects
+        self.tables: list[ObjectTable] = []
         self._preprocessing = run.preprocessing
         self._palette = create_palette(run.encoding, run.data.classes)
 
@@ -71,12 +86,13 @@ class ResultWriter:
         Raises:
             ImageError: Part of the file cannot be decoded. In this case, no result is written.
         """
-        mask, overlay, foreground = self._files.paths(source, name)
+        mask, overlay, foreground, label_image = self._files.paths(source, name)
         height, width, _ = image.shape
         stride = math.ceil(max(height, width) / MAX_PREVIEW)
         pixels = np.zeros(len(self._classes), np.int64)  # number of pixels of each class
         shown: list[NDArray[np.uint8]] = []  # class indices of the overlay
         opacity: list[NDArray[np.uint8]] = []
+        finder = self._create_finder(image.shape)
 
         def encode_strips() -> Iterator[NDArray[Any]]:
             top = 0
@@ -88,22 +104,38 @@ class ResultWriter:
                     shown.append(labels[rows, ::stride].copy())  # a view would keep all labels in memory
                 if self._files.has_foreground:
                     opacity.append(compute_opacity(probs[:, rows, ::stride], self._classes))
+                if finder is not None:
+                    finder.add(labels)
                 top += len(labels)
                 yield encode_labels(labels, self._encoding)
 
-        if mask.suffix == ".png":
-            write_png_mask(mask, np.concatenate(list(encode_strips())), self._palette)
-        else:
-            shape = (height, width, 3) if self._encoding.are_colors else (height, width)
-            write_tiff_mask(mask, encode_strips(), shape, self._palette, source)
+        file = str(source).encode("utf-8", "backslashreplace").decode()  # file names may not be valid UTF-8
+        with finder or contextlib.nullcontext():
+            if mask.suffix == ".png":
+                write_png_mask(mask, np.concatenate(list(encode_strips())), self._palette)
+            else:
+                shape = (height, width, 3) if self._encoding.are_colors else (height, width)
+                write_tiff_mask(mask, encode_strips(), shape, self._palette, source)
+            if finder is not None:
+                self.tables.append(finder.finish(image, label_image, source, file, self._classes))
         if self._files.has_overlay or self._files.has_foreground:
             rgb = to_rgb(_shrink(image, stride))
             if shown:
                 write_overlay(overlay, rgb, np.concatenate(shown), self._classes)
             if opacity:
                 write_foreground(foreground, rgb, np.concatenate(opacity))
-        file = str(source).encode("utf-8", "backslashreplace").decode()  # file names may not be valid UTF-8
         return ClassShares(file, height, width, tuple((pixels / pixels.sum()).tolist()))
+
+    def _create_finder(self, shape: tuple[int, ...]) -> ObjectFinder | None:
+        """Create the finder for the objects of an image (H x W x C); None if no objects are written."""
+        if self._objects is None:
+            return None
+        height, width = shape[:2]
+        inner = self._preprocessing.resizing.compute_inner_size(shape)
+        # The minimum area is in px of the prepared image.
+        min_area = self._objects.min_area * height * width / (inner[0] * inner[1])
+        is_gray = self._preprocessing.channels == 1
+        return ObjectFinder((height, width), self._objects, min_area, is_gray=is_gray)
 
 
 def _shrink(image: NDArray[Any] | TiffImage, stride: int) -> NDArray[Any]:

@@ -66,35 +66,41 @@ class Calibration:
 
 
 def write_tiff_mask(
-    path: Path, strips: Iterable[NDArray[Any]], shape: tuple[int, ...], palette: NDArray[np.uint8] | None, source: Path
+    path: Path,
+    strips: Iterable[NDArray[Any]],
+    shape: tuple[int, ...],
+    palette: NDArray[np.uint8] | None,
+    source: Path,
+    dtype: type[np.integer[Any]] = np.uint16,
 ) -> None:
     """Write a mask in strips, so that the whole mask is never in memory.
 
     Args:
         path: The file to write.
-        strips: Mask values in strips from top to bottom, each rows x W or rows x W x 3, uint8 or uint16.
+        strips: Mask values in strips from top to bottom, each rows x W or rows x W x 3.
         shape: Shape of the whole mask, H x W or H x W x 3.
         palette: Colors of the values, 256 x 3; None if values exceed 255 or are colors.
         source: The image whose georeference, resolution, pixel size and channel names are copied to the mask.
+        dtype: Type of the values if they are neither colors nor have a palette.
     """
     import tifffile
 
     remove_leftovers(path)
     calibration = Calibration.read(source)
     has_colors = len(shape) == 3
-    dtype = np.dtype(np.uint8 if has_colors or palette is not None else np.uint16)
+    stored = np.dtype(np.uint8 if has_colors or palette is not None else dtype)
     with (
         atomic_file(path) as file,
         tifffile.TiffWriter(
             file,
-            bigtiff=int(np.prod(shape, dtype=np.int64)) * dtype.itemsize > BIG_BYTES,
+            bigtiff=int(np.prod(shape, dtype=np.int64)) * stored.itemsize > BIG_BYTES,
             ome=calibration.ome is not None,
         ) as writer,
     ):
         writer.write(
             _cut_tiles(strips),
             shape=shape,
-            dtype=dtype,
+            dtype=stored,
             tile=(TILE, TILE),
             photometric="rgb" if has_colors else "minisblack" if palette is None else "palette",
             colormap=None if palette is None else palette.T.astype(np.uint16) * 257,

@@ -38,6 +38,7 @@ class DecodedPair:
     stored: ImageMetadata
     fingerprint: ImageFingerprint
     palette: Palette = ()  # palette entries that must be the same in all masks
+    instances: NDArray[np.uint16] | None = None  # H x W, number of the object at each pixel; None without numbers
 
 
 class DecodedPairCache:
@@ -45,7 +46,8 @@ class DecodedPairCache:
 
     Several processes may read and write it at the same time. If it is not writable, pairs are not cached.
 
-    Each file consists of a checksum of its remaining content, a line of JSON, the image, the mask and the thumbnail.
+    Each file consists of a checksum of its remaining content, a line of JSON, the image, the mask, the numbers of the
+    objects if there are any, and the thumbnail.
     Files are written in place without syncing, because the checksum reveals incomplete files and concurrent writers
     write the same bytes.
     """
@@ -71,10 +73,15 @@ class DecodedPairCache:
         dtype = np.dtype(facts.pop("dtype"))
         image = np.frombuffer(content, dtype, height * width * channels, end).reshape(height, width, channels)
         mask = np.frombuffer(content, np.uint8, height * width, end + image.nbytes).reshape(height, width)
+        instances: NDArray[np.uint16] | None = None
+        if facts.pop("has_instances"):
+            instances = np.frombuffer(content, np.uint16, height * width, end + image.nbytes + mask.nbytes)
+            instances = instances.reshape(height, width)
         thumbnail = content[-THUMBNAIL_SIDE * THUMBNAIL_SIDE :]
         return DecodedPair(
             image=image,
             mask=mask,
+            instances=instances,
             stored=ImageMetadata(**facts.pop("stored")),
             fingerprint=ImageFingerprint(facts.pop("image_sha256"), facts.pop("hash"), thumbnail),
             palette=tuple((index, color) for index, color in facts.pop("palette")),
@@ -93,8 +100,10 @@ class DecodedPairCache:
             "palette": pair.palette,
             "dtype": pair.image.dtype.str,
             "shape": pair.image.shape,
+            "has_instances": pair.instances is not None,
         }
-        arrays = (np.ascontiguousarray(array).data for array in (pair.image, pair.mask))
+        parts = [pair.image, pair.mask] + ([] if pair.instances is None else [pair.instances])
+        arrays = (np.ascontiguousarray(array).data for array in parts)
         content = b"".join((f"{json.dumps(facts)}\n".encode(), *arrays, pair.fingerprint.thumbnail))
         path = self._folder / key
         try:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.imaging import IGNORE
+from pipeline.imaging.errors import ImageError
 from pipeline.imaging.instances import classify_instances
 from pipeline.imaging.mask_decoding import MAX_NUMBER, DecodedMask, Palette, decode_mask, keep_background, orient_mask
 from pipeline.imaging.mask_to_classes import MaskEncoding
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1_000_000_000  # maximum file size
 MAX_ENTRIES = 6  # palette entries shown in a message
+MAX_INSTANCES = 65_535  # objects per image, whose numbers are stored with 16 bits
 
 
 def read_limited(path: Path) -> bytes:
@@ -73,6 +75,7 @@ class FittedMask:
     width: int  # of the original mask, px
     has_orientation: bool  # whether the mask file has an EXIF orientation, which was applied
     palette: Palette  # palette entries that must be the same in all masks
+    instances: NDArray[np.uint16] | None = None  # H x W, number of the object at each pixel; None without numbers
 
 
 class MaskReader(ABC):
@@ -227,10 +230,49 @@ class InstanceMaskReader(MaskReader):
     order: tuple[int, int, int]  # class indices of background, inside and border
 
     def _decode(self, content: bytes) -> DecodedMask:
-        """Decode a mask and find the objects' borders before the mask is resized."""
+        """Decode a mask to the numbers of its objects."""
         mask = decode_mask(content, colors=False, max_value=MAX_NUMBER)
-        classes = np.array(self.order, np.uint8).take(classify_instances(mask.values, self.border))
-        return replace(mask, values=classes, palette=keep_background(mask.palette))
+        return replace(mask, palette=keep_background(mask.palette))
+
+    def _to_classes(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        return np.array(self.order, np.uint8).take(classify_instances(values, self.border))
+
+    def decode_fitted(self, content: bytes, resizing: Resizing, orientation: int = UPRIGHT) -> FittedMask:
+        """Find the objects' borders before the mask is resized, and keep the objects' numbers.
+
+        Raises:
+            ImageError: See `decode`, or the mask has too many objects.
+        """
+        mask = self._decode(content)
+        values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)
+        classes = resizing.resize_mask(self._to_classes(values))
+        instances = resizing.resize_mask(_renumber(values)).astype(np.uint16)
+        height, width = values.shape
+        return FittedMask(
+            resizing.pad_mask(classes, outside=IGNORE),
+            height,
+            width,
+            mask.has_orientation,
+            mask.palette,
+            resizing.pad_mask(instances, outside=0),
+        )
+
+
+def _renumber(values: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+    """Number the objects of a mask (H x W) from 1, in the order of their numbers.
+
+    Raises:
+        ImageError: There are more than `MAX_INSTANCES` objects.
+    """
+    numbers = np.unique(values)
+    numbers = numbers[numbers > 0]
+    if len(numbers) > MAX_INSTANCES:
+        raise ImageError(
+            f"has {len(numbers):,} objects, but at most {MAX_INSTANCES:,} per image are allowed; cut the image and its "
+            f"mask into parts"
+        )
+    renumbered = np.searchsorted(numbers, values) + 1
+    return np.where(values > 0, renumbered, 0).astype(np.int32)
 
 
 @lru_cache(maxsize=4)

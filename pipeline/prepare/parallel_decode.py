@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import math
 import multiprocessing
-import os
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -30,13 +29,14 @@ from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
 from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, UndeclaredValuesError, read_limited
 from pipeline.prepare.near_duplicates import ImageFingerprint
+from pipeline.runtime.operating_system import count_cores
 from pipeline.runtime.process import terminate_with_parent
 from pipeline.runtime.progress import track
 
 if TYPE_CHECKING:
     from pipeline.params.data.image_data import MaskOrientation
 
-CACHE_VERSION = 4  # increase it when decoding changes, so that all pairs are decoded again
+CACHE_VERSION = 5  # increase it when decoding changes, so that all pairs are decoded again
 CACHE_FOLDER = CACHE / "decoded"
 MIN_PARALLEL = 150  # decoding fewer pairs takes less time than starting processes
 _BATCH_PAIRS = 16  # maximum number of pairs per worker task
@@ -140,7 +140,9 @@ def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPai
     if issues:
         return DecodeResult(pair, issues=tuple(issues), fingerprint=fingerprint)
     assert fingerprint is not None
-    decoded = DecodedPair(image, mask.classes, height, width, digest.hexdigest(), stored, fingerprint, mask.palette)
+    decoded = DecodedPair(
+        image, mask.classes, height, width, digest.hexdigest(), stored, fingerprint, mask.palette, mask.instances
+    )
     is_cached = cache.add(key, decoded)
     return DecodeResult(pair, decoded, fingerprint=fingerprint, key=key, is_new=True, is_cached=is_cached)
 
@@ -159,7 +161,7 @@ def _collect_issues(issues: list[DataIssue], pair: ImageMaskPair, file: str) -> 
 
 
 def _choose_num_workers(num_pairs: int) -> int:
-    return 0 if num_pairs < MIN_PARALLEL else min(len(os.sched_getaffinity(0)), 1 + num_pairs // MIN_PARALLEL)
+    return 0 if num_pairs < MIN_PARALLEL else min(count_cores(), 1 + num_pairs // MIN_PARALLEL)
 
 
 def _decode_in_parallel(
@@ -167,7 +169,7 @@ def _decode_in_parallel(
 ) -> Iterator[DecodeResult]:
     batch_size = 1  # the images' sizes are unknown
     if isinstance(settings.resizing, FixedSize):
-        pair_bytes = math.prod(settings.resizing.size) * (2 * (settings.channels or 3) + 1)  # upper limit
+        pair_bytes = math.prod(settings.resizing.size) * (2 * (settings.channels or 3) + 3)  # upper limit
         batch_size = max(1, min(_BATCH_PAIRS, _BATCH_BYTES // pair_bytes))
     rest = iter(pairs)
     pending: deque[Future[list[DecodeResult]]] = deque()

@@ -89,20 +89,23 @@ def _write_arrays(source: Source, prepared: PreparedData) -> SourceData:
         writers: dict[str, list[NpyWriter]] = {}
         for split in FOLDERS:
             (prepared.path / split).mkdir()
-            writers[split] = [NpyWriter(path) for path in prepared.array_paths(split)]
+            paths = (*prepared.array_paths(split), prepared.instances_path(split))
+            writers[split] = [NpyWriter(path) for path in paths]
             for writer in writers[split]:
                 files.callback(writer.close)
 
         def write(split: str, sample: Sample) -> None:
-            images, masks = writers[split]
+            images, masks, instances = writers[split]
             images.append(sample.image)
             masks.append(sample.mask)
+            if sample.instances is not None:
+                instances.append(sample.instances)
 
         return source.read(write)
 
 
 def _compute_fingerprint(prepared: PreparedData) -> str:
-    """Hash the name, type, shape and content of all arrays.
+    """Hash the name, type, shape and content of all arrays that networks learn from.
 
     The files are read in blocks instead of memory-mapped, because mapped pages count toward the process's memory.
     """

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, SegmentationClass
@@ -32,6 +33,7 @@ class Sample:
     width: int  # of the original image, px
     sha256: str  # of the concatenated source files
     has_ignored: bool = False  # whether the original mask has ignored pixels
+    instances: NDArray[np.uint16] | None = None  # H x W, number of the object at each pixel; None without numbers
 
 
 SampleWriter = Callable[[str, Sample], None]  # called with the split of the sample

@@ -1,9 +1,8 @@
-"""Register a run's model in MLflow with its scores, and set the alias `champion`."""
+"""Register a run's model in MLflow with its scores and a model card, and set the alias `champion`."""
 
 from __future__ import annotations
 
 import re
-import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,10 @@ from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params, Tracking
+from pipeline.promote.model_card import END, ModelCard
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
 from pipeline.promote.package import package_model
+from pipeline.promote.serve_command import ALIAS, format_serve_command
 from pipeline.tracking.mlflow_run import MlflowRun
 from pipeline.tracking.run_metrics import list_files
 from pipeline.tracking.store import get_experiment_id, hide_passwords, open_client, store_errors, tracking_uri
@@ -24,9 +25,10 @@ from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, format_beats_basel
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
-ALIAS = "champion"  # the alias in MLflow's own examples
 ARTIFACT = "model"
+TEST_SCORES = ("test_loss", "test_mean_iou")  # tags of a version
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class RegisteredModel:
 
 
 def promote_run(params: Params, run: str) -> RegisteredModel:
-    """Register a run's model and set the alias. If the model is already registered, only the alias is set.
+    """Register a run's model, set the alias, and write the model cards; do not register a model twice.
 
     Args:
         params: the content of `params.yaml`.
@@ -63,10 +65,10 @@ def promote_run(params: Params, run: str) -> RegisteredModel:
     trained = TrainedRun.load(params, run, project)
     record = trained.record
     uri, name = tracking_uri(params.tracking), re.sub(r"[^\w\- ]", "-", params.tracking.experiment)
+    command = format_serve_command(name, hide_passwords(uri))
     with store_errors(uri):
-        version = _find_version(open_client(uri), name, record.key)
-    is_new = version is None
-    if version is None:
+        found = _find_version(open_client(uri), name, record.key)
+    if found is None:
         for _ in sync_runs(params, [record.run], project):  # the model belongs to the run in MLflow
             pass
         with tempfile.TemporaryDirectory() as folder:
@@ -78,27 +80,53 @@ def promote_run(params: Params, run: str) -> RegisteredModel:
             evidence = {**_collect_evidence(project, record.run), "agreement": f"{agreement:.4f}"}
             with store_errors(uri):
                 version = _register(uri, params.tracking, name, record, model, evidence)
+    else:
+        version = str(found.version)
     with store_errors(uri):
-        open_client(uri).set_registered_model_alias(name, ALIAS, version)
-    command = format_serve_command(name, hide_passwords(uri))
-    return RegisteredModel(name, ALIAS, version, record.run, is_new, command)
+        client = open_client(uri)
+        client.set_registered_model_alias(name, ALIAS, version)
+        if found is None or _is_compared(project, record.run):
+            _describe(client, params, trained, name, version, hide_passwords(uri))
+    return RegisteredModel(name, ALIAS, version, record.run, found is None, command)
 
 
-def format_serve_command(name: str, uri: str) -> str:
-    """Format the command that serves a model of the registry at `uri`, quoted for a shell."""
-    return (
-        f"MLFLOW_TRACKING_URI={shlex.quote(uri)} mlflow models serve -m {shlex.quote(f'models:/{name}@{ALIAS}')} "
-        "--env-manager local -h 127.0.0.1 -p 5001"
-    )
+def _is_compared(project: Project, run: str) -> bool:
+    """Return whether the run is in the comparison; otherwise its scores, recorded earlier, must not be removed."""
+    return project.comparison.exists() and any(row.run == run for row in project.comparison.summary.runs)
 
 
-def _find_version(client: MlflowClient, name: str, key: str) -> str | None:
+def _describe(client: MlflowClient, params: Params, trained: TrainedRun, name: str, version: str, uri: str) -> None:
+    """Update the scores of a version, which are tags, and the model cards, unless a user has changed them."""
+    project = Project()
+    registered = client.get_model_version(name, version)
+    evidence = _collect_evidence(project, trained.record.run)
+    for key, text in evidence.items():
+        if registered.tags.get(key) != text:
+            client.set_model_version_tag(name, version, key, text)
+    for key in registered.tags.keys() & set(TEST_SCORES) - evidence.keys():  # another run is now the best of the grid
+        client.delete_model_version_tag(name, version, key)
+    if "agreement" in registered.tags:
+        evidence["agreement"] = registered.tags["agreement"]
+    card = ModelCard(trained, params, project, evidence, name, version, uri)
+    if _may_replace(registered.description, text := card.describe_version()):
+        client.update_model_version(name, version, text)
+    if _may_replace(client.get_registered_model(name).description, text := card.describe_model()):
+        client.update_registered_model(name, text)
+
+
+def _may_replace(old: str | None, new: str) -> bool:
+    """Return whether a description differs from the new one and is empty or was written by this command."""
+    return old != new and (not old or END in old)
+
+
+def _find_version(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
     """Find the version of the registered model that has this run key; None if there is none."""
     found = client.search_model_versions(f"name = '{name}'")
-    return next((str(one.version) for one in found if one.tags.get(RUN_KEY) == key), None)
+    return next((one for one in found if one.tags.get(RUN_KEY) == key), None)
 
 
 def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model: Path, evidence: dict[str, str]) -> str:
+    """Upload the model to its run, and register it as a new version; return the version."""
     from mlflow.exceptions import MlflowException
 
     client = open_client(uri)
@@ -110,7 +138,7 @@ def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model:
         )
     stored.upload_files(ARTIFACT, list_files(model))
     try:
-        client.create_registered_model(name, description="Models registered by `pipeline promote`.")
+        client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -119,7 +147,6 @@ def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model:
         source=f"runs:/{stored.run_id}/{ARTIFACT}",
         run_id=stored.run_id,
         tags={RUN_KEY: record.key, DATA_FINGERPRINT: record.data_fingerprint, **evidence},
-        description=_format_description(record.run, evidence),
     )
     return str(made.version)
 
@@ -138,7 +165,7 @@ def _collect_evidence(project: Project, run: str) -> dict[str, str]:
         "val_object_iou": row.val_object_iou,
     }
     if summary.best and summary.best.run == run and summary.best.test:
-        numbers |= {"test_loss": summary.best.test.loss, "test_mean_iou": summary.best.test.mean_iou}
+        numbers |= dict(zip(TEST_SCORES, (summary.best.test.loss, summary.best.test.mean_iou), strict=True))
     found = {name: f"{value:.4f}" for name, value in numbers.items() if value is not None}
     if row.judgment is None:
         return {"run": run, **found}
@@ -148,12 +175,3 @@ def _collect_evidence(project: Project, run: str) -> dict[str, str]:
         "missed_classes": format_missed_classes(row.missed_classes),
     }
     return {"run": run, **judged, **found}
-
-
-def _format_description(run: str, evidence: dict[str, str]) -> str:
-    """Format the evidence as a Markdown table."""
-    rows = "\n".join(f"| {name} | {value} |" for name, value in evidence.items())
-    return (
-        f"The model of {run}, exported to ONNX.\n\n| | |\n|---|---|\n{rows}\n\n*agreement*: share of the "
-        "validation pixels for which the exported and the trained network predict the same class."
-    )

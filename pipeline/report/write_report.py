@@ -24,6 +24,7 @@ from pipeline.report.sections.gap_breakdown import build_gap_breakdown
 from pipeline.report.sections.header import Header, build_header
 from pipeline.report.sections.metrics import build_metrics
 from pipeline.report.sections.notes import build_notes
+from pipeline.report.sections.objects import build_objects, has_objects
 from pipeline.report.sections.progress import SweepProgress
 from pipeline.report.sections.reproduce import build_reproduce
 from pipeline.report.sections.results import build_results
@@ -146,6 +147,9 @@ def write_report(
     if has_checked_masks(context):
         masks = [_build("masks", "Where masks may be wrong", lambda: build_suspicious_masks(context, selection))]
     has_leakage = any(isinstance(section.body, DataCard) and section.body.leakage for section in data)
+    objects: list[Section] = []
+    if has_objects(context, selection):
+        objects = [_build("objects", "Objects", lambda: build_objects(context, selection))]
     external = read_external_results(params.report, project)
     sections = (
         *progress,
@@ -158,6 +162,7 @@ def write_report(
         _build("runs", "All runs", lambda: build_run_table(selection, context.summary, external)),
         _build("metrics", "Metrics by class", lambda: build_metrics(context, selection)),
         _build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context, selection)),
+        *objects,
         *masks,
         _build("test", "Test scores", lambda: build_test_scores(context, selection)),
         _build("examples", "Examples", lambda: build_examples(context, selection)),

@@ -15,6 +15,13 @@ from datetime import datetime
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from pipeline.runtime.operating_system import (
+    NEW_GROUP,
+    is_in_group_of,
+    kill_group,
+    terminate_group,
+    terminate_this_process,
+)
 from pipeline.runtime.shutdown import GRACE_SECONDS, check_signals
 
 DVC_STAGE = "DVC_STAGE"  # environment variable that DVC sets for the commands that it runs
@@ -40,15 +47,15 @@ def run_command(command: list[str], folder: Path) -> tuple[int, str]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # with its own process group, so that its children can be ended with it
+            **NEW_GROUP,
         )
         try:
             while not _has_ended(process, POLL_SECONDS):
                 check_signals()
         finally:
-            for number in (signal.SIGTERM, signal.SIGKILL):
+            for end in (terminate_group, kill_group):
                 if process.poll() is None:
-                    os.killpg(process.pid, number)
+                    end(process)
                     _has_ended(process, _END_SECONDS)
         output.seek(0)
         return process.returncode, output.read().decode(errors="replace")
@@ -74,7 +81,7 @@ def terminate_with_dvc() -> None:
         return
     parent = os.getppid()
     # DVC's commands are in its process group. If DVC was killed before this line, the parent is not in this group.
-    is_orphan = os.getpgid(parent) != os.getpgrp()
+    is_orphan = not is_in_group_of(parent)
 
     def wait_for_orphaning() -> None:
         while os.getppid() == parent and not is_orphan:
@@ -86,7 +93,7 @@ def terminate_with_dvc() -> None:
 def _terminate_after(wait_for_end: Callable[[], object], grace_seconds: float) -> None:
     def watch() -> None:
         wait_for_end()
-        os.kill(os.getpid(), signal.SIGTERM)
+        terminate_this_process()
         time.sleep(grace_seconds)
         os._exit(128 + signal.SIGTERM)
 

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from pipeline.runtime.operating_system import STOP_SIGNALS, limit_remaining_time
+
 if TYPE_CHECKING:  # not imported at run time, so that the command line starts fast
     from filelock import FileLock
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 14  # from the signal until the operating system ends the process
 _POLL_SECONDS = 0.2
 _STDERR = 2
@@ -45,7 +46,7 @@ class _State:
             _exit_now(number)  # on another Ctrl-C, without waiting for `check_signals`
         elif self.received is None:
             self.received = number
-            _limit_remaining_time()
+            limit_remaining_time(GRACE_SECONDS)
 
 
 _state = _State()
@@ -56,7 +57,7 @@ def defer_signals() -> None:
 
     Signals that the process ignores remain ignored, such as SIGINT in a background job, or SIGHUP with `nohup`.
     """
-    for number in SIGNALS:
+    for number in STOP_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _state.record)
 
@@ -123,7 +124,7 @@ def graceful_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 def _raise_in_place(number: int, _: FrameType | None) -> None:
-    _limit_remaining_time()
+    limit_remaining_time(GRACE_SECONDS)
     _raise(number)
 
 
@@ -131,12 +132,6 @@ def _raise(number: int) -> None:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)
-
-
-def _limit_remaining_time() -> None:
-    """Make the operating system end this process after `GRACE_SECONDS`, even if it is stuck outside of Python code."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
 
 
 def _exit_now(number: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from pipeline.artifacts.project import CACHE, Project
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
+from pipeline.runtime.operating_system import count_cores
 from pipeline.runtime.progress import TrainingProgress
 from pipeline.runtime.shutdown import check_signals, graceful_interrupt
 from pipeline.runtime.stage_status import clear_stage_status
@@ -204,6 +204,4 @@ def _graceful_stop() -> Iterator[Callable[[], bool]]:
 
 def _default_workers(jobs: list[Job]) -> int:
     """Return the number of GPUs; without a GPU, the number of cores divided by the threads of a run, at least 1."""
-    return len(list_gpus()) or max(
-        1, len(os.sched_getaffinity(0)) // max((job.cell.train.num_threads for job in jobs), default=1)
-    )
+    return len(list_gpus()) or max(1, count_cores() // max((job.cell.train.num_threads for job in jobs), default=1))

@@ -18,13 +18,13 @@ import numpy as np
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
+from pipeline.runtime.operating_system import disable_malloc_trim, read_peak_memory
 from pipeline.runtime.process import terminate_with_parent
 from pipeline.sweep.worker import Job
 from pipeline.variants.data_shape import DataShape, choose_input_size, describe_data
 
 STEPS = 2  # the first creates the optimizer's state, the second holds it together with the activations
 HEADROOM = 1.2  # factor applied to the measured memory, for evaluation after training and Ray's share of the process
-STATUS = Path("/proc/self/status")
 # A training process imports these in its logging thread. They take a seventh of a small run's memory.
 TRACKING_MODULES = ("mlflow", "mlflow.store.tracking.sqlalchemy_store")
 
@@ -115,7 +115,6 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     from pipeline.artifacts.prepared_data import SegmentationClass, Split
     from pipeline.inference.prediction import compute_batch_size
     from pipeline.models.factory import build_network
-    from pipeline.models.malloc import disable_malloc_trim
     from pipeline.models.precision import resolve_precision, select_device
     from pipeline.params.custom_code import describe_error
     from pipeline.train.checkpoints import CheckpointManager
@@ -159,13 +158,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
         raise PipelineError(f"variants.{cell.variant}: a training step raised {describe_error(error)}.") from error
     tracking.join()
     del predicted
-    return _peak_resident()
-
-
-def _peak_resident() -> int:
-    """Read the peak resident memory of this process, in bytes; `ru_maxrss` would include that of its parent process."""
-    lines = dict(line.split(":", 1) for line in STATUS.read_text(encoding="ascii").splitlines() if ":" in line)
-    return int(lines["VmHWM"].split()[0]) * 1024
+    return read_peak_memory()
 
 
 def _list_resources(resources: Mapping[str, float], names: Iterable[str]) -> str:

@@ -68,7 +68,7 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
         try:
             pipe.send(state)
         except OSError:  # the sweep has exited
-            sys.exit(128 + signal.SIGHUP)
+            sys.exit(128 + signal.SIGTERM)
         if state.progress:
             check_signals()
             if state.progress.epoch < state.progress.epochs:

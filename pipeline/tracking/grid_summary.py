@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.project import REPORT, Project
 from pipeline.params import Grid
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+MAX_SETTINGS = 30  # rows of the table of settings; MLflow limits the length of a description
+
 
 def describe_grid(
     grid: Grid, summary: Summary, data: DataSummary, project: Project, *, with_report: bool
@@ -45,7 +48,14 @@ def describe_grid(
     `with_report` is false if the report may be older than the comparison.
     """
     began_ms, ended_ms = _find_span(summary, project)
-    tags = {**create_standard_tags(GRID_STAGE, data.fingerprint, grid), NOTE: _format_findings(project)}
+    note = "\n\n".join(
+        [
+            _format_findings(project),
+            format_settings(summary),
+            f"The report is among the artifacts: `report/{REPORT.name}`.",
+        ]
+    )
+    tags = {**create_standard_tags(GRID_STAGE, data.fingerprint, grid), NOTE: note}
     if summary.best:
         row = next(row for row in summary.runs if row.run == summary.best.run)
         tags[BEST_RUN] = summary.best.run
@@ -90,8 +100,43 @@ def _find_span(summary: Summary, project: Project) -> tuple[int | None, int | No
 
 def _format_findings(project: Project) -> str:
     """Format the findings as a Markdown list."""
-    sentences = "\n".join(f"- {finding.sentence}" for finding in project.comparison.findings)
-    return f"{sentences}\n\nThe report is among the artifacts: `report/{REPORT.name}`."
+    return "\n".join(f"- {finding.sentence}" for finding in project.comparison.findings)
+
+
+def format_settings(summary: Summary) -> str:
+    """Format the settings as a Markdown table, ranked like in the report, with standard deviations over seeds.
+
+    MLflow's groups of runs show means only, and include settings that are not ranked because a seed is missing.
+    """
+    ranked = sorted((row for row in summary.settings if row.ranked), key=lambda row: row.val_loss_mean or 0.0)
+    others = [row for row in summary.settings if not row.ranked]
+    shown = [*ranked, *others][:MAX_SETTINGS]
+    lines = [
+        f"| {place if row.ranked else '–'} | {row.variant} | {row.learning_rate} | {row.finished} of {row.seeds} | "
+        f"{_format_mean(row.val_loss_mean, row.val_loss_sd)} | {_format_mean(row.gap_mean, row.gap_sd)} | "
+        f"{_format_mean(row.val_mean_iou_mean, row.val_mean_iou_sd)} |"
+        for place, row in enumerate(shown, start=1)
+    ]
+    header = "| rank | variant | learning rate | finished seeds | validation loss | gap | validation mean IoU |"
+    text = "\n".join([header, "|---|---|---|---|---|---|---|", *lines])
+    omitted = len(summary.settings) - len(shown)
+    rest = f" `comparison/settings.csv` has {omitted} more." if omitted else ""
+    return f"{text}\n\nMeans ± standard deviations over seeds.{rest}{_describe_test(summary)}"
+
+
+def _describe_test(summary: Summary) -> str:
+    """Describe the test scores, which only the best setting has."""
+    if summary.best is None or not summary.best.test_by_seed:
+        return ""
+    loss = compute_mean_and_sd(scores.loss for scores in summary.best.test_by_seed)
+    iou = compute_mean_and_sd(scores.mean_iou for scores in summary.best.test_by_seed)
+    return f" Test, best setting only: loss {_format_mean(*loss)}, mean IoU {_format_mean(*iou)}."
+
+
+def _format_mean(mean: float | None, deviation: float | None) -> str:
+    if mean is None:
+        return ""
+    return f"{mean:.3f}" if deviation is None else f"{mean:.3f} ± {deviation:.3f}"
 
 
 def mark_best_run(client: MlflowClient, experiment: str, summary: Summary, fingerprint: str, project: Project) -> None:

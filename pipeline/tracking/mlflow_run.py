@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -27,10 +28,12 @@ from pipeline.tracking.metric_history import (
     to_mlflow_name,
     truncate,
 )
+from pipeline.tracking.run_images import IMAGES, RunImages
 from pipeline.tracking.run_metrics import DataSummary, EpochMetrics, RunContent
 from pipeline.tracking.search import search_all
 from pipeline.tracking.tags import (
     BEST_OF,
+    LOGGED_IMAGES,
     NONFINITE_METRICS,
     RENAMED,
     REPLACED_BY,
@@ -133,6 +136,8 @@ class MlflowRun:
         try:
             for folder, files in content.files.items():
                 self.upload_files(folder, files)
+            if content.images is not None:
+                self._upload_images(content.images)
         finally:  # the store may refuse a file but accept the status
             if content.status not in ("RUNNING", self.status):
                 ended_ms = self._began_ms if content.ended_ms is None else content.ended_ms
@@ -193,18 +198,39 @@ class MlflowRun:
         tag, digest = f"{DIGEST}{folder}", hash_files(files)
         if self._tags.get(tag) == digest and self._has_files(folder, files):
             return
-        try:
+        with self._artifact_errors():
             for name, path in files.items():
                 self._client.log_artifact(self.run_id, str(path), str(PurePosixPath(folder, name).parent))
+        self._client.set_tag(self.run_id, tag, digest)
+        self._tags[tag] = digest
+        self.num_folders += 1
+
+    def _upload_images(self, images: RunImages) -> None:
+        """Upload the images, unless MLflow already has them; a changed image overwrites the one with the same name."""
+        tag, digest = f"{DIGEST}{IMAGES}", images.digest
+        if self._tags.get(tag) == digest:
+            found = {PurePosixPath(path).name for path, _ in list_artifacts(self._client, self.run_id, IMAGES)}
+            if images.files <= found:
+                return
+        with self._artifact_errors(), tempfile.TemporaryDirectory() as folder:
+            images.write(Path(folder))
+            self._client.log_artifacts(self.run_id, folder, IMAGES)
+        for name, text in ((LOGGED_IMAGES, "True"), (tag, digest)):
+            self._client.set_tag(self.run_id, name, text)
+            self._tags[name] = text
+        self.num_folders += 1
+
+    @contextlib.contextmanager
+    def _artifact_errors(self) -> Iterator[None]:
+        """Turn an `OSError` of the block into a `PipelineError` that names the artifact location."""
+        try:
+            yield
         except OSError as error:
             location = self._client.get_run(self.run_id).info.artifact_uri
             raise PipelineError(
                 f"The files of {self.name} cannot be written to MLflow's artifact location {location} "
                 f"({error.strerror or error}). Make that folder writable, and free space if the disk is full."
             ) from None
-        self._client.set_tag(self.run_id, tag, digest)
-        self._tags[tag] = digest
-        self.num_folders += 1
 
     def _has_files(self, folder: str, files: Mapping[str, Path]) -> bool:
         found = dict(list_artifacts(self._client, self.run_id, folder))

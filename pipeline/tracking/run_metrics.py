@@ -1,4 +1,4 @@
-"""Describe a run for MLflow, during training or from its folder: parameters, tags, metrics and files."""
+"""Describe a run for MLflow, during training or from its folder: parameters, tags, metrics, files and images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunFolder, RunRecord, RunTiming
 from pipeline.errors import PipelineError
-from pipeline.tracking.tags import create_result_tags
+from pipeline.tracking.run_images import RunImages
+from pipeline.tracking.tags import SETTING, create_result_tags, name_setting
 from pipeline.wording import format_size_setting
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 # MLflow's pages sort charts by section, the part before the slash, and show metrics without a section last.
-VAL_LOSS = "loss/val"
+VAL_LOSS, TRAIN_LOSS = "loss/val", "loss/train"
 _METRIC_NAMES = {
     "val_loss": VAL_LOSS,
-    "train_loss": "loss/train",
+    "train_loss": TRAIN_LOSS,
     "objective": "optimizer/objective",
     "learning_rate": "optimizer/lr",  # at the epoch's last step, unlike the parameter learning_rate
 }
@@ -74,6 +75,7 @@ class RunContent:
     metrics: Mapping[str, float] = field(default_factory=dict)  # one value per run
     data: DataSummary | None = None  # None if the run was trained on data other than the prepared data
     files: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)  # by artifact folder and path within it
+    images: RunImages | None = None  # None if they are unknown, as for a run in training
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def describe_training(
         began_ms=state.began_ms,
         ended_ms=None if status == "RUNNING" else round(time.time() * 1000),
         parameters=run_parameters(state.cell, state.precision, data),
-        tags=tags,
+        tags={**tags, SETTING: name_setting(state.cell, state.data_fingerprint)},
         epochs=tuple(EpochMetrics(int(row["epoch"]), epoch_metrics(row), ended_ms) for row, ended_ms in epochs),
         data=data,
     )
@@ -175,6 +177,7 @@ def describe_finished(
         metrics=metrics,
         data=trained_on,
         files=files,
+        images=RunImages.find(run, project.prepared) if trained_on else None,
     )
 
 
@@ -208,7 +211,7 @@ def best_metrics(evaluation: RunEvaluation, record: RunRecord, timing: RunTiming
     """
     if evaluation.validation is None or evaluation.train is None:
         return {}
-    calibration = evaluation.val_calibration
+    calibration, objects = evaluation.val_calibration, evaluation.objects
     values = {
         "val_loss_best": evaluation.validation.loss,
         "train_loss_best": evaluation.train.loss,
@@ -218,6 +221,10 @@ def best_metrics(evaluation: RunEvaluation, record: RunRecord, timing: RunTiming
         "val_mean_iou_best": evaluation.validation.mean_iou,
         "val_foreground_iou_best": evaluation.validation.foreground_iou,
         "val_object_iou_best": evaluation.validation.object_iou,
+        "val_object_f1_best": objects.validation.f1 if objects else None,
+        "train_object_f1_best": objects.train.f1 if objects else None,
+        "val_object_ap_best": objects.validation.average_precision if objects else None,
+        "val_object_pq_best": objects.validation.panoptic_quality if objects else None,
         "val_missed_classes": len(evaluation.validation.find_missed_classes()),
         "val_calibration_error": calibration.error if calibration else None,
         "showcase_iou": evaluation.showcase[0].foreground_iou if evaluation.showcase else None,

@@ -9,7 +9,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
@@ -25,6 +25,7 @@ GRID_STAGE = "grid"
 BEST_RUN = "pipeline.best_run"  # in a grid summary: the name of the grid's best run
 BEST_OF = "pipeline.best_of"  # in a run: names of users for whom it is the best run of the last compared grid
 SEPARATOR = "; "  # between the entries of a tag
+SETTING = "pipeline.setting"  # equal for runs that differ only in the seed; MLflow groups runs by it
 STATUS = "pipeline.status"
 GIT_COMMIT = "pipeline.git_commit"
 DATA_FINGERPRINT = "pipeline.data_fingerprint"
@@ -37,14 +38,16 @@ BEATS_BASELINE = "pipeline.beats_baseline"  # better than predicting one class e
 WEIGHTS = "pipeline.weights"  # initial weights of the network, with their SHA-256 and license
 MISSED_CLASSES = "pipeline.missed_classes"  # classes missed on validation, with their IoU; or "none"
 DVC_EXPERIMENT = "dvc.experiment"
-USER = "mlflow.user"  # a tag of MLflow, like the next one
+USER = "mlflow.user"  # a tag of MLflow, like the next two
 NOTE = "mlflow.note.content"
+LOGGED_IMAGES = "mlflow.loggedImages"  # MLflow's pages show the images only of runs with this tag
 REPLACES = "pipeline.replaces"  # MLflow's id of the run that this run replaced
 REPLACED_BY = "pipeline.replaced_by"  # MLflow's id of the run that replaced this run
 
 UNKNOWN = "unknown"
 DIRTY = "-dirty"
 _GIT_SECONDS = 5
+_SETTING_DIGITS = 4
 
 
 def create_standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[str, str]:
@@ -83,7 +86,7 @@ def format_missed_classes(classes: tuple[MissedClass, ...]) -> str:
 
 def create_result_tags(record: RunRecord, row: RunSummary | None) -> dict[str, str]:
     """Create the tags of a finished run: its status, and its verdict if it was compared."""
-    tags: dict[str, str] = {STATUS: record.status}
+    tags: dict[str, str] = {STATUS: record.status, SETTING: name_setting(record.cell, record.data_fingerprint)}
     if record.weights is not None:
         tags[WEIGHTS] = record.weights.describe()
     if row is not None and row.judgment is not None:
@@ -102,10 +105,28 @@ def _describe_verdict(row: RunSummary) -> str:
     return f"{missed}Verdict on the loss curve: **{row.judgment.verdict}**: {evidence}.{best}"
 
 
+def name_setting(cell: Mapping[str, Any], data_fingerprint: str) -> str:
+    """Return the name of a run's setting, such as `0.002 unet (3fa2)`: the learning rate, the variant, and a hash.
+
+    The hash distinguishes settings with other parameters or data that have the same name. The learning rate is first,
+    because MLflow's list of groups has room for only a few characters.
+
+    Args:
+        cell: `pipeline.params.Cell` as JSON.
+        data_fingerprint: fingerprint of the data that the run was trained on.
+    """
+    parameters = {name: value for name, value in cell.items() if name != "seed"}
+    digest = hashlib.sha256(f"{_to_canonical_json(parameters)} {data_fingerprint}".encode()).hexdigest()
+    return f"{cell['learning_rate']} {cell['variant']} ({digest[:_SETTING_DIGITS]})"
+
+
 def hash_grid(grid: Grid) -> str:
     """Return the first twelve hexadecimal digits of the SHA-256 of a grid's canonical JSON."""
-    canonical = json.dumps(grid.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+    return hashlib.sha256(_to_canonical_json(grid.model_dump(mode="json")).encode()).hexdigest()[:12]
+
+
+def _to_canonical_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def read_git_commit(folder: Path) -> str:

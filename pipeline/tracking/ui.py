@@ -25,7 +25,8 @@ import click
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.tracking.saved_view import format_view_url, save_view
+from pipeline.runtime.operating_system import NEW_GROUP, kill_group, terminate_group
+from pipeline.tracking.saved_view import SETTINGS_VIEW, format_view_url, save_view
 from pipeline.tracking.sqlite_store import ARTIFACTS, sqlite_file
 from pipeline.tracking.store import (
     hide_passwords,
@@ -144,7 +145,7 @@ def serve(tracking: Tracking, address: ServerAddress) -> int:
 
 
 def prepare_view(tracking: Tracking) -> str:
-    """Save the view in the experiment, and return the experiment's id.
+    """Save the views in the experiment, and return the experiment's id.
 
     Raises:
         PipelineError: There are no runs yet, or the store does not answer.
@@ -166,6 +167,7 @@ def prepare_view(tracking: Tracking) -> str:
 
 
 def _show_url(server: str, experiment: str) -> None:
+    click.echo(f"Settings by mean validation loss, lowest first: {format_view_url(server, experiment, SETTINGS_VIEW)}")
     click.echo(f"Runs by validation loss, lowest first: {format_view_url(server, experiment)}")
 
 
@@ -182,19 +184,15 @@ def _run_server(uri: str, address: ServerAddress, log: IO[bytes]) -> Iterator[su
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        start_new_session=True,
+        **NEW_GROUP,
         # MLflow's job runner, which evaluates language models, would take 235 MB of memory.
         env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ},
     )
     try:
         yield process
     finally:
-        for number in (
-            signal.SIGTERM,
-            signal.SIGKILL,
-        ):  # to the group: `mlflow server` may leave a child
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
+        for end in (terminate_group, kill_group):  # both, since `mlflow server` may leave a child
+            end(process)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_END_SECONDS)
 

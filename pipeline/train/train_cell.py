@@ -22,9 +22,9 @@ from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import create_tiles
 from pipeline.models.factory import build_network, count_trainable_parameters
-from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import resolve_precision, select_device
 from pipeline.params import Cell, Params
+from pipeline.runtime.operating_system import disable_malloc_trim
 from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals
 from pipeline.runtime.work_lock import RunLock

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.artifacts.run_folder import Precision
 from pipeline.models.factory import count_trainable_parameters
 from pipeline.models.losses import cross_entropy
+from pipeline.models.operations import count_multiply_accumulates
 from pipeline.models.precision import autocast_context
 
 # Per trainable parameter: its gradient, and the two running means of Adam and related optimizers.
@@ -46,20 +45,11 @@ def measure_complexity(
     trained = sum(weight.nbytes for weight in network.parameters() if weight.requires_grad)
     return Complexity(
         parameters=parameters,
-        multiply_accumulates=_count_multiply_accumulates(network, torch.zeros(1, channels, *size)),
+        multiply_accumulates=count_multiply_accumulates(network, torch.zeros(1, channels, *size)),
         training_bytes=state
         + NUMBERS_PER_PARAMETER * trained
         + _measure_saved_activations(network, torch.zeros(batch, channels, *size), precision),
     )
-
-
-def _count_multiply_accumulates(network: nn.Module, image: Tensor) -> int:
-    network.eval()
-    # The counter does not support the CPU's fused attention.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        network(image)
-    operations: int = counter.get_total_flops()
-    return operations // 2  # the counter counts multiplications and additions separately
 
 
 def _measure_saved_activations(network: nn.Module, images: Tensor, precision: Precision) -> int:

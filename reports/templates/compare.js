@@ -1,5 +1,5 @@
 // Progressive enhancement: a slider that overlays the ground truth on all predictions of a section.
-for (const section of document.querySelectorAll("section:has(table.gallery)")) {
+for (const section of document.querySelectorAll("section:has(table.gallery .pair)")) {
   const overlays = [];
   for (const row of section.querySelectorAll("table.gallery tbody tr")) {
     const truth = row.cells[1].querySelector("img");

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
 from pipeline.analysis.surface import BOUNDARY_SHARE, UNDEFINED, compute_surface_scores
+from tests.optional import import_or_skip
 
 TOLERANCE = 2.0
 
@@ -32,9 +33,7 @@ def disturb(mask: np.ndarray, random: np.random.Generator) -> np.ndarray:
 # MONAI calls its own functions with a deprecated argument.
 @pytest.mark.filterwarnings("ignore")
 def test_scores_equal_those_of_monai_for_200_random_pairs() -> None:
-    from monai.metrics import compute_average_surface_distance, compute_surface_dice
-    from monai.metrics.utils import get_edge_surface_distance
-
+    metrics = import_or_skip("monai.metrics")
     random = np.random.default_rng(0)
     for index in range(200):
         truth = draw_blobs(random)
@@ -43,12 +42,12 @@ def test_scores_equal_those_of_monai_for_200_random_pairs() -> None:
         ours = compute_surface_scores(truth, predicted, TOLERANCE, spacing)
         pair = [torch.from_numpy(np.stack([~mask, mask])[None].astype(np.float32)) for mask in (predicted, truth)]
         masks = (torch.from_numpy(mask) for mask in (predicted, truth))
-        _, distances, _ = get_edge_surface_distance(*masks, spacing=list(spacing), symmetric=True)
+        _, distances, _ = metrics.utils.get_edge_surface_distance(*masks, spacing=list(spacing), symmetric=True)
         theirs = (
             # Not compute_hausdorff_distance, which interpolates the percentile in float32
             max(np.quantile(one.double().numpy(), 0.95) for one in distances),
-            compute_average_surface_distance(*pair, symmetric=True, spacing=list(spacing)),
-            compute_surface_dice(*pair, class_thresholds=[TOLERANCE], spacing=list(spacing)),
+            metrics.compute_average_surface_distance(*pair, symmetric=True, spacing=list(spacing)),
+            metrics.compute_surface_dice(*pair, class_thresholds=[TOLERANCE], spacing=list(spacing)),
         )
         assert [ours.hd95, ours.asd, ours.nsd] == pytest.approx(list(map(float, theirs)), rel=1e-6), index
 

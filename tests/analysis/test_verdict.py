@@ -161,3 +161,8 @@ def test_judge_of_nan_or_infinity_is_diverged(values: list[float], data: st.Data
     sides[data.draw(st.integers(0, 1))][data.draw(st.integers(0, len(values) - 1))] = bad
     verdict = judge(make_curves(*sides))
     assert (verdict.word, verdict.gaps, verdict.onset) == ("diverged", None, None)
+
+
+def test_training_that_starts_at_zero_is_underfitting() -> None:
+    verdict = judge(LossCurves((1, 2), np.array([0.0, 1.0]), np.array([0.0, 0.0])))
+    assert verdict.word == "underfitting"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pytest
 
 from pipeline.curve_readers.formats import find_format, read_curves
@@ -275,7 +276,6 @@ def test_judge_ignores_an_incomplete_last_line(tmp_path: Path) -> None:
 
 
 def test_judge_reads_only_the_first_sheet(tmp_path: Path) -> None:
-    openpyxl = pytest.importorskip("openpyxl")
     workbook = openpyxl.Workbook()
     for row in [("epoch", "train_loss", "val_loss"), (1, 0.5, 0.6), (), (2, "0.4", 0.5)]:
         workbook.active.append(row)

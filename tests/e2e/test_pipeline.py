@@ -9,28 +9,27 @@ import signal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from playwright.sync_api import Page, sync_playwright
 
+from tests.chromium import open_chromium
 from tests.e2e.conftest import Project, copy_project
 from tests.preloaded import PreloadedCommands
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 RUNS = {"unet-0.01-0", "unet_no_skip-0.01-0"}
 
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("Debian's chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with open_chromium() as browser:
         page = browser.new_page()
         page.set_default_timeout(20_000)
         yield page
-        browser.close()
 
 
 def test_report_shows_the_grid(swept_project: Project, page: Page) -> None:

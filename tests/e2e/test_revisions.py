@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import vl_convert
 
 from tests.e2e.conftest import Project
+from tests.optional import import_or_skip
 
 GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@b.c")
 PLOTS = {
@@ -46,6 +46,7 @@ def read_plots(project: Project, *arguments: str) -> dict[str, list[Any]]:
 
 
 def test_dvc_plots_draws_every_plot_of_both_revisions(project: Project) -> None:
+    vl_convert = import_or_skip("vl_convert")
     plots = read_plots(project, "diff", "HEAD", "workspace")
     assert plots.keys() == PLOTS
     for name, (plot,) in plots.items():

@@ -140,7 +140,9 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_watch_ends_on_a_signal(number: signal.Signals, code: int, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text(HEADER + create_rows(1, 3), encoding="utf-8")
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "judge", str(path), "--watch"]
+    # A test run in the background of a shell inherits an ignored SIGINT.
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", f"{start}from pipeline.cli import main; main()", "judge", str(path), "--watch"]
     with (tmp_path / "out").open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=os.environ)
         wait_for(lambda: "epoch 2" in (tmp_path / "out").read_text(encoding="utf-8"))

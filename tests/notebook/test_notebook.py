@@ -7,14 +7,12 @@ import io
 import shutil
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from nbclient import NotebookClient
 from PIL import Image
 
 import pipeline
@@ -23,6 +21,7 @@ from pipeline.errors import PipelineError
 from pipeline.notebook.project_results import ProjectResults
 from pipeline.notebook.run_results import RunResults, Segmentation
 from tests.conftest import ROOT, TRAINED
+from tests.optional import import_or_skip
 
 TUTORIAL = ROOT / "docs/tutorial/notebook.ipynb"
 
@@ -142,13 +141,14 @@ def test_project_can_be_opened_from_another_folder(
 
 
 def test_tutorial_runs_without_errors(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, _ = import_or_skip("nbclient"), import_or_skip("ipykernel")
     project = tmp_path / "project"
     shutil.copytree(trained, project)
-    notebook = nbformat.read(TUTORIAL, as_version=4)
+    notebook = import_or_skip("nbformat").read(TUTORIAL, as_version=4)
     folder = project / TUTORIAL.relative_to(ROOT).parent
     folder.mkdir(parents=True)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    client.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
     pictures = [
         output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
     ]

@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
-from pipeline.artifacts.prepared_data import PreparedData
-from pipeline.artifacts.project import EVALUATION, PREPARED
+from pipeline.artifacts.prepared_data import PreparedData, SegmentationClass
+from pipeline.artifacts.project import EVALUATION, PREPARED, Project
 from pipeline.cli import main
-from pipeline.promote.promote_run import format_serve_command
+from pipeline.inference.trained_run import TrainedRun
+from pipeline.params.file import read_params
+from pipeline.promote.model_card import END, MAX_LENGTH, ModelCard
+from pipeline.promote.serve_command import format_serve_command
 from pipeline.tracking.store import open_client
 from tests.conftest import TRAINED
 
@@ -99,6 +102,73 @@ def test_promoted_version_has_scores_of_the_run(registered: Registered) -> None:
     assert version.tags["test_loss"] == f"{metrics['test']['loss']:.4f}"
     assert f"| val_loss | {version.tags['val_loss']} |" in version.description
     assert "mlflow models serve" in registered.output
+
+
+def test_model_cards_describe_data_verdict_limits_and_use(registered: Registered) -> None:
+    client = open_client(registered.uri)
+    version = client.get_model_version_by_alias(NAME, "champion")
+    model = client.get_registered_model(NAME)
+    project = Project(registered.root)
+    summary, data = project.comparison.summary, project.prepared.dataset
+    judgment = summary.get_run(TRAINED).judgment
+    assert judgment is not None
+    assert version.description.startswith("Segments images into 3 classes: `animal` (foreground), `background` and")
+    assert f"### Verdict: {judgment.verdict}" in version.description
+    assert all(f"- {phrase}" in version.description for phrase in judgment.evidence)
+    assert "It was trained on composites only." in version.description
+    assert "only one finished seed" in version.description
+    assert "resized and padded to 32 × 32 px" in version.description
+    assert "| 0 | `animal` (foreground) | #e69f00 |" in version.description
+    assert f"12 train, 6 validation and 6 test images, fingerprint `{data.fingerprint}`" in version.description
+    assert f'load_model("models:/{NAME}/1")' in version.description
+    assert f'load_model("models:/{NAME}@champion")' in model.description
+    assert f"The alias `champion` marks version 1, `{TRAINED}`, verdict **{judgment.verdict}**" in model.description
+    for text in (version.description, model.description):
+        assert f"MLFLOW_TRACKING_URI={registered.uri} mlflow models serve -m models:/{NAME}" in text
+        assert text.endswith(END)
+
+
+def test_python_code_of_the_model_card_segments_an_image(registered: Registered, tmp_path: Path) -> None:
+    code = open_client(registered.uri).get_registered_model(NAME).description.split("```")[1].removeprefix("python")
+    load_images(registered.root)[0].save(tmp_path / "image.png")
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}print(masks[0])"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert Image.open(io.BytesIO(base64.b64decode(done.stdout.splitlines()[-1]))).size == (32, 32)
+
+
+def test_promote_updates_its_model_cards_but_no_text_of_a_user(
+    registered: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(registered.root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    client = open_client(registered.uri)
+    card = client.get_model_version(NAME, "1").description
+    client.update_model_version(NAME, "1", f"An old card.\n\n{END}")
+    client.set_model_version_tag(NAME, "1", "gap", "an old gap")
+    text = client.get_registered_model(NAME).description
+    client.update_registered_model(NAME, "Our own text.")
+    assert CliRunner().invoke(main, ["promote"]).exit_code == 0
+    version = client.get_model_version(NAME, "1")
+    assert version.description == card
+    assert f"| gap | {version.tags['gap']} |" in card
+    assert client.get_registered_model(NAME).description == "Our own text."
+    client.update_registered_model(NAME, text)
+
+
+def test_long_model_card_fits_into_mlflow(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(registered.root)
+    params, project = read_params(), Project()
+    run = TrainedRun.load(params, TRAINED, project)
+    classes = tuple(SegmentationClass(f"class|{index}", "#123456", foreground=False) for index in range(150))
+    many = replace(run, data=replace(run.data, classes=classes, credit="long " * 1000))
+    card = ModelCard(many, params, project, {"val_loss": "0.5"}, NAME, "1", "http://127.0.0.1:1")
+    text = card.describe_version()
+    assert len(text) <= MAX_LENGTH
+    assert text.startswith("Segments images into 150 classes: `class\\|0`, ")
+    assert "and 138 more." in text
+    assert text.endswith(END)
 
 
 def test_promote_writes_no_pickle_and_pins_requirements(registered: Registered) -> None:

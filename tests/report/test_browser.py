@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,68 +12,29 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect, sync_playwright
 
 from pipeline.artifacts.comparison import Comparison
 from pipeline.artifacts.prepared_data import PreparedData, SegmentationClass
 from pipeline.artifacts.project import COMPARISON, PREPARED, RUNS, Project
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.report.write_report import write_report
+from tests.chromium import open_page
+from tests.optional import import_or_skip
 from tests.prepare.conftest import create_section
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page, ViewportSize
+
     from tests.report.conftest import ReportProject
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-LIMIT = 10_000  # ms, for every wait of a page
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; install it to test the page in one"),
-    pytest.mark.timeout(60),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Containers do not permit Chromium's sandbox; only our own pages are opened.
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=30_000)
-        launched.new_context()  # for the pages of `open_page`
-        yield launched
-        launched.close()
+expect = import_or_skip("playwright.sync_api").expect
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture(scope="module")
 def report(make_project: type[ReportProject], tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = make_project(tmp_path_factory.mktemp("project"))
     return write_report(project.params, project=Project(project.root)).path
-
-
-def open_page(
-    browser: Browser,
-    report: Path,
-    *,
-    viewport: ViewportSize | None = None,
-    color_scheme: Literal["light", "dark"] = "light",
-    java_script_enabled: bool = True,
-) -> tuple[Page, list[str]]:
-    """Open a page and close the one before; return it with the list of its console messages, errors and dialogs."""
-    for before in [page for context in browser.contexts for page in context.pages]:
-        before.close()
-    # One context for all tests, because a new one takes more time than a page.
-    context = browser.contexts[0] if java_script_enabled else browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.emulate_media(color_scheme=color_scheme)
-    if viewport:
-        page.set_viewport_size(viewport)
-    page.set_default_timeout(LIMIT)
-    console_messages: list[str] = []
-    page.on("console", lambda message: console_messages.append(message.text))
-    page.on("pageerror", lambda error: console_messages.append(str(error)))
-    page.on("dialog", lambda dialog: (console_messages.append(dialog.message), dialog.dismiss()))
-    page.goto(report.as_uri())
-    return page, console_messages
 
 
 def read_column(page: Page, number: int) -> list[str]:
@@ -386,7 +345,7 @@ def test_page_has_no_accessibility_violation(
     browser: Browser, report: Path, scheme: Literal["light", "dark"], width: int
 ) -> None:
     page, console_messages = open_page(browser, report, color_scheme=scheme, viewport={"width": width, "height": 900})
-    results = Axe().run(page)
+    results = import_or_skip("axe_playwright_python.sync_playwright").Axe().run(page)
     assert results.violations_count == 0, results.generate_report()
     assert console_messages == []
 

@@ -29,7 +29,6 @@ from pipeline.report.sections.contact_sheet import (
 )
 from pipeline.report.sections.data_card import build_data_card
 from pipeline.report.view_models import EmbeddedImage
-from tests.report.test_browser import CHROMIUM, browser, open_page  # noqa: F401
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Browser
 
 from pipeline.artifacts.prepared_data import SPLITS, DatasetStats, PreparedData
 from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS, Project
@@ -30,10 +29,12 @@ from pipeline.report.sections.data_files import describe_files, describe_skipped
 from pipeline.report.sections.header import build_header
 from pipeline.report.sections.split_leakage import find_split_leakage
 from pipeline.report.write_report import Page, RunSource, Section, write_report
-from tests.report.test_browser import CHROMIUM, browser, open_page  # noqa: F401
+from tests.chromium import open_page
 from tests.report.test_write_report import get_section, list_notices, render
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from tests.report.conftest import ReportProject
 
 
@@ -311,8 +312,7 @@ LONG = "very_long_" * 25 + "12345"  # 255 bytes
 HARM = "<script>document.title = 'harmed'</script>\n\"'🐕\u202egnorts"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; install it to test the page in one")
-def test_names_stay_text_and_within_the_page(browser: Browser, project: ReportProject) -> None:  # noqa: F811
+def test_names_stay_text_and_within_the_page(browser: Browser, project: ReportProject) -> None:
     ids = [LONG, HARM]
     edit_samples(project, id=ids, groups=[f"animal={LONG}", f"animal={HARM}", "animal=test 1", f"animal={LONG}-"])
     write_stats(project, formats={HARM: 1, LONG: 2}, compared=9, duplicates=2, first_duplicates=[ids, ids])
@@ -324,7 +324,7 @@ def test_names_stay_text_and_within_the_page(browser: Browser, project: ReportPr
         check_names(browser, report, width)
 
 
-def check_names(browser: Browser, report: Path, width: int) -> None:  # noqa: F811
+def check_names(browser: Browser, report: Path, width: int) -> None:
     """Check that the long and the hostile name are shown as text within this width."""
     page, console_messages = open_page(browser, report, viewport={"width": width, "height": 800})
     section = page.locator("#data")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Page, Request
 
 from pipeline.artifacts.comparison import Comparison
 from pipeline.artifacts.prepared_data import DatasetStats, PreparedData, SegmentationClass
@@ -22,11 +21,13 @@ from pipeline.params import ExternalResult, ShowcaseImage
 from pipeline.report.failure import render_failure_page
 from pipeline.report.write_report import write_report
 from pipeline.runtime.stage_status import record_stage
-from tests.report.test_browser import browser, pytestmark  # noqa: F401
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Request
+
     from tests.report.conftest import ReportProject
 
+pytestmark = pytest.mark.timeout(60)
 SCRIPT = "window.harmed = 1"
 CORPUS = (
     f"</script><img src=x onerror='{SCRIPT}'>",
@@ -93,7 +94,7 @@ def collapse_whitespace(text: str) -> str:
 
 @pytest.mark.parametrize("order", [1, -1], ids=["forwards", "backwards"])
 def test_hostile_strings_of_the_report_stay_text(
-    browser: Browser,  # noqa: F811
+    browser: Browser,
     make_project: type[ReportProject],
     tmp_path: Path,
     order: int,
@@ -123,7 +124,7 @@ def test_hostile_strings_of_the_report_stay_text(
     )
 
 
-def test_hostile_strings_of_a_failure_stay_text(browser: Browser, project: ReportProject) -> None:  # noqa: F811
+def test_hostile_strings_of_a_failure_stay_text(browser: Browser, project: ReportProject) -> None:
     harm = " ¦ ".join(CORPUS)
     with pytest.raises(PipelineError), record_stage("train", "unet-0.001-0", project.root) as report:
         report(harm)
@@ -135,7 +136,7 @@ def test_hostile_strings_of_a_failure_stay_text(browser: Browser, project: Repor
     assert collapse_whitespace(f"{harm} {harm}") == collapse_whitespace(page.locator("pre").inner_text())
 
 
-def open_checked_page(browser: Browser, path: Path) -> Page:  # noqa: F811
+def open_checked_page(browser: Browser, path: Path) -> Page:
     """Open and use a page, and check that no script ran and nothing was requested."""
     page = browser.new_page()
     requests: list[Request] = []

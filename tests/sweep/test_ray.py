@@ -17,6 +17,7 @@ from pipeline.artifacts import project as artifacts
 from pipeline.params.file import read_params
 from pipeline.train.train_cell import train_cell
 from tests.e2e.conftest import Project, copy_project
+from tests.optional import import_or_skip
 from tests.preloaded import PreloadedCommands
 
 EPOCHS = 80
@@ -33,6 +34,7 @@ def can_unshare() -> bool:
 
 @pytest.fixture
 def cluster_project(tmp_path: Path, commands: PreloadedCommands) -> Project:
+    import_or_skip("ray")
     project = copy_project(tmp_path / "project", commands)
     project.run("dvc", "config", "--local", "core.no_scm", "true")
     project.change(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,10 @@ from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.inference.trained_run import find_best_run
 from pipeline.params.file import read_params
 from pipeline.report.run_selection import select_runs
+from pipeline.tracking.grid_summary import MAX_SETTINGS, format_settings
 from pipeline.tracking.saved_view import NOTE
 from pipeline.tracking.store import open_client
-from pipeline.tracking.tags import BEST_OF, BEST_RUN
+from pipeline.tracking.tags import BEST_OF, BEST_RUN, GRID_STAGE, SETTING, STAGE, name_setting
 from pipeline.train.train_cell import train_cell
 from tests.conftest import write_params
 
@@ -131,3 +132,46 @@ def test_mark_best_run_follows_the_best_run_of_each_user(
         assert load_best_tags(uri) == {second: "mia"}
     finally:
         shutil.move(project.root / "aside", project.root / EVALUATION / second)
+
+
+def test_grid_summary_ranks_settings_with_their_spread(project: Project, uri: str) -> None:
+    def read_notes() -> list[str]:
+        return [run.data.tags["mlflow.note.content"] for run in load_runs(uri) if run.data.tags[STAGE] == GRID_STAGE]
+
+    (setting,) = project.compare_seeds(SEEDS).settings
+    sync()
+    (note,) = read_notes()
+    assert f"| 1 | unet | 0.01 | 3 of 3 | {setting.val_loss_mean:.3f} ± {setting.val_loss_sd:.3f} |" in note
+    assert "Test, best setting only: loss " in note
+    (single,) = project.compare_seeds(SEEDS[:1]).settings
+    sync()
+    assert len(read_notes()) == 2  # one per grid
+    assert any(f"| 1 | unet | 0.01 | 1 of 1 | {single.val_loss_mean:.3f} |" in note for note in read_notes())
+
+
+def test_unranked_settings_are_last_and_have_no_rank(project: Project) -> None:
+    summary = project.compare_seeds(SEEDS)
+    (setting,) = summary.settings
+    diverged = replace(setting, learning_rate=1.0, finished=2, ranked=False, val_loss_mean=0.001)
+    worse = replace(setting, learning_rate=0.5, val_loss_mean=9.0)
+    lines = format_settings(replace(summary, settings=(diverged, worse, setting))).splitlines()[2:5]
+    assert [line.split(" | ")[:4] for line in lines] == [
+        ["| 1", "unet", "0.01", "3 of 3"],
+        ["| 2", "unet", "0.5", "3 of 3"],
+        ["| –", "unet", "1.0", "2 of 3"],
+    ]
+    many = replace(summary, settings=(setting,) * (MAX_SETTINGS + 5))
+    assert "`comparison/settings.csv` has 5 more." in format_settings(many)
+
+
+def test_runs_of_a_setting_have_the_same_tag(project: Project, uri: str) -> None:
+    project.compare_seeds(SEEDS)
+    sync()
+    runs = [run for run in load_runs(uri) if "seed" in run.data.params]
+    (setting,) = {run.data.tags[SETTING] for run in runs}
+    assert setting.startswith("0.01 unet (")
+    record = artifacts.Project(project.root).run(runs[0].info.run_name).record
+    assert name_setting(record.cell, record.data_fingerprint) == setting
+    longer = {**record.cell, "train": {**record.cell["train"], "epochs": 99}}
+    assert len({setting, name_setting(longer, record.data_fingerprint), name_setting(record.cell, "0" * 64)}) == 3
+    assert not [run for run in load_runs(uri) if "seed" not in run.data.params and SETTING in run.data.tags]

@@ -112,7 +112,7 @@ def test_compare_uploads_a_run_missing_in_mlflow(uri: str) -> None:
     uploaded = load_trained_run(uri)
     assert uploaded.info.run_id != lost.info.run_id
     assert uploaded.data.metrics == lost.data.metrics
-    assert list_folders(uri, uploaded) == ["evaluation", "run"]
+    assert list_folders(uri, uploaded) == ["evaluation", "images", "run"]
     assert uploaded.data.tags[VERDICT]
 
 
@@ -122,7 +122,7 @@ def test_compare_uploads_an_evaluation_missing_in_mlflow(evaluated: Path, uri: s
     client.delete_tag(run.info.run_id, "pipeline.sha256.evaluation")
     shutil.rmtree(Path(run.info.artifact_uri) / "evaluation")
     run_stage("compare")
-    assert list_folders(uri, load_trained_run(uri)) == ["evaluation", "run"]
+    assert list_folders(uri, load_trained_run(uri)) == ["evaluation", "images", "run"]
 
 
 def test_stages_with_an_unreachable_store_write_the_same_files_and_warn_once(
@@ -172,7 +172,7 @@ def test_dvc_experiments_have_separate_runs(
     def load_columns() -> list[str]:
         experiment = open_client(uri).get_experiment_by_name("learning-report")
         assert experiment is not None
-        selected: list[str] = json.loads(experiment.tags[view])["selectedColumns"]
+        selected: list[str] = json.loads(json.loads(experiment.tags[view])["state"])["selectedColumns"]
         return selected
 
     assert f"tags.`{DVC_EXPERIMENT}`" not in load_columns()

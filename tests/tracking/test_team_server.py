@@ -26,6 +26,7 @@ from pipeline.tracking import background_logger
 from pipeline.tracking.background_logger import BackgroundLogger
 from pipeline.tracking.fetch import fetch_runs
 from pipeline.tracking.store import open_client
+from tests.optional import import_or_skip
 from tests.servers import MlflowServer, find_free_port
 from tests.tracking.conftest import create_training_state, write_run_folder
 
@@ -86,7 +87,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
         if request.param == "sqlite":
             yield Database(folder)
         else:
-            pytest.importorskip("psycopg2")
+            import_or_skip("psycopg2")
             postgres = Postgres(folder)
             try:
                 yield postgres
@@ -186,7 +187,7 @@ def test_server_with_accounts_tags_runs_with_the_user(
     tmp_path: Path, data_project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Set up as in docs/how-to/team-server.md: members may write to each other's experiments."""
-    pytest.importorskip("flask_wtf")
+    import_or_skip("flask_wtf")
     config = tmp_path / "auth.ini"
     config.write_text(
         f"[mlflow]\ndefault_permission = EDIT\ndatabase_uri = sqlite:///{tmp_path}/users.db\nadmin_username = {ADMIN}\n"

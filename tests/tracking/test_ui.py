@@ -16,11 +16,16 @@ from typing import Any
 
 import pytest
 
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
+from pipeline.tracking.run_images import RunImages
 from pipeline.tracking.run_metrics import epoch_metrics
+from pipeline.tracking.saved_view import NAMES, SETTINGS_VIEW, VIEW
 from pipeline.tracking.store import open_client
+from pipeline.tracking.tags import SETTING, name_setting
 from pipeline.tracking.ui import BLOCKED_PORTS, LOOPBACK, ServerAddress, prepare_view, serve
+from tests.conftest import TRAINED
 from tests.tracking.conftest import Upload, create_epochs, upload_content
 
 SERVE = """
@@ -32,6 +37,9 @@ sys.exit(serve(Tracking(uri=None, experiment="learning-report"), ServerAddress(s
 OTHER_LOOPBACK = "127.0.0.2"  # reaches only servers that listen on all addresses
 # learning rate and val_loss_best in the table's order; a diverged run has no loss
 RUNS = ((0.001, 0.386), (0.0001, 0.45), (0.01, 0.52), (1.0, None))
+# A second seed with a lower loss than any other run, whose setting has only the second-lowest mean
+SECOND_SEED = (0.01, 0.3)
+SETTINGS = ("0.001", "0.01", "0.0001", "1.0")  # learning rates by mean loss
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class Server:
     process: "subprocess.Popen[str]"
     address: str
     link: str
+    settings_link: str
     output: str
 
     @property
@@ -66,30 +75,36 @@ def run_server(project: Path, host: str = LOOPBACK) -> Iterator[Server]:
             if "Ctrl-C" in line:
                 break
         output = "".join(lines)
-        link = re.search(r"lowest first: (http\S+)", output)
+        link = re.search(r"Runs by validation loss, lowest first: (http\S+)", output)
+        settings_link = re.search(r"Settings by mean validation loss, lowest first: (http\S+)", output)
         assert link, lines
-        yield Server(process, f"http://{LOOPBACK}:{port}", link[1], output)
+        assert settings_link, lines
+        yield Server(process, f"http://{LOOPBACK}:{port}", link[1], settings_link[1], output)
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Server]:
-    """A server over four runs."""
+def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, trained: Path) -> Iterator[Server]:
+    """A server over five runs with the images of a trained run."""
     project = tmp_path_factory.mktemp("project")
     shutil.copyfile(empty_store, project / "mlflow.db")
     tracking = Tracking(uri=f"sqlite:///{project}/mlflow.db", experiment="learning-report")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         for learning_rate, loss in (RUNS[number] for number in (2, 3, 0, 1)):  # not in the table's order
-            _upload_training(tracking, learning_rate, loss)
+            _upload_training(tracking, learning_rate, loss, trained)
+        _upload_training(tracking, *SECOND_SEED, trained, seed=1)
 
     with run_server(project) as server:
         yield server
 
 
-def _upload_training(tracking: Tracking, learning_rate: float, loss: float | None) -> None:
+def _upload_training(
+    tracking: Tracking, learning_rate: float, loss: float | None, trained: Path, seed: int = 0
+) -> None:
+    project = Project(trained)
     rows = [
         {
             "epoch": epoch,
@@ -103,10 +118,14 @@ def _upload_training(tracking: Tracking, learning_rate: float, loss: float | Non
     ]
     upload_content(
         tracking,
-        name=f"unet-{learning_rate}-0",
-        key=hashlib.sha256(str(learning_rate).encode()).hexdigest(),
-        parameters={"variant": "unet", "learning_rate": learning_rate, "seed": 0},
-        tags={"pipeline.status": "finished" if loss else "diverged"},
+        name=f"unet-{learning_rate}-{seed}",
+        key=hashlib.sha256(f"{learning_rate} {seed}".encode()).hexdigest(),
+        parameters={"variant": "unet", "learning_rate": learning_rate, "seed": seed},
+        tags={
+            "pipeline.status": "finished" if loss else "diverged",
+            SETTING: name_setting({"variant": "unet", "learning_rate": learning_rate, "seed": seed}, "f0" * 32),
+        },
+        images=RunImages.find(project.run(TRAINED), project.prepared),
         epochs=create_epochs(*map(epoch_metrics, rows)),
         metrics={"val_loss_best": loss, "gap": 0.1, "best_epoch": 12, "val_mean_iou_best": 0.8} if loss else {},
         ended_ms=12_000,
@@ -117,18 +136,6 @@ def _find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium on the PATH")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def test_loss_and_learning_rate_are_visible_next_to_the_side_panel(server: Server, browser: Any) -> None:
@@ -177,6 +184,51 @@ def test_link_opens_a_table_sorted_by_loss(server: Server, browser: Any) -> None
     columns = {"variant", "learning_rate", "seed", "val_loss_best", "gap"}
     assert columns | {"pipeline.status"} <= headers
     assert note == 1
+
+
+def test_settings_link_opens_charts_and_settings_ranked_by_mean_loss(server: Server, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1500, "height": 900})
+    page.goto(server.settings_link)
+    groups = [page.get_by_text(f"Group: {learning_rate} unet") for learning_rate in SETTINGS]
+    groups[-1].wait_for(timeout=60_000)
+    heights = [group.bounding_box()["y"] for group in groups]
+    assert heights == sorted(heights)
+    assert page.get_by_role("link", name="unet-0.001-0", exact=True).count() == 0  # runs are collapsed
+    page.get_by_text("Means over seeds, best first").wait_for()
+    titles = [page.get_by_text(name, exact=True).first for name in ("val_loss_best", "loss/val", "gap", "loss/train")]
+    positions = [(title.bounding_box()["y"], title.bounding_box()["x"]) for title in titles]
+    assert positions == sorted(positions)
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/mlflow-settings.png")
+    page.close()
+
+
+def test_views_are_listed_in_the_menu(server: Server, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1500, "height": 900})
+    page.goto(server.link.partition("&")[0])
+    page.get_by_test_id("saved-views-trigger").click(timeout=60_000)
+    items = [page.get_by_test_id(f"saved-views-item-{view}") for view in (SETTINGS_VIEW, VIEW)]
+    assert [NAMES[SETTINGS_VIEW] in items[0].inner_text(), NAMES[VIEW] in items[1].inner_text()] == [True, True]
+    assert items[0].bounding_box()["y"] < items[1].bounding_box()["y"]
+    items[0].click()
+    page.get_by_text(f"Group: {SETTINGS[0]} unet").wait_for()
+    page.close()
+
+
+def test_charts_and_run_page_show_images_of_the_showcase(server: Server, browser: Any) -> None:
+    client = open_client(server.address)
+    experiment = client.get_experiment_by_name("learning-report")
+    assert experiment is not None
+    run = client.search_runs([experiment.experiment_id])[0]
+    page = browser.new_page(viewport={"width": 1500, "height": 3000})
+    run_page = f"{server.address}/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}/model-metrics"
+    for address, count in ((f"{server.link}&compareRunsMode=CHART", len(RUNS) + 1), (run_page, 1)):
+        page.goto(address)
+        images = page.locator("img[src*='showcase~prediction']")
+        images.nth(count - 1).wait_for(timeout=60_000)
+        assert all("step%2B0%2B" in image.get_attribute("src") for image in images.all())
+        assert all(image.evaluate("image => image.complete && image.naturalWidth") == 128 for image in images.all())
+    page.close()
 
 
 def test_upload_works_through_the_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,7 @@ class ImageMaskSource:
                 width=decoded.width,
                 sha256=decoded.sha256,
                 has_ignored=bool((decoded.mask[inner] == IGNORE).any()),
+                instances=decoded.instances,
             )
             yield split, sample
 

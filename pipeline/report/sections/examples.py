@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pipeline.analysis.epoch_selection import choose_epochs
 from pipeline.artifacts.prepared_data import SHOWCASE
 from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
@@ -32,7 +33,6 @@ class Examples:
 
 
 MAX_RUNS = 50  # runs with example images; more would make the page too large for email
-STRIP_LENGTH = 8  # epochs whose predictions for the showcase are shown
 
 
 def build_examples(context: ReportContext, selection: RunSelection) -> Examples:
@@ -136,18 +136,6 @@ def _build_strip(context: ReportContext, run: str, problems: list[Notice]) -> tu
                 f"Epoch {epoch}, best" if epoch == kept else f"Epoch {epoch}",
                 frame,
             )
-            for epoch in _choose_epochs(len(masks), kept)
+            for epoch in choose_epochs(len(masks), kept)
         )
     return ()
-
-
-def _choose_epochs(last: int, kept: int | None) -> list[int]:
-    """Choose the epochs to show: mostly early ones, and always the last and the best one (`kept`)."""
-    ratio = [round(last ** (i / (STRIP_LENGTH - 1))) for i in range(STRIP_LENGTH)]
-    spread = sorted({*ratio, *range(1, min(last, STRIP_LENGTH // 2) + 1), last})
-    if kept is not None and 1 <= kept <= last and kept not in spread:
-        near = min(
-            (epoch for epoch in spread if epoch not in (1, last)), key=lambda epoch: abs(epoch - kept), default=1
-        )
-        spread = sorted({*spread} - {near} | {kept})
-    return spread

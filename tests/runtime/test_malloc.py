@@ -10,7 +10,7 @@ import pytest
 COUNT_FAULTS = """
 import resource
 import torch
-from pipeline.models.malloc import disable_malloc_trim
+from pipeline.runtime.operating_system import disable_malloc_trim
 
 def count_faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
