@@ -59,9 +59,9 @@ from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.inference.prediction import PixelPredictions, predict_batches, predict_split
 from pipeline.inference.trained_run import load_record
 from pipeline.models.factory import build_network, load_trained_network
-from pipeline.models.malloc import disable_malloc_trim
 from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
+from pipeline.runtime.operating_system import disable_malloc_trim
 from pipeline.train.train_cell import train_cell
 
 SIDE = 64  # px
