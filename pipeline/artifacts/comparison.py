@@ -267,6 +267,11 @@ class Comparison(ArtifactFolder):
     GAP_PARTS = "gap_breakdown.csv"  # gap of each run by class, and by the groups and images with the widest gaps
     GAP_PART_COLUMNS = ("run", "part", "name", "images", "train_loss", "val_loss", "gap", "train_iou", "val_iou")
 
+    # Masks of training and validation images, most suspicious first, by the seeds of the best setting: mean, lowest and
+    # highest score (see `analysis.label_errors`), mean loss. No rows if the masks are exact or no setting is ranked.
+    SUSPICIOUS_MASKS = "suspicious_masks.csv"
+    SUSPICIOUS_MASK_COLUMNS = ("id", "split", "score", "lowest", "highest", "loss")
+
     @cached_property
     def summary(self) -> Summary:
         """The results of the grid."""
@@ -294,6 +299,12 @@ class Comparison(ArtifactFolder):
     def gap_parts(self) -> pd.DataFrame:
         """The gap of each run by class, group and image."""
         return self.read_table(self.GAP_PARTS, self.GAP_PART_COLUMNS, {"run": str, "part": str, "name": str})
+
+    @cached_property
+    def suspicious_masks(self) -> pd.DataFrame:
+        """The masks of training and validation images, most suspicious first."""
+        types = {"id": str, "split": str}
+        return self.read_table(self.SUSPICIOUS_MASKS, self.SUSPICIOUS_MASK_COLUMNS, types, keep_default_na=False)
 
     def write_summary(self, summary: Summary) -> None:
         """Write `summary.json`, `runs.csv` and `settings.csv`."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.artifacts.folder import ArtifactFolder, Record
+from pipeline.artifacts.folder import ArtifactFolder, Record, drop_nan
 from pipeline.artifacts.object_scores import ObjectEvaluation, ObjectScores
 from pipeline.artifacts.scores import Calibration, Scores
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SURFACE_SCORES = ("boundary_iou", "nsd", "hd95", "asd")  # scores of outlines by image and class
+# Splits whose masks are checked. Test is not: masks corrected after looking at predictions would favor the network.
+CHECKED_SPLITS = ("train", "validation")
 FEATURE_MAPS = ("skip", "below", "before", "after")  # shapes: K x H x W, K x H x W, h x w, h x w; uint8
 
 
@@ -72,6 +74,11 @@ class EvaluationFolder(ArtifactFolder):
     PER_IMAGE = "per_image.csv"
     PER_IMAGE_COLUMNS = ("id", "split", "loss", "accuracy", "mean_iou", "foreground_iou")
     CLASS_PIXELS = "class_pixels.npz"  # arrays <split>_<field of ClassPixels>, in the order of the split
+    # Of the splits CHECKED_SPLITS; `score` is the fraction of the object whose mask the run contradicts (see
+    # `analysis.label_errors`), undefined scores are empty.
+    CONTRADICTIONS = "contradictions.csv"
+    CONTRADICTION_COLUMNS = ("id", "split", "score")
+    CONTRADICTED = "contradicted"  # folder like EXAMPLES, of the masks with high scores; may be missing
     # Scores of outlines on validation and test, one row per image and class that is in one of its masks; undefined
     # scores are empty.
     SURFACES = "surfaces.csv"
@@ -112,6 +119,11 @@ class EvaluationFolder(ArtifactFolder):
         with self.reading(self.CLASS_PIXELS):
             return ClassPixels(*(arrays[f"{split}_{field.name}"].astype(np.int64) for field in fields(ClassPixels)))
 
+    def read_contradictions(self) -> pd.DataFrame:
+        """Read the scores of the masks: one row per image of the splits `CHECKED_SPLITS`."""
+        types = {"id": str, "split": str}
+        return self.read_table(self.CONTRADICTIONS, self.CONTRADICTION_COLUMNS, types, keep_default_na=False)
+
     def read_surfaces(self) -> pd.DataFrame:
         """Read the scores of outlines: one row per image and class."""
         types = {"id": str, "split": str, "class": str}
@@ -144,7 +156,15 @@ class EvaluationFolder(ArtifactFolder):
 
     def read_example(self, sample: str) -> npt.NDArray[np.uint8]:
         """Read the predicted mask of a sample: H x W, class indices."""
-        with self.reading(f"{self.EXAMPLES}/{sample}.png") as path, Image.open(path) as image:
+        return self._read_mask(f"{self.EXAMPLES}/{sample}.png")
+
+    def read_contradicted(self, sample: str) -> npt.NDArray[np.uint8] | None:
+        """Read the prediction that contradicts a sample's mask: H x W, class indices; None if it is not kept."""
+        name = f"{self.CONTRADICTED}/{sample}.png"
+        return self._read_mask(name) if (self.path / name).exists() else None
+
+    def _read_mask(self, name: str) -> npt.NDArray[np.uint8]:
+        with self.reading(name) as path, Image.open(path) as image:
             if image.mode not in ("L", "P"):  # in both modes, pixel values are the indices
                 raise ValueError(f"it must contain 8-bit class indices, but its mode is {image.mode}")
             return np.asarray(image, dtype=np.uint8)
@@ -184,6 +204,23 @@ class EvaluationFolder(ArtifactFolder):
 
     def write_examples(self, masks: Mapping[str, npt.NDArray[np.uint8]]) -> None:
         """Add predicted masks (H x W, class indices) by sample id."""
-        (self.path / self.EXAMPLES).mkdir(exist_ok=True)
+        self._write_masks(self.EXAMPLES, masks)
+
+    def write_contradictions(self, scores: Mapping[str, tuple[Sequence[str], npt.NDArray[np.float64]]]) -> None:
+        """Write `contradictions.csv` from the ids and scores of the images by split."""
+        rows = (
+            (sample, split, drop_nan(score))
+            for split, (ids, of_split) in scores.items()
+            for sample, score in zip(ids, of_split.tolist(), strict=True)
+        )
+        self.write_table(self.CONTRADICTIONS, self.CONTRADICTION_COLUMNS, rows)
+
+    def write_contradicted(self, masks: Mapping[str, npt.NDArray[np.uint8]]) -> None:
+        """Add predictions (H x W, class indices) that contradict masks, by sample id."""
+        if masks:
+            self._write_masks(self.CONTRADICTED, masks)
+
+    def _write_masks(self, folder: str, masks: Mapping[str, npt.NDArray[np.uint8]]) -> None:
+        (self.path / folder).mkdir(exist_ok=True)
         for sample, mask in masks.items():
-            Image.fromarray(mask).save(self.path / self.EXAMPLES / f"{sample}.png", optimize=True)
+            Image.fromarray(mask).save(self.path / folder / f"{sample}.png", optimize=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "validation", "test")
+COMPOSITES = "composites"  # value of data.source for composed images
 SHOWCASE = "showcase"  # a folder like a split's, with images that are in no split
 
 Images = npt.NDArray[np.uint8 | np.uint16]  # H x W x C
@@ -51,6 +52,11 @@ class Dataset(Record):
     def class_names(self) -> list[str]:
         """Names of the classes, in the order of their indices."""
         return [item.name for item in self.classes]
+
+    @property
+    def has_exact_masks(self) -> bool:
+        """Whether masks cannot be wrong, because training and validation images were composed with them."""
+        return self.source == COMPOSITES
 
 
 @dataclass(frozen=True)

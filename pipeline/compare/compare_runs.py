@@ -21,6 +21,7 @@ from pipeline.compare.findings import list_findings
 from pipeline.compare.gap_breakdown import break_down_gap
 from pipeline.compare.metric_table import tabulate_run_metrics
 from pipeline.compare.summary_tables import select_best_settings, summarize_run, summarize_settings
+from pipeline.compare.suspicious_masks import rank_suspicious_masks
 from pipeline.compare.verdicts import RunJudge, check_class_mix
 from pipeline.params import Cell, Params
 from pipeline.runtime.stage_status import StageStatus
@@ -108,6 +109,9 @@ def compare(
         new.write_table(new.CALIBRATION, new.CALIBRATION_COLUMNS, _list_bin_rows(evaluated) if evaluated else ())
         curves = (curve for row in rows if row.trained for curve in _list_curve_rows(row, folders[row.run][0].history))
         new.write_table(new.CURVES, new.CURVE_COLUMNS, curves)
+        checked = [folders[row.run][1] for row in summary.list_runs(best)] if best and not data.has_exact_masks else []
+        masks = rank_suspicious_masks(checked).itertuples(index=False) if checked else ()
+        new.write_table(new.SUSPICIOUS_MASKS, new.SUSPICIOUS_MASK_COLUMNS, masks)
         get_cells = attrgetter(*new.GAP_PART_COLUMNS[1:])
         part_rows = ((run, *get_cells(part)) for run, parts in gap_parts.items() for part in parts)
         new.write_table(new.GAP_PARTS, new.GAP_PART_COLUMNS, part_rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -11,19 +11,20 @@ from torch import nn
 from pipeline.analysis.calibration import ReliabilityBins
 from pipeline.analysis.objects import ObjectMatches
 from pipeline.analysis.scores import compute_scores
-from pipeline.artifacts.evaluation_folder import PredictionCost, RunEvaluation
+from pipeline.artifacts.evaluation_folder import CHECKED_SPLITS, PredictionCost, RunEvaluation
 from pipeline.artifacts.folder import drop_nan
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, Dataset, Split
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunFolder
 from pipeline.artifacts.scores import Calibration
 from pipeline.evaluate.calibration import ConfidenceCollector
+from pipeline.evaluate.contradictions import ContradictionCollector, write_contradictions
 from pipeline.evaluate.feature_maps import FeatureMaps, extract_feature_maps
 from pipeline.evaluate.objects import find_worst_images, list_object_rows, match_split, summarize_objects
 from pipeline.evaluate.outputs import SplitPrediction, write_evaluation
 from pipeline.evaluate.surfaces import measure_surfaces
 from pipeline.inference.objects import find_object_settings
-from pipeline.inference.prediction import Prediction, create_tiles, predict_split
+from pipeline.inference.prediction import PixelPredictions, Prediction, create_tiles, predict_split
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import load_record
 from pipeline.models.factory import load_trained_network
@@ -49,6 +50,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     scored: dict[str, Prediction] = {}
     maps: dict[str, FeatureMaps] = {}
     bins: dict[str, ReliabilityBins] = {}
+    collectors: dict[str, ContradictionCollector] = {}
     samples: dict[str, Split] = {}
     matches: dict[str, list[ObjectMatches]] = {}
     if record.best_epoch is not None:
@@ -57,8 +59,16 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
         cell = read_run_config(record, trained.path)
         tiles = create_tiles(cell, params.evaluation.tile_overlap)
         network = load_trained_network(trained, prepared["train"].num_channels, len(data.classes))
+        collectors = {name: ContradictionCollector(len(prepared[name]), len(data.classes)) for name in CHECKED_SPLITS}
         splits = {
-            name: _predict_split(network, split, len(data.classes), record.precision, tiles)
+            name: _predict_split(
+                network,
+                split,
+                len(data.classes),
+                record.precision,
+                tiles,
+                [collectors[name]] if name in collectors else [],
+            )
             for name, split in prepared.items()
         }
         cost = _measure_cost(trained, network, prepared["train"], tiles)
@@ -93,6 +103,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
         new.write_confusion(
             {name: prediction.confusion.sum(axis=0) for name, prediction in scored.items()}, data.class_names
         )
+        write_contradictions(new, splits, {name: one.get_pixels() for name, one in collectors.items()}, data)
         if matches:
             new.write_objects(list_object_rows({name: samples[name].ids for name in SPLITS}, matches))
         if maps:
@@ -101,10 +112,21 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
 
 
 def _predict_split(
-    network: nn.Module, split: Split, num_classes: int, precision: Precision, tiles: Tiles | None
+    network: nn.Module,
+    split: Split,
+    num_classes: int,
+    precision: Precision,
+    tiles: Tiles | None,
+    observers: Sequence[Callable[[PixelPredictions], None]],
 ) -> SplitPrediction:
     collector = ConfidenceCollector(num_classes)
-    prediction = predict_split(network, split, num_classes, precision, collector, tiles)
+
+    def observe(pixels: PixelPredictions) -> None:
+        collector(pixels)
+        for observer in observers:
+            observer(pixels)
+
+    prediction = predict_split(network, split, num_classes, precision, observe, tiles)
     return SplitPrediction(split, prediction, collector.stats())
 
 

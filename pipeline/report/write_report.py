@@ -30,6 +30,7 @@ from pipeline.report.sections.reproduce import build_reproduce
 from pipeline.report.sections.results import build_results
 from pipeline.report.sections.run_table import build_run_table
 from pipeline.report.sections.selected_findings import build_findings
+from pipeline.report.sections.suspicious_masks import build_suspicious_masks, has_checked_masks
 from pipeline.report.sections.test_scores import build_test_scores
 from pipeline.report.view_models import NothingToShowError, Notice
 
@@ -63,7 +64,7 @@ class GrowingGrid:
     progress: SweepProgress
 
 
-OMITTED_WHILE_GROWING = ("notes", "test", "reproduce")  # sections on the whole grid
+OMITTED_WHILE_GROWING = ("notes", "masks", "test", "reproduce")  # sections on the whole grid
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,9 @@ def write_report(
             authors = [_build("authors", "By author", lambda: build_authors(source.team, context))]
     if context.project.prepared.path.is_dir():  # otherwise the header reports that it is missing
         data = [_build("data", "The data", lambda: build_data_card(context))]
+    masks: list[Section] = []
+    if has_checked_masks(context):
+        masks = [_build("masks", "Where masks may be wrong", lambda: build_suspicious_masks(context, selection))]
     has_leakage = any(isinstance(section.body, DataCard) and section.body.leakage for section in data)
     objects: list[Section] = []
     if has_objects(context, selection):
@@ -159,6 +163,7 @@ def write_report(
         _build("metrics", "Metrics by class", lambda: build_metrics(context, selection)),
         _build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context, selection)),
         *objects,
+        *masks,
         _build("test", "Test scores", lambda: build_test_scores(context, selection)),
         _build("examples", "Examples", lambda: build_examples(context, selection)),
         *(() if has_leakage else data),

@@ -94,6 +94,23 @@ def build_samples(
     return tuple(found)
 
 
+def build_sample(context: ReportContext, split: str, sample: str, prediction: Mask, note: str, caption: str) -> Sample:
+    """Build an image of any split with one prediction.
+
+    Args:
+        context: The artifacts of the report.
+        split: The split of the image.
+        sample: The id of the image.
+        prediction: Predicted class indices, H x W.
+        note: Text below the image, after its id.
+        caption: Text below the prediction.
+    """
+    image, ground_truth, frame = context.read_sample(split, context.sample_ids[split].index(sample))
+    classes = context.dataset.classes
+    rendered = _render_prediction(prediction, ground_truth, classes, frame, sample, caption)
+    return replace(_render_sample(sample, image, ground_truth, classes, frame, [rendered]), note=note)
+
+
 def build_crop(context: ReportContext, run: str, sample: str) -> Sample | None:
     """Build a sample that shows the part of a large validation image where a run has the most errors.
 

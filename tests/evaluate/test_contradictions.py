@@ -1,0 +1,91 @@
+"""Masks that a network contradicts: counts of pixels, and the files of an evaluation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.analysis.label_errors import NUM_BINS
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.prepared_data import PreparedData
+from pipeline.evaluate.contradictions import MAX_KEPT, ContradictionCollector, select_contradicted
+from pipeline.evaluate.evaluate_run import evaluate_run
+from pipeline.imaging import IGNORE
+from pipeline.inference.prediction import PixelPredictions
+from pipeline.params.file import read_params
+from pipeline.train.train_cell import train_cell
+from tests.conftest import write_params
+
+RUN = "unet-0.01-0"
+CLASSES = 3
+
+
+def make_pixels(first: int = 0, images: int = 4, height: int = 6) -> PixelPredictions:
+    torch.manual_seed(first)
+    log_probs = torch.randn(images, CLASSES, height, 5).log_softmax(dim=1)
+    truth = torch.randint(0, CLASSES, (images, height, 5))
+    truth[:, 0, 0] = IGNORE
+    confidence, predicted = log_probs.max(dim=1)
+    losses = torch.nn.functional.nll_loss(log_probs, truth, ignore_index=IGNORE, reduction="none")
+    return PixelPredictions(first, truth, predicted, confidence.exp(), losses)
+
+
+def test_collector_counts_wrong_pixels_by_predicted_class_and_confidence() -> None:
+    collector, pixels = ContradictionCollector(6, CLASSES), make_pixels(first=2)
+    collector(pixels)
+    expected = np.zeros((6, CLASSES, NUM_BINS), int)
+    probs = [[], [], []]
+    for image, row, column in np.ndindex(*pixels.truth.shape):
+        true, predicted, confidence, loss = (
+            values[image, row, column].item()
+            for values in (pixels.truth, pixels.predicted, pixels.confidence, pixels.losses)
+        )
+        if true != IGNORE:
+            probs[int(true)].append(np.exp(-loss))
+            if predicted != true:
+                expected[2 + image, int(predicted), int(confidence * NUM_BINS)] += 1
+    found = collector.get_pixels()
+    assert found.counts.tolist() == expected.tolist()
+    assert found.mask_probs == pytest.approx([sum(values) for values in probs], rel=1e-5)
+
+
+def test_collector_adds_the_rows_of_an_image() -> None:
+    whole, parts, pixels = ContradictionCollector(1, CLASSES), ContradictionCollector(1, CLASSES), make_pixels(images=1)
+    whole(pixels)
+    for rows in (slice(0, 2), slice(2, 6)):
+        values = (pixels.truth, pixels.predicted, pixels.confidence, pixels.losses)
+        parts(PixelPredictions(0, *(one[:, rows] for one in values)))
+    assert parts.get_pixels().counts.tolist() == whole.get_pixels().counts.tolist()
+    assert parts.get_pixels().mask_probs == pytest.approx(whole.get_pixels().mask_probs)
+
+
+def test_select_contradicted_takes_the_highest_scores_above_the_limit() -> None:
+    assert select_contradicted(np.array([0.3, np.nan, 0.9, 0.1])).tolist() == [2, 0]
+    assert len(select_contradicted(np.full(100, 0.5))) == MAX_KEPT
+    assert len(select_contradicted(np.array([0.1, np.nan]))) == 0
+
+
+@pytest.mark.parametrize("source", ["composites", "image_mask_folder"])
+def test_evaluate_run_keeps_predictions_only_if_masks_can_be_wrong(project: Path, source: str) -> None:
+    classes = project / "data/prepared/classes.json"
+    classes.write_text(json.dumps({**json.loads(classes.read_text()), "source": source}))
+    params = read_params(write_params(project, {}))
+    train_cell(params.cell("unet", 0.01, 0))
+    evaluate_run(params, RUN)
+    folder = EvaluationFolder(project / "evaluation" / RUN)
+    table, samples = folder.read_contradictions(), PreparedData(project / "data/prepared").samples
+    checked = samples[samples["split"].isin(["train", "validation"])]
+    assert sorted(zip(table["id"], table["split"], strict=True)) == sorted(
+        zip(checked["id"], checked["split"], strict=True)
+    )
+    assert table["score"].between(0, 1).all()
+    high = set(table.loc[table["score"] >= 0.25, "id"])
+    assert high  # the tiny network contradicts some masks
+    kept = {path.stem for path in (folder.path / folder.CONTRADICTED).glob("*.png")}
+    assert kept == (high if source != "composites" else set())
+    assert all(mask is not None and mask.shape == (32, 32) for mask in map(folder.read_contradicted, kept))
+    assert folder.read_contradicted("unknown") is None
