@@ -110,6 +110,11 @@ def rank_masks(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
         runs=("score", "size"),
     ).reset_index()
     table = table[table["runs"] == len(runs)].drop(columns="runs")
+    return sort_masks(table)
+
+
+def sort_masks(table: pd.DataFrame) -> pd.DataFrame:
+    """Sort a table from `rank_masks`, most suspicious first."""
     return table.sort_values(["score", "split", "id"], ascending=[False, True, True], ignore_index=True)
 
 

@@ -28,7 +28,7 @@ def find_median_index(values: Sequence[float]) -> int:
 class PairedDifference:
     """Difference `first` minus `second`, paired by seed to remove the variation that both share."""
 
-    mean: float  # mean over the seeds
+    mean: float  # mean over the seeds, or over the folds of a cross-validation
     num_lower: int  # number of seeds with first < second
     num_seeds: int  # number of seeds that both have
     # 95 % confidence interval of the mean by Student's t (Biometrika 6, 1908); None for fewer than two seeds
@@ -36,22 +36,43 @@ class PairedDifference:
     p_value: float | None  # p-value of Student's two-sided test that the mean is 0; None for fewer than two seeds
 
 
-def compute_paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> PairedDifference | None:
-    """Compare two mappings from seed to value over their common seeds; None if there are none."""
+def compute_paired_difference(
+    first: Mapping[int, float], second: Mapping[int, float], *, folds: int | None = None
+) -> PairedDifference | None:
+    """Compare two mappings from seed to value over their common seeds.
+
+    The runs of a cross-validation are not independent, because their training images overlap. Their variance is
+    therefore corrected by the ratio of validation to training images (Nadeau and Bengio, Inference for the
+    generalization error, Machine Learning 52, 2003). Seeds of the same fold are averaged first.
+
+    Args:
+        first: Values by seed.
+        second: Values by seed.
+        folds: Number of folds of the cross-validation; None without one.
+
+    Returns:
+        The difference; None if there is no common seed.
+    """
     shared = sorted(set(first) & set(second))
     if not shared:
         return None
-    differences = [first[seed] - second[seed] for seed in shared]
+    by_seed = {seed: first[seed] - second[seed] for seed in shared}
+    num_lower = sum(difference < 0 for difference in by_seed.values())
+    differences = list(by_seed.values())
+    if folds is not None:
+        places = sorted({seed % folds for seed in shared})
+        differences = [fmean(by_seed[seed] for seed in shared if seed % folds == place) for place in places]
     mean, sd = compute_mean_and_sd(differences)
     assert mean is not None
     interval = p_value = None
     if sd is not None:
-        error = sd / len(shared) ** 0.5
-        margin = float(stats.t.ppf(0.975, len(shared) - 1)) * error
+        overlap = 0.0 if folds is None else 1 / (folds - 1)  # validation images per training image
+        error = sd * (1 / len(differences) + overlap) ** 0.5
+        degrees = len(differences) - 1
+        margin = float(stats.t.ppf(0.975, degrees)) * error
         interval = (mean - margin, mean + margin)
         # Without variation between seeds, the two sides are either equal or certainly different.
-        p_value = float(2 * stats.t.sf(abs(mean) / error, len(shared) - 1)) if error > 0 else float(mean == 0)
-    num_lower = sum(difference < 0 for difference in differences)
+        p_value = float(2 * stats.t.sf(abs(mean) / error, degrees)) if error > 0 else float(mean == 0)
     return PairedDifference(mean, num_lower, len(shared), interval, p_value)
 
 

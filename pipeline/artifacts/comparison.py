@@ -75,6 +75,7 @@ class RunSummary(Record):
     val_metrics: dict[str, float | None] = field(default_factory=dict)
     multiply_accumulates: int | None = None  # of a prediction, for one image or one tile
     model_bytes: int | None = None  # size of the weights' file
+    fold: int | None = None  # fold that the run is validated on; None without cross-validation
 
     @property
     def trained(self) -> bool:
@@ -105,6 +106,12 @@ class SettingSummary(Record):
     val_mean_iou_sd: float | None
     missed_classes: float | None  # mean number of classes that its runs miss on validation
     beats_baseline: float | None = None  # share of runs that beat the baseline, among those that could be checked
+    # Over all images that were validated in one fold and trained on in another; None without cross-validation, or if
+    # the gap cannot be computed
+    folded_gap: float | None = None  # corrected for the choice of the best epochs
+    folded_gap_low: float | None = None  # ends of the 95 % interval
+    folded_gap_high: float | None = None
+    validated_images: int | None = None  # number of these images
 
     @property
     def is_no_better(self) -> bool:
@@ -134,6 +141,7 @@ class Summary(Record):
     best: BestSetting | None  # None if no setting is ranked
     foreground: tuple[str, ...]  # names of the foreground classes
     boundary: tuple[str, ...]  # names of the boundary classes
+    folds: int | None = None  # number of folds of the cross-validation; None without one
 
     @property
     def baseline_loss(self) -> float:
@@ -208,6 +216,7 @@ RUN_TEXT_COLUMNS = ("run", "variant", "status", "verdict")
 RUN_NUMBER_COLUMNS = (
     "learning_rate",
     "seed",
+    "fold",
     "epochs",
     "best_epoch",
     "train_loss",

@@ -47,6 +47,7 @@ class Dataset(Record):
     credit: str  # a sentence on the origin and license of the images; may be empty
     classes: tuple[SegmentationClass, ...]
     fingerprint: str  # SHA-256 of all prepared images and masks, as hexadecimal digits
+    folds: int | None = None  # number of folds of the cross-validation; None without one
 
     @property
     def class_names(self) -> list[str]:
@@ -121,9 +122,10 @@ class PreparedData(ArtifactFolder):
     # number objects. Networks do not learn from it, so it is not part of the fingerprint.
     INSTANCES = "instances.npy"
     SAMPLES = "samples.csv"  # SAMPLE_COLUMNS, then share_<class>: share of the class in the evaluated pixels
-    # `groups` has the format factor=name;factor=name. `height` and `width` are the file's, in px.
+    # `groups` has the format factor=name;factor=name. `height` and `width` are the file's, in px. `fold` is empty for
+    # test images, and without cross-validation. With it, all images that are in a fold have the split "train".
     SAMPLE_COLUMNS = (
-        "id", "split", "groups", "height", "width", "prepared_height", "prepared_width", "sha256", "pixels",
+        "id", "split", "groups", "fold", "height", "width", "prepared_height", "prepared_width", "sha256", "pixels",
     )  # fmt: skip
     CLASSES = MAIN = "classes.json"
     SKIPPED = "skipped.csv"  # columns id and reason
@@ -152,6 +154,11 @@ class PreparedData(ArtifactFolder):
         """Table of the images that were left out, with the columns id and reason."""
         return self.read_table(self.SKIPPED, ("id", "reason"), {"id": str, "reason": str}, keep_default_na=False)
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have samples."""
+        return tuple(split for split in SPLITS if self.array_paths(split)[0].exists())
+
     def open_split(self, split: str) -> Split:
         """Open a split with memory-mapped arrays, which are not read into memory.
 
@@ -171,10 +178,7 @@ class PreparedData(ArtifactFolder):
         if self.instances_path(split).exists():
             with self.reading(f"{split}/{self.INSTANCES}") as path:
                 instances = np.load(path, mmap_mode="r", allow_pickle=False)
-        with self.reading(self.SAMPLES) as path, path.open(encoding="utf-8", newline="") as file:
-            rows = (row for row in csv.DictReader(file) if row["split"] == split)
-            samples = [(row["id"], int(row["prepared_height"]), int(row["prepared_width"])) for row in rows]
-        ids, sizes = tuple(sample for sample, _, _ in samples), np.array([size for _, *size in samples], np.int64)
+        ids, sizes = self._read_sizes(split)
         try:
             if images.shape[:-1] != masks.shape or (masks.ndim == 3 and len(masks) != len(ids)):
                 raise ValueError("the shapes disagree")
@@ -190,6 +194,39 @@ class PreparedData(ArtifactFolder):
                 f"{self.MASKS} is {masks.shape}, {numbers}and {self.SAMPLES} has {len(ids)} rows for this split. Run "
                 f"`{self.redo_command}` again."
             ) from None
+
+    def _read_sizes(self, split: str) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+        """Read the ids of a split's samples, and their heights and widths (N x 2, px)."""
+        with self.reading(self.SAMPLES) as path, path.open(encoding="utf-8", newline="") as file:
+            rows = (row for row in csv.DictReader(file) if row["split"] == split)
+            samples = [(row["id"], int(row["prepared_height"]), int(row["prepared_width"])) for row in rows]
+        return tuple(sample for sample, _, _ in samples), np.array([size for _, *size in samples], np.int64)
+
+    def select_fold(self, fold: int | None) -> PreparedData:
+        """Return the data as a run that is validated on a fold sees it.
+
+        Args:
+            fold: The fold whose images are the validation split; those of the other folds are the training split. None
+                for data without cross-validation, which is returned unchanged.
+
+        Raises:
+            PipelineError: The data has no such fold, or has folds although `fold` is None.
+        """
+        folds = self.dataset.folds
+        if (fold is None) != (folds is None) or (fold is not None and folds is not None and fold >= folds):
+            found = "has no folds" if folds is None else f"has {folds} folds"
+            expected = "none" if fold is None else f"fold {fold}"
+            raise PipelineError(
+                f"{self.display(self.CLASSES)}: the data {found}, but {expected} was expected (data.splits.folds). Run "
+                f"`{self.redo_command}` again."
+            )
+        if fold is None:
+            return self
+        return self._folds.setdefault(fold, _FoldOfData(self, fold))
+
+    @cached_property
+    def _folds(self) -> dict[int, PreparedData]:
+        return {}
 
     @cached_property
     def _splits(self) -> dict[str, Split]:
@@ -216,6 +253,35 @@ class PreparedData(ArtifactFolder):
         self.write_table(self.SKIPPED, ("id", "reason"), skipped)
         self.write_json(self.STATS, stats)
         self.write_json(self.CLASSES, dataset)
+
+
+class _FoldOfData(PreparedData):
+    """Prepared data in which the images of one fold are the validation split. Its arrays are those of the data."""
+
+    def __init__(self, data: PreparedData, fold: int) -> None:
+        super().__init__(data.path, data.root, data.create_all)
+        self._data, self._fold = data, fold
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        samples = self._data.samples
+        is_validation = samples["fold"] == str(self._fold)
+        return samples.assign(split=samples["split"].mask(is_validation, "validation"))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(split for split in SPLITS if split == "validation" or split in self._data.splits)
+
+    def _open_split(self, split: str) -> Split:
+        if split not in ("train", "validation"):
+            return self._data.open_split(split)
+        learned = self._data.open_split("train")
+        rows = self._data.samples
+        is_validation = (rows.loc[rows["split"] == "train", "fold"] == str(self._fold)).to_numpy()
+        return learned.take(np.flatnonzero(is_validation == (split == "validation")))
+
+    def select_fold(self, fold: int | None) -> PreparedData:
+        return self._data.select_fold(fold)
 
 
 def list_groups(groups: pd.Series[str]) -> pd.DataFrame:

@@ -41,6 +41,12 @@ class RunRecord(Record):
     cell: dict[str, Any]  # pipeline.params.Cell as JSON
     weights: WeightsRecord | None = None  # weights that the network started from; None for random initialization
 
+    @property
+    def fold(self) -> int | None:
+        """Fold that the run is validated on; None without cross-validation."""
+        fold = self.cell.get("fold")
+        return None if fold is None else int(fold)
+
     def describe_end(self) -> str:
         """Return a sentence on how the run ended."""
         if self.status == "diverged":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 import pandas as pd
@@ -12,15 +13,17 @@ from pipeline.analysis.baselines import compute_class_prior_baseline
 from pipeline.analysis.best_setting import describe_best
 from pipeline.analysis.metrics import average_over_foreground
 from pipeline.analysis.verdict import Thresholds
-from pipeline.artifacts.comparison import FOREGROUND_METRICS, RunSummary, Summary
+from pipeline.artifacts.comparison import FOREGROUND_METRICS, BestSetting, RunSummary, SettingSummary, Summary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
-from pipeline.artifacts.prepared_data import SPLITS, Dataset, compute_class_shares
+from pipeline.artifacts.prepared_data import SPLITS, Dataset, PreparedData, compute_class_shares
 from pipeline.artifacts.project import METRICS, Project
+from pipeline.artifacts.scores import Scores
 from pipeline.atomic_io import to_json, write_text
 from pipeline.compare.findings import list_findings
 from pipeline.compare.gap_breakdown import break_down_gap
-from pipeline.compare.metric_table import tabulate_run_metrics
-from pipeline.compare.summary_tables import select_best_settings, summarize_run, summarize_settings
+from pipeline.compare.metric_table import EvaluatedRun, tabulate_run_metrics
+from pipeline.compare.out_of_fold import compute_folded_gap, select_fold_runs
+from pipeline.compare.summary_tables import add_folded_gap, select_best_settings, summarize_run, summarize_settings
 from pipeline.compare.suspicious_masks import rank_suspicious_masks
 from pipeline.compare.verdicts import RunJudge, check_class_mix
 from pipeline.params import Cell, Params
@@ -57,61 +60,69 @@ def compare(
     project = project or Project()
     is_grid = cells is None
     cells = params.cells() if cells is None else cells
-    data, samples = project.prepared.dataset, project.prepared.samples
-    train_shares, val_shares = (compute_class_shares(samples, split, data.classes) for split in SPLITS[:2])
-    prior = compute_class_prior_baseline(train_shares, val_shares, data.classes)
-    assert prior.loss is not None  # there are evaluated pixels
-    judge = RunJudge(samples, prior.loss, Thresholds(**params.verdict.model_dump()), data.classes)
+    data = project.prepared.dataset
+    thresholds = Thresholds(**params.verdict.model_dump())
+    views = {fold: _FoldView.create(project.prepared, fold, thresholds) for fold in {cell.fold for cell in cells}}
     folders = {cell.name: (project.run(cell.name), project.evaluation(cell.name)) for cell in cells}
     failures = {one.run: one for one in lost}
     rows = [
-        judge.add_judgment(
+        views[cell.fold].judge.add_judgment(
             summarize_run(cell, *folders[cell.name], project, failures.get(cell.name)), cell, *folders[cell.name]
         )
         for cell in cells
     ]
+    evaluated = {row.run: EvaluatedRun(folders[row.run][1], views[row.fold].samples) for row in rows}
     rows = [
-        replace(row, val_metrics=_average_metrics(folders[row.run][1], samples, data)) if row.is_complete else row
+        replace(row, val_metrics=_average_metrics(evaluated[row.run], data)) if row.is_complete else row for row in rows
+    ]
+    gap_parts = {row.run: break_down_gap(*folders[row.run], views[row.fold].samples) for row in rows if row.is_complete}
+    rows = [
+        check_class_mix(row, gap_parts.get(row.run, []), views[row.fold].val_shares, thresholds.memorizing)
         for row in rows
     ]
-    gap_parts = {row.run: break_down_gap(*folders[row.run], samples) for row in rows if row.is_complete}
-    by_name = dict(zip(data.class_names, val_shares.tolist(), strict=True))
-    rows = [check_class_mix(row, gap_parts.get(row.run, []), by_name, params.verdict.memorizing) for row in rows]
-    settings = summarize_settings(rows)
-    selected = select_best_settings(settings)
+    settings = [
+        add_folded_gap(setting, compute_folded_gap(_list_seeds(rows, setting), folders, project.prepared.samples))
+        for setting in summarize_settings(rows)
+    ]
+    selected = select_best_settings(settings, rows)
     best = selected[0] if selected else None
     if best is not None and is_grid:
         # Only the setting selected on validation gets test scores.
-        seeds = [row.run for row in rows if (row.variant, row.learning_rate) == (best.variant, best.learning_rate)]
-        tests = {run: folders[run][1].metrics.test for run in seeds}
+        tests = {row.run: folders[row.run][1].metrics.test for row in _list_seeds(rows, best)}
         best = replace(best, test=tests[best.run], test_by_seed=tuple(test for test in tests.values() if test))
     summary = Summary(
-        baseline=prior,
+        baseline=_compute_baseline(project.prepared),
         runs=tuple(rows),
         settings=tuple(settings),
         best_of_variant=tuple(selected),
         best=best,
         foreground=tuple(item.name for item in data.classes if item.foreground),
         boundary=tuple(item.name for item in data.classes if item.is_boundary),
+        folds=data.folds,
     )
     with project.comparison.replace() as new:
         new.write_summary(summary)
         new.write_findings(list_findings(summary, gap_parts))
-        chosen = [(selection.run, "validation") for selection in selected]
-        chosen += [(best.run, "test")] if best and best.test else []
+        on_validation = {
+            selection.run: [evaluated[run] for run in select_fold_runs(_list_seeds(rows, selection), selection.run)]
+            for selection in selected
+        }
+        chosen = [(run, "validation", runs) for run, runs in on_validation.items()]
+        chosen += [(best.run, "test", [evaluated[best.run]])] if best and best.test else []
         new.write_metrics(
             (run, split, row)
-            for run, split in chosen
-            for row in tabulate_run_metrics(folders[run][1], samples, split, data.class_names)
+            for run, split, runs in chosen
+            for row in tabulate_run_metrics(runs, split, data.class_names)
         )
-        evaluated = folders[best.run][1] if best else None
-        new.write_table(new.CONFUSION, new.CONFUSION_COLUMNS, _list_confusion_rows(evaluated) if evaluated else ())
-        new.write_table(new.CALIBRATION, new.CALIBRATION_COLUMNS, _list_bin_rows(evaluated) if evaluated else ())
+        shown = [one.evaluation for one in on_validation[best.run]] if best else []
+        new.write_table(new.CONFUSION, new.CONFUSION_COLUMNS, _list_confusion_rows(best.run, shown) if best else ())
+        new.write_table(new.CALIBRATION, new.CALIBRATION_COLUMNS, _list_bin_rows(best.run, shown) if best else ())
         curves = (curve for row in rows if row.trained for curve in _list_curve_rows(row, folders[row.run][0].history))
         new.write_table(new.CURVES, new.CURVE_COLUMNS, curves)
-        checked = [folders[row.run][1] for row in summary.list_runs(best)] if best and not data.has_exact_masks else []
-        masks = rank_suspicious_masks(checked).itertuples(index=False) if checked else ()
-        new.write_table(new.SUSPICIOUS_MASKS, new.SUSPICIOUS_MASK_COLUMNS, masks)
+        checked = summary.list_runs(best) if best and not data.has_exact_masks else []
+        masks = rank_suspicious_masks([(row.fold, folders[row.run][1]) for row in checked]) if checked else None
+        mask_rows = masks.itertuples(index=False) if masks is not None else ()
+        new.write_table(new.SUSPICIOUS_MASKS, new.SUSPICIOUS_MASK_COLUMNS, mask_rows)
         get_cells = attrgetter(*new.GAP_PART_COLUMNS[1:])
         part_rows = ((run, *get_cells(part)) for run, parts in gap_parts.items() for part in parts)
         new.write_table(new.GAP_PARTS, new.GAP_PART_COLUMNS, part_rows)
@@ -119,9 +130,39 @@ def compare(
     return summary
 
 
-def _average_metrics(evaluated: EvaluationFolder, samples: pd.DataFrame, data: Dataset) -> dict[str, float | None]:
+@dataclass(frozen=True)
+class _FoldView:
+    """The prepared images as the runs of a fold see them."""
+
+    samples: pd.DataFrame
+    val_shares: dict[str, float]  # share of each class in the validation pixels
+    judge: RunJudge
+
+    @classmethod
+    def create(cls, prepared: PreparedData, fold: int | None, thresholds: Thresholds) -> _FoldView:
+        samples, classes = prepared.select_fold(fold).samples, prepared.dataset.classes
+        train_shares, val_shares = (compute_class_shares(samples, split, classes) for split in SPLITS[:2])
+        prior = compute_class_prior_baseline(train_shares, val_shares, classes)
+        assert prior.loss is not None  # there are evaluated pixels
+        by_name = dict(zip(prepared.dataset.class_names, val_shares.tolist(), strict=True))
+        return cls(samples, by_name, RunJudge(samples, prior.loss, thresholds, classes))
+
+
+def _compute_baseline(prepared: PreparedData) -> Scores:
+    """Compute the scores of the class-prior baseline on validation, or with cross-validation on all folds."""
+    samples, data = prepared.samples, prepared.dataset
+    train_shares = compute_class_shares(samples, "train", data.classes)
+    val_shares = train_shares if data.folds else compute_class_shares(samples, "validation", data.classes)
+    return compute_class_prior_baseline(train_shares, val_shares, data.classes)
+
+
+def _list_seeds(rows: Sequence[RunSummary], setting: SettingSummary | BestSetting) -> list[RunSummary]:
+    return [row for row in rows if (row.variant, row.learning_rate) == (setting.variant, setting.learning_rate)]
+
+
+def _average_metrics(evaluated: EvaluatedRun, data: Dataset) -> dict[str, float | None]:
     """Average a run's validation metrics over the foreground classes."""
-    rows = tabulate_run_metrics(evaluated, samples, "validation", data.class_names, with_intervals=False)
+    rows = tabulate_run_metrics([evaluated], "validation", data.class_names, with_intervals=False)
     values = average_over_foreground(rows, data.classes)
     return {name: values.get(name) for name in FOREGROUND_METRICS}
 
@@ -132,18 +173,28 @@ def _list_curve_rows(row: RunSummary, history: pd.DataFrame) -> Iterator[tuple[o
             yield row.run, row.variant, row.learning_rate, row.seed, epoch, split, loss
 
 
-def _list_confusion_rows(evaluated: EvaluationFolder) -> Iterator[tuple[object, ...]]:
-    table = evaluated.read_confusion()
-    table = table[table["split"] == "validation"]
-    totals = table.groupby("actual")["pixels"].sum()
-    for actual, predicted, pixels in zip(table["actual"], table["predicted"], table["pixels"], strict=True):
-        yield evaluated.path.name, actual, predicted, pixels, pixels / totals[actual]
+def _list_confusion_rows(run: str, evaluations: Sequence[EvaluationFolder]) -> Iterator[tuple[object, ...]]:
+    """Add up the validation pixels of one or more evaluations by ground truth and prediction."""
+    pixels: Counter[tuple[str, str]] = Counter()
+    totals: Counter[str] = Counter()
+    for evaluated in evaluations:
+        table = evaluated.read_confusion()
+        table = table[table["split"] == "validation"]
+        for actual, predicted, count in zip(table["actual"], table["predicted"], table["pixels"], strict=True):
+            pixels[actual, predicted] += count
+            totals[actual] += count
+    for (actual, predicted), count in pixels.items():
+        yield run, actual, predicted, count, count / totals[actual]
 
 
-def _list_bin_rows(evaluated: EvaluationFolder) -> Iterator[tuple[object, ...]]:
-    table = evaluated.read_calibration()
-    for row in table[table["pixels"] > 0].itertuples():
-        yield evaluated.path.name, row.split, row.pixels, row.confidence, row.accuracy
+def _list_bin_rows(run: str, evaluations: Sequence[EvaluationFolder]) -> Iterator[tuple[object, ...]]:
+    """Average the confidence and the accuracy of each bin over the pixels of one or more evaluations."""
+    table = pd.concat([evaluated.read_calibration() for evaluated in evaluations])
+    table = table[table["pixels"] > 0]
+    for (split, _), rows in table.groupby(["split", "low"], sort=False):
+        weights = rows["pixels"] / rows["pixels"].sum()
+        means = [float((rows[name] * weights).sum()) for name in ("confidence", "accuracy")]
+        yield run, split, int(rows["pixels"].sum()), *means
 
 
 def _select_metrics(summary: Summary) -> dict[str, dict[str, object]]:

@@ -211,7 +211,7 @@ def _compute_difference(summary: Summary, first: SettingSummary, second: Setting
         {row.seed: row.val_loss for row in summary.list_runs(setting) if row.val_loss is not None}
         for setting in (first, second)
     )
-    paired = compute_paired_difference(*by_seed)
+    paired = compute_paired_difference(*by_seed, folds=summary.folds)
     if paired is not None:
         return paired
     # Runs from MLflow may have no seed in common.

@@ -83,7 +83,7 @@ def _average(summary: Summary, row: SettingSummary, metric: RankedMetric) -> flo
 def _describe_rival(summary: Summary, metric: RankedMetric, winner: tuple[str, float], best: tuple[str, float]) -> str:
     """Describe the setting that a metric would choose, and whether the seeds support it."""
     by_seed = [_list_by_seed(summary, key, metric) for key in (winner, best)]
-    difference = compute_paired_difference(*by_seed)
+    difference = compute_paired_difference(*by_seed, folds=summary.folds)
     lead = abs(fmean(by_seed[0].values()) - fmean(by_seed[1].values()))
     text = f"By {metric.title}, {winner[0]} at {winner[1]} would be the best, by {lead:.{metric.digits}f}"
     if difference is None or difference.interval is None or difference.p_value is None:

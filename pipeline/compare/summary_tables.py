@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from pipeline.analysis.out_of_fold import FoldedGap
 from pipeline.analysis.seed_statistics import compute_mean_and_sd, find_median_index
 from pipeline.artifacts.comparison import BestSetting, RunSummary, SettingSummary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
@@ -46,6 +49,7 @@ def _create_row(
         variant=cell.variant,
         learning_rate=cell.learning_rate,
         seed=cell.seed,
+        fold=cell.fold,
         status=status,
         reason=reason,
         epochs=record.epochs if record else 0,
@@ -105,12 +109,34 @@ def _summarize_setting(variant: str, learning_rate: float, group: list[RunSummar
     )
 
 
-def select_best_settings(settings: list[SettingSummary]) -> list[BestSetting]:
-    """Select the learning rate with the lowest mean validation loss for each variant, best variant first."""
+def add_folded_gap(setting: SettingSummary, gap: FoldedGap | None) -> SettingSummary:
+    """Add the gap over all folds to the summary of a setting."""
+    if gap is None:
+        return setting
+    return replace(
+        setting,
+        folded_gap=gap.gap,
+        folded_gap_low=gap.low,
+        folded_gap_high=gap.high,
+        validated_images=gap.images,
+    )
+
+
+def select_best_settings(settings: list[SettingSummary], runs: list[RunSummary]) -> list[BestSetting]:
+    """Select the learning rate with the lowest mean validation loss for each variant, best variant first.
+
+    With cross-validation, all selected runs have the seed of the best setting's run, and hence the same validation
+    images.
+    """
     best: dict[str, tuple[float, BestSetting]] = {}
     for row in settings:
         if row.val_loss_mean is None or row.run is None:
             continue
         if row.variant not in best or row.val_loss_mean < best[row.variant][0]:
             best[row.variant] = (row.val_loss_mean, BestSetting(row.variant, row.learning_rate, row.run, test=None))
-    return [selection for _, selection in sorted(best.values(), key=lambda pair: (pair[0], pair[1].run))]
+    selected = [selection for _, selection in sorted(best.values(), key=lambda pair: (pair[0], pair[1].run))]
+    by_cell = {(row.variant, row.learning_rate, row.seed): row for row in runs}
+    shown = next((row for row in runs if selected and row.run == selected[0].run), None)
+    if shown is None or shown.fold is None:
+        return selected
+    return [replace(one, run=by_cell[one.variant, one.learning_rate, shown.seed].run) for one in selected]

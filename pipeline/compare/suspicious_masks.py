@@ -6,17 +6,27 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pipeline.analysis.label_errors import rank_masks
+from pipeline.analysis.label_errors import rank_masks, sort_masks
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 
 
-def rank_suspicious_masks(evaluations: Sequence[EvaluationFolder]) -> pd.DataFrame:
+def rank_suspicious_masks(evaluations: Sequence[tuple[int | None, EvaluationFolder]]) -> pd.DataFrame:
     """Rank masks by the evaluations of several seeds; the columns are those of `rank_masks`.
+
+    With cross-validation, only the runs that validate an image count, because networks can memorize wrong masks.
+
+    Args:
+        evaluations: Fold and evaluation of each run; the fold is None without cross-validation.
 
     Raises:
         PipelineError: A file of an evaluation is missing or broken.
     """
-    return rank_masks([_read_scores(evaluated) for evaluated in evaluations])
+    folds: dict[int | None, list[pd.DataFrame]] = {}
+    for fold, evaluated in evaluations:
+        scores = _read_scores(evaluated)
+        scores = scores if fold is None else scores[scores["split"] == "validation"]
+        folds.setdefault(fold, []).append(scores)
+    return sort_masks(pd.concat([rank_masks(runs) for runs in folds.values()]))
 
 
 def _read_scores(evaluated: EvaluationFolder) -> pd.DataFrame:

@@ -54,7 +54,8 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     samples: dict[str, Split] = {}
     matches: dict[str, list[ObjectMatches]] = {}
     if record.best_epoch is not None:
-        prepared = {name: project.prepared.open_split(name) for name in (*SPLITS, SHOWCASE)}
+        view = project.prepared.select_fold(record.fold)
+        prepared = {name: view.open_split(name) for name in (*SPLITS, SHOWCASE)}
         settings = find_object_settings(params.evaluation, data.classes, prepared["train"].instances is not None)
         cell = read_run_config(record, trained.path)
         tiles = create_tiles(cell, params.evaluation.tile_overlap)

@@ -59,7 +59,7 @@ class TrainedRun:
         """
         run = find_best_run(project) if run == "best" else run
         record, data = load_record(run, project)
-        training = project.prepared.open_split("train")
+        training = project.prepared.select_fold(record.fold).open_split("train")
         cell = read_run_config(record, project.run(run).path)
         size = training.size if cell.train.patch is None else None
         downscale = params.data.downscale if isinstance(params.data, ImageMaskData) else 1.0

@@ -93,7 +93,7 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
     torch.set_num_threads(settings.num_threads)
     rng = torch.Generator().manual_seed(cell.seed)
     prepared = Project().prepared
-    dataset, classes = prepared.open_split("train"), prepared.dataset.classes
+    dataset, classes = prepared.select_fold(cell.fold).open_split("train"), prepared.dataset.classes
     training = dataset.take(select_training_subset(len(dataset), cell.max_train_images))
     num_channels = training.num_channels
     # Images are drawn with replacement, so every batch is full.

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from pipeline.errors import PipelineError
 from pipeline.params.data import Data
+from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.fields import ClassName, TrainImages
 from pipeline.params.error_messages import describe_errors
 from pipeline.params.model import CustomModel, Model
@@ -180,6 +181,8 @@ class Cell(Section):
     model: Model
     train: Train
     max_train_images: TrainImages | None
+    fold: int | None = None
+    """Fold that the run is validated on. Null without cross-validation."""
 
     @property
     def name(self) -> str:
@@ -217,6 +220,11 @@ class Params(Section):
     report: Report
     """Content of the report."""
 
+    @property
+    def folds(self) -> int | None:
+        """Number of folds of the cross-validation; None without one."""
+        return None if isinstance(self.data, CompositesData) else self.data.splits.folds
+
     def cell(self, variant: str, learning_rate: float, seed: int) -> Cell:
         """Return the parameters of one cell.
 
@@ -237,6 +245,7 @@ class Params(Section):
                 "model": merge_overrides(self.model.model_dump(), overrides.model),
                 "train": merge_overrides(self.train.model_dump(), overrides.train),
                 "max_train_images": overrides.data.max_train_images if overrides.data else self.data.max_train_images,
+                "fold": seed % self.folds if self.folds else None,
             },
             where=f"variants.{variant}",
         )

@@ -47,6 +47,7 @@ def describe_masks(tables: Mapping[str, SplitTable], classes: Sequence[Segmentat
     return [
         *_describe_missing(tables),
         *_describe_unlearned(tables),
+        *_describe_missing_from_folds(tables["train"], classes),
         *_describe_rare(list(tables.values()), classes),
         *_describe_ignored(list(tables.values())),
         *_describe_showcase(tables[SHOWCASE]),
@@ -76,6 +77,17 @@ def _describe_unlearned(tables: Mapping[str, SplitTable]) -> Iterable[str]:
             f"{which} in validation or test, but in no training mask{names}. A network cannot learn a class that it "
             f"never sees, so these scores are meaningless."
         )
+
+
+def _describe_missing_from_folds(table: SplitTable, classes: Sequence[SegmentationClass]) -> Iterable[str]:
+    for place, item in enumerate(classes):
+        folds = [str(fold) for fold, pixels in sorted(table.fold_pixels.items()) if not pixels[place]]
+        if folds and table.pixels[place]:
+            yield (
+                f"class '{item.name}' occurs in no mask of {'fold' if len(folds) == 1 else 'folds'} "
+                f"{join_names(folds)}, so its scores are undefined there. splits.stratify: true distributes rare "
+                f"classes."
+            )
 
 
 def _describe_rare(tables: Sequence[SplitTable], classes: Sequence[SegmentationClass]) -> Iterable[str]:
@@ -132,10 +144,11 @@ def describe_leaks(left_out: Counter[tuple[str, str]], is_published: bool) -> It
         is_published: Whether the splits are those of a published data set.
     """
     parts = []
-    for split in SPLITS:
+    folds = sorted({of for of, _ in left_out} - {*SPLITS, SHOWCASE})
+    for split in (*SPLITS, *folds):
         others = {other: count for (of, other), count in left_out.items() if of == split}
         if count := sum(others.values()):
-            named = " or ".join(other for other in SPLITS if other in others) or "the showcase"
+            named = " or ".join(other for other in (*SPLITS, *folds) if other in others) or "the showcase"
             images = pluralize(count, "image was", "images were")
             parts.append(f"{images} left out of {split}, because {named} contains the same image")
     if parts:

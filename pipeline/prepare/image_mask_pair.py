@@ -127,10 +127,11 @@ class MaskReader(ABC):
 
 @dataclass(frozen=True)
 class SplitRow:
-    """Split and group of an image, each empty if not given."""
+    """Split, group and fold of an image, each empty if not given."""
 
     split: str = ""
     group: str = ""
+    fold: str = ""
 
 
 @dataclass(frozen=True)

@@ -173,13 +173,18 @@ class NearDuplicateCheck:
     def check(self, pair: ImageMaskPair, fingerprint: ImageFingerprint, split: str) -> list[DataIssue]:
         """Compare an image with earlier images.
 
+        Args:
+            pair: Paths of the image.
+            fingerprint: Fingerprint of the image.
+            split: Split of the image, or `fold 2`: near-duplicates in different folds also leak.
+
         Returns:
             One issue if the image is a near-duplicate of one in another split, in which case later images are not
             compared with it; otherwise, an empty list.
         """
         self._seen[pair.id] = (pair.image, split)
         alike = self._index.find(fingerprint, self._distinct.get(pair.id, ()))
-        if self._chooses_showcase and split == SPLITS[0]:
+        if self._chooses_showcase and split not in SPLITS[1:]:
             shown = [name for name in alike if self._seen[name][1] == SHOWCASE]
             self.of_showcase += [(name, pair.id) for name in shown]
             alike = [name for name in alike if name not in shown]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,6 +33,7 @@ from pipeline.prepare.split_tables import check_splits
 
 FOLDERS = (*SPLITS, SHOWCASE)
 _BLOCK_BYTES = 1 << 20
+_FOLD = PreparedData.SAMPLE_COLUMNS.index("fold")
 HEADER_BYTES = 128  # of a .npy file with up to four dimensions
 
 
@@ -70,14 +72,15 @@ def write_source(source: Source, name: str, out: Path) -> Dataset:
     with PreparedData(out).replace() as prepared:
         data = _write_arrays(source, prepared)
         check_splits(data)
+        rows = [row for table in data.tables.values() for row in table.rows]
         dataset = Dataset(
             source=name,
             title=data.title,
             credit=data.credit,
             classes=tuple(data.classes),
-            fingerprint=_compute_fingerprint(prepared),
+            fingerprint=_compute_fingerprint(prepared, [] if data.folds is None else [row[_FOLD] for row in rows]),
+            folds=data.folds,
         )
-        rows = [row for table in data.tables.values() for row in table.rows]
         skipped = [(to_csv_cell(name), to_csv_cell(reason)) for name, reason in data.skipped]
         prepared.write_tables(dataset, add_mask_notices(data), rows, skipped)
     return dataset
@@ -104,19 +107,21 @@ def _write_arrays(source: Source, prepared: PreparedData) -> SourceData:
         return source.read(write)
 
 
-def _compute_fingerprint(prepared: PreparedData) -> str:
-    """Hash the name, type, shape and content of all arrays that networks learn from.
+def _compute_fingerprint(prepared: PreparedData, folds: Sequence[str]) -> str:
+    """Hash the name, type, shape and content of all arrays that networks learn from, and the folds of all samples.
 
     The files are read in blocks instead of memory-mapped, because mapped pages count toward the process's memory.
     """
     digest = hashlib.sha256()
-    for path in (path for split in FOLDERS for path in prepared.array_paths(split)):
+    paths = [path for split in FOLDERS for path in prepared.array_paths(split)]
+    for path in (path for path in paths if path.exists()):  # with folds, no array of validation images exists
         with path.open("rb") as file:
             npy.read_magic(file)
             shape, _, dtype = npy.read_array_header_1_0(file)
             digest.update(f"{path.parent.name}/{path.name} {dtype.str} {shape}\n".encode())
             while block := file.read(_BLOCK_BYTES):
                 digest.update(block)
+    digest.update("".join(f"{fold}\n" for fold in folds).encode())
     return digest.hexdigest()
 
 

@@ -34,6 +34,7 @@ class Sample:
     sha256: str  # of the concatenated source files
     has_ignored: bool = False  # whether the original mask has ignored pixels
     instances: NDArray[np.uint16] | None = None  # H x W, number of the object at each pixel; None without numbers
+    fold: int | None = None  # fold of a training image; None without cross-validation
 
 
 SampleWriter = Callable[[str, Sample], None]  # called with the split of the sample
@@ -58,6 +59,7 @@ class SourceData:
     stats: DatasetStats  # of the files; `dataset_stats.add_mask_notices` adds notices about the masks
     origins: Mapping[str, SplitOrigin]
     skipped: Sequence[tuple[str, str]] = ()  # (id or file, reason) of everything that was left out
+    folds: int | None = None  # number of folds of the training split; None without cross-validation
     error: PipelineError | None = None  # error about invalid files; None if the data can be used
     size_effects: SizeEffects | None = None  # None if images are composed at the prepared size
     size_ceilings: SizeCeilings | None = None  # None if images are composed, or keep their native size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.prepare.source import Sample, SampleWriter, SourceData
-from pipeline.wording import format_size
+from pipeline.wording import format_size, pluralize
 
 
 class SplitTable:
@@ -28,6 +29,8 @@ class SplitTable:
         self.without_pixels = 0  # samples whose pixels are all ignored
         self.ignored_for_foreground = 0  # samples with ignored pixels and background, but no foreground
         self.ignored_beside_foreground = 0  # samples with ignored pixels and foreground
+        self.fold_pixels: dict[int, NDArray[np.int64]] = {}  # evaluated pixels of each class, by fold
+        self.fold_images: Counter[int] = Counter()
         self._names = [one.name for one in classes]
         self._foreground = [index for index, one in enumerate(classes) if one.foreground]
 
@@ -43,9 +46,13 @@ class SplitTable:
         if sample.has_ignored:
             self.ignored_beside_foreground += bool(has_foreground)
             self.ignored_for_foreground += bool(has_pixels and not has_foreground)
+        if sample.fold is not None:
+            self.fold_images[sample.fold] += 1
+            self.fold_pixels[sample.fold] = self.fold_pixels.get(sample.fold, 0) + pixels
         groups = ";".join(f"{factor}={name}" for factor, name in sample.groups.items())
         sizes = (sample.height, sample.width, *sample.mask.shape)
-        cells = (sample.id, self.split, groups, *sizes, sample.sha256, pixels.sum())
+        fold = "" if sample.fold is None else sample.fold
+        cells = (sample.id, self.split, groups, fold, *sizes, sample.sha256, pixels.sum())
         self.rows.append([*map(str, cells), *(f"{share:.6f}" for share in pixels / max(pixels.sum(), 1))])
         self.groups.update(sample.groups.items())
 
@@ -75,7 +82,10 @@ def check_splits(data: SourceData) -> None:
     if data.error:
         raise data.error
     for table in data.tables.values():
-        _check_usable(data, table)
+        if data.folds is None or table.split != "validation":
+            _check_usable(data, table)
+    if data.folds is not None:
+        _check_folds(data, data.folds)
     _check_disjoint(list(data.tables.values()))
 
 
@@ -107,6 +117,23 @@ def _check_usable(data: SourceData, table: SplitTable) -> None:
             f"{origin.key}: {masks} only {present or 'ignored pixels'}; {needed}. {origin.remedy} Pixels are counted "
             f"at {format_size(table.size)}; if objects vanish at that size, increase data.image_size."
         )
+
+
+def _check_folds(data: SourceData, folds: int) -> None:
+    """Check that every fold can be used: its images for validation, and those of the other folds for training."""
+    table = data.tables[SPLITS[0]]
+    for fold in range(folds):
+        pixels = table.fold_pixels.get(fold, np.zeros(len(data.classes), np.int64))
+        if not pixels.any():
+            raise PipelineError(
+                f"{data.origins[SPLITS[0]].key}: fold {fold} has {pluralize(table.fold_images[fold], 'image')} and no "
+                f"evaluated pixel, so it cannot be used for validation. Add images or lower data.splits.folds."
+            )
+        if np.count_nonzero(table.pixels - pixels) < 2:
+            raise PipelineError(
+                f"{data.origins[SPLITS[0]].key}: without fold {fold}, the training masks have fewer than two classes. "
+                f"Write splits.stratify: true, add images or lower data.splits.folds."
+            )
 
 
 def count_pixels(mask: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:

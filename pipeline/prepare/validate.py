@@ -45,6 +45,7 @@ class ValidationReport:
             "formats": self.data.stats.formats,
             "smallest": min(sizes, key=math.prod),
             "largest": max(sizes, key=math.prod),
+            "folds": self._count_fold_images(),
             "splits": {
                 split: {
                     "images": len(table.rows),
@@ -63,6 +64,11 @@ class ValidationReport:
     def _class_names(self) -> list[str]:
         return [one.name for one in self.data.classes]
 
+    def _count_fold_images(self) -> list[int] | None:
+        """Count the images of each fold; None without cross-validation."""
+        images = self.data.tables["train"].fold_images
+        return None if self.data.folds is None else [images[fold] for fold in range(self.data.folds)]
+
     def _count_sizes(self) -> Counter[tuple[int, int]]:
         """Count the images by width and height in px."""
         width, height = (PreparedData.SAMPLE_COLUMNS.index(column) for column in ("width", "height"))
@@ -77,6 +83,8 @@ class ValidationReport:
         """Render the report for a terminal: files, splits, skipped files, notices."""
         lines = [*self._describe_files(), *self._describe_size_effects(), *self._describe_duplicates()]
         after = [*self._list_skipped(), *_format_notices(self.data.stats)]
+        if folds := self._count_fold_images():
+            lines.append(f"images of the folds, each the validation images of some runs: {join_names(map(str, folds))}")
         return Group(*map(Text, lines), self._build_split_table(), *map(Text, after))
 
     def _describe_files(self) -> list[str]:
@@ -130,8 +138,12 @@ class ValidationReport:
         return lines
 
     def _build_split_table(self) -> Table:
-        splits = (*SPLITS, SHOWCASE)
-        columns = Table("", *(Column(split, justify="right") for split in splits), box=None, pad_edge=False)
+        names = {split: split for split in (*SPLITS, SHOWCASE)}
+        if self.data.folds is not None:
+            del names["validation"]
+            names["train"] = f"{self.data.folds} folds"
+        splits = list(names)
+        columns = Table("", *(Column(name, justify="right") for name in names.values()), box=None, pad_edge=False)
         tables = [self.data.tables[split] for split in splits]
         columns.add_row("images", *(f"{len(table.rows):,}" for table in tables))
         if any(table.groups for table in tables):

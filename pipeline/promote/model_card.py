@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.comparison import RunSummary, SettingSummary, Summary
-from pipeline.artifacts.prepared_data import SPLITS, SegmentationClass
+from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
 from pipeline.imaging.decode import FORMATS
@@ -207,8 +207,9 @@ class ModelCard:
         return "\n".join(["| index | class | color |", "|---|---|---|", *rows])
 
     def _describe_training(self) -> str:
-        record, data, prepared = self._record, self.run.data, self.project.prepared
-        counts = {split: len(prepared.open_split(split)) for split in SPLITS if (prepared.path / split).is_dir()}
+        record, data = self._record, self.run.data
+        prepared = self.project.prepared.select_fold(record.fold)
+        counts = {split: len(prepared.open_split(split)) for split in prepared.splits}
         used = record.cell["max_train_images"]
         if used is not None:
             counts["train"] = min(used, counts["train"])

@@ -73,7 +73,7 @@ def promote_run(params: Params, run: str) -> RegisteredModel:
             pass
         with tempfile.TemporaryDirectory() as folder:
             onnx, model = Path(folder) / "network.onnx", Path(folder) / ARTIFACT
-            validation = project.prepared.open_split("validation")
+            validation = project.prepared.select_fold(record.fold).open_split("validation")
             export_onnx(trained, onnx)
             agreement = measure_agreement(trained, onnx, validation)
             package_model(trained, onnx, validation, model)

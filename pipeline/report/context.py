@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.artifacts.comparison import Summary
-from pipeline.artifacts.prepared_data import Dataset
+from pipeline.artifacts.prepared_data import Dataset, PreparedData
 from pipeline.artifacts.project import EXTERNAL_RESULTS, Project
 from pipeline.curve_readers.external_results import ExternalResult, read_results
 from pipeline.params import Report
@@ -47,6 +47,15 @@ class ReportContext:
         return self.project.prepared.dataset
 
     @cached_property
+    def prepared(self) -> PreparedData:
+        """The prepared data; with cross-validation, as the best run saw it, or else the runs of the first fold."""
+        prepared = self.project.prepared
+        if prepared.dataset.folds is None:
+            return prepared
+        best = self.summary.best
+        return prepared.select_fold(self.summary.get_run(best.run).fold if best else 0)
+
+    @cached_property
     def primary_score(self) -> PrimaryScore:
         """The primary score for the classes of the data."""
         return PrimaryScore.of([item.name for item in self.dataset.classes if item.foreground])
@@ -54,7 +63,7 @@ class ReportContext:
     @cached_property
     def _samples(self) -> dict[str, pd.DataFrame]:
         """Rows of `samples.csv` by split, in the order of the arrays."""
-        return {str(split): rows for split, rows in self.project.prepared.samples.groupby("split", sort=False)}
+        return {str(split): rows for split, rows in self.prepared.samples.groupby("split", sort=False)}
 
     @cached_property
     def sample_ids(self) -> dict[str, tuple[str, ...]]:
@@ -63,7 +72,7 @@ class ReportContext:
 
     def read_sample(self, split: str, row: int) -> tuple[ImageArray, Mask, Frame]:
         """Read the prepared image and mask of a sample, and the frame of its original image."""
-        samples = self.project.prepared.open_split(split)
+        samples = self.prepared.open_split(split)
         return np.array(samples.images[row]), np.array(samples.masks[row]), self.get_frame(split, row)
 
     def get_frame(self, split: str, row: int) -> Frame:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.artifacts.evaluation_folder import RunEvaluation
-from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunFolder, RunRecord, RunTiming
 from pipeline.errors import PipelineError
@@ -86,27 +85,29 @@ class DataSummary:
     source: str
     fingerprint: str
     image_size: str  # formatted like `data.image_size`, px; "native" if the images differ in size
-    counts: Mapping[str, int]  # number of images by split
+    # Number of images by split: one mapping per fold, or a single one without cross-validation.
+    counts: tuple[Mapping[str, int], ...]
 
     @classmethod
     def read(cls, project: Project) -> DataSummary:
         """Read the summary of a project's prepared data."""
         prepared = project.prepared
         data = prepared.dataset
-        splits = {split: prepared.open_split(split) for split in SPLITS if (prepared.path / split).is_dir()}
-        counts = {split: len(found) for split, found in splits.items()}
-        size = splits["train"].images.size
+        views = [prepared.select_fold(fold) for fold in (range(data.folds) if data.folds else (None,))]
+        counts = tuple({split: len(view.open_split(split)) for split in view.splits} for view in views)
+        size = prepared.open_split("train").images.size
         image_size = "native" if size is None else format_size_setting(size)
         return cls(data.title, data.source, data.fingerprint, image_size, counts)
 
-    def parameters(self, max_train_images: int | None) -> dict[str, int | str]:
-        """Return the sizes as run parameters; `max_train_images` is None if the run uses all training images."""
+    def parameters(self, cell: Mapping[str, Any]) -> dict[str, int | str]:
+        """Return the sizes as parameters of the run of a cell."""
         parameters: dict[str, int | str] = {"data.image_size": self.image_size}
+        counts = self.counts[cell.get("fold") or 0]
         for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
-            if split in self.counts:
-                parameters[f"data.num_{name}_images"] = self.counts[split]
-        if max_train_images is not None:
-            parameters["data.num_train_images"] = min(max_train_images, self.counts["train"])
+            if split in counts:
+                parameters[f"data.num_{name}_images"] = counts[split]
+        if cell["max_train_images"] is not None:
+            parameters["data.num_train_images"] = min(cell["max_train_images"], counts["train"])
         return parameters
 
 
@@ -183,8 +184,8 @@ def describe_finished(
 
 def run_parameters(cell: Mapping[str, Any], precision: str, data: DataSummary | None) -> dict[str, Any]:
     """Collect the parameters of a run: its cell, the precision that the machine chose, and the sizes of its data."""
-    sizes = data.parameters(cell["max_train_images"]) if data else {}
-    return {**cell, "precision": precision, **sizes}
+    parameters = {name: value for name, value in cell.items() if name != "fold" or value is not None}
+    return {**parameters, "precision": precision, **(data.parameters(cell) if data else {})}
 
 
 def epoch_metrics(row: Mapping[str, float | str]) -> dict[str, float]:

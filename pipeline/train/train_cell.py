@@ -71,7 +71,7 @@ def train_cell(
     torch.set_num_threads(cell.train.num_threads)
     project = project or Project()
     data = project.prepared.dataset
-    training, eval_splits, compared = _select_splits(cell, project.prepared)
+    training, eval_splits, compared = _select_splits(cell, project.prepared.select_fold(cell.fold))
     size, num_classes = choose_input_size(cell, training.images.size), len(data.classes)
     check_batch(cell, count_samples(training, cell.train), size, training.num_channels, num_classes)
     class_weights = compute_class_weights(cell.train, training, data.classes)

@@ -34,7 +34,8 @@ def describe_data(params: Params, project: Project) -> DataShape:
     """Describe the prepared images; before preparation, describe the images that the parameters specify."""
     data, prepared = params.data, project.prepared
     if prepared.exists() and _is_current(prepared, data):
-        train, validation = prepared.open_split("train"), prepared.open_split("validation")
+        view = prepared if prepared.dataset.folds is None else prepared.select_fold(0)
+        train, validation = view.open_split("train"), view.open_split("validation")
         return DataShape(
             size=data.size,
             channels=train.num_channels,

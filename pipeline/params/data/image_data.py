@@ -80,6 +80,8 @@ class SplitFile(Section):
     """Column of the splits. Null if the file has none."""
     group: str | None
     """Column of the groups. Null if the file has none."""
+    fold: str | None = None
+    """Column of the folds, numbered from 0. If null, `data.splits.folds` assigns them by a hash."""
 
 
 class SplitShares(Section):
@@ -97,6 +99,16 @@ class SplitShares(Section):
     """
     stratify: bool = False
     """Whether every split should contain every class, as far as possible."""
+
+
+class FoldedSplits(SplitShares):
+    """How images are assigned to splits, and to the folds of a cross-validation."""
+
+    folds: Annotated[int, Field(ge=2, le=20)] | None = None
+    """Number of folds into which all images except the test images are divided. The run with seed s is validated on
+    fold s modulo this number, and trained on the other folds, so that `grid.seed: [0, 1, 2, 3, 4]` is a five-fold
+    cross-validation. `validation` is then unused. If null, all runs have the same validation images.
+    """
 
 
 class Instances(Section):
@@ -156,6 +168,9 @@ class ExternalTestFolder(ImageMaskFolder):
 
 class ImageMaskData(ImageMaskFolder):
     """Images and masks for training."""
+
+    splits: FoldedSplits
+    """How images are assigned to splits and folds."""
 
     image_size: PreparedSize
     """Side of every prepared image in px, or `[height, width]`. Multiples of 32 avoid padding. With `native`, images

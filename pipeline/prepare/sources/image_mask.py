@@ -102,6 +102,7 @@ class ImageMaskSource:
             stats=build_stats(checks.stored, checks.duplicates.within, self._find_notices(checks, effects, ceilings)),
             origins={split: self._describe_origin(split) for split in READ_ORDER},
             skipped=(*collection.skipped, *self._assignment.excluded, *reasons),
+            folds=self._data.splits.folds,
             error=self._build_error(issues),
             size_effects=effects,
             size_ceilings=ceilings,
@@ -110,9 +111,10 @@ class ImageMaskSource:
 
     def _decode_valid(self, splits: Sequence[str], checks: _PairChecks) -> Iterator[tuple[str, Sample]]:
         split_of = {name: split for split in splits for name in self._assignment.ids[split]}
+        folds = self._assignment.folds
         for result in decode_pairs([self._collection.pairs[name] for name in split_of], self._settings):
             name, split = result.pair.id, split_of[result.pair.id]
-            decoded = checks.check(result, split)
+            decoded = checks.check(result, split if name not in folds else f"fold {folds[name]}")
             if decoded is None:
                 continue
             group = self._groups.get(name)
@@ -127,6 +129,7 @@ class ImageMaskSource:
                 sha256=decoded.sha256,
                 has_ignored=bool((decoded.mask[inner] == IGNORE).any()),
                 instances=decoded.instances,
+                fold=folds.get(name),
             )
             yield split, sample
 

@@ -18,7 +18,9 @@ from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import ImageMaskData, SplitShares
 from pipeline.prepare.image_mask_pair import SplitRow
 from pipeline.prepare.sample_ids import image_id
+from pipeline.prepare.splitting.folds import assign_folds
 from pipeline.prepare.splitting.read_splits import TRAINVAL, VALTEST
+from pipeline.prepare.splitting.units import get_unit
 
 ClassShares = NDArray[np.float64]  # share of each class in the evaluated pixels of an image
 
@@ -33,6 +35,7 @@ class SplitAssignment:
 
     ids: dict[str, list[str]]  # by split, including the showcase
     excluded: list[tuple[str, str]]  # (id, reason) of images that share the group of the showcase
+    folds: dict[str, int]  # fold by id of all images in the training split; empty without cross-validation
 
 
 def assign_splits(
@@ -48,7 +51,8 @@ def assign_splits(
 
     An image whose row has no split is assigned by the SHA-256 of its group, or of its id if it has no group, so that
     adding files does not move other images. Stratified splits sort images by the same hash. Images in `trainval` and
-    `valtest` are assigned by `take_by_hash`. The groups of showcase images are excluded from the splits.
+    `valtest` are assigned by `take_by_hash`. The groups of showcase images are excluded from the splits. With
+    `data.splits.folds`, all images except the test images are in the training split, and have a fold.
 
     Args:
         ids: Ids of all images.
@@ -97,8 +101,15 @@ def assign_splits(
     out = {*shown, *(name for name, _ in excluded)}
     rest = sorted(name for name in ids if name not in out)
     _check_groups(rest, groups, written, source)
+    folds: dict[str, int] = {}
+    if data.splits.folds is not None:
+        learned = [name for name in rest if splits[name] != "test"]
+        _check_tests(rest, splits, rows, source)
+        strata = [learned] if presence is None else stratify(learned, groups, presence)
+        folds = assign_folds(strata, rows, groups, data.splits.folds, data.seed, source)
+        splits |= dict.fromkeys(learned, "train")
     by_split = {split: [name for name in rest if splits[name] == split] for split in SPLITS}
-    return SplitAssignment({**by_split, SHOWCASE: shown}, excluded)
+    return SplitAssignment({**by_split, SHOWCASE: shown}, excluded, folds)
 
 
 def split_by_hash(seed: int, kind: str, name: str, shares: SplitShares) -> str:
@@ -196,11 +207,6 @@ def stratify(ids: Sequence[str], groups: Mapping[str, str], presence: Mapping[st
     return [strata[index] for index in sorted(strata)]
 
 
-def get_unit(name: str, groups: Mapping[str, str]) -> tuple[str, str]:
-    """Return the kind and name of an image's indivisible unit: its group or, if it has none, the image itself."""
-    return ("group", groups[name]) if name in groups else ("id", name)
-
-
 def _find_named(data: ImageMaskData, ids: Collection[str]) -> list[str]:
     """Return the ids of the images in `data.showcase_ids`."""
     for written in data.showcase_ids or ():
@@ -252,6 +258,16 @@ def _check_groups(ids: Sequence[str], groups: Mapping[str, str], written: Mappin
             raise PipelineError(
                 f"{source}: the group '{group}' is in {found[group] or 'no split'} and, with {name}, in "
                 f"{written[name] or 'no split'}. Assign all its images to the same split."
+            )
+
+
+def _check_tests(ids: Sequence[str], splits: Mapping[str, str], rows: Mapping[str, SplitRow], source: str) -> None:
+    """Check that no test image has a fold."""
+    for name in ids:
+        if splits[name] == "test" and name in rows and rows[name].fold:
+            raise PipelineError(
+                f"{source}: '{name}' is a test image, but has fold {rows[name].fold}. Test images are in no fold: "
+                f"leave its fold empty, or assign it to trainval."
             )
 
 

@@ -15,8 +15,8 @@ from pipeline.prepare.image_mask_pair import SplitRow, WrittenSplits
 from pipeline.prepare.sample_ids import image_id
 from pipeline.wording import MAX_NAMES, find_closest, join_names
 
-# This list is next to images/. The group column is optional.
-DEFAULT_LIST = SplitFile(file="splits.csv", id="id", split="split", group="group")
+# This list is next to images/. The columns group and fold are optional.
+DEFAULT_LIST = SplitFile(file="splits.csv", id="id", split="split", group="group", fold="fold")
 TRAINVAL = "trainval"  # training or validation, in data sets with an official test split
 VALTEST = "valtest"  # validation or test, if the only split folders are train and val
 
@@ -69,7 +69,8 @@ def read_split_list(
     mistakes = []
     for number, line in lines:
         written = line[names.id]
-        name, row = image_id(written), SplitRow(line.get(names.split or "", ""), line.get(names.group or "", ""))
+        name = image_id(written)
+        row = SplitRow(*(line.get(column or "", "") for column in (names.split, names.group, names.fold)))
         if mistake := _find_row_problem(written, name, row, ids, rows):
             mistakes.append(f"{path}, line {number}: {mistake}")
         rows.setdefault(name, row)
@@ -93,7 +94,7 @@ def _check_columns(path: Path, columns: Sequence[str], declared: SplitFile | Non
             )
         return
     mistakes, present = [], ", ".join(columns) or "none"
-    for role in ("id", "split", "group"):
+    for role in ("id", "split", "group", "fold"):
         name = getattr(declared, role)
         if name is not None and name not in columns:
             hint = f" Did you mean '{near}'?" if (near := find_closest(name, columns)) else ""

@@ -71,7 +71,7 @@ def build_header(params: Params, context: ReportContext, selection: RunSelection
 def _describe_data(context: ReportContext) -> str:
     counts = [(SPLIT_NAMES[split], len(context.sample_ids.get(split, ()))) for split in SPLITS]
     images = join_words([f"{format_count(count)} {name}" for name, count in counts if count])
-    small, large = context.project.prepared.open_split("train").images.size_range
+    small, large = context.prepared.open_split("train").images.size_range
     sizes = " to ".join(f"{width} × {height}" for height, width in dict.fromkeys((small, large)))
     classes = join_words(context.dataset.class_names, MAX_NAMED_CLASSES)
     return f"{context.dataset.title}: {images} images of {sizes} pixels; classes {classes}."

@@ -220,7 +220,7 @@ def _find_labels(
     context: ReportContext, found: ObjectEvaluation, row: int, mask: Mask
 ) -> tuple[ObjectLabels, ObjectLabels]:
     """Label the objects of a validation image's ground truth, and those of a class mask of the image."""
-    samples, classes = context.project.prepared.open_split("validation"), context.dataset.classes
+    samples, classes = context.prepared.open_split("validation"), context.dataset.classes
     foreground = [index for index, item in enumerate(classes) if item.name in found.classes]
     boundary = [index for index, item in enumerate(classes) if item.is_boundary]
     truth = np.array(samples.masks[row])
@@ -237,7 +237,7 @@ def _match(truth: ObjectLabels, prediction: ObjectLabels) -> ObjectMatches:
 
 def _score_class_masks(context: ReportContext, found: ObjectEvaluation) -> ObjectScores:
     """Score the objects of the ground truth's class masks as if a run had predicted them."""
-    masks = context.project.prepared.open_split("validation").masks
+    masks = context.prepared.open_split("validation").masks
     return score_objects([_match(*_find_labels(context, found, row, mask)) for row, mask in enumerate(masks)])
 
 

@@ -96,8 +96,8 @@ def _describe_size(context: ReportContext) -> str:
     The text is empty if the size is unknown.
     """
     try:
-        size = context.project.prepared.open_split("train").images.size
-        table = context.project.prepared.samples
+        size = context.prepared.open_split("train").images.size
+        table = context.prepared.samples
     except PipelineError:
         return ""  # the section on the data reports the error
     if size is None:

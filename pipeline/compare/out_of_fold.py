@@ -1,0 +1,61 @@
+"""Evidence of a cross-validated setting over all its folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+import pandas as pd
+
+from pipeline.analysis.out_of_fold import FoldedGap, estimate_folded_gap
+from pipeline.artifacts.comparison import RunSummary
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.prepared_data import list_groups
+from pipeline.artifacts.run_folder import RunFolder
+from pipeline.compare.verdicts import create_labels
+
+
+def select_fold_runs(runs: Sequence[RunSummary], run: str) -> list[str]:
+    """Select one run per fold, the one with the lowest seed, so that every image is validated once.
+
+    Args:
+        runs: Runs of a setting.
+        run: The run that represents the setting, which is the only one selected without cross-validation.
+    """
+    first: dict[int, str] = {}
+    for row in sorted(runs, key=lambda row: row.seed):
+        if row.fold is not None:
+            first.setdefault(row.fold, row.run)
+    return list(first.values()) or [run]
+
+
+def compute_folded_gap(
+    runs: Sequence[RunSummary], folders: Mapping[str, tuple[RunFolder, EvaluationFolder]], samples: pd.DataFrame
+) -> FoldedGap | None:
+    """Compute the gap of a setting over all images that its runs validated.
+
+    Args:
+        runs: Finished runs of the setting.
+        folders: Folders by the name of the run.
+        samples: Table of the prepared images, without the selection of a fold.
+
+    Returns:
+        The gap; None without cross-validation, or if the runs were trained on a subset of the images.
+
+    Raises:
+        PipelineError: A file of an evaluation is missing or broken.
+    """
+    finished = [row for row in runs if row.is_complete and row.fold is not None]
+    if not finished or any(folders[row.run][0].record.cell["max_train_images"] is not None for row in finished):
+        return None
+    rows = samples[samples["fold"] != ""]
+    losses = pd.concat([folders[row.run][1].read_per_image()[["id", "split", "loss"]] for row in finished])
+    biases = [row.judgment.selection_bias for row in finished if row.judgment]
+    known = [bias for bias in biases if bias is not None]
+    return estimate_folded_gap(
+        losses[losses["split"].isin(["train", "validation"])],
+        rows.set_index("id")["pixels"],
+        create_labels(rows["groups"]),
+        not list_groups(rows["groups"]).empty,
+        fmean(known) if known else 0.0,
+    )
