@@ -39,8 +39,8 @@ def estimate_folded_gap(
     """Estimate the gap of a setting over all images that were validated in one fold and trained on in another.
 
     Args:
-        losses: Losses at the best epochs, with the columns `id`, `split` (train or validation) and `loss`; several runs
-            may have the same image, and their losses are averaged.
+        losses: Losses at the best epochs, with the columns `run`, `id`, `split` (train or validation) and `loss`.
+            Losses of the same image in several runs are averaged.
         pixels: Numbers of evaluated pixels by image id.
         groups: As in `GroupedLosses`, for the images of `pixels`.
         has_groups: As in `GroupedLosses`.
@@ -49,20 +49,36 @@ def estimate_folded_gap(
     Returns:
         The gap; None if no image has both losses.
     """
-    means = losses.groupby(["id", "split"])["loss"].mean().unstack()
-    means = means.reindex(index=pixels.index, columns=["train", "validation"])
+    table = losses.dropna(subset=["loss"]).assign(pixels=lambda rows: rows["id"].map(pixels))
+    means = _average_by_image(table, table["loss"], pixels.index)
     known = (means.notna().all(axis=1) & (pixels > 0)).to_numpy()
     if not known.any():
         return None
     weights = pixels.to_numpy()[known].astype(np.int64)
-    both = means.to_numpy(np.float64)[known]
-    train_loss, val_loss = (float(loss) for loss in both.T @ weights / weights.sum())
+    train_loss, val_loss = (float(loss) for loss in means.to_numpy(np.float64)[known].T @ weights / weights.sum())
+    # A run that learned worse has higher losses on both sides, which cancel in the gap, but not in the difference of
+    # an image's losses, because they are from different runs. Therefore, each run's level is removed from it.
+    level = _average_by_run(table[table["split"] == "train"])
+    adjusted = _average_by_image(table, table["loss"] - table["run"].map(level), pixels.index).to_numpy()[known]
     labels = tuple(kind[known] for kind in groups)
     differences, zeros = (
         GroupedLosses(values[None], weights, labels, has_groups)
-        for values in (both[:, 1] - both[:, 0], np.zeros(len(both)))
+        for values in (adjusted[:, 1] - adjusted[:, 0], np.zeros(len(weights)))
     )
-    found = estimate_gap(differences, zeros, 0, num_train_images=len(both))
-    low, high = (None if end is None else end + selection_bias for end in (found.low, found.high))
+    found = estimate_gap(differences, zeros, 0, num_train_images=len(weights))
     gap = val_loss - train_loss + selection_bias
+    shift = gap - float(differences.compute_means()[0])
+    low, high = (None if end is None else end + shift for end in (found.low, found.high))
     return FoldedGap(int(known.sum()), val_loss, train_loss, gap, low, high, found.reason)
+
+
+def _average_by_image(table: pd.DataFrame, losses: pd.Series[float], images: pd.Index[str]) -> pd.DataFrame:
+    """Average losses over runs: a table with one row per image and the columns `train` and `validation`."""
+    means = losses.groupby([table["id"], table["split"]]).mean().unstack()
+    return means.reindex(index=images, columns=["train", "validation"])
+
+
+def _average_by_run(table: pd.DataFrame) -> pd.Series[float]:
+    """Average losses over the pixels of each run's images."""
+    sums = (table["loss"] * table["pixels"]).groupby(table["run"]).sum()
+    return sums / table.groupby("run")["pixels"].sum()

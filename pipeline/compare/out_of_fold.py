@@ -49,7 +49,9 @@ def compute_folded_gap(
     if not finished or any(folders[row.run][0].record.cell["max_train_images"] is not None for row in finished):
         return None
     rows = samples[samples["fold"] != ""]
-    losses = pd.concat([folders[row.run][1].read_per_image()[["id", "split", "loss"]] for row in finished])
+    losses = pd.concat(
+        [folders[row.run][1].read_per_image()[["id", "split", "loss"]].assign(run=row.run) for row in finished]
+    )
     biases = [row.judgment.selection_bias for row in finished if row.judgment]
     known = [bias for bias in biases if bias is not None]
     return estimate_folded_gap(
