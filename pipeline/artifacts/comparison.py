@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.artifacts.folder import ArtifactFolder, Record
 from pipeline.artifacts.scores import MissedClass, Scores
 from pipeline.artifacts.status import RunStatus
+from pipeline.wording import pluralize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,6 +149,12 @@ class Summary(Record):
         """The loss of the class-prior baseline; never None, because `compare` rejects data without evaluated pixels."""
         assert self.baseline.loss is not None
         return self.baseline.loss
+
+    def describe_seeds(self, count: int) -> str:
+        """Describe a number of seeds, such as `3 seeds`, or `10 runs in 5 folds` with cross-validation."""
+        if self.folds is None:
+            return pluralize(count, "seed")
+        return f"{count} folds" if count == self.folds else f"{pluralize(count, 'run')} in {self.folds} folds"
 
     def get_run(self, name: str) -> RunSummary:
         """Return a run by name."""

@@ -10,6 +10,7 @@ from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values,
 from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, SettingSummary, Summary
 from pipeline.compare import run_findings
 from pipeline.compare.metric_findings import compare_metrics
+from pipeline.compare.out_of_fold import report_folded_gap
 from pipeline.wording import pluralize
 
 SIGNIFICANT = 0.05  # significance level, Fisher's convention
@@ -29,6 +30,7 @@ def list_findings(summary: Summary, parts: dict[str, list[GapPart]]) -> list[Fin
         run_findings.missed_classes(summary, best),
         run_findings.one_class_best_setting(summary),
         _report_best_setting(summary, best),
+        report_folded_gap(summary, best),
         _compare_learning_rates(summary, best),
         *_compare_with_tenth(summary),
         _report_widest_gap(summary),
@@ -51,7 +53,7 @@ def _report_best_setting(summary: Summary, best: BestSetting) -> Finding:
     return Finding(
         "best",
         f"{row.variant} at a learning rate of {row.learning_rate} has the lowest validation loss: "
-        f"{_format_mean(row.val_loss_mean, row.val_loss_sd)} nats per pixel over {pluralize(row.seeds, 'seed')}, "
+        f"{_format_mean(row.val_loss_mean, row.val_loss_sd)} nats per pixel over {summary.describe_seeds(row.seeds)}, "
         + (f"{share:.0%} below {prior}." if share > 0 else f"no better than {prior}: nothing was learned."),
         (best.run,),
     )

@@ -8,11 +8,12 @@ from statistics import fmean
 import pandas as pd
 
 from pipeline.analysis.out_of_fold import FoldedGap, estimate_folded_gap
-from pipeline.artifacts.comparison import RunSummary
+from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, Summary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import list_groups
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.compare.verdicts import create_labels
+from pipeline.wording import pluralize
 
 
 def select_fold_runs(runs: Sequence[RunSummary], run: str) -> list[str]:
@@ -61,3 +62,24 @@ def compute_folded_gap(
         not list_groups(rows["groups"]).empty,
         fmean(known) if known else 0.0,
     )
+
+
+def report_folded_gap(summary: Summary, best: BestSetting) -> Finding | None:
+    """Report the gap of the best setting over all images that its runs validated."""
+    row = summary.get_setting(best)
+    if row.folded_gap is None or row.validated_images is None:
+        return None
+    images = pluralize(row.validated_images, "image")
+    gap = f"Over the {images} of all folds, the gap of {row.variant} at {row.learning_rate} is {row.folded_gap:+.3f}"
+    if row.folded_gap_low is None or row.folded_gap_high is None:
+        meaning = ", without an interval, because there are too few groups."
+    else:
+        interval = f"95 % interval {row.folded_gap_low:+.3f} to {row.folded_gap_high:+.3f}"
+        if row.folded_gap_low > 0:
+            meaning = f" ({interval}): images that a network has seen are segmented better than new ones."
+        elif row.folded_gap_high < 0:
+            meaning = f" ({interval}): images that a network has seen are segmented worse than new ones."
+        else:
+            meaning = f" ({interval}), so that no difference between seen and new images can be shown."
+    sentence = f"{gap}{meaning} Each image was validated by networks that were not trained on it."
+    return Finding("folded_gap", sentence, tuple(one.run for one in summary.list_runs(best)))

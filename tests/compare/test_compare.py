@@ -345,7 +345,7 @@ def test_compare_weights_the_baseline_by_pixels(params: Params, project: Path) -
     """Each split has a large image of background, a small one of animal, and one without evaluated pixels."""
     columns = [*PreparedData.SAMPLE_COLUMNS, "share_animal", "share_background", "share_border"]
     rows = [
-        [f"{split}-{index}", split, "", 1, 1, 1, 1, "", pixels, *shares]
+        [f"{split}-{index}", split, "", "", 1, 1, 1, 1, "", pixels, *shares]
         for split in SPLITS
         for index, (pixels, shares) in enumerate([(90, (0, 1, 0)), (10, (1, 0, 0)), (0, (0, 0, 0))])
     ]
@@ -422,8 +422,10 @@ def test_select_best_settings_is_invariant_to_the_order_of_runs(
 ) -> None:
     keys = list(losses)
     random.shuffle(keys)  # type: ignore[attr-defined]
-    ordered = select_best_settings(summarize_settings(make_rows(losses)))
-    shuffled = select_best_settings(summarize_settings(make_rows({key: losses[key] for key in sorted(keys)})))
+    ordered, shuffled = (
+        select_best_settings(summarize_settings(rows), rows)
+        for rows in (make_rows(losses), make_rows({key: losses[key] for key in sorted(keys)}))
+    )
     means = {(row.variant, row.learning_rate): row.val_loss_mean for row in summarize_settings(make_rows(losses))}
     for first, second in zip(ordered, shuffled, strict=True):
         assert means[first.variant, first.learning_rate] == pytest.approx(means[second.variant, second.learning_rate])

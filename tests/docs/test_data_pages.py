@@ -9,7 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipeline.params.data.composites import Composition
-from pipeline.params.data.image_data import CocoData, ExternalTestFolder, FolderData, SplitShares
+from pipeline.params.data.image_data import CocoData, ExternalTestFolder, FoldedSplits, FolderData
 
 GUIDES = Path(__file__).parents[2] / "docs/how-to"
 
@@ -22,7 +22,7 @@ def read_data_sections(page: str) -> list[dict[str, Any]]:
 def test_folder_of_images_has_every_key() -> None:
     (section,) = read_data_sections("folder-of-images.md")
     assert set(section) == set(FolderData.model_fields)
-    assert set(section["splits"]) == set(SplitShares.model_fields)
+    assert set(section["splits"]) == set(FoldedSplits.model_fields)
 
 
 def test_coco_annotations_has_every_key_that_folders_do_not_have() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
-from pipeline.params.data.image_data import SplitShares
+from pipeline.params.data.image_data import FoldedSplits
 from pipeline.prepare.image_mask_pair import SplitRow
 from pipeline.prepare.splitting.assign_splits import MAX_COMPARED, assign_splits
 from tests.prepare.conftest import MASK, NAMES, SPLIT_BY_NAME, create_image, create_section, read_samples, write_splits
@@ -136,7 +136,7 @@ def test_hashed_validation_split_is_independent_of_the_test_fraction(seed):
     names = [f"image{index}" for index in range(800)]
 
     def assign_validation(test):
-        shares = SplitShares(validation=0.25, test=test)
+        shares = FoldedSplits(validation=0.25, test=test)
         data = create_section("x", showcase_ids=["image0"], seed=seed).model_copy(update={"splits": shares})
         return set(assign_splits(names, {}, {}, data, "").ids["validation"])
 

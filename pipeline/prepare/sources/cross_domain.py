@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.params.data.composites import CompositesData
-from pipeline.params.data.image_data import ExternalTestFolder, ImageMaskData, ImageMaskFolder
+from pipeline.params.data.image_data import ExternalTestFolder, FoldedSplits, ImageMaskData, ImageMaskFolder
 from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData
 from pipeline.prepare.sources.composites import CLASSES, CompositeSource
 from pipeline.prepare.sources.folder import collect_folder
@@ -33,7 +33,8 @@ class CrossDomainSource:
                 f"{', '.join(names)}. Declare exactly these classes, with their values in the masks of {test.path}."
             )
         images = ImageMaskData(
-            **{name: getattr(test, name) for name in ImageMaskFolder.model_fields},
+            **{name: getattr(test, name) for name in ImageMaskFolder.model_fields if name != "splits"},
+            splits=FoldedSplits.model_validate(test.splits.model_dump()),
             image_size=data.image_size,
             channels=3,
             showcase_ids=[],  # the composites have a showcase

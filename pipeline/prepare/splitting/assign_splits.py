@@ -68,6 +68,8 @@ def assign_splits(
         PipelineError: A group is in two splits, or the showcase contains an unknown image.
     """
     written = {name: rows[name].split if name in rows else "" for name in ids}
+    if data.splits.folds is not None:  # an image with a fold is no test image
+        written |= {name: TRAINVAL for name in ids if not written[name] and name in rows and rows[name].fold}
     named = _find_named(data, ids)
     taken = {groups[name] for name in named if name in groups}
     free = [name for name in ids if name not in named and groups.get(name) not in taken]

@@ -59,13 +59,13 @@ class _SplitStatistics:
     ignored: int  # images without evaluated pixels
 
     @classmethod
-    def of(cls, split: str, rows: pd.DataFrame, classes: Sequence[SegmentationClass]) -> _SplitStatistics:
+    def of(cls, name: str, rows: pd.DataFrame, classes: Sequence[SegmentationClass]) -> _SplitStatistics:
         shares = rows[[f"share_{item.name}" for item in classes]].to_numpy()
         # Images x classes. Exact for images of up to a million pixels, because the shares have six decimals.
         pixels = np.rint(shares * rows[["pixels"]].to_numpy()).astype(np.int64)
         foreground = pixels[:, [item.foreground for item in classes]]
         return cls(
-            name=SPLIT_NAMES[split],
+            name=name,
             rows=rows,
             evaluated=int(rows["pixels"].sum()),
             pixels=tuple(pixels.sum(axis=0).tolist()),
@@ -91,7 +91,8 @@ def build_data_card(context: ReportContext) -> DataCard:
     """
     samples, classes = context.project.prepared.samples, context.dataset.classes
     of_split = {split: samples[samples["split"] == split] for split in SPLITS}
-    splits = [_SplitStatistics.of(split, rows, classes) for split, rows in of_split.items() if len(rows)]
+    names = {**SPLIT_NAMES, "train": f"{context.dataset.folds} folds"} if context.dataset.folds else SPLIT_NAMES
+    splits = [_SplitStatistics.of(names[split], rows, classes) for split, rows in of_split.items() if len(rows)]
     if not splits:
         raise context.project.prepared.unreadable(PreparedData.SAMPLES, "it lists no image of a split")
     problems: list[Notice] = []
@@ -104,7 +105,8 @@ def build_data_card(context: ReportContext) -> DataCard:
         files = describe_files(context.project.prepared.stats)
     with collect_problem(problems, "Skipped files are not listed"):
         skipped = describe_skipped(context.project.prepared.skipped)
-    leakage = find_split_leakage(samples)
+    places = samples["split"].where(samples["fold"] == "", "fold " + samples["fold"])
+    leakage = find_split_leakage(samples.assign(split=places))
     return DataCard(
         sentence=_describe_images(splits, int((samples["split"] == SHOWCASE).sum())),
         patches=patches,

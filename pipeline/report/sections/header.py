@@ -69,8 +69,12 @@ def build_header(params: Params, context: ReportContext, selection: RunSelection
 
 
 def _describe_data(context: ReportContext) -> str:
-    counts = [(SPLIT_NAMES[split], len(context.sample_ids.get(split, ()))) for split in SPLITS]
-    images = join_words([f"{format_count(count)} {name}" for name, count in counts if count])
+    counts = {split: len(context.sample_ids.get(split, ())) for split in SPLITS}
+    if folds := context.dataset.folds:
+        validated = format_count(counts["train"] + counts["validation"])
+        images = f"{validated} images in {folds} folds and {format_count(counts['test'])} test"
+    else:
+        images = join_words([f"{format_count(count)} {SPLIT_NAMES[split]}" for split, count in counts.items() if count])
     small, large = context.prepared.open_split("train").images.size_range
     sizes = " to ".join(f"{width} × {height}" for height, width in dict.fromkeys((small, large)))
     classes = join_words(context.dataset.class_names, MAX_NAMED_CLASSES)
@@ -89,7 +93,7 @@ def _describe_result(summary: Summary, selection: RunSelection) -> str:
             f"No result: {setting} has the lowest validation loss of {group}, {loss}, but its masks are "
             f"{ONE_CLASS_LABEL}: {_compare_with_one_class(summary, row)} on validation."
         )
-    seeds = f" over {pluralize(row.seeds, 'seed')}" if row.seeds > 1 else ""
+    seeds = f" over {summary.describe_seeds(row.seeds)}" if row.seeds > 1 else ""
     sentence = (
         f"{setting} has the lowest loss of {group}: {loss} on validation{seeds} "
         f"(class-prior baseline {format_number(summary.baseline.loss)}). {_describe_scores(summary, row)}"

@@ -82,12 +82,15 @@ def build_metrics(context: ReportContext, selection: RunSelection) -> Metrics:
     if run is None or table.empty:
         raise NothingToShowError("Only the best run of each variant has these metrics, and it is not on this page.")
     names = context.dataset.class_names
+    folds = context.dataset.folds
+    where = {"validation": " of all folds"} if folds else {}
     tables = tuple(
-        _build_table(f"On the {SPLIT_NAMES[str(split)]} images", rows, names)
+        _build_table(f"On the {SPLIT_NAMES[str(split)]} images{where.get(str(split), '')}", rows, names)
         for split, rows in table.groupby("split", sort=False)
     )
+    row = context.summary.get_run(run)
     return Metrics(
-        run=run,
+        run=run if folds is None else f"{row.variant} at {row.learning_rate}",
         headings=tuple((heading, explanation) for _, heading, explanation in COLUMNS),
         tables=tables,
         confusion=_build_confusion(context, run, names),

@@ -29,7 +29,7 @@ class RunTableRow:
     evidence: str  # may be empty
     figures: tuple[str, ...]
     learning_rate: float | None = None  # this and the following fields: only for runs
-    seed: int | None = None
+    seed: str = ""  # with cross-validation, also the fold
     label: str = ""  # early stop, masks no better than predicting one class, missed classes; may be empty
     reason: str = ""  # why the run has no figures; else empty
     values: str = ""  # JSON list of sort keys, one per column
@@ -62,7 +62,7 @@ def build_run_table(selection: RunSelection, summary: Summary, external: Externa
     scores = _choose_columns(summary)
     figures = (*FIGURES, *(heading for heading, _, _ in scores))
     return RunTable(
-        headings=("Run", "Learning rate", "Seed", "Verdict", *figures),
+        headings=("Run", "Learning rate", "Seed" if summary.folds is None else "Seed, fold", "Verdict", *figures),
         num_figures=len(figures),
         lines=tuple(_build_row(row, scores, row.run in best) for row in selection.rows),
         not_checked=_list_unchecked(selection),
@@ -112,7 +112,7 @@ def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], is_best: bool) 
         evidence="; ".join(evidence),
         figures=figures,
         learning_rate=row.learning_rate,
-        seed=row.seed,
+        seed=str(row.seed) if row.fold is None else f"{row.seed}, {row.fold}",
         label=_describe_label(row),
         reason="" if figures else row.reason or "This run has no scores.",
         values=json.dumps((row.run, row.learning_rate, row.seed, verdict, *sortable), allow_nan=False),

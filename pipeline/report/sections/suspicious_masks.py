@@ -60,7 +60,13 @@ def build_suspicious_masks(context: ReportContext, selection: RunSelection) -> S
         with collect_problem(problems, f"The mask of {row.id} is not shown"):
             samples.append(_build_sample(context, seeds, str(row.id), str(row.split), row))
     return SuspiciousMasks(
-        sentence=_describe(len(suspicious), len(ranked), f"{best.variant} at {best.learning_rate}", len(seeds)),
+        sentence=_describe(
+            len(suspicious),
+            len(ranked),
+            f"{best.variant} at {best.learning_rate}",
+            len(seeds),
+            is_folded=context.dataset.folds is not None,
+        ),
         advice=_advise(len(suspicious) / len(ranked)) if len(suspicious) else "",
         table=(COMPARISON / Comparison.SUSPICIOUS_MASKS).as_posix(),
         samples=tuple(samples),
@@ -80,8 +86,10 @@ def _build_sample(context: ReportContext, seeds: list[str], sample: str, split: 
     raise PipelineError("No run keeps its prediction.")
 
 
-def _describe(num_suspicious: int, num_masks: int, setting: str, num_runs: int) -> str:
+def _describe(num_suspicious: int, num_masks: int, setting: str, num_runs: int, *, is_folded: bool) -> str:
     runs = f"all {num_runs} runs of {setting}" if num_runs > 1 else f"the only run of {setting}"
+    if is_folded:  # the other runs were trained on the mask
+        runs = f"the runs of {setting} that validated the image"
     if not num_suspicious:
         return (
             f"No mask is suspicious: {runs} would have to contradict at least {MIN_SUSPICIOUS:.0%} of an object with "

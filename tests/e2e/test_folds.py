@@ -1,0 +1,140 @@
+"""A cross-validated grid from the folder of images to the report."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from ruamel.yaml import YAML
+
+from pipeline.artifacts.comparison import Summary
+from pipeline.artifacts.project import Project
+from pipeline.cli import main
+from pipeline.compare.compare_runs import compare
+from pipeline.evaluate.evaluate_run import evaluate_run
+from pipeline.inference.trained_run import TrainedRun
+from pipeline.params import Params
+from pipeline.params.file import read_params
+from pipeline.prepare.prepare_data import prepare
+from pipeline.report.write_report import write_report
+from pipeline.tracking.run_metrics import DataSummary
+from pipeline.train.train_cell import train_cell
+from tests.conftest import ROOT, write_params
+from tests.e2e.test_native_size import CLASSES, DATA, draw_pair
+
+FOLDS = 3
+SEEDS = [0, 1, 2, 3]  # fold 0 is validated by two seeds
+
+
+@pytest.fixture(scope="module")
+def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
+    """The parameters of a project whose grid is trained, evaluated and compared; its folder is the current one."""
+    root = tmp_path_factory.mktemp("folds")
+    for index in range(30):
+        for kind, pixels in zip(("images", "masks"), draw_pair(index), strict=True):
+            (root / "discs" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(root / "discs" / kind / f"p{index // 2:02}_{index % 2}.png")
+    path = write_params(root, {"train": {"epochs": 1}, "grid": {"seed": SEEDS}})
+    yaml = YAML(typ="safe")
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    splits = {"validation": 0.2, "test": 0.2, "folds": FOLDS, "group_regex": "^(p[0-9]+)_"}
+    content["data"] = {**DATA, "image_size": 32, "classes": CLASSES, "splits": splits}
+    content["grid"] |= {"variant": ["unet"], "learning_rate": [0.01, 0.001]}
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+    (root / "reports").symlink_to(ROOT / "reports")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        params = read_params(path)
+        prepare(params)
+        for cell in params.cells():
+            train_cell(cell)
+            evaluate_run(params, cell.name)
+        compare(params)
+    return params
+
+
+@pytest.fixture
+def project(params: Params, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(next(tmp_path_factory.getbasetemp().glob("folds*")))
+    return Project()
+
+
+@pytest.fixture
+def summary(project: Project) -> Summary:
+    return project.comparison.summary
+
+
+def list_learned(project: Project) -> set[str]:
+    samples = project.prepared.samples
+    return set(samples.loc[samples["split"] == "train", "id"])
+
+
+def test_every_image_is_validated_by_a_network_that_was_not_trained_on_it(project: Project, params: Params) -> None:
+    validated: dict[int, set[str]] = {}
+    for cell in params.cells():
+        rows = project.evaluation(cell.name).read_per_image()
+        by_split = {split: set(rows.loc[rows["split"] == split, "id"]) for split in ("train", "validation")}
+        assert by_split["train"] | by_split["validation"] == list_learned(project)
+        assert not by_split["train"] & by_split["validation"]
+        assert cell.fold == cell.seed % FOLDS
+        assert validated.setdefault(cell.seed % FOLDS, by_split["validation"]) == by_split["validation"]
+    assert sum(map(len, validated.values())) == len(list_learned(project))
+
+
+def test_comparison_covers_the_images_of_all_folds(project: Project, summary: Summary) -> None:
+    assert summary.folds == FOLDS
+    assert [row.fold for row in summary.runs] == [seed % FOLDS for seed in SEEDS] * 2
+    num_images = len(list_learned(project))
+    assert {row.validated_images for row in summary.settings} == {num_images}
+    for row in summary.settings:
+        assert row.folded_gap is not None
+        assert row.folded_gap_low is not None
+        assert row.folded_gap_high is not None
+        assert row.folded_gap_low <= row.folded_gap <= row.folded_gap_high
+    metrics = project.comparison.metrics
+    images = metrics.loc[(metrics["split"] == "validation") & (metrics["metric"] == "image_dice"), "images"]
+    assert images.max() <= num_images
+    assert (images > num_images / 2).all()
+    masks = project.comparison.suspicious_masks
+    assert set(masks["split"]) == {"validation"}
+    assert masks["id"].is_unique
+    assert set(masks["id"]) == list_learned(project)
+    assert "folded_gap" in [finding.id for finding in project.comparison.findings]
+
+
+def test_confusion_covers_the_pixels_of_all_folds(project: Project) -> None:
+    samples = project.prepared.samples
+    pixels = samples.loc[samples["split"] == "train", "pixels"].sum()
+    confusion = pd.read_csv(project.comparison.path / project.comparison.CONFUSION)
+    assert confusion["pixels"].sum() == pixels
+    assert confusion.groupby("actual")["share"].sum().to_numpy() == pytest.approx(1)
+
+
+def test_compared_runs_share_their_validation_images(summary: Summary) -> None:
+    assert len({summary.get_run(best.run).fold for best in summary.best_of_variant}) == 1
+
+
+def test_report_describes_the_folds(params: Params, project: Project) -> None:
+    page = write_report(params).path.read_text(encoding="utf-8")
+    assert f"{len(list_learned(project))} images in {FOLDS} folds" in page
+    assert f"{len(SEEDS)} runs in {FOLDS} folds" in page
+    assert "validation images of all folds" in page
+
+
+def test_a_run_of_a_fold_predicts(params: Params, project: Project, summary: Summary) -> None:
+    assert summary.best is not None
+    trained = TrainedRun.load(params, summary.best.run, project)
+    counts = DataSummary.read(project).counts
+    assert [count["train"] + count["validation"] for count in counts] == [len(list_learned(project))] * FOLDS
+    fold = summary.get_run(summary.best.run).fold
+    assert fold is not None
+    assert trained.num_train_images == counts[fold]["train"]
+    (probs,) = trained.predict_batch([np.zeros((32, 32, 3), np.uint8)])
+    assert probs.shape == (2, 32, 32)
+
+
+def test_params_command_accepts_folds(project: Project) -> None:
+    assert CliRunner().invoke(main, ["params"]).exit_code == 0
