@@ -263,7 +263,7 @@ def tabulate_runs(runs: Iterable[RunSummary]) -> pd.DataFrame:
 
 
 class Comparison(ArtifactFolder):
-    """The folder `comparison/`."""
+    """The `comparison/` folder."""
 
     command = "pipeline compare"
     SUMMARY = MAIN = "summary.json"

@@ -65,7 +65,7 @@ class ClassPixels:
 
 
 class EvaluationFolder(ArtifactFolder):
-    """The folder `evaluation/<run>/`."""
+    """The `evaluation/<run>/` folder."""
 
     command = "pipeline evaluate {name}"
     METRICS = MAIN = "metrics.json"

@@ -112,7 +112,7 @@ class Split:
 
 
 class PreparedData(ArtifactFolder):
-    """The folder `data/prepared/`: one folder per split with its images and masks, and tables of all samples."""
+    """The `data/prepared/` folder: one folder per split with its images and masks, and tables of all samples."""
 
     command = "dvc repro prepare"
     # All images of a split, N x H x W x C, or their pixels one image after another, P x C, if their sizes differ.

@@ -102,7 +102,7 @@ class ImageLosses:
 
 
 class RunFolder(ArtifactFolder):
-    """The folder `runs/<run>/`."""
+    """The `runs/<run>/` folder."""
 
     command = "dvc repro train@{name}"
     RECORD = MAIN = "run.json"

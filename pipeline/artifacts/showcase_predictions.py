@@ -33,7 +33,7 @@ class ShowcaseList(Record):
 
 
 class ShowcasePredictions(ArtifactFolder):
-    """The folder `showcase_predictions/`."""
+    """The `showcase_predictions/` folder."""
 
     command = "pipeline showcase"
     LIST = MAIN = "showcase.json"

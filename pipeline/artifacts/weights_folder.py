@@ -57,7 +57,7 @@ class _Index(Record):
 
 
 class WeightsFolder:
-    """The folder `weights/` of a project."""
+    """A project's `weights/` folder."""
 
     INDEX = "hub.json"  # index of fetched weights, tracked by git so that every machine uses the same weights
 

@@ -61,7 +61,7 @@ def init(path: Path) -> None:
 
     PATH contains images/ and masks/, or images/ and a JSON file with COCO instances, or the data set Oxford-IIIT
     Pet. Classes, colors, image size, splits, batch size and epochs are derived from the images; guesses are marked
-    with a comment. Only the section `data`, the batch size, the epochs, and variants that do not fit the images
+    with a comment. Only the `data` section, the batch size, the epochs, and variants that do not fit the images
     are changed. The previous file is kept as params.before.yaml (then params.before.2.yaml and so on).
     """
     from pipeline.init.write_params import init as write_params

@@ -25,7 +25,7 @@ class ReportContext:
 
     Args:
         project: The folder with the artifacts.
-        data: The section `data` of params.yaml.
+        data: The `data` section of params.yaml.
     """
 
     def __init__(self, project: Project, data: Data) -> None:

@@ -227,8 +227,8 @@ class BackgroundLogger:
             self._has_warned = True
             reason = find_sqlite_reason(error) or f"{type(error).__name__}: {hide_passwords(str(error))}"
             logger.warning(
-                "Run %s: MLflow at %s %s. Training continues and its files are complete. The missing data is uploaded "
-                "when MLflow answers again, or by `pipeline sync`.",
+                "Run %s: MLflow at %s %s. Training continues, and the run's files are complete. The missing data is "
+                "uploaded when MLflow responds again, or by `pipeline sync`.",
                 run,
                 hide_passwords(self._uri),
                 describe_refusal(error) or f"fails ({textwrap.shorten(reason, _REASON_LENGTH, placeholder=' …')})",

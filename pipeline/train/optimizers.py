@@ -126,7 +126,7 @@ def _refuse_closure(optimizer: type, import_path: str) -> None:
     closure = inspect.signature(step).parameters.get("closure") if step else None
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise PipelineError(
-            f"{IMPORT_PATH_KEY}: {import_path} computes the loss several times per step (a closure), which this "
+            f"{IMPORT_PATH_KEY}: {import_path} evaluates the loss several times per step through a closure, which this "
             "training loop does not support. Choose another optimizer."
         )
 
