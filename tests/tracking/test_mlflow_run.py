@@ -40,7 +40,7 @@ def load_points(client: "MlflowClient", run: MlflowRun, name: str) -> list[tuple
 
 
 def test_upload_stores_all_content(client: "MlflowClient", upload: Upload) -> None:
-    data = DataSummary("pets", "image_mask_folder", "f0" * 32, 32, {"train": 12})
+    data = DataSummary("pets", "image_mask_folder", "f0" * 32, "32", ({"train": 12},))
     run = upload(
         tags={"a": "b"}, epochs=create_epochs(*EPOCHS), metrics={"gap": 0.2}, began_ms=900, ended_ms=1003, data=data
     )

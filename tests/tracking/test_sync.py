@@ -176,7 +176,7 @@ def test_run_parameters_have_the_size_of_the_data(trained: TrainedProject, uri: 
         "data.num_test_images": "6",
     }
     prepared = DataSummary.read(Project(trained.root))
-    assert prepared.parameters(5)["data.num_train_images"] == 5
+    assert prepared.parameters({"max_train_images": 5})["data.num_train_images"] == 5
     cell = trained.params.cells()[0].model_dump(mode="json")
     assert not any(name.startswith("data.") for name in run_parameters(cell, "float32", None))
 
