@@ -19,7 +19,7 @@ run_option = click.option(
     show_default=True,
     metavar="RUN",
     shell_complete=complete_runs,
-    help="Name of a run; best: the median-loss run of the best setting.",
+    help="Name of a run; best: the median run of the best setting.",
 )
 
 

@@ -9,25 +9,28 @@ from operator import attrgetter
 import pandas as pd
 
 from pipeline.analysis.baselines import compute_class_prior_baseline
-from pipeline.analysis.best_setting import describe_best
-from pipeline.analysis.metrics import average_over_foreground
+from pipeline.analysis.best_setting import describe_best, name_on_test
+from pipeline.analysis.evaluation_metrics import compute_run_metrics, read_image_metrics
+from pipeline.analysis.metrics import tabulate_metrics
+from pipeline.analysis.ranked_metric import get_metric
 from pipeline.analysis.verdict import Thresholds
-from pipeline.artifacts.comparison import FOREGROUND_METRICS, RunSummary, Summary
+from pipeline.artifacts.comparison import MetricRow, RunSummary, Summary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import SPLITS, Dataset, compute_class_shares
 from pipeline.artifacts.project import METRICS, Project
 from pipeline.atomic_io import to_json, write_text
 from pipeline.compare.findings import list_findings
 from pipeline.compare.gap_breakdown import break_down_gap
-from pipeline.compare.metric_table import tabulate_run_metrics
 from pipeline.compare.summary_tables import select_best_settings, summarize_run, summarize_settings
 from pipeline.compare.suspicious_masks import rank_suspicious_masks
-from pipeline.compare.verdicts import RunJudge, check_class_mix
+from pipeline.compare.verdicts import RunJudge, check_class_mix, create_labels
 from pipeline.params import Cell, Params
 from pipeline.runtime.stage_status import StageStatus
 
-# In the order of the columns of `dvc exp show`; more columns would not fit into a terminal.
-DVC_METRICS = ("variant", "learning_rate", "val_loss", "val_loss_sd", "gap", "mean_iou", "test_loss", "test_mean_iou")
+# In the order of the columns of `dvc exp show`; more columns would not fit into a terminal. `_select_metrics` adds the
+# metric that settings are ranked by.
+DVC_SETTING = ("variant", "learning_rate")
+DVC_METRICS = ("val_loss", "val_loss_sd", "gap", "mean_iou", "test_loss", "test_mean_iou")
 
 
 def compare(
@@ -70,29 +73,36 @@ def compare(
         )
         for cell in cells
     ]
-    rows = [
-        replace(row, val_metrics=_average_metrics(folders[row.run][1], samples, data)) if row.is_complete else row
-        for row in rows
-    ]
+    rows = [_add_metrics(row, folders[row.run][1], samples, data) if row.is_complete else row for row in rows]
     gap_parts = {row.run: break_down_gap(*folders[row.run], samples) for row in rows if row.is_complete}
     by_name = dict(zip(data.class_names, val_shares.tolist(), strict=True))
     rows = [check_class_mix(row, gap_parts.get(row.run, []), by_name, params.verdict.memorizing) for row in rows]
-    settings = summarize_settings(rows)
-    selected = select_best_settings(settings)
+    foreground = tuple(item.name for item in data.classes if item.foreground)
+    boundary = tuple(item.name for item in data.classes if item.is_boundary)
+    metric = get_metric(params.compare.rank_by, foreground, boundary)
+    settings = summarize_settings(rows, metric)
+    selected = select_best_settings(settings, metric)
     best = selected[0] if selected else None
     if best is not None and is_grid:
         # Only the setting selected on validation gets test scores.
         seeds = [row.run for row in rows if (row.variant, row.learning_rate) == (best.variant, best.learning_rate)]
-        tests = {run: folders[run][1].metrics.test for run in seeds}
-        best = replace(best, test=tests[best.run], test_by_seed=tuple(test for test in tests.values() if test))
+        tests = {run: test for run in seeds if (test := folders[run][1].metrics.test)}
+        metrics = [compute_run_metrics(folders[run][1], samples, "test", data.classes).values for run in tests]
+        best = replace(
+            best,
+            test=tests.get(best.run),
+            test_by_seed=tuple(tests.values()),
+            test_metrics_by_seed=tuple(metrics),
+        )
     summary = Summary(
         baseline=prior,
         runs=tuple(rows),
         settings=tuple(settings),
         best_of_variant=tuple(selected),
         best=best,
-        foreground=tuple(item.name for item in data.classes if item.foreground),
-        boundary=tuple(item.name for item in data.classes if item.is_boundary),
+        foreground=foreground,
+        boundary=boundary,
+        rank_by=metric.name,
     )
     with project.comparison.replace() as new:
         new.write_summary(summary)
@@ -102,7 +112,7 @@ def compare(
         new.write_metrics(
             (run, split, row)
             for run, split in chosen
-            for row in tabulate_run_metrics(folders[run][1], samples, split, data.class_names)
+            for row in _tabulate_metrics(folders[run][1], samples, split, data)
         )
         evaluated = folders[best.run][1] if best else None
         new.write_table(new.CONFUSION, new.CONFUSION_COLUMNS, _list_confusion_rows(evaluated) if evaluated else ())
@@ -119,11 +129,17 @@ def compare(
     return summary
 
 
-def _average_metrics(evaluated: EvaluationFolder, samples: pd.DataFrame, data: Dataset) -> dict[str, float | None]:
-    """Average a run's validation metrics over the foreground classes."""
-    rows = tabulate_run_metrics(evaluated, samples, "validation", data.class_names, with_intervals=False)
-    values = average_over_foreground(rows, data.classes)
-    return {name: values.get(name) for name in FOREGROUND_METRICS}
+def _add_metrics(row: RunSummary, evaluated: EvaluationFolder, samples: pd.DataFrame, data: Dataset) -> RunSummary:
+    """Add the metrics on validation to the row of a run."""
+    found = compute_run_metrics(evaluated, samples, "validation", data.classes)
+    return replace(row, val_metrics=found.values, num_undefined_distances=found.num_undefined_distances)
+
+
+def _tabulate_metrics(evaluated: EvaluationFolder, samples: pd.DataFrame, split: str, data: Dataset) -> list[MetricRow]:
+    """Compute the metrics of a run on a split by class, with their intervals."""
+    groups = create_labels(samples.loc[samples["split"] == split, "groups"])
+    images = read_image_metrics(evaluated, samples, split, data.class_names, groups)
+    return tabulate_metrics(images, data.class_names)
 
 
 def _list_curve_rows(row: RunSummary, history: pd.DataFrame) -> Iterator[tuple[object, ...]]:
@@ -148,5 +164,8 @@ def _list_bin_rows(evaluated: EvaluationFolder) -> Iterator[tuple[object, ...]]:
 
 def _select_metrics(summary: Summary) -> dict[str, dict[str, object]]:
     """Select the metrics of the best setting for `dvc metrics` and `dvc exp show`; undefined ones are left out."""
-    values = describe_best(summary)
-    return {"best": {name: values[name] for name in DVC_METRICS if values[name] is not None}} if summary.best else {}
+    if summary.best is None:
+        return {}
+    values, ranked = describe_best(summary), summary.rank_by
+    names = dict.fromkeys((*DVC_SETTING, ranked, f"{ranked}_sd", *DVC_METRICS, name_on_test(ranked)))
+    return {"best": {name: values[name] for name in names if values[name] is not None}}
