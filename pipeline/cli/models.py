@@ -143,4 +143,5 @@ def ui(port: int, host: str) -> None:
     from pipeline.tracking.ui import ServerAddress, serve
 
     mark_killed(Project())
-    sys.exit(serve(read_params().tracking, ServerAddress(host, port)))
+    found = read_params()
+    sys.exit(serve(found.tracking, ServerAddress(host, port), found.compare.rank_by))
