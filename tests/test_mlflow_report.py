@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from pipeline.analysis.leaderboard import SeedResult
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS, TEMPLATES, Project
 from pipeline.artifacts.run_folder import RunFolder
@@ -22,12 +24,13 @@ from pipeline.errors import PipelineError
 from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.mlflow_report.fetch_grid import DOWNLOADS
 from pipeline.mlflow_report.render import render_mlflow_report
-from pipeline.params import Params, ShowcaseImage
+from pipeline.params import Compare, Params, ShowcaseImage
 from pipeline.params.file import read_params
 from pipeline.report.write_report import write_report
 from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
 from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY
+from pipeline.tracking.team_results import read_team_results
 from pipeline.train.train_cell import train_and_log
 from tests.conftest import ROOT, write_params
 from tests.servers import MlflowServer
@@ -207,6 +210,7 @@ def test_report_of_several_authors_has_a_leaderboard(team: Team, monkeypatch: py
             team.params, f"{team.run_ids[NAMES[2]]},{eve_run.info.run_id}", team.root / "both.html"
         )
         assert "no seed in common" in both.path.read_text("utf-8")
+        _check_leaderboard_by_accuracy(team)
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "nobody")  # takes precedence over LOGNAME
         html = render_mlflow_report(team.params, "latest", team.root / "latest.html").path.read_text("utf-8")
         assert re.findall(r'id="run-([^"]+)"', html) == ["unet-0.001-1"]  # runs of one author are not prefixed
@@ -214,6 +218,31 @@ def test_report_of_several_authors_has_a_leaderboard(team: Team, monkeypatch: py
         assert '<tr class="best"><td class="n">' not in html
     finally:
         delete_runs_of(team, "eve <i>")
+
+
+def _check_leaderboard_by_accuracy(team: Team) -> None:
+    """Check that authors are ranked by the reader's metric, and that runs without it in MLflow are counted."""
+    fingerprint = Project(team.root).prepared.dataset.fingerprint
+    found = read_team_results(team.params.tracking, fingerprint, "val_accuracy")
+    assert found.num_unknown == 0
+    unknown = read_team_results(team.params.tracking, fingerprint, "val_object_f1")
+    assert (unknown.results, unknown.num_unknown) == ((), len(found.results))
+    params = team.params.model_copy(update={"compare": Compare(rank_by="accuracy")})
+    html = render_mlflow_report(params, "latest", team.root / "ranked.html").path.read_text("utf-8")
+    section = html.partition('aria-label="Results by author"')[2].partition("</table>")[0]
+    assert '<th scope="col" class="n">Accuracy</th>' in section
+    values = [float(row.split('<td class="n">')[1][:5]) for row in section.split("</th>")[9:]]
+    best = max(fmean(values) for values in _group_by_setting(found.results))
+    assert values == sorted(values, reverse=True)
+    assert values[0] == pytest.approx(best, abs=5e-4)
+
+
+def _group_by_setting(results: Sequence[SeedResult]) -> list[list[float]]:
+    groups: dict[tuple[str, str], list[float]] = {}
+    for result in results:
+        assert result.value is not None
+        groups.setdefault((result.author, result.setting), []).append(result.value)
+    return list(groups.values())
 
 
 def test_missing_showcase_images_are_no_fault_of_fetched_runs(team: Team) -> None:

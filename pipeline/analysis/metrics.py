@@ -34,7 +34,7 @@ class ImageMetrics:
 
     pixels: ClassPixels
     surfaces: Floats  # N x C x 4, in the order of SURFACE_SCORES; NaN if undefined
-    groups: tuple[Integers, ...]  # one or two arrays of N labels, as in `GroupedLosses`; empty for no intervals
+    groups: tuple[Integers, ...] = ()  # one or two arrays of N labels, as in `GroupedLosses`; empty for no intervals
 
 
 def tabulate_metrics(images: ImageMetrics, class_names: Sequence[str]) -> list[MetricRow]:
@@ -50,21 +50,30 @@ def tabulate_metrics(images: ImageMetrics, class_names: Sequence[str]) -> list[M
     return rows
 
 
+def select_foreground(classes: Sequence[SegmentationClass]) -> set[str]:
+    """Return the names of the foreground classes, or of all classes if none or all are foreground."""
+    foreground = {item.name for item in classes if item.foreground}
+    return foreground if 0 < len(foreground) < len(classes) else {item.name for item in classes}
+
+
 def average_over_foreground(rows: Sequence[MetricRow], classes: Sequence[SegmentationClass]) -> dict[str, float | None]:
-    """Average the metrics by class over the foreground classes, or over all classes if none or all are foreground.
+    """Average the metrics by class over the classes of `select_foreground`.
 
     Returns:
-        The mean by metric, and the metrics over all classes unchanged. Classes whose value is undefined are left out;
-        if all are, the mean is None.
+        The mean by metric, and the metrics over all classes unchanged. Classes in neither ground truth nor prediction
+        are left out; if all are, the mean is None. It is also None if a class occurs, but its metric is undefined in
+        every image: without that class, the mean would be too good.
     """
-    foreground = {item.name for item in classes if item.foreground}
-    chosen = foreground if 0 < len(foreground) < len(classes) else {item.name for item in classes}
+    shown = {OVERALL, *select_foreground(classes)}
     values: dict[str, list[float]] = {}
+    incomplete = set()
     for row in rows:
         own = values.setdefault(row.metric, [])
-        if row.value is not None and row.class_name in {OVERALL, *chosen}:
+        if row.class_name in shown and row.value is not None:
             own.append(row.value)
-    return {name: fmean(own) if own else None for name, own in values.items()}
+        elif row.class_name in shown and row.undefined:
+            incomplete.add(row.metric)
+    return {name: fmean(own) if own and name not in incomplete else None for name, own in values.items()}
 
 
 def compute_pooled_scores(pixels: Floats) -> dict[str, Floats]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.artifacts.folder import ArtifactFolder, Record
+from pipeline.artifacts.metric_names import FOREGROUND_METRICS, OBJECT_METRICS, RankBy, get_column
 from pipeline.artifacts.scores import MissedClass, Scores
 from pipeline.artifacts.status import RunStatus
 from pipeline.wording import pluralize
@@ -18,8 +19,7 @@ from pipeline.wording import pluralize
 if TYPE_CHECKING:
     import pandas as pd
 
-
-FOREGROUND_METRICS = ("dice", "image_dice", "precision", "recall", "nsd", "boundary_iou", "hd95", "asd")
+Spread = tuple[float | None, float | None]  # mean and sample standard deviation over seeds
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,20 @@ class RunSummary(Record):
     showcase_mean_iou: float | None
     trainable_parameters: int | None
     judgment: Judgment | None
-    # on validation, by name in `FOREGROUND_METRICS`: means over the foreground classes, and over the images for metrics
-    # by image; undefined ones are None
+    # on validation, by name in `FOREGROUND_METRICS` and `OBJECT_METRICS`; undefined ones are None
     val_metrics: dict[str, float | None] = field(default_factory=dict)
     multiply_accumulates: int | None = None  # of a prediction, for one image or one tile
     model_bytes: int | None = None  # size of the weights' file
     fold: int | None = None  # fold that the run is validated on; None without cross-validation
+    # pairs of a validation image and a foreground class that `hd95` and `asd` leave out, because only one of the masks
+    # has the class
+    num_undefined_distances: int | None = None
+
+    def get_metric(self, name: str) -> float | None:
+        """Return a metric on validation, by its name in `RankBy`."""
+        column = get_column(name)
+        value: float | None = vars(self).get(column, self.val_metrics.get(name))
+        return value
 
     @property
     def trained(self) -> bool:
@@ -97,8 +105,8 @@ class SettingSummary(Record):
     learning_rate: float
     seeds: int  # number of seeds in the grid
     finished: int  # number of finished seeds, over which means and deviations are computed
-    ranked: bool  # whether every seed finished; a setting with a diverged or missing seed is not ranked
-    run: str | None  # run with the median val_loss, the lower one if there are two; None if not ranked
+    ranked: bool  # whether every seed finished and has the metric that settings are ranked by
+    run: str | None  # run with the median of this metric, the better one if there are two; None if not ranked
     val_loss_mean: float | None
     val_loss_sd: float | None
     gap_mean: float | None
@@ -113,6 +121,15 @@ class SettingSummary(Record):
     folded_gap_low: float | None = None  # ends of the 95 % interval
     folded_gap_high: float | None = None
     validated_images: int | None = None  # number of these images
+    spreads: dict[str, Spread] = field(default_factory=dict)  # of the other metrics on validation, by name in `RankBy`
+
+    def get_spread(self, name: str) -> Spread:
+        """Return the mean and the standard deviation of a metric on validation, by its name in `RankBy`."""
+        known = {
+            "val_loss": (self.val_loss_mean, self.val_loss_sd),
+            "mean_iou": (self.val_mean_iou_mean, self.val_mean_iou_sd),
+        }
+        return known.get(name) or self.spreads.get(name, (None, None))
 
     @property
     def is_no_better(self) -> bool:
@@ -122,13 +139,22 @@ class SettingSummary(Record):
 
 @dataclass(frozen=True)
 class BestSetting(Record):
-    """A variant at the learning rate with its lowest mean validation loss, represented by its median-loss run."""
+    """A variant at its best learning rate, represented by the run with the median of the ranked metric."""
 
     variant: str
     learning_rate: float
     run: str
     test: Scores | None  # test scores of the run; None except for the best setting of the grid
     test_by_seed: tuple[Scores, ...] = ()  # test scores of all seeds of the setting; empty if `test` is None
+    # of the same seeds, by name in `FOREGROUND_METRICS` and `OBJECT_METRICS`
+    test_metrics_by_seed: tuple[dict[str, float | None], ...] = ()
+
+    def list_test_values(self, name: str) -> list[float | None]:
+        """List the values of a metric on the test images, one per seed, by its name in `RankBy`."""
+        score = "loss" if name == "val_loss" else name
+        if score in {item.name for item in fields(Scores)}:
+            return [getattr(scores, score) for scores in self.test_by_seed]
+        return [metrics.get(name) for metrics in self.test_metrics_by_seed]
 
 
 @dataclass(frozen=True)
@@ -143,6 +169,7 @@ class Summary(Record):
     foreground: tuple[str, ...]  # names of the foreground classes
     boundary: tuple[str, ...]  # names of the boundary classes
     folds: int | None = None  # number of folds of the cross-validation; None without one
+    rank_by: RankBy = "val_loss"  # metric on validation that settings are ranked by
 
     @property
     def baseline_loss(self) -> float:
@@ -236,7 +263,7 @@ RUN_NUMBER_COLUMNS = (
     "val_mean_iou",
     "val_foreground_iou",
     "val_object_iou",
-    *(f"val_{name}" for name in FOREGROUND_METRICS),
+    *map(get_column, (*FOREGROUND_METRICS, *OBJECT_METRICS)),
     "val_calibration_error",
     "showcase_iou",
     "showcase_mean_iou",
@@ -244,14 +271,22 @@ RUN_NUMBER_COLUMNS = (
     "multiply_accumulates",
     "model_bytes",
 )
-RUN_COLUMNS = (*RUN_TEXT_COLUMNS, *RUN_NUMBER_COLUMNS)  # attributes of RunSummary and of its Judgment
+RUN_COLUMNS = (*RUN_TEXT_COLUMNS, *RUN_NUMBER_COLUMNS)  # attributes of RunSummary, its Judgment and its val_metrics
 
 
 def list_run_values(row: RunSummary) -> dict[str, str | float | None]:
     """Return the values of a run by column, in the order of `RUN_COLUMNS`."""
-    metrics = {f"val_{name}": row.val_metrics.get(name) for name in FOREGROUND_METRICS}
+    metrics = {get_column(name): value for name, value in row.val_metrics.items()}
     values = (vars(row.judgment) if row.judgment else {}) | vars(row) | metrics
     return {name: values.get(name) for name in RUN_COLUMNS}
+
+
+def list_setting_values(row: SettingSummary) -> dict[str, str | float | None]:
+    """Return the values of a setting by column, with the mean and the standard deviation of every metric."""
+    values = {name: value for name, value in vars(row).items() if name != "spreads"}
+    for name, (mean, sd) in row.spreads.items():
+        values |= {f"{get_column(name)}_mean": mean, f"{get_column(name)}_sd": sd}
+    return values
 
 
 def tabulate_runs(runs: Iterable[RunSummary]) -> pd.DataFrame:
@@ -269,8 +304,10 @@ class Comparison(ArtifactFolder):
     SUMMARY = MAIN = "summary.json"
     FINDINGS = "findings.json"
     RUNS = "runs.csv"  # one row per run, columns RUN_COLUMNS
-    SETTINGS = "settings.csv"  # one row per setting
-    SETTING_COLUMNS = tuple(item.name for item in fields(SettingSummary))
+    # One row per setting: SETTING_COLUMNS, and mean and standard deviation of the metric that settings are ranked by,
+    # unless they are among these columns
+    SETTINGS = "settings.csv"
+    SETTING_COLUMNS = tuple(item.name for item in fields(SettingSummary) if item.name != "spreads")
     # Metrics of the best run of each variant on validation, and of the best run on test
     METRICS = "metrics.csv"
     METRIC_COLUMNS = ("run", "split", *(item.name for item in fields(MetricRow)))
@@ -326,7 +363,10 @@ class Comparison(ArtifactFolder):
         """Write `summary.json`, `runs.csv` and `settings.csv`."""
         self.write_json(self.SUMMARY, summary)
         self.write_table(self.RUNS, RUN_COLUMNS, (list_run_values(row).values() for row in summary.runs))
-        self.write_table(self.SETTINGS, self.SETTING_COLUMNS, (vars(row).values() for row in summary.settings))
+        ranked = [f"{get_column(summary.rank_by)}_{kind}" for kind in ("mean", "sd")]
+        columns = tuple(dict.fromkeys((*self.SETTING_COLUMNS, *ranked)))
+        settings = map(list_setting_values, summary.settings)
+        self.write_table(self.SETTINGS, columns, ([values.get(name) for name in columns] for values in settings))
 
     def write_metrics(self, rows: Iterable[tuple[str, str, MetricRow]]) -> None:
         """Write `metrics.csv` from names of runs, splits and rows."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.analysis.ranked_metric import RankedMetric, get_ranked_metric, rank_settings
 from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values, compute_paired_difference
 from pipeline.artifacts.comparison import BestSetting, RunSummary, SettingSummary, Summary
 from pipeline.artifacts.project import Project
@@ -23,16 +24,17 @@ class SettingChange:
 
     before: SettingSummary
     now: SettingSummary
-    ranks: tuple[int | None, int | None]  # by mean validation loss, 1 is the best; None if it is not ranked
+    ranks: tuple[int | None, int | None]  # by `GridChanges.metric`, 1 is the best; None if it is not ranked
     verdicts: tuple[Mapping[str, int], Mapping[str, int]]  # number of runs by verdict
-    val_loss: PairedDifference | None  # now minus before; None if no seed has finished in both grids
+    value: PairedDifference | None  # now minus before; None if no seed has finished in both grids
+    val_loss: PairedDifference | None
     gap: PairedDifference | None
     mean_iou: PairedDifference | None
-    p_value: float | None  # of the difference in validation loss, with Holm's correction over all settings
+    p_value: float | None  # of the difference in `value`, with Holm's correction over all settings
 
     @property
     def is_supported(self) -> bool:
-        """Whether the seeds support that the validation loss changed."""
+        """Whether the seeds support that the value changed."""
         return self.p_value is not None and self.p_value < SIGNIFICANT
 
 
@@ -42,12 +44,12 @@ class BestChange:
 
     before: SettingSummary
     now: SettingSummary
-    val_loss: PairedDifference | None  # now minus before; None if the data differ, or no seed is in both
+    value: PairedDifference | None  # now minus before; None if the data differ, or no seed is in both
     p_value: float | None  # with Holm's correction
 
     @property
     def is_supported(self) -> bool:
-        """Whether the seeds support that the validation loss changed."""
+        """Whether the seeds support that the value changed."""
         return self.p_value is not None and self.p_value < SIGNIFICANT
 
 
@@ -55,6 +57,8 @@ class BestChange:
 class GridChanges:
     """The changes from one grid to another."""
 
+    metric: RankedMetric  # by which the settings of the current grid are ranked; `value` is a difference in it
+    previous_metric: RankedMetric  # by which those of the other grid are ranked
     best: BestChange | None  # None if one of the grids has no ranked setting
     settings: tuple[SettingChange, ...]  # in both grids, in the order of the current one
     added: tuple[SettingSummary, ...]  # only in the current grid
@@ -64,63 +68,73 @@ class GridChanges:
 
     @property
     def regressions(self) -> list[str]:
-        """Sentences on the validation losses that increased, as far as the seeds support it."""
+        """Sentences on the settings whose metric became worse, as far as the seeds support it."""
         found = [
-            f"{change.now.variant} at {change.now.learning_rate}: {describe_difference(change.val_loss)}"
+            f"{change.now.variant} at {change.now.learning_rate}: {describe_difference(change.value, self.metric)}"
             for change in self.settings
-            if change.val_loss and change.val_loss.mean > 0 and change.is_supported
+            if change.value and self.metric.orient(change.value.mean) > 0 and change.is_supported
         ]
-        if self.best and self.best.val_loss and self.best.val_loss.mean > 0 and self.best.is_supported:
-            found.insert(0, f"the best setting: {describe_difference(self.best.val_loss)}")
+        best = self.best.value if self.best and self.best.is_supported else None
+        if best and self.metric.orient(best.mean) > 0:
+            found.insert(0, f"the best setting: {describe_difference(best, self.metric)}")
         return found
 
 
-def describe_difference(difference: PairedDifference) -> str:
-    """Describe the change of a validation loss with its interval."""
+def describe_difference(difference: PairedDifference, metric: RankedMetric) -> str:
+    """Describe the change of a metric with its interval."""
     word = "higher" if difference.mean > 0 else "lower"
-    text = f"the validation loss is {word} by {format_number(abs(difference.mean))} nats per pixel"
+    size = metric.add_unit(format_number(abs(difference.mean), metric.digits))
+    text = f"the {metric.title} is {word} by {size}"
     if difference.interval:
         low, high = difference.interval if difference.mean > 0 else tuple(-end for end in reversed(difference.interval))
-        text += f" (95 % interval {format_number(low)} to {format_number(high)})"
+        text += f" (95 % interval {format_number(low, metric.digits)} to {format_number(high, metric.digits)})"
     return f"{text}, over {pluralize(difference.num_seeds, 'seed')}"
 
 
 def compare_grids(before: Project, now: Project) -> GridChanges:
-    """Compare two grids. If their data differ, losses are not paired, because they are of different images.
+    """Compare two grids by the metric that settings of the current one are ranked by.
+
+    If their data differ, runs are not paired, because their values are of different images.
 
     Raises:
         PipelineError: A comparison is missing or broken.
     """
     same_data = before.prepared.dataset.fingerprint == now.prepared.dataset.fingerprint
     old, new = before.comparison.summary, now.comparison.summary
+    metric = get_ranked_metric(new)
     old_settings, new_settings = ({_key(row): row for row in summary.settings} for summary in (old, new))
 
-    def pair(old_key: Setting, new_key: Setting, field: str) -> PairedDifference | None:
+    def pair(old_key: Setting, new_key: Setting, name: str) -> PairedDifference | None:
         if not same_data:
             return None
-        return compute_paired_difference(_list_by_seed(new, new_key, field), _list_by_seed(old, old_key, field))
+        return compute_paired_difference(_list_by_seed(new, new_key, name), _list_by_seed(old, old_key, name))
 
     both = [key for key in new_settings if key in old_settings]
-    losses = {(key, key): pair(key, key, "val_loss") for key in both}
+    values = {(key, key): pair(key, key, metric.name) for key in both}
     best = None
-    if old.best and new.best:
-        best = (_key(old.best), _key(new.best))
-        losses.setdefault(best, pair(*best, "val_loss"))
-    tested = {keys: loss.p_value for keys, loss in losses.items() if loss and loss.p_value is not None}
+    old_ranked, new_ranked = (rank_settings(summary.settings, metric) for summary in (old, new))
+    old_best = old.best if old.rank_by == new.rank_by else next(iter(old_ranked), None)
+    if old_best and new.best:
+        best = (_key(old_best), _key(new.best))
+        values.setdefault(best, pair(*best, metric.name))
+    tested = {keys: value.p_value for keys, value in values.items() if value and value.p_value is not None}
     p_values = dict(zip(tested, adjust_p_values(list(tested.values())), strict=True))
     return GridChanges(
-        best=BestChange(old_settings[best[0]], new_settings[best[1]], losses[best], p_values.get(best))
+        metric=metric,
+        previous_metric=get_ranked_metric(old),
+        best=BestChange(old_settings[best[0]], new_settings[best[1]], values[best], p_values.get(best))
         if best
         else None,
         settings=tuple(
             SettingChange(
                 before=old_settings[key],
                 now=new_settings[key],
-                ranks=(_rank(old, key), _rank(new, key)),
+                ranks=(_find_rank(old_ranked, key), _find_rank(new_ranked, key)),
                 verdicts=(_count_verdicts(old, key), _count_verdicts(new, key)),
-                val_loss=losses[key, key],
+                value=values[key, key],
+                val_loss=pair(key, key, "val_loss"),
                 gap=pair(key, key, "gap"),
-                mean_iou=pair(key, key, "val_mean_iou"),
+                mean_iou=pair(key, key, "mean_iou"),
                 p_value=p_values.get((key, key)),
             )
             for key in both
@@ -136,13 +150,13 @@ def _key(row: SettingSummary | BestSetting | RunSummary) -> Setting:
     return row.variant, row.learning_rate
 
 
-def _list_by_seed(summary: Summary, key: Setting, field: str) -> dict[int, float]:
+def _list_by_seed(summary: Summary, key: Setting, name: str) -> dict[int, float]:
     rows = [row for row in summary.runs if _key(row) == key and row.is_complete]
-    return {row.seed: value for row in rows if (value := getattr(row, field)) is not None}
+    values = {row.seed: row.gap if name == "gap" else row.get_metric(name) for row in rows}
+    return {seed: value for seed, value in values.items() if value is not None}
 
 
-def _rank(summary: Summary, key: Setting) -> int | None:
-    ranked = sorted((row for row in summary.settings if row.ranked), key=lambda row: row.val_loss_mean or 0.0)
+def _find_rank(ranked: Sequence[SettingSummary], key: Setting) -> int | None:
     return next((place for place, row in enumerate(ranked, start=1) if _key(row) == key), None)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from pipeline.analysis.ranked_metric import RankedMetric
 from pipeline.artifacts.comparison import SettingSummary
 from pipeline.artifacts.project import CACHE, REPORTS, Project
 from pipeline.atomic_io import write_text
@@ -38,9 +39,10 @@ class SettingLine:
     """A row of the table of settings."""
 
     name: str
-    losses: tuple[str, str]  # before and now
-    difference: str  # of the validation losses, with its interval
+    values: tuple[str, str]  # of the metric that settings are ranked by, before and now
+    difference: str  # of these values, with its interval
     is_supported: bool
+    val_loss: str  # difference
     gap: str  # difference
     mean_iou: str  # difference
     ranks: tuple[str, str]
@@ -62,9 +64,10 @@ class ChangePage:
     """The content of the page."""
 
     title: str
+    metric: RankedMetric  # that settings are ranked by
     result: str
     data_notice: str  # empty if both grids have the same data
-    plot: Markup | None  # differences in validation loss with their intervals
+    plot: Markup | None  # differences in the metric with their intervals
     lines: tuple[SettingLine, ...]
     unpaired: tuple[str, ...]  # sentences on settings in one of the grids only
     parameters: tuple[tuple[str, str, str, str], ...]
@@ -74,7 +77,7 @@ class ChangePage:
 
 @dataclass(frozen=True)
 class WrittenPage:
-    """The path of the page, and sentences on losses that increased, as far as the seeds support it."""
+    """The path of the page, and sentences on settings that became worse, as far as the seeds support it."""
 
     path: Path
     regressions: list[str]
@@ -95,12 +98,13 @@ def write_change_report(reference: Reference, params: Params, project: Project, 
             masks = _build_masks(reference.project, project, params, problems)
     page = ChangePage(
         title=f"What changed since {reference.name}",
+        metric=changes.metric,
         result=_describe_result(changes),
         data_notice=""
         if changes.is_same_data
         else "The prepared data differ, so the losses are of different images. They are shown, but not compared.",
-        plot=_draw_differences(changes.settings, project),
-        lines=tuple(map(_build_line, changes.settings)),
+        plot=_draw_differences(changes, project),
+        lines=tuple(_build_line(change, changes.metric) for change in changes.settings),
         unpaired=_describe_unpaired(changes),
         parameters=changes.parameters,
         masks=masks,
@@ -113,35 +117,37 @@ def write_change_report(reference: Reference, params: Params, project: Project, 
 
 
 def _describe_result(changes: GridChanges) -> str:
-    best = changes.best
+    best, metric = changes.best, changes.metric
+    switched = ""
+    if changes.previous_metric.name != metric.name:
+        switched = f" Both grids are ranked by {metric.title} here; before, it was {changes.previous_metric.title}."
     if best is None:
-        return "One of the grids has no ranked setting, so the best settings cannot be compared."
+        return f"One of the grids has no ranked setting, so the best settings cannot be compared.{switched}"
     before, now = (f"{row.variant} at {row.learning_rate}" for row in (best.before, best.now))
-    losses = (
-        f"{format_spread(best.before.val_loss_mean, best.before.val_loss_sd)} before and "
-        f"{format_spread(best.now.val_loss_mean, best.now.val_loss_sd)} now"
-    )
+    values = f"{_format_value(best.before, metric)} before and {_format_value(best.now, metric)} now"
     first = f"The best setting is {now}, as before" if before == now else f"The best setting is {now}; it was {before}"
-    if best.val_loss is None:
-        return f"{first}. Validation loss: {losses}."
-    if best.val_loss.mean == 0:
-        return f"{first}, with the same validation loss of {format_number(best.now.val_loss_mean)}."
+    if best.value is None:
+        return f"{first}. {metric.heading}: {values}.{switched}"
+    if best.value.mean == 0:
+        mean = format_number(best.now.get_spread(metric.name)[0], metric.digits)
+        return f"{first}, with the same {metric.title} of {mean}.{switched}"
     support = "The seeds support this." if best.is_supported else "This may be chance: the seeds do not support it."
-    return f"{first}. Validation loss: {losses}; {describe_difference(best.val_loss)}. {support}"
+    return f"{first}. {metric.heading}: {values}; {describe_difference(best.value, metric)}. {support}{switched}"
 
 
-def _build_line(change: SettingChange) -> SettingLine:
-    loss = MISSING
-    if change.val_loss is not None:
-        loss = _format_signed(change.val_loss.mean)
-        if change.val_loss.interval and change.val_loss.mean != 0:
-            low, high = change.val_loss.interval
-            loss += f" ({_format_signed(low)} to {_format_signed(high)})"
+def _build_line(change: SettingChange, metric: RankedMetric) -> SettingLine:
+    difference, digits = MISSING, metric.digits
+    if change.value is not None:
+        difference = _format_signed(change.value.mean, digits)
+        if change.value.interval and change.value.mean != 0:
+            low, high = change.value.interval
+            difference += f" ({_format_signed(low, digits)} to {_format_signed(high, digits)})"
     return SettingLine(
         name=f"{change.now.variant} at {change.now.learning_rate}",
-        losses=(_format_loss(change.before), _format_loss(change.now)),
-        difference=loss,
+        values=(_format_value(change.before, metric), _format_value(change.now, metric)),
+        difference=difference,
         is_supported=change.is_supported,
+        val_loss=MISSING if change.val_loss is None else _format_signed(change.val_loss.mean),
         gap=MISSING if change.gap is None else _format_signed(change.gap.mean),
         mean_iou=MISSING if change.mean_iou is None else _format_signed(change.mean_iou.mean),
         ranks=(_format_rank(change.ranks[0]), _format_rank(change.ranks[1])),
@@ -149,8 +155,8 @@ def _build_line(change: SettingChange) -> SettingLine:
     )
 
 
-def _format_loss(row: SettingSummary) -> str:
-    return format_spread(row.val_loss_mean, row.val_loss_sd)
+def _format_value(row: SettingSummary, metric: RankedMetric) -> str:
+    return format_spread(*row.get_spread(metric.name), metric.digits)
 
 
 def _format_rank(rank: int | None) -> str:
@@ -161,36 +167,37 @@ def _list_verdicts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {word}" for word, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _format_signed(value: float) -> str:
-    text = format_number(value)
-    return text if value < 0 or float(f"{value:.3f}") == 0 else f"+{text}"
+def _format_signed(value: float, digits: int = 3) -> str:
+    text = format_number(value, digits)
+    return text if value < 0 or float(f"{value:.{digits}f}") == 0 else f"+{text}"
 
 
 def _describe_unpaired(changes: GridChanges) -> tuple[str, ...]:
-    sentences = []
+    sentences, metric = [], changes.metric
+    plural = "their validation losses" if metric.name == "val_loss" else f"their {metric.title}"
     for rows, start in ((changes.added, "New in the grid"), (changes.removed, "No longer in the grid")):
         if rows:
-            names = [f"{row.variant} at {row.learning_rate} ({_format_loss(row)})" for row in rows]
-            sentences.append(f"{start}, with their validation losses: {join_words(names)}.")
+            names = [f"{row.variant} at {row.learning_rate} ({_format_value(row, metric)})" for row in rows]
+            sentences.append(f"{start}, with {plural}: {join_words(names)}.")
     return tuple(sentences)
 
 
-def _draw_differences(settings: Sequence[SettingChange], project: Project) -> Markup | None:
-    """Draw the difference in validation loss of each setting, with its interval; None if nothing is compared."""
-    drawn = [(change, change.val_loss) for change in settings if change.val_loss is not None]
+def _draw_differences(changes: GridChanges, project: Project) -> Markup | None:
+    """Draw the difference in the metric of each setting, with its interval; None if nothing is compared."""
+    drawn = [(change, change.value) for change in changes.settings if change.value is not None]
     if not drawn:
         return None
     with svg.use_style(project):
         figure = Figure((7.2, 0.9 + 0.36 * len(drawn)), layout="constrained")
         axes = figure.add_subplot()
         axes.axvline(0, color=svg.QUIET, linewidth=1)
-        for place, (change, loss) in enumerate(drawn):
+        for place, (change, value) in enumerate(drawn):
             color = svg.INK if change.is_supported else svg.QUIET
-            axes.plot(loss.interval or (), (place, place) if loss.interval else (), color=color, linewidth=1.4)
-            axes.plot(loss.mean, place, "o", color=color, markersize=6)
+            axes.plot(value.interval or (), (place, place) if value.interval else (), color=color, linewidth=1.4)
+            axes.plot(value.mean, place, "o", color=color, markersize=6)
         # The intervals of two seeds can be so wide that they would hide all differences, so the axis may cut them.
-        largest = max(max(map(abs, loss.interval or (loss.mean,))) for _, loss in drawn)
-        span = 1.1 * max(min(largest, MAX_SPAN * max(abs(loss.mean) for _, loss in drawn)), MIN_CHANGE)
+        largest = max(max(map(abs, value.interval or (value.mean,))) for _, value in drawn)
+        span = 1.1 * max(min(largest, MAX_SPAN * max(abs(value.mean) for _, value in drawn)), MIN_CHANGE)
         axes.set_xlim(-span, span)
         axes.set_yticks(
             range(len(drawn)), [f"{change.now.variant} at {change.now.learning_rate}" for change, _ in drawn]
@@ -198,7 +205,7 @@ def _draw_differences(settings: Sequence[SettingChange], project: Project) -> Ma
         for label in axes.get_yticklabels():
             label.set_parse_math(False)  # names of variants are not formulas
         axes.set_ylim(len(drawn) - 0.5, -0.5)
-        axes.set_xlabel("change of the validation loss, nats per pixel", loc="right")
+        axes.set_xlabel(f"change of the {changes.metric.title_with_unit}", loc="right")
         return svg.render_svg(figure, "changes")
 
 

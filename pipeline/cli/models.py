@@ -19,7 +19,7 @@ run_option = click.option(
     show_default=True,
     metavar="RUN",
     shell_complete=complete_runs,
-    help="Name of a run; best: the median-loss run of the best setting.",
+    help="Name of a run; best: the median run of the best setting.",
 )
 
 
@@ -143,4 +143,5 @@ def ui(port: int, host: str) -> None:
     from pipeline.tracking.ui import ServerAddress, serve
 
     mark_killed(Project())
-    sys.exit(serve(read_params().tracking, ServerAddress(host, port)))
+    found = read_params()
+    sys.exit(serve(found.tracking, ServerAddress(host, port), found.compare.rank_by))

@@ -20,7 +20,7 @@ from pipeline.runtime.shutdown import check_signals, defer_signals
 @click.option("--open", "show", is_flag=True, help="Show the report in the browser.")
 @click.option("--provenance", is_flag=True, help="Add the date, durations, git commit, and a link to MLflow.")
 @click.option("--against", metavar="GRID", help="Show what changed since another grid, see above.")
-@click.option("--fail-on-regression", is_flag=True, help="With --against: exit with code 3 if a loss increased.")
+@click.option("--fail-on-regression", is_flag=True, help="With --against: exit with code 3 if a setting became worse.")
 @json_option
 def report(
     selection: str | None,
@@ -37,8 +37,8 @@ def report(
     the selected runs and is written to another file in reports/. SELECTION is one of
 
     \b
-      best                            the best run: the median-loss run of the best setting
-      best:3                          the median-loss runs of the three best settings
+      best                            the best run: the median run of the best setting
+      best:3                          the median runs of the three best settings
       all                             every run
       unet-0.002-0,lite0-*            comma-separated names, with the wildcards * and ?
       "variant == 'unet' and learning_rate <= 1e-3"
@@ -48,8 +48,8 @@ def report(
       "mlflow:metrics.val_loss_best < 0.4"
                                       an MLflow search filter; the newest run per author and run name
 
-    A setting is a variant at a learning rate. The best setting has the lowest mean validation loss over its seeds,
-    and its median-loss run is the seed with the median validation loss.
+    A setting is a variant at a learning rate. The best setting has the best mean over its seeds of compare.rank_by,
+    which is the validation loss by default, and its median run is the seed with the median value.
 
     \b
     Columns of a filter are those of comparison/runs.csv: run, variant, status, verdict (text in quotes);
@@ -60,7 +60,7 @@ def report(
     With --against, a page shows what changed since another grid: settings paired by seed, verdicts, ranks,
     parameters, and the masks that changed most. GRID is a git revision (such as main or HEAD~1, whose results are in
     DVC's cache or remote), the folder of a project or study, or an MLflow search as above. With --fail-on-regression,
-    the exit code is 3 if the validation loss of a setting increased by more than chance explains, over its seeds.
+    the exit code is 3 if a setting became worse in compare.rank_by by more than chance explains, over its seeds.
     """  # noqa: D301 - the backspace makes click keep the line breaks of a paragraph
     if against is not None:
         if selection or provenance:

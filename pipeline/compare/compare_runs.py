@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import NamedTuple
 
 import pandas as pd
 
 from pipeline.analysis.baselines import compute_class_prior_baseline
-from pipeline.analysis.best_setting import describe_best
-from pipeline.analysis.metrics import average_over_foreground
+from pipeline.analysis.best_setting import describe_best, name_on_test
+from pipeline.analysis.evaluation_metrics import compute_run_metrics, concatenate_images, read_image_metrics
+from pipeline.analysis.metrics import tabulate_metrics
+from pipeline.analysis.ranked_metric import get_metric
 from pipeline.analysis.verdict import Thresholds
-from pipeline.artifacts.comparison import FOREGROUND_METRICS, BestSetting, RunSummary, SettingSummary, Summary
+from pipeline.artifacts.comparison import BestSetting, MetricRow, RunSummary, SettingSummary, Summary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import SPLITS, Dataset, PreparedData, compute_class_shares
 from pipeline.artifacts.project import METRICS, Project
@@ -21,16 +24,17 @@ from pipeline.artifacts.scores import Scores
 from pipeline.atomic_io import to_json, write_text
 from pipeline.compare.findings import list_findings
 from pipeline.compare.gap_breakdown import break_down_gap
-from pipeline.compare.metric_table import EvaluatedRun, tabulate_run_metrics
 from pipeline.compare.out_of_fold import compute_folded_gap, select_fold_runs
 from pipeline.compare.summary_tables import add_folded_gap, select_best_settings, summarize_run, summarize_settings
 from pipeline.compare.suspicious_masks import rank_suspicious_masks
-from pipeline.compare.verdicts import RunJudge, check_class_mix
+from pipeline.compare.verdicts import RunJudge, check_class_mix, create_labels
 from pipeline.params import Cell, Params
 from pipeline.runtime.stage_status import StageStatus
 
-# In the order of the columns of `dvc exp show`; more columns would not fit into a terminal.
-DVC_METRICS = ("variant", "learning_rate", "val_loss", "val_loss_sd", "gap", "mean_iou", "test_loss", "test_mean_iou")
+# In the order of the columns of `dvc exp show`; more columns would not fit into a terminal. `_select_metrics` adds the
+# metric that settings are ranked by.
+DVC_SETTING = ("variant", "learning_rate")
+DVC_METRICS = ("val_loss", "val_loss_sd", "gap", "mean_iou", "test_loss", "test_mean_iou")
 
 
 def compare(
@@ -72,32 +76,41 @@ def compare(
         for cell in cells
     ]
     evaluated = {row.run: EvaluatedRun(folders[row.run][1], views[row.fold].samples) for row in rows}
-    rows = [
-        replace(row, val_metrics=_average_metrics(evaluated[row.run], data)) if row.is_complete else row for row in rows
-    ]
+    rows = [_add_metrics(row, evaluated[row.run], data) if row.is_complete else row for row in rows]
     gap_parts = {row.run: break_down_gap(*folders[row.run], views[row.fold].samples) for row in rows if row.is_complete}
     rows = [
         check_class_mix(row, gap_parts.get(row.run, []), views[row.fold].val_shares, thresholds.memorizing)
         for row in rows
     ]
+    foreground = tuple(item.name for item in data.classes if item.foreground)
+    boundary = tuple(item.name for item in data.classes if item.is_boundary)
+    metric = get_metric(params.compare.rank_by, foreground, boundary)
     settings = [
         add_folded_gap(setting, compute_folded_gap(_list_seeds(rows, setting), folders, project.prepared.samples))
-        for setting in summarize_settings(rows)
+        for setting in summarize_settings(rows, metric)
     ]
-    selected = select_best_settings(settings, rows)
+    selected = select_best_settings(settings, metric, rows)
     best = selected[0] if selected else None
     if best is not None and is_grid:
         # Only the setting selected on validation gets test scores.
-        tests = {row.run: folders[row.run][1].metrics.test for row in _list_seeds(rows, best)}
-        best = replace(best, test=tests[best.run], test_by_seed=tuple(test for test in tests.values() if test))
+        seeds = [row.run for row in _list_seeds(rows, best)]
+        tests = {run: test for run in seeds if (test := folders[run][1].metrics.test)}
+        metrics = [compute_run_metrics(*evaluated[run], "test", data.classes).values for run in tests]
+        best = replace(
+            best,
+            test=tests.get(best.run),
+            test_by_seed=tuple(tests.values()),
+            test_metrics_by_seed=tuple(metrics),
+        )
     summary = Summary(
         baseline=_compute_baseline(project.prepared),
         runs=tuple(rows),
         settings=tuple(settings),
         best_of_variant=tuple(selected),
         best=best,
-        foreground=tuple(item.name for item in data.classes if item.foreground),
-        boundary=tuple(item.name for item in data.classes if item.is_boundary),
+        foreground=foreground,
+        boundary=boundary,
+        rank_by=metric.name,
         folds=data.folds,
     )
     with project.comparison.replace() as new:
@@ -110,9 +123,7 @@ def compare(
         chosen = [(run, "validation", runs) for run, runs in on_validation.items()]
         chosen += [(best.run, "test", [evaluated[best.run]])] if best and best.test else []
         new.write_metrics(
-            (run, split, row)
-            for run, split, runs in chosen
-            for row in tabulate_run_metrics(runs, split, data.class_names)
+            (run, split, row) for run, split, runs in chosen for row in _tabulate_metrics(runs, split, data)
         )
         shown = [one.evaluation for one in on_validation[best.run]] if best else []
         new.write_table(new.CONFUSION, new.CONFUSION_COLUMNS, _list_confusion_rows(best.run, shown) if best else ())
@@ -128,6 +139,13 @@ def compare(
         new.write_table(new.GAP_PARTS, new.GAP_PART_COLUMNS, part_rows)
     write_text(project.root / METRICS, to_json(_select_metrics(summary)))
     return summary
+
+
+class EvaluatedRun(NamedTuple):
+    """The evaluation of a run, and the table of the prepared images as the run saw them."""
+
+    evaluation: EvaluationFolder
+    samples: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -160,11 +178,17 @@ def _list_seeds(rows: Sequence[RunSummary], setting: SettingSummary | BestSettin
     return [row for row in rows if (row.variant, row.learning_rate) == (setting.variant, setting.learning_rate)]
 
 
-def _average_metrics(evaluated: EvaluatedRun, data: Dataset) -> dict[str, float | None]:
-    """Average a run's validation metrics over the foreground classes."""
-    rows = tabulate_run_metrics([evaluated], "validation", data.class_names, with_intervals=False)
-    values = average_over_foreground(rows, data.classes)
-    return {name: values.get(name) for name in FOREGROUND_METRICS}
+def _add_metrics(row: RunSummary, evaluated: EvaluatedRun, data: Dataset) -> RunSummary:
+    """Add the metrics on validation to the row of a run."""
+    found = compute_run_metrics(*evaluated, "validation", data.classes)
+    return replace(row, val_metrics=found.values, num_undefined_distances=found.num_undefined_distances)
+
+
+def _tabulate_metrics(runs: Sequence[EvaluatedRun], split: str, data: Dataset) -> list[MetricRow]:
+    """Compute metrics on a split by class, with their intervals, over the images of one or several runs."""
+    groups = pd.concat([run.samples.loc[run.samples["split"] == split, "groups"] for run in runs], ignore_index=True)
+    images = [read_image_metrics(*run, split, data.class_names) for run in runs]
+    return tabulate_metrics(concatenate_images(images, create_labels(groups)), data.class_names)
 
 
 def _list_curve_rows(row: RunSummary, history: pd.DataFrame) -> Iterator[tuple[object, ...]]:
@@ -199,5 +223,8 @@ def _list_bin_rows(run: str, evaluations: Sequence[EvaluationFolder]) -> Iterato
 
 def _select_metrics(summary: Summary) -> dict[str, dict[str, object]]:
     """Select the metrics of the best setting for `dvc metrics` and `dvc exp show`; undefined ones are left out."""
-    values = describe_best(summary)
-    return {"best": {name: values[name] for name in DVC_METRICS if values[name] is not None}} if summary.best else {}
+    if summary.best is None:
+        return {}
+    values, ranked = describe_best(summary), summary.rank_by
+    names = dict.fromkeys((*DVC_SETTING, ranked, f"{ranked}_sd", *DVC_METRICS, name_on_test(ranked)))
+    return {"best": {name: values[name] for name in names if values[name] is not None}}

@@ -6,9 +6,10 @@ import math
 from statistics import fmean
 
 from pipeline.analysis.gap_breakdown import GapPart
-from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values, compute_paired_difference
+from pipeline.analysis.ranked_metric import RankedMetric, get_ranked_metric, rank_settings
+from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values
 from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, SettingSummary, Summary
-from pipeline.compare import run_findings
+from pipeline.compare import ranking_findings, run_findings
 from pipeline.compare.metric_findings import compare_metrics
 from pipeline.compare.out_of_fold import report_folded_gap
 from pipeline.wording import pluralize
@@ -22,17 +23,19 @@ MIN_CALIBRATION_GAP = 0.005  # a smaller difference between mean confidence and 
 
 def list_findings(summary: Summary, parts: dict[str, list[GapPart]]) -> list[Finding]:
     """List the findings of the grid, most important first; `parts` has the gap breakdown of each finished run."""
-    best = summary.best
+    best, metric = summary.best, get_ranked_metric(summary)
     if best is None:
-        none = Finding("none_ranked", "No setting has finished all its seeds, so nothing can be ranked.", ())
+        none = ranking_findings.report_missing_ranking(summary)
         return [none, *filter(None, [run_findings.one_class_other_runs(summary)]), *run_findings.lost_runs(summary)]
     found = [
         run_findings.missed_classes(summary, best),
         run_findings.one_class_best_setting(summary),
-        _report_best_setting(summary, best),
+        _report_best_setting(summary, best, metric),
         report_folded_gap(summary, best),
-        _compare_learning_rates(summary, best),
-        *_compare_with_tenth(summary),
+        ranking_findings.report_undefined_metric(summary),
+        ranking_findings.report_undefined_distances(summary, best, metric),
+        _compare_learning_rates(summary, best, metric),
+        *_compare_with_tenth(summary, metric),
         _report_widest_gap(summary),
         run_findings.verdicts(summary, best),
         run_findings.one_class_other_runs(summary),
@@ -40,43 +43,43 @@ def list_findings(summary: Summary, parts: dict[str, list[GapPart]]) -> list[Fin
         compare_metrics(summary, best),
         _report_widest_class(summary, best, parts),
         _report_calibration(summary, best),
-        *_compare_variants(summary, best),
-        _find_cheapest(summary, best),
+        *_compare_variants(summary, best, metric),
+        _find_cheapest(summary, best, metric),
     ]
     return [finding for finding in [*found, *run_findings.lost_runs(summary)] if finding]
 
 
-def _report_best_setting(summary: Summary, best: BestSetting) -> Finding:
+def _report_best_setting(summary: Summary, best: BestSetting, metric: RankedMetric) -> Finding:
     row = summary.get_setting(best)
     share = 1 - _require(row.val_loss_mean) / summary.baseline_loss if summary.baseline_loss > 0 else 0.0
     prior = f"the class-prior baseline of {summary.baseline_loss:.3f}"
-    return Finding(
-        "best",
-        f"{row.variant} at a learning rate of {row.learning_rate} has the lowest validation loss: "
-        f"{_format_mean(row.val_loss_mean, row.val_loss_sd)} nats per pixel over {summary.describe_seeds(row.seeds)}, "
-        + (f"{share:.0%} below {prior}." if share > 0 else f"no better than {prior}: nothing was learned."),
-        (best.run,),
+    sentence = (
+        f"{row.variant} at a learning rate of {row.learning_rate} has {metric.best_value}: "
+        f"{metric.add_unit(_format_mean(metric, row))} over {summary.describe_seeds(row.seeds)}"
     )
+    conclusion = ": nothing was learned"
+    if metric.name != "val_loss":
+        loss, conclusion = _format_spread(row.val_loss_mean, row.val_loss_sd), ""
+        sentence += f". Its validation loss is {loss} nats per pixel"
+    sentence += f", {share:.0%} below {prior}." if share > 0 else f", no better than {prior}{conclusion}."
+    return Finding("best", sentence, (best.run,))
 
 
-def _compare_learning_rates(summary: Summary, best: BestSetting) -> Finding | None:
+def _compare_learning_rates(summary: Summary, best: BestSetting, metric: RankedMetric) -> Finding | None:
     """Compare the best learning rate with the second best of the same variant."""
-    rivals = sorted(
-        (row for row in summary.settings if row.variant == best.variant and row.ranked),
-        key=lambda row: _require(row.val_loss_mean),
-    )
+    rivals = rank_settings((row for row in summary.settings if row.variant == best.variant), metric)
     if len(rivals) < 2:
         return None
     first, second = rivals[:2]
-    differences = [_compute_difference(summary, first, rival) for rival in rivals[1:]]
+    differences = [_compute_difference(summary, first, rival, metric) for rival in rivals[1:]]
     sentence = (
         f"Among the learning rates of {first.variant}, {first.learning_rate} is ahead of {second.learning_rate} by "
-        f"{_describe_lead(differences[0])}. {_describe_significance(differences)[0]}"
+        f"{_describe_lead(differences[0], metric)}. {_describe_significance(differences)[0]}"
     )
     return Finding("best_rate", sentence, _list_names(summary, first, second))
 
 
-def _compare_with_tenth(summary: Summary) -> list[Finding]:
+def _compare_with_tenth(summary: Summary, metric: RankedMetric) -> list[Finding]:
     """Compare each variant's best learning rate with a tenth of it."""
     found = []
     for best in summary.best_of_variant:
@@ -87,11 +90,11 @@ def _compare_with_tenth(summary: Summary) -> list[Finding]:
             if row.variant == best.variant and row.ranked and math.isclose(row.learning_rate * 10, best.learning_rate)
         ]
         if tenth:
-            change = _require(tenth[0].val_loss_mean) - _require(here.val_loss_mean)
-            comparison = "higher" if change >= 0 else "lower"
+            change = _get_mean(metric, tenth[0]) - _get_mean(metric, here)
+            size = metric.add_unit(f"{abs(change):.{metric.digits}f}")
             sentence = (
-                f"At a tenth of {best.variant}'s best learning rate, {tenth[0].learning_rate}, the validation loss is "
-                f"{abs(change):.3f} nats per pixel {comparison}; the gap goes from {_format_signed(here.gap_mean)} to "
+                f"At a tenth of {best.variant}'s best learning rate, {tenth[0].learning_rate}, the {metric.title} is "
+                f"{size} {'higher' if change >= 0 else 'lower'}; the gap goes from {_format_signed(here.gap_mean)} to "
                 f"{_format_signed(tenth[0].gap_mean)}."
             )
             found.append(Finding(f"tenth_{best.variant}", sentence, _list_names(summary, here, tenth[0])))
@@ -111,33 +114,33 @@ def _report_widest_gap(summary: Summary) -> Finding | None:
     else:
         sentence = (
             f"The widest gap between validation and training loss at the best epoch is "
-            f"{_format_mean(widest.gap_mean, widest.gap_sd)} nats per pixel, for {widest.variant} at "
+            f"{_format_spread(widest.gap_mean, widest.gap_sd)} nats per pixel, for {widest.variant} at "
             f"{widest.learning_rate}."
         )
     return Finding("widest_gap", sentence, _list_names(summary, widest))
 
 
-def _compare_variants(summary: Summary, best: BestSetting) -> list[Finding]:
+def _compare_variants(summary: Summary, best: BestSetting, metric: RankedMetric) -> list[Finding]:
     """Compare the best variant with each of the others, each at its own best learning rate."""
     first = summary.get_setting(best)
     found = []
     others = [summary.get_setting(other) for other in summary.best_of_variant[1:]]
-    differences = [_compute_difference(summary, first, other) for other in others]
+    differences = [_compute_difference(summary, first, other, metric) for other in others]
     for second, difference, weight in zip(others, differences, _describe_significance(differences), strict=True):
         sentence = (
-            f"{second.variant} at its best learning rate, {second.learning_rate}, has a validation loss of "
-            f"{_format_mean(second.val_loss_mean, second.val_loss_sd)}; {first.variant} is lower by "
-            f"{_describe_lead(difference)}. {weight}"
+            f"{second.variant} at its best learning rate, {second.learning_rate}, has {metric.title_with_article} of "
+            f"{_format_mean(metric, second)}; {first.variant} is {metric.better} by "
+            f"{_describe_lead(difference, metric)}. {weight}"
         )
         found.append(Finding(f"variant_{second.variant}", sentence, _list_names(summary, first, second)))
     return found
 
 
-def _find_cheapest(summary: Summary, best: BestSetting) -> Finding | None:
-    """Report the variant with the fewest operations whose loss is not significantly higher than the lowest one."""
+def _find_cheapest(summary: Summary, best: BestSetting, metric: RankedMetric) -> Finding | None:
+    """Report the variant with the fewest operations that is not significantly worse than the best one."""
     first = summary.get_setting(best)
     others = [summary.get_setting(other) for other in summary.best_of_variant[1:]]
-    differences = [_compute_difference(summary, first, other) for other in others]
+    differences = [_compute_difference(summary, first, other, metric) for other in others]
     p_values = iter(adjust_p_values([one.p_value for one in differences if one.p_value is not None]))
     operations = summary.get_run(best.run).multiply_accumulates
     cheaper: list[tuple[int, SettingSummary, PairedDifference]] = []
@@ -150,10 +153,10 @@ def _find_cheapest(summary: Summary, best: BestSetting) -> Finding | None:
         return None
     cost, cheapest, difference = min(cheaper, key=lambda item: item[0])
     sentence = (
-        f"The cheapest variant whose loss is not significantly higher is {cheapest.variant} at "
-        f"{cheapest.learning_rate}: a prediction takes {cost / 1e6:,.0f} million multiply-accumulates, "
-        f"{operations / cost:.1f} times fewer than {first.variant}. {first.variant} is lower by "
-        f"{_describe_lead(difference)}; more seeds may show a difference."
+        f"The cheapest variant whose {metric.short_title} is not significantly "
+        f"{metric.worse} is {cheapest.variant} at {cheapest.learning_rate}: a prediction takes {cost / 1e6:,.0f} "
+        f"million multiply-accumulates, {operations / cost:.1f} times fewer than {first.variant}. {first.variant} is "
+        f"{metric.better} by {_describe_lead(difference, metric)}; more seeds may show a difference."
     )
     return Finding("cheapest", sentence, _list_names(summary, first, cheapest))
 
@@ -208,26 +211,27 @@ def _describe_agreement(rows: list[RunSummary]) -> str:
     return f" (all {len(rows)} seeds agree)" if len(rows) > 1 else ""
 
 
-def _compute_difference(summary: Summary, first: SettingSummary, second: SettingSummary) -> PairedDifference:
-    by_seed = (
-        {row.seed: row.val_loss for row in summary.list_runs(setting) if row.val_loss is not None}
-        for setting in (first, second)
-    )
-    paired = compute_paired_difference(*by_seed, folds=summary.folds)
+def _compute_difference(
+    summary: Summary, first: SettingSummary, second: SettingSummary, metric: RankedMetric
+) -> PairedDifference:
+    """Compute the difference between two settings, negative if the first one is better."""
+    paired = metric.compute_difference(summary.list_runs(first), summary.list_runs(second), summary.folds)
     if paired is not None:
         return paired
     # Runs from MLflow may have no seed in common.
-    return PairedDifference(_require(first.val_loss_mean) - _require(second.val_loss_mean), 0, 0, None, None)
+    difference = metric.orient(_get_mean(metric, first)) - metric.orient(_get_mean(metric, second))
+    return PairedDifference(difference, 0, 0, None, None)
 
 
-def _describe_lead(difference: PairedDifference) -> str:
-    """Describe by how much the first loss is lower, with the interval and the number of seeds."""
-    size = f"{-difference.mean:.3f} nats per pixel"
+def _describe_lead(difference: PairedDifference, metric: RankedMetric) -> str:
+    """Describe by how much the first setting is better, with the interval and the number of seeds."""
+    digits = metric.digits
+    size = metric.add_unit(f"{-difference.mean:.{digits}f}")
     if difference.num_seeds == 0:
         return f"{size}; they have no seed in common"
     if difference.interval:
         low, high = difference.interval
-        size += f" (95 % interval {-high:.3f} to {-low:.3f})"
+        size += f" (95 % interval {-high:.{digits}f} to {-low:.{digits}f})"
     return f"{size}, in {difference.num_lower} of {pluralize(difference.num_seeds, 'seed')}"
 
 
@@ -256,9 +260,19 @@ def _require(value: float | None) -> float:
     return value
 
 
-def _format_mean(mean: float | None, sd: float | None) -> str:
+def _get_mean(metric: RankedMetric, row: SettingSummary) -> float:
+    """Return the mean of the metric that settings are ranked by, for a ranked setting."""
+    return _require(row.get_spread(metric.name)[0])
+
+
+def _format_mean(metric: RankedMetric, row: SettingSummary) -> str:
+    """Format mean ± standard deviation of the metric that settings are ranked by."""
+    return _format_spread(*row.get_spread(metric.name), metric.digits)
+
+
+def _format_spread(mean: float | None, sd: float | None, digits: int = 3) -> str:
     """Format mean ± standard deviation; the mean alone if there is one seed."""
-    return f"{_require(mean):.3f}" + (f" ± {sd:.3f}" if sd is not None else "")
+    return f"{_require(mean):.{digits}f}" + (f" ± {sd:.{digits}f}" if sd is not None else "")
 
 
 def _format_signed(value: float | None) -> str:

@@ -1,59 +1,43 @@
-"""Findings on metrics other than the loss: whether they would choose another setting."""
+"""Findings on metrics other than the one that settings are ranked by: whether they would choose another setting."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import fmean
 
-from pipeline.analysis.scores import name_foreground_iou
-from pipeline.analysis.seed_statistics import compute_paired_difference
-from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, SettingSummary, Summary
+from pipeline.analysis.ranked_metric import RankedMetric, list_metrics
+from pipeline.artifacts.comparison import BestSetting, Finding, SettingSummary, Summary
 from pipeline.wording import join_words
 
 SIGNIFICANT = 0.05
+# Metrics that answer different questions; each of the others measures nearly the same as one of these.
+COMPARED = ("val_loss", "mean_iou", "foreground_iou", "dice", "image_dice", "nsd", "hd95", "object_f1")
 
 
-@dataclass(frozen=True)
-class RankedMetric:
-    """A metric by which settings can be ranked."""
+def list_other_metrics(summary: Summary) -> list[RankedMetric]:
+    """List the metrics by which the runs could be ranked instead, among those in `COMPARED`.
 
-    title: str
-    get: Callable[[RunSummary], float | None]
-    is_lower_better: bool = False
-    digits: int = 3
-
-
-def list_ranked_metrics(summary: Summary) -> list[RankedMetric]:
-    """List the metrics by which the runs could be ranked instead of the validation loss."""
-    metrics = [RankedMetric("mean IoU", lambda row: row.val_mean_iou)]
-    if len(summary.foreground) != 1:
-        metrics.append(RankedMetric(name_foreground_iou(summary.foreground), lambda row: row.val_foreground_iou))
-    return [
-        *metrics,
-        RankedMetric("Dice", lambda row: row.val_metrics.get("dice")),
-        RankedMetric("Dice by image", lambda row: row.val_metrics.get("image_dice")),
-        RankedMetric("normalized surface Dice", lambda row: row.val_metrics.get("nsd")),
-        RankedMetric("HD95", lambda row: row.val_metrics.get("hd95"), is_lower_better=True, digits=1),
-    ]
+    The IoU of a single foreground class is left out, because it orders all masks like their Dice.
+    """
+    metrics = [one for one in list_metrics(summary.foreground, summary.boundary) if one.name in COMPARED]
+    ranked, has_single = summary.rank_by, len(summary.foreground) == 1
+    return [one for one in metrics if one.name != ranked and not (one.name == "foreground_iou" and has_single)]
 
 
 def compare_metrics(summary: Summary, best: BestSetting) -> Finding | None:
-    """Report which metrics would choose another setting than the loss does, and by how much."""
+    """Report which metrics would choose another setting, and by how much; all ranked settings must have the metric."""
     first = summary.get_setting(best)
     rivals = [row for row in summary.settings if row.ranked and row != first]
     same, different = [], []
-    for metric in list_ranked_metrics(summary):
-        means = {_key(row): _average(summary, row, metric) for row in (first, *rivals)}
-        defined = {key: mean for key, mean in means.items() if mean is not None}
-        if not rivals or _key(first) not in defined or len(defined) < len(means):
+    for metric in list_other_metrics(summary):
+        means = [(_average(summary, row, metric), row) for row in (first, *rivals)]
+        oriented = [(metric.orient(mean), row) for mean, row in means if mean is not None]
+        if not rivals or len(oriented) < len(means):
             continue
-        sign = -1 if metric.is_lower_better else 1
-        winner = max(defined, key=lambda key: sign * defined[key])
-        if sign * defined[winner] <= sign * defined[_key(first)]:
+        lowest, winner = min(oriented, key=lambda pair: pair[0])
+        if lowest >= oriented[0][0]:
             same.append(metric.title)
         else:
-            different.append(_describe_rival(summary, metric, winner, _key(first)))
+            different.append(_describe_rival(summary, metric, winner, first))
     if not same and not different:
         return None
     sentences = []
@@ -66,29 +50,23 @@ def compare_metrics(summary: Summary, best: BestSetting) -> Finding | None:
     return Finding("other_metrics", " ".join([*different, *sentences]), runs)
 
 
-def _key(row: SettingSummary) -> tuple[str, float]:
-    return row.variant, row.learning_rate
-
-
-def _list_by_seed(summary: Summary, key: tuple[str, float], metric: RankedMetric) -> dict[int, float]:
-    rows = [row for row in summary.runs if (row.variant, row.learning_rate) == key]
-    return {row.seed: value for row in rows if (value := metric.get(row)) is not None}
-
-
 def _average(summary: Summary, row: SettingSummary, metric: RankedMetric) -> float | None:
-    values = _list_by_seed(summary, _key(row), metric)
+    values = metric.list_by_seed(summary.list_runs(row))
     return fmean(values.values()) if len(values) == row.seeds else None
 
 
-def _describe_rival(summary: Summary, metric: RankedMetric, winner: tuple[str, float], best: tuple[str, float]) -> str:
+def _describe_rival(summary: Summary, metric: RankedMetric, winner: SettingSummary, best: SettingSummary) -> str:
     """Describe the setting that a metric would choose, and whether the seeds support it."""
-    by_seed = [_list_by_seed(summary, key, metric) for key in (winner, best)]
-    difference = compute_paired_difference(*by_seed, folds=summary.folds)
-    lead = abs(fmean(by_seed[0].values()) - fmean(by_seed[1].values()))
-    text = f"By {metric.title}, {winner[0]} at {winner[1]} would be the best, by {lead:.{metric.digits}f}"
+    runs = summary.list_runs(winner), summary.list_runs(best)
+    difference = metric.compute_difference(*runs, summary.folds)
+    values = [metric.list_by_seed(rows).values() for rows in runs]
+    lead = abs(fmean(values[0]) - fmean(values[1]))
+    text = (
+        f"By {metric.title}, {winner.variant} at {winner.learning_rate} would be the best, by {lead:.{metric.digits}f}"
+    )
     if difference is None or difference.interval is None or difference.p_value is None:
         return f"{text}; one seed cannot support this."
-    low, high = sorted(abs(end) if difference.mean * end > 0 else -abs(end) for end in difference.interval)
+    low, high = (-end for end in reversed(difference.interval))
     interval = f" (95 % interval {low:.{metric.digits}f} to {high:.{metric.digits}f})"
     supported = difference.p_value < SIGNIFICANT
     return f"{text}{interval}, a difference that the seeds {'support' if supported else 'do not support'}."

@@ -7,6 +7,7 @@ from itertools import groupby
 from statistics import fmean
 
 from pipeline.analysis.baselines import ONE_CLASS_LABEL, pair_with_baseline
+from pipeline.analysis.ranked_metric import get_ranked_metric
 from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU, MissedClass
@@ -30,7 +31,8 @@ def verdicts(summary: Summary, best: BestSetting) -> Finding | None:
     others = Counter(judgment.verdict for run, judgment in judged if run not in here)
     if not at_best:
         return None
-    sentence = f"Based on the loss curves, the verdict on the runs with the lowest validation loss is {_tally(at_best)}"
+    best_value = get_ranked_metric(summary).best_value
+    sentence = f"Based on the loss curves, the verdict on the runs with {best_value} is {_tally(at_best)}"
     sentence += f"; on the other runs it is {_tally(others)}." if others else "."
     overfitting = tuple(run for run, judgment in judged if judgment.verdict == "overfitting")
     return Finding("verdicts", sentence, overfitting or tuple(sorted(here)))
@@ -98,12 +100,12 @@ def missed_classes(summary: Summary, best: BestSetting) -> Finding | None:
     ]
     if len(classes) > MAX_CLASSES:
         names.append(f"{len(classes) - MAX_CLASSES} more")
-    who = f"{best.variant} at {best.learning_rate}"
+    who = f"{best.variant} at {best.learning_rate}, the setting with {get_ranked_metric(summary).best_value}"
     over = "" if len(rows) == 1 else f" in at least one of {pluralize(len(rows), 'seed')}"
     sentence = (
-        f"Missed classes: {who}, the setting with the lowest validation loss, misses {len(by_class)} of the {present} "
-        f"classes of the validation images{over}: {'; '.join(names)}. A class counts as missed if its IoU is below "
-        f"{MIN_CLASS_IOU}.{_describe_fewest_missed(summary, best)}"
+        f"Missed classes: {who}, misses {len(by_class)} of the {present} classes of the validation images{over}: "
+        f"{'; '.join(names)}. A class counts as missed if its IoU is below {MIN_CLASS_IOU}."
+        f"{_describe_fewest_missed(summary, best)}"
     )
     return Finding("missed_classes", sentence, tuple(row.run for row in rows if row.missed_classes))
 
@@ -146,7 +148,7 @@ def one_class_best_setting(summary: Summary) -> Finding | None:
     who = "the run" if len(rows) == 1 else f"{len(failing)} of {len(rows)} runs"
     sentence = (
         f"{ONE_CLASS_LABEL[0].upper()}{ONE_CLASS_LABEL[1:]}: {who} of {summary.best.variant} at "
-        f"{summary.best.learning_rate}, the setting with the lowest validation loss. "
+        f"{summary.best.learning_rate}, the setting with {get_ranked_metric(summary).best_value}. "
         f"{_compare_with_baseline(failing, summary)}"
     )
     return Finding("one_class", sentence, tuple(row.run for row in failing))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 from pipeline.analysis.out_of_fold import FoldedGap
+from pipeline.analysis.ranked_metric import RankedMetric, rank_settings
 from pipeline.analysis.seed_statistics import compute_mean_and_sd, find_median_index
 from pipeline.artifacts.comparison import BestSetting, RunSummary, SettingSummary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
+from pipeline.artifacts.metric_names import RankBy
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunFolder, RunRecord
 from pipeline.artifacts.status import RunStatus
@@ -75,29 +78,32 @@ def _create_row(
     )
 
 
-def summarize_settings(rows: list[RunSummary]) -> list[SettingSummary]:
+def summarize_settings(rows: list[RunSummary], metric: RankedMetric) -> list[SettingSummary]:
     """Summarize the runs by variant and learning rate, in the order of the grid."""
     groups: dict[tuple[str, float], list[RunSummary]] = {}
     for row in rows:
         groups.setdefault((row.variant, row.learning_rate), []).append(row)
-    return [_summarize_setting(variant, rate, group) for (variant, rate), group in groups.items()]
+    return [_summarize_setting(variant, rate, group, metric) for (variant, rate), group in groups.items()]
 
 
-def _summarize_setting(variant: str, learning_rate: float, group: list[RunSummary]) -> SettingSummary:
+def _summarize_setting(
+    variant: str, learning_rate: float, group: list[RunSummary], metric: RankedMetric
+) -> SettingSummary:
     finished = [row for row in group if row.is_complete]
-    losses = [row.val_loss for row in finished if row.val_loss is not None]
-    ranked = len(losses) == len(group)
-    val_loss, val_loss_sd = compute_mean_and_sd(losses)
+    values = [value for row in finished if (value := row.get_metric(metric.name)) is not None]
+    ranked = len(values) == len(group)
+    val_loss, val_loss_sd = compute_mean_and_sd(row.val_loss for row in finished)
     gap, gap_sd = compute_mean_and_sd(row.gap for row in finished)
     iou, iou_sd = compute_mean_and_sd(row.val_mean_iou for row in finished)
     beating = [row.judgment.beats_baseline for row in finished if row.judgment]
+    others = [name for name in get_args(RankBy) if name not in ("val_loss", "mean_iou")]
     return SettingSummary(
         variant=variant,
         learning_rate=learning_rate,
         seeds=len(group),
         finished=len(finished),
         ranked=ranked,
-        run=finished[find_median_index(losses)].run if ranked else None,
+        run=finished[find_median_index(list(map(metric.orient, values)))].run if ranked else None,
         val_loss_mean=val_loss,
         val_loss_sd=val_loss_sd,
         gap_mean=gap,
@@ -106,6 +112,7 @@ def _summarize_setting(variant: str, learning_rate: float, group: list[RunSummar
         val_mean_iou_sd=iou_sd,
         missed_classes=compute_mean_and_sd(len(row.missed_classes) for row in finished)[0],
         beats_baseline=compute_mean_and_sd(beating)[0],
+        spreads={name: compute_mean_and_sd(row.get_metric(name) for row in finished) for name in others},
     )
 
 
@@ -122,19 +129,19 @@ def add_folded_gap(setting: SettingSummary, gap: FoldedGap | None) -> SettingSum
     )
 
 
-def select_best_settings(settings: list[SettingSummary], runs: list[RunSummary]) -> list[BestSetting]:
-    """Select the learning rate with the lowest mean validation loss for each variant, best variant first.
+def select_best_settings(
+    settings: list[SettingSummary], metric: RankedMetric, runs: list[RunSummary]
+) -> list[BestSetting]:
+    """Select the best learning rate of each variant, best variant first.
 
     With cross-validation, all selected runs have the seed of the best setting's run, and hence the same validation
     images.
     """
-    best: dict[str, tuple[float, BestSetting]] = {}
-    for row in settings:
-        if row.val_loss_mean is None or row.run is None:
-            continue
-        if row.variant not in best or row.val_loss_mean < best[row.variant][0]:
-            best[row.variant] = (row.val_loss_mean, BestSetting(row.variant, row.learning_rate, row.run, test=None))
-    selected = [selection for _, selection in sorted(best.values(), key=lambda pair: (pair[0], pair[1].run))]
+    best: dict[str, BestSetting] = {}
+    for row in rank_settings(settings, metric):
+        if row.run is not None:
+            best.setdefault(row.variant, BestSetting(row.variant, row.learning_rate, row.run, test=None))
+    selected = list(best.values())
     by_cell = {(row.variant, row.learning_rate, row.seed): row for row in runs}
     shown = next((row for row in runs if selected and row.run == selected[0].run), None)
     if shown is None or shown.fold is None:

@@ -103,7 +103,7 @@ class TrainedRun:
 
 
 def find_best_run(project: Project) -> str:
-    """Find the run with the median validation loss in the setting with the lowest mean validation loss.
+    """Find the median run of the best setting, by the metric that settings are ranked by.
 
     Raises:
         PipelineError: No setting has finished all its seeds.

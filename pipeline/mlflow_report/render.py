@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.artifacts.metric_names import get_column
 from pipeline.artifacts.project import REPORTS, Project
 from pipeline.mlflow_report.fetch_grid import fetch_grid
 from pipeline.params import Params
@@ -34,7 +35,9 @@ def render_mlflow_report(
     """
     project = project or Project()
     grid = fetch_grid(params, query, project)
-    team = TeamResults(read_team_results(params.tracking, project.prepared.dataset.fingerprint), get_user())
+    column = get_column(params.compare.rank_by)
+    found = read_team_results(params.tracking, project.prepared.dataset.fingerprint, column)
+    team = TeamResults(found.results, get_user(), found.num_unknown)
     path = out if out is not None else project.root / REPORTS / f"mlflow-{create_file_stem(grid.runs)}.html"
     source = RunSource(grid.folder, f"mlflow:{query.strip()}", team, grid.skipped)
     return write_report(params, None, path, project, provenance=provenance, source=source)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.analysis.best_setting import Value, describe_best
+from pipeline.analysis.ranked_metric import get_ranked_metric
 from pipeline.artifacts.comparison import Comparison, tabulate_runs
 from pipeline.artifacts.project import Project
 from pipeline.notebook.run_results import RunResults
@@ -68,7 +69,7 @@ class ProjectResults:
         return self._summary.baseline_loss
 
     def run(self, name: str = "best") -> RunResults:
-        """Return the results of a run, by its name; `best` is the median-loss run of the best setting.
+        """Return the results of a run, by its name; `best` is the median run of the best setting.
 
         Raises:
             PipelineError: There is no such run, or no setting is ranked.
@@ -93,8 +94,10 @@ class ProjectResults:
 
     def _repr_html_(self) -> str:
         """Show the title, the main finding and the table of settings in a notebook."""
-        columns = ["variant", "learning_rate", "val_loss_mean", "gap_mean", "val_mean_iou_mean", "finished"]
-        table = self.settings.sort_values("val_loss_mean")[columns]
+        metric = get_ranked_metric(self._summary)
+        ranked = f"{metric.column}_mean"
+        shown = dict.fromkeys(["variant", "learning_rate", ranked, "val_loss_mean", "gap_mean", "val_mean_iou_mean"])
+        table = self.settings.sort_values(ranked, ascending=metric.is_lower_better)[[*shown, "finished"]]
         first = f"<p>{escape(self.findings[0])}</p>" if self.findings else ""
         return (
             f"<h4>{escape(self._params.report.title)}</h4>{first}"

@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
+from pipeline.artifacts.metric_names import RankBy
 from pipeline.errors import PipelineError
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
@@ -91,6 +92,15 @@ class Evaluation(Section):
     min_object_area: int = Field(default=0, ge=0)
     """Area below which predicted objects are left out, in px of the prepared image. Objects of the ground truth are
     never left out.
+    """
+
+
+class Compare(Section):
+    """Settings for the `compare` stage."""
+
+    rank_by: RankBy = "val_loss"
+    """Metric on validation that decides which setting is the best one, as a mean over its seeds. The best epoch of a
+    run is always that with the lowest validation loss. docs/reference/metrics.md lists the metrics.
     """
 
 
@@ -211,6 +221,8 @@ class Params(Section):
     """Combinations to train."""
     evaluation: Evaluation
     """Settings for the `evaluate` stage."""
+    compare: Compare
+    """Settings for the `compare` stage."""
     verdict: Verdict
     """Thresholds for the verdicts on runs."""
     tracking: Tracking

@@ -19,6 +19,7 @@ from pipeline.params.data.image_data import CocoData, FolderData
 from pipeline.params.merge_conflict import find_conflict
 from pipeline.params.model import KerasPetsModel, UNetModel, compute_smallest_size
 from pipeline.params.objects import find_object_mistakes
+from pipeline.params.ranking import find_ranking_mistakes
 from pipeline.params.train import find_weight_mistakes
 
 PARAMS_FILE = Path("params.yaml")
@@ -90,6 +91,7 @@ def _check_across_keys(params: Params) -> list[str]:
         ]
     mistakes += find_data_mistakes(params.data)
     mistakes += _check_objects(params)
+    mistakes += find_ranking_mistakes(params)
     for name in params.variants:
         mistakes += _check_variant(params, name)
     return mistakes + [

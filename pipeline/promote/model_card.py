@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.comparison import RunSummary, SettingSummary, Summary
+from pipeline.artifacts.metric_names import get_column
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
@@ -132,6 +133,8 @@ class ModelCard:
             name: [getattr(one, name) for one in runs]
             for name in ("val_loss", "gap", "val_mean_iou", "val_foreground_iou", "val_object_iou")
         }
+        ranked = self._summary.rank_by
+        scores[get_column(ranked)] = [one.get_metric(ranked) for one in runs]
         if self._is_best and self._summary.best:
             tests = self._summary.best.test_by_seed
             scores |= {"test_loss": [one.loss for one in tests], "test_mean_iou": [one.mean_iou for one in tests]}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.artifacts.metric_names import get_column
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
@@ -163,6 +164,7 @@ def _collect_evidence(project: Project, run: str) -> dict[str, str]:
         "val_mean_iou": row.val_mean_iou,
         "val_foreground_iou": row.val_foreground_iou,
         "val_object_iou": row.val_object_iou,
+        get_column(summary.rank_by): row.get_metric(summary.rank_by),
     }
     if summary.best and summary.best.run == run and summary.best.test:
         numbers |= dict(zip(TEST_SCORES, (summary.best.test.loss, summary.best.test.mean_iou), strict=True))

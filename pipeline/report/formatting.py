@@ -28,11 +28,11 @@ def format_number(value: float | None, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
-def format_spread(mean: float | None, sd: float | None) -> str:
+def format_spread(mean: float | None, sd: float | None, digits: int = 3) -> str:
     """Format a mean ± its standard deviation, or the mean alone if the standard deviation is missing."""
     if mean is None or sd is None or not math.isfinite(sd):
-        return format_number(mean)
-    return f"{format_number(mean)}\u00a0±\u00a0{format_number(sd)}"
+        return format_number(mean, digits)
+    return f"{format_number(mean, digits)}\u00a0±\u00a0{format_number(sd, digits)}"
 
 
 def format_percent(fraction: float) -> str:

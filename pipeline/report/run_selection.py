@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.analysis.ranked_metric import RankedMetric, get_metric, get_ranked_metric, rank_settings
 from pipeline.artifacts.comparison import RunSummary, Summary
 from pipeline.artifacts.project import REPORT, REPORTS
 from pipeline.errors import PipelineError
@@ -38,11 +39,21 @@ class RunSelection:
 
 
 def find_leading_run(summary: Summary, selection: RunSelection) -> str | None:
-    """Find the run to show in detail: the grid's best run if selected, else the one with the lowest validation loss."""
+    """Find the run to show in detail: the grid's best run if selected, else the best one by `choose_metric`."""
     if summary.best is not None and summary.best.run in selection.names:
         return summary.best.run
-    finished = [(row.val_loss, row.run) for row in selection.rows if row.val_loss is not None]
-    return min(finished)[1] if finished else None
+    metric = choose_metric(summary, selection)
+    values = [(row.get_metric(metric.name), row.run) for row in selection.rows]
+    ordered = sorted((metric.orient(value), run) for value, run in values if value is not None)
+    return ordered[0][1] if ordered else None
+
+
+def choose_metric(summary: Summary, selection: RunSelection) -> RankedMetric:
+    """Choose the metric that orders the selected runs: the one of the grid, or the loss if no run has it."""
+    metric = get_ranked_metric(summary)
+    if any(row.get_metric(metric.name) is not None for row in selection.rows):
+        return metric
+    return get_metric("val_loss", summary.foreground, summary.boundary)
 
 
 def select_runs(summary: Summary, run_spec: str | None) -> RunSelection:
@@ -51,7 +62,7 @@ def select_runs(summary: Summary, run_spec: str | None) -> RunSelection:
     Args:
         summary: The comparison of the grid.
         run_spec: None for all runs, in the report of the grid; `all` for all runs, in `reports/all.html`; `best` for
-            the best run; `best:3` for the median-seed runs of the three best settings; a filter (see `run_filter`); or
+            the best run; `best:3` for the median runs of the three best settings; a filter (see `run_filter`); or
             comma-separated names of runs, with the wildcards `*` and `?`.
 
     Raises:
@@ -82,8 +93,7 @@ def _select_best(summary: Summary, count: str | None) -> RunSelection:
         return RunSelection("best", (summary.get_run(summary.best.run),), REPORTS / "best.html")
     if not re.fullmatch(r"[1-9]\d*", count):
         raise PipelineError(f"--runs best:{count}: expected a positive whole number after the colon, such as best:3.")
-    ranked = sorted((rate.val_loss_mean, rate.run) for rate in summary.settings if rate.run and rate.val_loss_mean)
-    best = {run for _, run in ranked[: int(count)]}
+    best = {row.run for row in rank_settings(summary.settings, get_ranked_metric(summary))[: int(count)]}
     rows = tuple(row for row in summary.runs if row.run in best)
     return RunSelection("named", rows, REPORTS / f"best-{len(rows)}.html")
 

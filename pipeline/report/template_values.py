@@ -12,7 +12,14 @@ import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
-from pipeline.artifacts.comparison import Judgment, RunSummary, Summary
+from pipeline.artifacts.comparison import (
+    RUN_COLUMNS,
+    Judgment,
+    RunSummary,
+    Summary,
+    list_run_values,
+    list_setting_values,
+)
 from pipeline.errors import PipelineError
 from pipeline.report.figures.feature_maps import NAMES
 from pipeline.report.formatting import MISSING, format_number, format_percent
@@ -28,7 +35,8 @@ _UNUSED = "\x00"  # occurs in no text, so Jinja's blocks {% and comments {# are 
 
 # The attributes of a run, all undefined.
 _RUN = dict.fromkeys(
-    field.name for kind in (RunSummary, Judgment) for field in fields(kind) if field.name != "judgment"
+    [field.name for kind in (RunSummary, Judgment) for field in fields(kind) if field.name != "judgment"]
+    + list(RUN_COLUMNS)
 )
 
 
@@ -45,13 +53,14 @@ def _build_values(summary: Summary) -> dict[str, Any]:
         if name not in runs:
             raise PipelineError(f"unknown run '{name}'; {suggest_closest(str(name), runs)}")
         row = asdict(runs[name])
-        return SimpleNamespace(**{**_RUN, **_flatten({**row, **(row["judgment"] or {})})})
+        values = {**list_run_values(runs[name]), **row, **(row["judgment"] or {})}
+        return SimpleNamespace(**{**_RUN, **_flatten(values)})
 
     def rate(variant: str, learning_rate: float) -> SimpleNamespace:
         requested = f"rate('{variant}', {learning_rate})"
         for row in settings.values():
             if (row.variant, row.learning_rate) == (variant, learning_rate):
-                return SimpleNamespace(**_flatten(asdict(row)))
+                return SimpleNamespace(**_flatten(list_setting_values(row)))
         raise PipelineError(f"the grid has no {requested}; {suggest_closest(requested, settings)}")
 
     def picture(name: str) -> str:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-from pipeline.analysis.best_setting import describe_best
+from pipeline.analysis.best_setting import Value, describe_best, name_on_test
+from pipeline.analysis.ranked_metric import (
+    RankedMetric,
+    explain_missing_ranking,
+    get_ranked_metric,
+    list_shown_metrics,
+    rank_settings,
+)
 from pipeline.artifacts.comparison import Comparison, Finding, SettingSummary, Summary
+from pipeline.artifacts.metric_names import RankBy
 from pipeline.report.formatting import MISSING, format_number, format_spread
 from pipeline.wording import join_words, pluralize
 
 MAX_SETTINGS = 20  # rows of the table, so that the text stays under 60 lines
 MAX_FINDINGS = 8
+SHOWN: tuple[RankBy, ...] = ("val_loss", "mean_iou")  # beside the metric that settings are ranked by
 
 
 def format_markdown(
@@ -27,15 +37,16 @@ def format_markdown(
         findings: Sentences on the results, most important first.
         figures: Title and path of each figure to include.
     """
-    ranked = sorted((row for row in summary.settings if row.ranked), key=lambda row: (row.val_loss_mean, row.variant))
+    ranked = rank_settings(summary.settings, get_ranked_metric(summary))
     settings = [*ranked, *(row for row in summary.settings if not row.ranked)]
+    columns = _list_columns(summary)
     lines = [f"## {title}", "", _describe_best(summary), ""]
     if figures:
         lines += [" ".join(f"![{name}]({path.as_posix()})" for name, path in figures), ""]
     lines += [
-        "| variant | learning rate | validation loss | gap | mean IoU | verdicts |",
-        "|---|---:|---:|---:|---:|---|",
-        *(_format_row(summary, row) for row in settings[:MAX_SETTINGS]),
+        f"| variant | learning rate | {' | '.join(columns)} | verdicts |",
+        f"|---|---:|{'---:|' * len(columns)}---|",
+        *(_format_row(summary, row, columns) for row in settings[:MAX_SETTINGS]),
         "",
     ]
     if len(settings) > MAX_SETTINGS:
@@ -50,6 +61,7 @@ def describe_results(title: str, summary: Summary, findings: Sequence[Finding]) 
     """Describe the results as values for JSON; undefined numbers are None."""
     return {
         "title": title,
+        "rank_by": summary.rank_by,
         "best": describe_best(summary) if summary.best else None,
         "baseline_loss": summary.baseline_loss,
         "runs": dict(Counter(row.status for row in summary.runs)),
@@ -66,28 +78,54 @@ def format_csv(comparison: Comparison) -> str:
 
 def _describe_best(summary: Summary) -> str:
     if summary.best is None:
-        return "**No setting is ranked**, because none has finished all its seeds."
+        reason = explain_missing_ranking(summary)
+        return reason or "**No setting is ranked**, because none has finished all its seeds."
+    metric = get_ranked_metric(summary)
     row, best = summary.get_setting(summary.best), describe_best(summary)
     seeds = f" over {pluralize(row.seeds, 'seed')}" if row.seeds > 1 else ""
+    value = metric.add_unit(format_spread(*row.get_spread(metric.name), metric.digits))
+    first = "" if metric.name == "val_loss" else f"{metric.title_with_article} of {value}, "
     sentence = (
-        f"**Best: {row.variant} at {row.learning_rate}**, with a validation loss of "
+        f"**Best: {row.variant} at {row.learning_rate}**, with {first}a validation loss of "
         f"{format_spread(row.val_loss_mean, row.val_loss_sd)} nats per pixel{seeds} (class-prior baseline "
         f"{format_number(summary.baseline_loss)}), a gap of {format_spread(row.gap_mean, row.gap_sd)} and a mean "
         f"IoU of {format_spread(row.val_mean_iou_mean, row.val_mean_iou_sd)}."
     )
-    if isinstance(best["test_loss"], float) and isinstance(best["test_mean_iou"], float):
-        sentence += f" Test: loss {format_number(best['test_loss'])}, mean IoU {format_number(best['test_mean_iou'])}."
+    if tests := _describe_tests(summary, best):
+        sentence += f" Test: {', '.join(tests)}."
     return sentence
 
 
-def _format_row(summary: Summary, row: SettingSummary) -> str:
+def _describe_tests(summary: Summary, best: Mapping[str, Value]) -> list[str]:
+    """List the defined test scores of the best setting, with the metric that settings are ranked by first."""
+    values = ((metric, best[name_on_test(metric.name)]) for metric in list_shown_metrics(summary, SHOWN))
+    return [
+        f"{metric.short_title} {format_number(value, metric.digits)}"
+        for metric, value in values
+        if isinstance(value, float)
+    ]
+
+
+def _list_columns(summary: Summary) -> dict[str, Callable[[SettingSummary], str]]:
+    """List the columns with numbers: their headings, and functions that format the number of a setting."""
+
+    def format_metric(row: SettingSummary, metric: RankedMetric) -> str:
+        return format_spread(*row.get_spread(metric.name), metric.digits)
+
+    columns: dict[str, Callable[[SettingSummary], str]] = {}
+    for metric in list_shown_metrics(summary, SHOWN):
+        columns[metric.title] = partial(format_metric, metric=metric)
+        if metric.name == "val_loss":
+            columns["gap"] = lambda row: format_spread(row.gap_mean, row.gap_sd)
+    return columns
+
+
+def _format_row(summary: Summary, row: SettingSummary, columns: Mapping[str, Callable[[SettingSummary], str]]) -> str:
     verdicts = _count_verdicts(summary, row)
     cells = (
         row.variant,
         str(row.learning_rate),
-        format_spread(row.val_loss_mean, row.val_loss_sd),
-        format_spread(row.gap_mean, row.gap_sd),
-        format_spread(row.val_mean_iou_mean, row.val_mean_iou_sd),
+        *(format_cell(row) for format_cell in columns.values()),
         join_words([f"{count} {word}" for word, count in verdicts.most_common()]) or MISSING,
     )
     emphasis = "**" if summary.best and row == summary.get_setting(summary.best) else ""

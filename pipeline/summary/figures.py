@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.artifacts.comparison import Comparison, Summary
+from pipeline.analysis.ranked_metric import get_metric, get_ranked_metric, rank_settings
+from pipeline.artifacts.comparison import Comparison, RunSummary, Summary
 from pipeline.atomic_io import write_with
 
 if TYPE_CHECKING:
@@ -99,28 +101,34 @@ def _draw_variant(axes: Axes, curves: pd.DataFrame, colors: Mapping[float, str])
 def plot_settings(comparison: Comparison) -> SelfShowingFigure:
     """Plot the validation loss and the gap of every complete run, one row per setting, the best setting on top.
 
-    A dot is a run, and a bar the mean over the seeds.
+    If settings are ranked by another metric, it has a panel as well. A dot is a run, and a bar the mean over the seeds.
     """
     summary = comparison.summary
-    scored = [row for row in summary.settings if row.val_loss_mean is not None]
-    shown = sorted(scored, key=lambda row: (not row.ranked, row.val_loss_mean))[:MAX_SETTINGS]
-    figure = SelfShowingFigure((8.4, 1.2 + 0.3 * max(len(shown), 1)), layout="constrained")
+    metric = get_ranked_metric(summary)
+    others = [row for row in summary.settings if row.val_loss_mean is not None and not row.ranked]
+    others.sort(key=lambda row: row.val_loss_mean or 0.0)
+    shown = [*rank_settings(summary.settings, metric), *others][:MAX_SETTINGS]
+    loss = get_metric("val_loss", summary.foreground, summary.boundary)
+    contents: dict[str, Callable[[RunSummary], float | None]] = {
+        **{one.title_with_unit: partial(RunSummary.get_metric, name=one.name) for one in (metric, loss)},
+        "gap: validation minus training": attrgetter("gap"),
+    }
+    figure = SelfShowingFigure((4.2 * len(contents), 1.2 + 0.3 * max(len(shown), 1)), layout="constrained")
     colors = choose_colors(summary)
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, name, title in zip(
-        panels, ("val_loss", "gap"), ("validation loss, nats per pixel", "gap: validation minus training"), strict=True
-    ):
+    panels = figure.subplots(1, len(contents), sharey=True)
+    for axes, (title, get) in zip(panels, contents.items(), strict=True):
         for place, setting in enumerate(shown):
-            values = [getattr(row, name) for row in summary.list_runs(setting) if row.is_complete]
-            values = [value for value in values if value is not None]
+            found = [get(row) for row in summary.list_runs(setting) if row.is_complete]
+            values = [value for value in found if value is not None]
             color = colors[setting.learning_rate]
             axes.plot(values, [place] * len(values), "o", color=color, alpha=0.5, markeredgewidth=0)
-            axes.plot(fmean(values), place, "|", color=color, markersize=14, markeredgewidth=2.5)
+            if values:
+                axes.plot(fmean(values), place, "|", color=color, markersize=14, markeredgewidth=2.5)
         axes.set_xlabel(title, fontsize=10)
         axes.grid(axis="x", alpha=0.3)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-    panels[1].axvline(0, color=QUIET, linewidth=1)
+    panels[-1].axvline(0, color=QUIET, linewidth=1)
     panels[0].set_yticks(range(len(shown)), [f"{row.variant} at {row.learning_rate:g}" for row in shown])
     for label in panels[0].get_yticklabels():
         label.set_parse_math(False)  # names of variants are not formulas

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.analysis.ranked_metric import get_ranked_metric, list_shown_metrics, rank_settings
 from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.project import REPORT, Project
@@ -24,6 +25,7 @@ from pipeline.tracking.tags import (
     DATA_FINGERPRINT,
     GRID_STAGE,
     NOTE,
+    RANK_BY,
     SEPARATOR,
     create_standard_tags,
     format_beats_baseline,
@@ -59,6 +61,7 @@ def describe_grid(
     if summary.best:
         row = next(row for row in summary.runs if row.run == summary.best.run)
         tags[BEST_RUN] = summary.best.run
+        tags[RANK_BY] = summary.rank_by
         tags[BEATS_BASELINE] = format_beats_baseline(row.judgment.beats_baseline if row.judgment else None)
     return RunContent(
         name=f"grid-{hash_grid(grid)}",
@@ -108,42 +111,49 @@ def format_settings(summary: Summary) -> str:
 
     MLflow's groups of runs show means only, and include settings that are not ranked because a seed is missing.
     """
-    ranked = sorted((row for row in summary.settings if row.ranked), key=lambda row: row.val_loss_mean or 0.0)
-    others = [row for row in summary.settings if not row.ranked]
-    shown = [*ranked, *others][:MAX_SETTINGS]
-    lines = [
-        f"| {place if row.ranked else '–'} | {row.variant} | {row.learning_rate} | {row.finished} of {row.seeds} | "
-        f"{_format_mean(row.val_loss_mean, row.val_loss_sd)} | {_format_mean(row.gap_mean, row.gap_sd)} | "
-        f"{_format_mean(row.val_mean_iou_mean, row.val_mean_iou_sd)} |"
-        for place, row in enumerate(shown, start=1)
-    ]
-    header = "| rank | variant | learning rate | finished seeds | validation loss | gap | validation mean IoU |"
-    text = "\n".join([header, "|---|---|---|---|---|---|---|", *lines])
+    metric = get_ranked_metric(summary)
+    unranked = [row for row in summary.settings if not row.ranked]
+    shown = [*rank_settings(summary.settings, metric), *unranked][:MAX_SETTINGS]
+    metrics = list_shown_metrics(summary, ("val_loss", "mean_iou"))
+    lines = []
+    for place, row in enumerate(shown, start=1):
+        start = (place if row.ranked else "–", row.variant, row.learning_rate, f"{row.finished} of {row.seeds}")
+        numbers = [_format_mean(*row.get_spread(one.name), one.digits) for one in metrics]
+        cells = (*start, *numbers, _format_mean(row.gap_mean, row.gap_sd))
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    titles = ("rank", "variant", "learning rate", "finished seeds", *(one.title for one in metrics), "gap")
+    text = "\n".join([f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}", *lines])
     omitted = len(summary.settings) - len(shown)
     rest = f" `comparison/settings.csv` has {omitted} more." if omitted else ""
-    return f"{text}\n\nMeans ± standard deviations over seeds.{rest}{_describe_test(summary)}"
+    note = f"Means ± standard deviations over seeds, ranked by {metric.title}."
+    return f"{text}\n\n{note}{rest}{_describe_test(summary)}"
 
 
 def _describe_test(summary: Summary) -> str:
     """Describe the test scores, which only the best setting has."""
     if summary.best is None or not summary.best.test_by_seed:
         return ""
-    loss = compute_mean_and_sd(scores.loss for scores in summary.best.test_by_seed)
-    iou = compute_mean_and_sd(scores.mean_iou for scores in summary.best.test_by_seed)
-    return f" Test, best setting only: loss {_format_mean(*loss)}, mean IoU {_format_mean(*iou)}."
+    metrics = list_shown_metrics(summary, ("val_loss", "mean_iou"))
+    spreads = [compute_mean_and_sd(summary.best.list_test_values(one.name)) for one in metrics]
+    scores = [
+        f"{one.short_title} {_format_mean(*spread, one.digits)}"
+        for one, spread in zip(metrics, spreads, strict=True)
+        if spread[0] is not None
+    ]
+    return f" Test, best setting only: {', '.join(scores)}."
 
 
-def _format_mean(mean: float | None, deviation: float | None) -> str:
+def _format_mean(mean: float | None, deviation: float | None, digits: int = 3) -> str:
     if mean is None:
         return ""
-    return f"{mean:.3f}" if deviation is None else f"{mean:.3f} ± {deviation:.3f}"
+    return f"{mean:.{digits}f}" if deviation is None else f"{mean:.{digits}f} ± {deviation:.{digits}f}"
 
 
 def mark_best_run(client: MlflowClient, experiment: str, summary: Summary, fingerprint: str, project: Project) -> None:
     """Add the user's name to the tag of the grid's best run, and remove it from earlier best runs on the same data.
 
-    The best run is the one in the report: the median-seed run of the setting with the lowest mean validation loss. The
-    tag lists names, because one run may be the best run of several users.
+    The best run is the one in the report: the median run of the best setting. The tag lists names, because one run may
+    be the best run of several users.
     """
     best = None
     if summary.best:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.artifacts.evaluation_folder import RunEvaluation
+from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
+from pipeline.artifacts.metric_names import get_column
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunFolder, RunRecord, RunTiming
 from pipeline.errors import PipelineError
@@ -31,6 +32,8 @@ _METRIC_NAMES = {
     "objective": "optimizer/objective",
     "learning_rate": "optimizer/lr",  # at the epoch's last step, unlike the parameter learning_rate
 }
+# Columns of `comparison/runs.csv` that MLflow shows by epoch, too. At the best epoch, their names end in `_best`.
+_BY_EPOCH = ("train_loss", "val_loss", "val_mean_iou")
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,8 @@ def describe_finished(
     metrics: dict[str, float] = {}
     if evaluation.exists() and evaluation.metrics.key == record.key:
         metrics = best_metrics(evaluation.metrics, record, timing)
+        if trained_on:  # the images of the evaluation are the prepared ones
+            metrics |= _compute_metrics(evaluation, project)
         files["evaluation"] = list_files(evaluation.path)
     return RunContent(
         name=record.run,
@@ -212,27 +217,39 @@ def best_metrics(evaluation: RunEvaluation, record: RunRecord, timing: RunTiming
     """
     if evaluation.validation is None or evaluation.train is None:
         return {}
-    calibration, objects = evaluation.val_calibration, evaluation.objects
+    calibration, objects, validation = evaluation.val_calibration, evaluation.objects, evaluation.validation
     values = {
-        "val_loss_best": evaluation.validation.loss,
-        "train_loss_best": evaluation.train.loss,
+        name_in_mlflow("val_loss"): validation.loss,
+        name_in_mlflow("train_loss"): evaluation.train.loss,
         "gap": evaluation.gap,
         "gap_last": evaluation.gap_last,
         "best_epoch": record.best_epoch,
-        "val_mean_iou_best": evaluation.validation.mean_iou,
-        "val_foreground_iou_best": evaluation.validation.foreground_iou,
-        "val_object_iou_best": evaluation.validation.object_iou,
-        "val_object_f1_best": objects.validation.f1 if objects else None,
-        "train_object_f1_best": objects.train.f1 if objects else None,
-        "val_object_ap_best": objects.validation.average_precision if objects else None,
-        "val_object_pq_best": objects.validation.panoptic_quality if objects else None,
-        "val_missed_classes": len(evaluation.validation.find_missed_classes()),
+        name_in_mlflow("val_mean_iou"): validation.mean_iou,
+        "val_accuracy": validation.accuracy,
+        "val_foreground_iou": validation.foreground_iou,
+        "val_object_iou": validation.object_iou,
+        "train_object_f1": objects.train.f1 if objects else None,
+        "val_missed_classes": len(validation.find_missed_classes()),
         "val_calibration_error": calibration.error if calibration else None,
         "showcase_iou": evaluation.showcase[0].foreground_iou if evaluation.showcase else None,
         "showcase_mean_iou": evaluation.showcase[0].mean_iou if evaluation.showcase else None,
         "training_seconds": timing.seconds if timing else None,
     }
     return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def name_in_mlflow(column: str) -> str:
+    """Return the name in MLflow of a column of `comparison/runs.csv`."""
+    return f"{column}_best" if column in _BY_EPOCH else column
+
+
+def _compute_metrics(evaluation: EvaluationFolder, project: Project) -> dict[str, float]:
+    """Compute the metrics on validation that are not in the evaluation's scores, without undefined ones."""
+    from pipeline.analysis.evaluation_metrics import compute_run_metrics
+
+    prepared = project.prepared
+    found = compute_run_metrics(evaluation, prepared.samples, "validation", prepared.dataset.classes)
+    return {get_column(name): value for name, value in found.values.items() if value is not None}
 
 
 def list_files(folder: Path, without: Iterable[str] = ()) -> dict[str, Path]:

@@ -1,4 +1,6 @@
-"""Save views of an experiment in MLflow: its settings by mean validation loss, and its runs by validation loss.
+"""Save views of an experiment in MLflow: its settings by their mean metric over seeds, and its runs by this metric.
+
+The metric is `compare.rank_by`, by default the validation loss.
 
 MLflow's menu *Views* lists them by name. Without them, its table shows no parameters and no metrics, and its charts
 show ten runs in the order in which they started.
@@ -11,8 +13,10 @@ import urllib.parse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.analysis.ranked_metric import RankedMetric, get_metric
+from pipeline.artifacts.metric_names import RankBy
 from pipeline.tracking.run_images import GROUND_TRUTH, IMAGE, PREDICTION, RESULT_STEP
-from pipeline.tracking.run_metrics import TRAIN_LOSS, VAL_LOSS
+from pipeline.tracking.run_metrics import TRAIN_LOSS, VAL_LOSS, name_in_mlflow
 from pipeline.tracking.tags import BEATS_BASELINE, BEST_OF, DVC_EXPERIMENT, MISSED_CLASSES, SETTING, STATUS, VERDICT
 
 if TYPE_CHECKING:
@@ -20,14 +24,11 @@ if TYPE_CHECKING:
 
 VIEW = "best"  # runs
 SETTINGS_VIEW = "settings"
-NAMES = {VIEW: "Runs by validation loss", SETTINGS_VIEW: "Settings by mean validation loss"}
 TAG = "mlflow.sharedViewState."
-ORDER = "metrics.`val_loss_best`"
 # The table sorts columns by kind and name. With a third metric, the learning rate would not be visible in a window of
 # 1,500 pixels with MLflow's side panel open.
 COLUMNS = (
     "metrics.`gap`",
-    ORDER,
     "params.`learning_rate`",
     "params.`seed`",
     "params.`variant`",
@@ -39,39 +40,57 @@ COLUMNS = (
 )
 USER_COLUMN = "attributes.`User`"
 # Means over the seeds of a setting, whose name contains the variant and the learning rate.
-SETTING_COLUMNS = ("metrics.`gap`", ORDER, "metrics.`val_mean_iou_best`")
+SETTING_COLUMNS = tuple(f"metrics.`{name}`" for name in ("gap", *map(name_in_mlflow, ("val_loss", "val_mean_iou"))))
 MAX_COLLAPSED = 100  # settings whose runs are hidden at first; MLflow limits the length of the tag
-NOTE = (
-    "Runs are ordered by val_loss_best, the validation loss at a run's best epoch (cross-entropy, nats per pixel). "
-    "Each row is one seed. The report instead ranks settings (a variant at a learning rate) by their mean loss over "
-    f"seeds, like the view *{NAMES[SETTINGS_VIEW]}* in the menu *Views*. Its best run is the run of the best setting "
-    "whose seed has the median loss. This run has the tag "
-    f"{BEST_OF} with the name of the user who compared the grid; to find it, search for "
-    f"tags.`{BEST_OF}` LIKE '%NAME%'. The metric gap is validation minus training loss."
-)
 
 
-def save_view(client: MlflowClient, experiment: str, *, is_shared: bool) -> None:
+def name_views(metric: RankedMetric) -> dict[str, str]:
+    """Return the names of the views."""
+    return {VIEW: f"Runs by {metric.title}", SETTINGS_VIEW: f"Settings by mean {metric.title}"}
+
+
+def describe_ranking(metric: RankedMetric) -> str:
+    """Describe the order of the runs, for the page of the experiment."""
+    return (
+        f"Runs are ordered by {name_in_mlflow(metric.column)}, the {metric.title} at a run's best epoch. "
+        "Each row is one seed. The report instead ranks settings (a variant at a learning rate) by their mean over "
+        f"seeds, like the view *{name_views(metric)[SETTINGS_VIEW]}* in the menu *Views*. Its best run is the run of "
+        "the best setting whose seed has the median value. This run has the tag "
+        f"{BEST_OF} with the name of the user who compared the grid; to find it, search for "
+        f"tags.`{BEST_OF}` LIKE '%NAME%'. Losses are cross-entropy in nats per pixel. The metric gap is validation "
+        "minus training loss."
+    )
+
+
+def save_view(client: MlflowClient, experiment: str, rank_by: RankBy, *, is_shared: bool) -> None:
     """Write the views and their note as tags of the experiment, unless it already has them.
 
-    MLflow documents none of these tags, so tests open the pages. If `is_shared`, the tables have a column with each
-    run's user.
+    MLflow documents none of these tags, so tests open the pages.
+
+    Args:
+        client: client of the store.
+        experiment: id of the experiment.
+        rank_by: metric that settings are ranked by.
+        is_shared: whether the tables have a column with each run's user.
     """
+    metric = get_metric(rank_by, (), ("boundary",))  # MLflow may have runs on data with other classes
     found = client.get_experiment(experiment)
     has_dvc = len(client.search_runs([experiment], f"tags.`{DVC_EXPERIMENT}` != ''", max_results=1)) > 0
     columns = [
         *((USER_COLUMN,) if is_shared else ()),
         *((f"tags.`{DVC_EXPERIMENT}`",) if has_dvc else ()),
+        f"metrics.`{name_in_mlflow(metric.column)}`",
         *COLUMNS,
     ]
+    settings = _list_settings(client, experiment)
     states = {
-        VIEW: _create_state(columns) | _show_runs(),
-        SETTINGS_VIEW: _create_state(SETTING_COLUMNS) | _show_settings(_list_settings(client, experiment)),
+        VIEW: _create_state(columns, metric) | _show_runs(metric),
+        SETTINGS_VIEW: _create_state(SETTING_COLUMNS, metric) | _show_settings(settings, metric),
     }
-    expected = {"mlflow.note.content": NOTE}
+    expected, names = {"mlflow.note.content": describe_ranking(metric)}, name_views(metric)
     for place, (view, state) in enumerate(states.items()):
         created_ms = (found.creation_time or 0) + place  # the menu lists the newest view first
-        envelope = {"name": NAMES[view], "createdAt": created_ms, "updatedAt": created_ms, "state": json.dumps(state)}
+        envelope = {"name": names[view], "createdAt": created_ms, "updatedAt": created_ms, "state": json.dumps(state)}
         expected[f"{TAG}{view}"] = json.dumps(envelope)
     for name, text in expected.items():
         if found.tags.get(name) != text:
@@ -86,17 +105,18 @@ def format_view_url(server: str, experiment: str, view: str = VIEW) -> str:
     return f"{server.rstrip('/')}/#/experiments/{experiment}/runs?{urllib.parse.urlencode(options)}"
 
 
-def _create_state(columns: Sequence[str]) -> dict[str, Any]:
-    """Create the state of MLflow's page, sorted by validation loss."""
+def _create_state(columns: Sequence[str], metric: RankedMetric) -> dict[str, Any]:
+    """Create the state of MLflow's page, sorted by a metric, best first."""
+    ordered = f"metrics.`{name_in_mlflow(metric.column)}`"
     return {
-        "orderByKey": ORDER,
-        "orderByAsc": True,
+        "orderByKey": ordered,
+        "orderByAsc": metric.is_lower_better,
         "searchFilter": "",
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": columns,
+        "selectedColumns": list(dict.fromkeys((*columns, ordered))),
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
@@ -106,7 +126,7 @@ def _create_state(columns: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _show_runs() -> dict[str, Any]:
+def _show_runs(metric: RankedMetric) -> dict[str, Any]:
     """Return the changes to the state for the most telling charts first, followed by images of the showcase."""
     return {
         "compareRunSections": [
@@ -115,7 +135,7 @@ def _show_runs() -> dict[str, Any]:
             _create_section(_SHOWCASE, "Showcase"),
         ],
         "compareRunCharts": [
-            *_create_result_charts(),
+            *_create_result_charts(metric),
             _create_chart("IMAGE", _PREDICTIONS, PREDICTION, **_IMAGES),
             _create_chart("IMAGE", _SHOWCASE, IMAGE, **_IMAGES),
             _create_chart("IMAGE", _SHOWCASE, GROUND_TRUTH, **_IMAGES),
@@ -123,7 +143,7 @@ def _show_runs() -> dict[str, Any]:
     }
 
 
-def _show_settings(settings: Sequence[str]) -> dict[str, Any]:
+def _show_settings(settings: Sequence[str], metric: RankedMetric) -> dict[str, Any]:
     """Return the changes to the state for one row, bar and curve per setting: the means over its runs."""
     images = [_create_chart("IMAGE", _RESULTS, key, deleted=True) for key in (IMAGE, GROUND_TRUTH, PREDICTION)]
     return {
@@ -132,7 +152,7 @@ def _show_settings(settings: Sequence[str]) -> dict[str, Any]:
         "groupsExpanded": {f"tag.{SETTING}.{name}": False for name in settings[:MAX_COLLAPSED]},
         "useGroupedValuesInCharts": True,
         "compareRunSections": [_create_section(_RESULTS, "Means over seeds, best first")],
-        "compareRunCharts": [*_create_result_charts(), *images],
+        "compareRunCharts": [*_create_result_charts(metric), *images],
     }
 
 
@@ -146,11 +166,11 @@ _RESULTS, _PREDICTIONS, _SHOWCASE = "results", "predictions", "showcase"  # sect
 _IMAGES = {"step": RESULT_STEP, "showRunParams": False}  # a run's parameters would fill the chart
 
 
-def _create_result_charts() -> list[dict[str, Any]]:
+def _create_result_charts(metric: RankedMetric) -> list[dict[str, Any]]:
     # A logarithmic axis, because high losses in the first epochs would flatten all other curves.
     line = {"scaleType": "log", "xAxisKey": "step", "range": {}, "lineSmoothness": 0}
     return [
-        _create_chart("BAR", _RESULTS, "val_loss_best"),
+        _create_chart("BAR", _RESULTS, name_in_mlflow(metric.column)),
         _create_chart("LINE", _RESULTS, VAL_LOSS, **line),
         _create_chart("BAR", _RESULTS, "gap"),
         _create_chart("LINE", _RESULTS, TRAIN_LOSS, **line),

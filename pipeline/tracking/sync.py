@@ -85,7 +85,7 @@ def sync_runs(
         if summary:
             mark_best_run(client, experiment, summary, data.fingerprint, project)
             yield upload(describe_grid(params.grid, summary, data, project, with_report=with_report))
-        save_view(client, experiment, is_shared=is_server(uri))
+        save_view(client, experiment, params.compare.rank_by, is_shared=is_server(uri))
 
 
 def sync_comparison(params: Params, project: Project) -> Iterator[MlflowRun]:

@@ -23,6 +23,7 @@ RUN_KEY = "pipeline.run_key"
 STAGE = "pipeline.stage"  # command that created the run: train or sync; grid for a grid summary
 GRID_STAGE = "grid"
 BEST_RUN = "pipeline.best_run"  # in a grid summary: the name of the grid's best run
+RANK_BY = "pipeline.rank_by"  # in a grid summary: the metric that settings are ranked by
 BEST_OF = "pipeline.best_of"  # in a run: names of users for whom it is the best run of the last compared grid
 SEPARATOR = "; "  # between the entries of a tag
 SETTING = "pipeline.setting"  # equal for runs that differ only in the seed; MLflow groups runs by it

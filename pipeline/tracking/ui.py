@@ -22,11 +22,13 @@ from typing import IO
 
 import click
 
+from pipeline.analysis.ranked_metric import get_metric
+from pipeline.artifacts.metric_names import RankBy
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.runtime.operating_system import NEW_GROUP, kill_group, terminate_group
-from pipeline.tracking.saved_view import SETTINGS_VIEW, format_view_url, save_view
+from pipeline.tracking.saved_view import SETTINGS_VIEW, VIEW, format_view_url, name_views, save_view
 from pipeline.tracking.sqlite_store import ARTIFACTS, sqlite_file
 from pipeline.tracking.store import (
     hide_passwords,
@@ -103,20 +105,20 @@ class ServerAddress:
             )
 
 
-def serve(tracking: Tracking, address: ServerAddress) -> int:
+def serve(tracking: Tracking, address: ServerAddress, rank_by: RankBy = "val_loss") -> int:
     """Serve MLflow's UI until Ctrl-C or SIGTERM, and return the exit code.
 
-    If the store is already a server, only its URL is printed.
+    If the store is already a server, only its URL is printed. The links open views that are ordered by `rank_by`.
 
     Raises:
         PipelineError: There are no runs yet, the address cannot be used, or the server does not start.
     """
     uri = tracking_uri(tracking)
     if is_server(uri):
-        _show_url(hide_passwords(uri), prepare_view(tracking))
+        _show_url(hide_passwords(uri), prepare_view(tracking, rank_by), rank_by)
         return 0
     address.check()
-    experiment = prepare_view(tracking)
+    experiment = prepare_view(tracking, rank_by)
     if not address.is_private:
         click.echo(
             f"Listening on {address.host}: anyone who can connect to port {address.port} of this machine can read, "
@@ -134,7 +136,7 @@ def serve(tracking: Tracking, address: ServerAddress) -> int:
                 raise PipelineError(f"MLflow's server did not start. Its last output:\n{_read_tail(log)}")
             stop.wait(_POLL_SECONDS)
         if not stop.is_set():
-            _show_url(address.url, experiment)
+            _show_url(address.url, experiment, rank_by)
             click.echo("Press Ctrl-C to stop the server.")
         while not stop.wait(_POLL_SECONDS):
             if process.poll() is not None:
@@ -144,8 +146,8 @@ def serve(tracking: Tracking, address: ServerAddress) -> int:
     return 0
 
 
-def prepare_view(tracking: Tracking) -> str:
-    """Save the views in the experiment, and return the experiment's id.
+def prepare_view(tracking: Tracking, rank_by: RankBy = "val_loss") -> str:
+    """Save the views in the experiment, ordered by a metric, and return the experiment's id.
 
     Raises:
         PipelineError: There are no runs yet, or the store does not answer.
@@ -162,13 +164,15 @@ def prepare_view(tracking: Tracking) -> str:
         experiment = client.get_experiment_by_name(tracking.experiment)
         if experiment is None or experiment.lifecycle_stage != "active":
             raise missing
-        save_view(client, experiment.experiment_id, is_shared=is_server(uri))
+        save_view(client, experiment.experiment_id, rank_by, is_shared=is_server(uri))
     return str(experiment.experiment_id)
 
 
-def _show_url(server: str, experiment: str) -> None:
-    click.echo(f"Settings by mean validation loss, lowest first: {format_view_url(server, experiment, SETTINGS_VIEW)}")
-    click.echo(f"Runs by validation loss, lowest first: {format_view_url(server, experiment)}")
+def _show_url(server: str, experiment: str, rank_by: RankBy) -> None:
+    metric = get_metric(rank_by, (), ("boundary",))
+    names, order = name_views(metric), "lowest" if metric.is_lower_better else "highest"
+    for view in (SETTINGS_VIEW, VIEW):
+        click.echo(f"{names[view]}, {order} first: {format_view_url(server, experiment, view)}")
 
 
 @contextlib.contextmanager

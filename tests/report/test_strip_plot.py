@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.analysis.leaderboard import SeedResult, rank_authors
+from pipeline.analysis.ranked_metric import get_metric
 from pipeline.artifacts.project import Project
-from pipeline.report.figures.strip_plot import LossRange, draw_strip_plot
+from pipeline.report.figures.strip_plot import ValueRange, draw_strip_plot
 from tests.conftest import ROOT
 
 BASELINE = 0.7
+LOSS = get_metric("val_loss", (), ("border",))
 
 
 def draw(losses: dict[str, list[float]], baseline: float = BASELINE) -> str:
@@ -22,7 +24,7 @@ def draw(losses: dict[str, list[float]], baseline: float = BASELINE) -> str:
         for author, author_losses in losses.items()
         for seed, loss in enumerate(author_losses)
     ]
-    return str(draw_strip_plot(rank_authors(results), "mia", baseline, Project(ROOT)))
+    return str(draw_strip_plot(rank_authors(results, LOSS), "mia", LOSS, baseline, Project(ROOT)))
 
 
 def list_texts(figure: str) -> list[str]:
@@ -37,7 +39,7 @@ def list_ticks(figure: str) -> list[tuple[float, float]]:
 
 @given(st.lists(st.just(0.0) | st.floats(1e-6, 1e4), min_size=1, max_size=30), st.just(0.0) | st.floats(1e-3, 10))
 def test_loss_range_includes_the_baseline_and_the_lowest_loss(losses: list[float], baseline: float) -> None:
-    span = LossRange.choose(losses, baseline)
+    span = ValueRange.choose(losses, baseline)
     assert span.low < span.high
     assert span.low <= min(losses) <= span.high or min(losses) == max(losses)
     if baseline:

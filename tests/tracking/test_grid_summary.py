@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
+from pipeline.analysis.ranked_metric import get_ranked_metric
 from pipeline.artifacts import project as artifacts
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.project import EVALUATION
@@ -21,9 +24,9 @@ from pipeline.inference.trained_run import find_best_run
 from pipeline.params.file import read_params
 from pipeline.report.run_selection import select_runs
 from pipeline.tracking.grid_summary import MAX_SETTINGS, format_settings
-from pipeline.tracking.saved_view import NOTE
+from pipeline.tracking.saved_view import SETTINGS_VIEW, TAG, VIEW, describe_ranking
 from pipeline.tracking.store import open_client
-from pipeline.tracking.tags import BEST_OF, BEST_RUN, GRID_STAGE, SETTING, STAGE, name_setting
+from pipeline.tracking.tags import BEST_OF, BEST_RUN, GRID_STAGE, RANK_BY, SETTING, STAGE, name_setting
 from pipeline.train.train_cell import train_cell
 from tests.conftest import write_params
 
@@ -103,8 +106,9 @@ def test_best_run_is_the_median_seed_everywhere(project: Project, uri: str) -> N
     assert [run.data.tags[BEST_RUN] for run in load_runs(uri) if BEST_RUN in run.data.tags] == [best]
     assert select_runs(summary, "best").names == (best,)
     assert find_best_run(artifacts.Project(project.root)) == best
-    assert "ordered by val_loss_best" in NOTE
-    assert BEST_OF in NOTE
+    note = describe_ranking(get_ranked_metric(summary))
+    assert "ordered by val_loss_best" in note
+    assert BEST_OF in note
 
 
 def test_mark_best_run_follows_the_best_run_of_each_user(
@@ -147,6 +151,27 @@ def test_grid_summary_ranks_settings_with_their_spread(project: Project, uri: st
     sync()
     assert len(read_notes()) == 2  # one per grid
     assert any(f"| 1 | unet | 0.01 | 1 of 1 | {single.val_loss_mean:.3f} |" in note for note in read_notes())
+
+
+def test_ranking_by_another_metric_is_shown_in_mlflow(project: Project, uri: str) -> None:
+    grid: dict[str, Any] = {"variant": ["unet"], "learning_rate": [0.01], "seed": SEEDS}
+    params = read_params(write_params(project.root, {"grid": grid, "compare": {"rank_by": "image_dice"}}))
+    summary = compare(params)
+    sync()
+    runs = {run.info.run_name: run for run in load_runs(uri)}
+    values = {name: run.data.metrics["val_image_dice"] for name, run in runs.items() if "seed" in run.data.params}
+    assert summary.best is not None
+    assert values[summary.best.run] == pytest.approx(median(values.values()))
+    (grid_run,) = (run for run in runs.values() if run.data.tags[STAGE] == GRID_STAGE)
+    assert (grid_run.data.tags[RANK_BY], grid_run.data.tags[BEST_RUN]) == ("image_dice", summary.best.run)
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name("learning-report")
+    assert experiment is not None
+    for view in (VIEW, SETTINGS_VIEW):
+        saved = json.loads(experiment.tags[f"{TAG}{view}"])
+        state = json.loads(saved["state"])
+        assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`val_image_dice`", False)
+        assert "Dice by image" in saved["name"]
 
 
 def test_unranked_settings_are_last_and_have_no_rank(project: Project) -> None:

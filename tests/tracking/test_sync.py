@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from pipeline.artifacts.comparison import list_run_values
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import PREPARED, RUNS, TEMPLATES, Project
 from pipeline.artifacts.run_folder import RunFolder
@@ -21,7 +22,7 @@ from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.report.write_report import write_report
-from pipeline.tracking.run_metrics import DataSummary, read_history, run_parameters
+from pipeline.tracking.run_metrics import DataSummary, name_in_mlflow, read_history, run_parameters
 from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
 from pipeline.train.train_cell import train_and_log
@@ -123,6 +124,17 @@ def test_sync_uploads_the_same_content_as_train(trained: TrainedProject, uri: st
         assert len({*contexts.values()}) == 2
         for folder in ("run", "evaluation", "evaluation/examples"):
             assert list_files(client, synced[name], folder) == list_files(live_client, live[name], folder) != []
+
+
+def test_metrics_have_the_names_and_values_of_the_columns_of_runs_csv(trained: TrainedProject, uri: str) -> None:
+    sync("--tracking-uri", uri)
+    _, synced = load_runs(uri, trained)
+    table = Project(trained.root).comparison.summary.runs
+    for row in table:
+        columns = {name: value for name, value in list_run_values(row).items() if name.startswith("val_")}
+        found = {name: synced[row.run].data.metrics.get(name_in_mlflow(name)) for name in columns}
+        assert found == columns
+        assert {"val_dice", "val_image_dice", "val_nsd"} <= synced[row.run].data.metrics.keys()
 
 
 @pytest.fixture(params=["missing", "of another training"])

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
+from pipeline.analysis.ranked_metric import get_metric
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.tracking.run_images import RunImages
 from pipeline.tracking.run_metrics import epoch_metrics
-from pipeline.tracking.saved_view import NAMES, SETTINGS_VIEW, VIEW
+from pipeline.tracking.saved_view import SETTINGS_VIEW, VIEW, name_views
 from pipeline.tracking.store import open_client
 from pipeline.tracking.tags import SETTING, name_setting
 from pipeline.tracking.ui import BLOCKED_PORTS, LOOPBACK, ServerAddress, prepare_view, serve
@@ -208,7 +209,8 @@ def test_views_are_listed_in_the_menu(server: Server, browser: Any) -> None:
     page.goto(server.link.partition("&")[0])
     page.get_by_test_id("saved-views-trigger").click(timeout=60_000)
     items = [page.get_by_test_id(f"saved-views-item-{view}") for view in (SETTINGS_VIEW, VIEW)]
-    assert [NAMES[SETTINGS_VIEW] in items[0].inner_text(), NAMES[VIEW] in items[1].inner_text()] == [True, True]
+    names = name_views(get_metric("val_loss", (), ("border",)))
+    assert [names[SETTINGS_VIEW] in items[0].inner_text(), names[VIEW] in items[1].inner_text()] == [True, True]
     assert items[0].bounding_box()["y"] < items[1].bounding_box()["y"]
     items[0].click()
     page.get_by_text(f"Group: {SETTINGS[0]} unet").wait_for()

@@ -13,30 +13,32 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from pipeline.analysis.leaderboard import AuthorResults
+from pipeline.analysis.ranked_metric import RankedMetric
 from pipeline.artifacts.project import Project
 from pipeline.report.figures import svg
 from pipeline.report.figures.curve_data import LOG_MIN_RATIO
 
 WIDTH, ROW, MARGIN = 7.0, 0.3, 0.75  # inches
-# The axis ends at the larger of these limits, or at the highest loss if that is lower. Outliers are drawn as arrows.
+# If lower values are better, the axis ends at the larger of these limits, or at the highest value if that is lower.
+# Outliers are drawn as arrows.
 BASELINE_HEADROOM = 1.5  # multiple of the baseline
-MEDIAN_HEADROOM = 3.0  # multiple of the median run's loss
+MEDIAN_HEADROOM = 3.0  # multiple of the median run's value
 MAX_NAME = 24  # characters; the table below has the whole name
 _MAX_DECADES = 3  # longer axes have ticks only at powers of ten
 
 
 @dataclass(frozen=True)
-class LossRange:
-    """The range of the loss axis, which includes the baseline."""
+class ValueRange:
+    """The range of the axis, which includes the baseline."""
 
     low: float
     high: float
 
     @classmethod
-    def choose(cls, losses: Sequence[float], baseline: float) -> LossRange:
-        """Choose the range for these losses; a baseline of 0 (all pixels belong to one class) is left out."""
-        shown = [*losses, baseline] if baseline > 0 else losses
-        limit = max(BASELINE_HEADROOM * baseline, MEDIAN_HEADROOM * median(losses))
+    def choose(cls, values: Sequence[float], baseline: float, *, is_lower_better: bool = True) -> ValueRange:
+        """Choose the range for these values; a baseline of 0 (all pixels belong to one class) is left out."""
+        shown = [*values, baseline] if baseline > 0 else values
+        limit = max(BASELINE_HEADROOM * baseline, MEDIAN_HEADROOM * median(values)) if is_lower_better else math.inf
         low, high = min(shown), min(max(shown), limit)
         if not low < high:  # all equal
             return cls(0.9 * low, 1.1 * low or 1.0)
@@ -44,7 +46,7 @@ class LossRange:
 
     @property
     def is_log(self) -> bool:
-        """Whether the axis is logarithmic, because a linear one would compress the lowest losses."""
+        """Whether the axis is logarithmic, because a linear one would compress the lowest values."""
         return self.low > 0 and self.high / self.low > LOG_MIN_RATIO
 
     def apply(self, axes: Axes) -> None:
@@ -62,16 +64,20 @@ class LossRange:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def draw_strip_plot(authors: Sequence[AuthorResults], mine: str, baseline: float, project: Project) -> Markup:
+def draw_strip_plot(
+    authors: Sequence[AuthorResults], mine: str, metric: RankedMetric, baseline: float, project: Project
+) -> Markup:
     """Draw one row per author, the first at the top.
 
     Args:
         authors: The authors to draw, at least one.
         mine: Name of the author to emphasize.
-        baseline: Loss of the class-prior baseline, nats per pixel.
+        metric: The metric that settings are ranked by.
+        baseline: Value of the class-prior baseline; 0 if there is none.
         project: The project with the style of the figures.
     """
-    span = LossRange.choose([loss for author in authors for loss in author.losses], baseline)
+    values = [value for author in authors for value in author.values]
+    span = ValueRange.choose(values, baseline, is_lower_better=metric.is_lower_better)
     with svg.use_style(project):
         figure = Figure((WIDTH, MARGIN + ROW * len(authors)), layout="constrained")
         axes = figure.add_subplot()
@@ -85,7 +91,7 @@ def draw_strip_plot(authors: Sequence[AuthorResults], mine: str, baseline: float
             label.set_fontweight("bold" if author.name == mine else "normal")
             label.set_parse_math(False)  # a login name may contain dollar signs
         axes.set_ylim(len(authors) - 0.4, -1.1)  # the first is on top, with space above it for the baseline's label
-        axes.set_xlabel("validation loss, nats per pixel", loc="right")
+        axes.set_xlabel(metric.title_with_unit, loc="right")
         return svg.render_svg(figure, "authors")
 
 
@@ -106,12 +112,12 @@ def _draw_baseline(axes: Axes, baseline: float) -> None:
 
 
 def _draw_author(axes: Axes, place: int, author: AuthorResults, high: float, color: str) -> None:
-    shown = [loss for loss in author.losses if loss <= high]
+    shown = [value for value in author.values if value <= high]
     axes.plot(shown, [place] * len(shown), "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
-    if len(shown) < len(author.losses):
+    if len(shown) < len(author.values):
         axes.plot(1, place, ">", color=color, markersize=6, clip_on=False, transform=axes.get_yaxis_transform())
-    if author.best is not None and author.best.val_loss <= high:
-        axes.plot(author.best.val_loss, place, "D", color=color, markersize=7)
+    if author.best is not None and author.best.value <= high:
+        axes.plot(author.best.value, place, "D", color=color, markersize=7)
 
 
 def _shorten(name: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from pipeline.analysis.leaderboard import AuthorResults, SeedResult, SettingResult, count_worse_settings, rank_authors
+from pipeline.analysis.ranked_metric import RankedMetric, get_ranked_metric
 from pipeline.report.context import ReportContext
 from pipeline.report.figures.strip_plot import draw_strip_plot
 from pipeline.report.formatting import format_number, format_spread, pluralize
@@ -20,12 +21,14 @@ class TeamResults:
 
     results: tuple[SeedResult, ...]
     reader: str  # the user who renders the report
+    num_unknown: int = 0  # runs that are left out, because MLflow does not have the metric that settings are ranked by
 
 
 @dataclass(frozen=True)
 class Authors:
     """The ranking of several authors on the same data."""
 
+    metric: RankedMetric
     sentences: tuple[str, ...]
     figure: Markup | None  # None if no run finished
     ranking: tuple[tuple[int, AuthorResults], ...]  # rank and author
@@ -35,51 +38,67 @@ class Authors:
 
 def build_authors(team: TeamResults, context: ReportContext) -> Authors:
     """Build the ranking of the authors and the figure of their results."""
-    found = rank_authors(team.results)
+    metric = get_ranked_metric(context.summary)
+    found = rank_authors(team.results, metric)
     mine = next((one for one in found if one.name == team.reader), None)
     shown = [one for place, one in enumerate(found) if place < MAX_AUTHORS or one is mine]
-    drawn = [one for one in shown if one.losses]
+    drawn = [one for one in shown if one.values]
+    baseline = context.summary.baseline_loss if metric.name == "val_loss" else 0.0
+    sentences = _describe_ranking(found, mine, metric)
+    if team.num_unknown:
+        runs = pluralize(team.num_unknown, "run")
+        sentences = (
+            *sentences,
+            f"Left out: {runs} without {metric.column} in MLflow. Their authors can upload it with `pipeline sync`.",
+        )
     return Authors(
-        sentences=_describe_ranking(found, mine),
-        figure=draw_strip_plot(drawn, team.reader, context.summary.baseline_loss, context.project) if drawn else None,
+        metric=metric,
+        sentences=sentences,
+        figure=draw_strip_plot(drawn, team.reader, metric, baseline, context.project) if drawn else None,
         ranking=tuple((found.index(one) + 1, one) for one in shown),
         reader=team.reader,
         num_omitted=len(found) - len(shown),
     )
 
 
-def _describe_ranking(found: tuple[AuthorResults, ...], mine: AuthorResults | None) -> tuple[str, ...]:
+def _describe_ranking(
+    found: tuple[AuthorResults, ...], mine: AuthorResults | None, metric: RankedMetric
+) -> tuple[str, ...]:
     first, best = found[0], found[0].best
     people, runs = pluralize(len(found), "person", "people"), sum(one.num_runs for one in found)
     start = f"{people} trained {pluralize(runs, 'run')} on these images."
     if best is None:
         return (f"{start} No setting has finished with all its seeds.",)
-    leader = f"{start} {first.name} leads with {_describe_setting(best)}."
+    leader = f"{start} {first.name} leads with {_describe_setting(best, metric)}."
     if mine is None or mine.best is None:
         return (leader,)
-    worse, tried = count_worse_settings(mine.best, [one for one in found if one is not mine])
-    place = f"This loss is lower than that of {worse} of the other authors’ {tried} settings." if tried else ""
+    worse, tried = count_worse_settings(mine.best, [one for one in found if one is not mine], metric)
+    title = metric.short_title
+    place = f"This {title} is {metric.better} than that of {worse} of the other authors’ {tried} settings."
+    place = place if tried else ""
     if mine is first:
         return (f"{leader} {place}".rstrip(),)
-    behind = mine.best.val_loss - best.val_loss
+    behind = abs(mine.best.value - best.value)
     standing = (
-        f"{mine.name} has rank {found.index(mine) + 1} of {len(found)} with {_describe_setting(mine.best)}, "
-        f"{format_number(behind)} behind {first.name}."
+        f"{mine.name} has rank {found.index(mine) + 1} of {len(found)} with {_describe_setting(mine.best, metric)}, "
+        f"{format_number(behind, metric.digits)} behind {first.name}."
     )
-    return leader, " ".join(filter(None, (standing, place, _describe_doubt(mine.best, best))))
+    return leader, " ".join(filter(None, (standing, place, _describe_doubt(mine.best, best, metric))))
 
 
-def _describe_doubt(mine: SettingResult, best: SettingResult) -> str:
+def _describe_doubt(mine: SettingResult, best: SettingResult, metric: RankedMetric) -> str:
     """Explain why the difference between two settings may be chance; the text is empty if nothing suggests it."""
-    if mine.val_loss_sd is None or best.val_loss_sd is None:
+    if mine.sd is None or best.sd is None:
         return "A single seed cannot rank settings: another seed may reverse the order."
-    sd = max(mine.val_loss_sd, best.val_loss_sd)
-    if mine.val_loss - best.val_loss < sd:
-        return f"The difference is less than the standard deviation over seeds of one setting ({format_number(sd)})."
+    sd = max(mine.sd, best.sd)
+    if abs(mine.value - best.value) < sd:
+        number = format_number(sd, metric.digits)
+        return f"The difference is less than the standard deviation over seeds of one setting ({number})."
     return ""
 
 
-def _describe_setting(best: SettingResult) -> str:
-    loss = format_spread(best.val_loss, best.val_loss_sd)
+def _describe_setting(best: SettingResult, metric: RankedMetric) -> str:
+    value = format_spread(best.value, best.sd, metric.digits)
+    title = "a loss" if metric.name == "val_loss" else metric.title_with_article
     seeds = pluralize(best.seeds, "seed")
-    return f"{best.variant} at learning rate {best.learning_rate} and a loss of {loss} ({seeds})"
+    return f"{best.variant} at learning rate {best.learning_rate} and {title} of {value} ({seeds})"

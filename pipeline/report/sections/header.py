@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.analysis.baselines import ONE_CLASS_LABEL, pair_with_baseline
+from pipeline.analysis.ranked_metric import explain_missing_ranking, get_ranked_metric
 from pipeline.analysis.scores import name_object_iou
 from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.comparison import SettingSummary, Summary
@@ -83,27 +84,40 @@ def _describe_data(context: ReportContext) -> str:
 
 def _describe_result(summary: Summary, selection: RunSelection) -> str:
     if summary.best is None:
-        return "No setting has finished with all its seeds, so nothing is ranked."
+        reason = explain_missing_ranking(summary)
+        return reason or "No setting has finished with all its seeds, so nothing is ranked."
+    metric = get_ranked_metric(summary)
     row = summary.get_setting(summary.best)
     group = "these runs" if selection.origin else "this grid"
     setting = f"{row.variant} at learning rate {row.learning_rate}"
-    loss = f"{format_spread(row.val_loss_mean, row.val_loss_sd)} nats per pixel"
+    value = metric.add_unit(format_spread(*row.get_spread(metric.name), metric.digits))
     if row.is_no_better:
         return (
-            f"No result: {setting} has the lowest validation loss of {group}, {loss}, but its masks are "
+            f"No result: {setting} has {metric.best_value} of {group}, {value}, but its masks are "
             f"{ONE_CLASS_LABEL}: {_compare_with_one_class(summary, row)} on validation."
         )
     seeds = f" over {summary.describe_seeds(row.seeds)}" if row.seeds > 1 else ""
-    sentence = (
-        f"{setting} has the lowest loss of {group}: {loss} on validation{seeds} "
-        f"(class-prior baseline {format_number(summary.baseline.loss)}). {_describe_scores(summary, row)}"
-    )
+    baseline = f"(class-prior baseline {format_number(summary.baseline.loss)})"
+    if metric.name == "val_loss":
+        start = f"{setting} has the lowest loss of {group}: {value} on validation{seeds} {baseline}."
+    else:
+        loss = format_spread(row.val_loss_mean, row.val_loss_sd)
+        start = (
+            f"{setting} has {metric.best_value} of {group}: {value} on validation{seeds}. Its loss is {loss} nats per "
+            f"pixel {baseline}."
+        )
+    sentence = " ".join(filter(None, (start, _describe_scores(summary, row))))
     return f"{sentence} Some of its seeds are {ONE_CLASS_LABEL}." if row.beats_baseline not in (None, 1.0) else sentence
 
 
 def _describe_scores(summary: Summary, row: SettingSummary) -> str:
-    """Describe the primary score of a setting on validation and, if defined, its IoU of foreground with boundary."""
+    """Describe the primary score of a setting on validation and, if defined, its IoU of foreground with boundary.
+
+    The text is empty if settings are ranked by one of them.
+    """
     primary, rows = PrimaryScore.of(summary.foreground), summary.list_runs(row)
+    if summary.rank_by in (primary.field, "object_iou"):
+        return ""
     score = format_spread(*compute_mean_and_sd(primary.of_validation(one) for one in rows))
     if primary.is_mean:
         present = sum(iou is not None for iou in summary.baseline.iou.values())

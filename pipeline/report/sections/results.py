@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.analysis.baselines import ONE_CLASS_LABEL
+from pipeline.analysis.ranked_metric import explain_undefined, get_ranked_metric
 from pipeline.artifacts.comparison import BestSetting, SettingSummary, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU, Scores
 from pipeline.artifacts.status import RunStatus
@@ -107,10 +108,12 @@ def _build_row(summary: Summary, row: SettingSummary, selection: RunSelection) -
     here = (row.variant, row.learning_rate)
     is_best_of_grid = summary.best is not None and here == (summary.best.variant, summary.best.learning_rate)
     is_best = any(here == (item.variant, item.learning_rate) for item in summary.best_of_variant)
+    metric = get_ranked_metric(summary)
+    best_value = f"{'lowest' if metric.is_lower_better else 'highest'} {metric.short_title}"
     if is_best_of_grid:
-        mark = "lowest loss of these" if selection.origin else "lowest loss of the grid"
+        mark = f"{best_value} of these" if selection.origin else f"{best_value} of the grid"
     else:
-        mark = f"lowest loss of {row.variant}" if is_best else _explain_unranked(summary, row)
+        mark = f"{best_value} of {row.variant}" if is_best else _explain_unranked(summary, row)
     return SettingRow(row, mark, _describe_warning(row), is_best or is_best_of_grid, is_best_of_grid)
 
 
@@ -130,4 +133,5 @@ def _explain_unranked(summary: Summary, row: SettingSummary) -> str:
         return ""
     counts = Counter(run.status for run in summary.list_runs(row))
     words = [f"{counts[status]} {status}" for status in UNFINISHED if counts[status]]
+    words = words or list(filter(None, [explain_undefined(summary, row)]))
     return f"not ranked: {join_words(words)}" if words else "not ranked"

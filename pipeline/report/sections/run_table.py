@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.analysis.baselines import ONE_CLASS_LABEL
+from pipeline.analysis.ranked_metric import get_ranked_metric
 from pipeline.analysis.scores import name_foreground_iou
 from pipeline.analysis.verdict import judge
 from pipeline.artifacts.comparison import Judgment, RunSummary, Summary
@@ -50,8 +51,15 @@ class RunTable:
     problems: tuple[Notice, ...]
 
 
-ScoreColumn = tuple[str, Callable[[RunSummary], float | None], str]
-"""Heading, function that returns the score of a run, and the score's name in external results (empty if none)."""
+@dataclass(frozen=True)
+class ScoreColumn:
+    """A column with a score of each run."""
+
+    heading: str
+    get: Callable[[RunSummary], float | None]
+    external: str  # name of the score in external results; empty if they do not have it
+    digits: int = 3
+
 
 FIGURES = ("Best epoch", "Training loss", "Validation loss", "Gap")  # then the scores
 
@@ -60,7 +68,7 @@ def build_run_table(selection: RunSelection, summary: Summary, external: Externa
     """Build one row per run, with its scores or the reason why it has none, and one row per external result."""
     best = {selection.run for selection in summary.best_of_variant}
     scores = _choose_columns(summary)
-    figures = (*FIGURES, *(heading for heading, _, _ in scores))
+    figures = (*FIGURES, *(score.heading for score in scores))
     return RunTable(
         headings=("Run", "Learning rate", "Seed" if summary.folds is None else "Seed, fold", "Verdict", *figures),
         num_figures=len(figures),
@@ -74,16 +82,19 @@ def build_run_table(selection: RunSelection, summary: Summary, external: Externa
 
 
 def _choose_columns(summary: Summary) -> tuple[ScoreColumn, ...]:
-    """Choose the score columns.
+    """Choose the score columns, with the metric that settings are ranked by.
 
     Foreground IoU is left out if no run has one, as when every class is foreground.
     """
-    primary, foreground = PrimaryScore.of(summary.foreground), name_foreground_iou(summary.foreground)
-    columns: list[ScoreColumn] = [("Mean IoU", lambda row: row.val_mean_iou, "mean_iou")]
+    metric, primary = get_ranked_metric(summary), PrimaryScore.of(summary.foreground)
+    columns = [ScoreColumn("Mean IoU", lambda row: row.val_mean_iou, "mean_iou")]
     if any(row.val_foreground_iou is not None for row in summary.runs):
+        foreground = name_foreground_iou(summary.foreground)
         heading = f"{foreground[:1].upper()}{foreground[1:]}"
-        columns.append((heading, lambda row: row.val_foreground_iou, "foreground_iou"))
-    return (*columns, (f"Showcase, {primary.name}", primary.of_showcase, ""))
+        columns.append(ScoreColumn(heading, lambda row: row.val_foreground_iou, "foreground_iou"))
+    if metric.name != "val_loss" and metric.heading not in [column.heading for column in columns]:
+        columns.insert(0, ScoreColumn(metric.heading, lambda row: row.get_metric(metric.name), "", metric.digits))
+    return (*columns, ScoreColumn(f"Showcase, {primary.name}", primary.of_showcase, ""))
 
 
 def _list_unchecked(selection: RunSelection) -> tuple[str, ...]:
@@ -97,15 +108,17 @@ def _list_unchecked(selection: RunSelection) -> tuple[str, ...]:
 
 
 def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], is_best: bool) -> RunTableRow:
-    numbers = (row.train_loss, row.val_loss, row.gap, *(get(row) for _, get, _ in scores))
+    losses = (row.train_loss, row.val_loss, row.gap)
+    numbers = [score.get(row) for score in scores]
     verdict, evidence = (row.judgment.verdict, row.judgment.evidence) if row.judgment else (row.status, ())
     figures: tuple[str, ...] = ()
-    sortable: tuple[float | None, ...] = (None,) * (1 + len(numbers))
+    sortable: tuple[float | None, ...] = (None,) * (1 + len(losses) + len(numbers))
     if row.is_complete:  # a diverged run has scores only of the epochs before it diverged
         epoch = f"{MISSING if row.best_epoch is None else row.best_epoch} / {row.epochs}"
-        train, val, gap, *others = map(format_number, numbers)
+        train, val, gap = map(format_number, losses)
+        others = [format_number(number, score.digits) for number, score in zip(numbers, scores, strict=True)]
         figures = (epoch, train, val, gap + _format_interval(row.judgment), *others)
-        sortable = (row.best_epoch, *numbers)
+        sortable = (row.best_epoch, *losses, *numbers)
     return RunTableRow(
         name=row.run,
         verdict=verdict,
@@ -133,7 +146,7 @@ def _describe_label(row: RunSummary) -> str:
 def _build_external_row(result: ExternalResult, scores: tuple[ScoreColumn, ...]) -> RunTableRow:
     train, val = (result.numbers.get(name) for name in ("train_loss", "val_loss"))
     gap = None if train is None or val is None else val - train
-    numbers = (train, val, gap, *(result.numbers.get(name) for _, _, name in scores))
+    numbers = (train, val, gap, *(result.numbers.get(score.external) for score in scores))
     word, evidence, epoch = MISSING, "", MISSING
     if result.curves:
         verdict = judge(result.curves)

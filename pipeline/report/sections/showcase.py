@@ -19,7 +19,7 @@ from pipeline.report.figures import image_html
 from pipeline.report.figures.crops import find_crop
 from pipeline.report.figures.error_kinds import PredictionErrors, is_foreground
 from pipeline.report.formatting import format_number, format_percent, pluralize
-from pipeline.report.run_selection import RunSelection, find_leading_run
+from pipeline.report.run_selection import RunSelection, choose_metric, find_leading_run
 from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray, LegendEntry, Mask, NothingToShowError
 from pipeline.wording import join_words
 
@@ -81,7 +81,7 @@ def build_showcase(context: ReportContext, selection: RunSelection) -> Showcase:
     is_cut_out = _has_main_object(ground_truth, classes)
     verdict, detail, is_failure = _describe_result(context, run, prediction, ground_truth, is_cut_out=is_cut_out)
     if run != summary.best.run:
-        detail += f" {run} has the lowest validation loss of the runs on this page."
+        detail += f" {run} has {choose_metric(summary, selection).best_value} of the runs on this page."
     if is_cut_out and (edges := join_words([item.name for item in classes if item.is_boundary])):
         detail += f" Half transparent in both cut-outs: {edges}."
     present = np.unique([prediction, ground_truth])
