@@ -73,7 +73,7 @@ def create_rows() -> list[RunSummary]:
 def summarize(rows: list[RunSummary], rank_by: RankBy) -> Summary:
     metric = get_metric(rank_by, ("cell",), ("edge",))
     settings = summarize_settings(rows, metric)
-    selected = select_best_settings(settings, metric)
+    selected = select_best_settings(settings, metric, rows)
     return Summary(
         BASELINE, tuple(rows), tuple(settings), tuple(selected), selected[0] if selected else None, ("cell",),
         ("edge",), rank_by,
