@@ -168,8 +168,8 @@ class Summary(Record):
     best: BestSetting | None  # None if no setting is ranked
     foreground: tuple[str, ...]  # names of the foreground classes
     boundary: tuple[str, ...]  # names of the boundary classes
-    folds: int | None = None  # number of folds of the cross-validation; None without one
     rank_by: RankBy = "val_loss"  # metric on validation that settings are ranked by
+    folds: int | None = None  # number of folds of the cross-validation; None without one
 
     @property
     def baseline_loss(self) -> float:
