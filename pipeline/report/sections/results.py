@@ -22,6 +22,7 @@ from pipeline.artifacts.status import RunStatus
 from pipeline.report.context import ReportContext
 from pipeline.report.formatting import MISSING, format_count, format_millions, format_number, format_spread
 from pipeline.report.run_selection import RunSelection
+from pipeline.report.sections.cost import CostFigure, build_cost
 from pipeline.wording import join_words
 
 
@@ -69,6 +70,7 @@ class ResultsOverview:
     rows: tuple[SettingRow, ...]  # best first, then those that are not ranked
     baseline: tuple[str, ...]  # of the class-prior baseline, one value per metric
     has_cost: bool
+    cost: CostFigure | None  # None if the variants do not differ in their costs
     has_warnings: bool
     missed_below: float  # IoU
     all_metrics: MetricTable
@@ -95,6 +97,7 @@ def build_results(context: ReportContext, selection: RunSelection) -> ResultsOve
         rows=rows,
         baseline=tuple(format_number(_get_score(summary.baseline, one), one.digits) for one in metrics),
         has_cost=any(row.cost != MISSING for row in rows),
+        cost=build_cost(context, selection),
         has_warnings=any(row.warning for row in rows),
         missed_below=MIN_CLASS_IOU,
         all_metrics=_tabulate_metrics(summary, ordered),
