@@ -45,6 +45,13 @@ def format_count(count: int) -> str:
     return f"{count:,}".replace(",", "\u00a0")
 
 
+def format_millions(count: int | None) -> str:
+    """Format a count in millions, with one decimal below ten millions; a missing count becomes a dash."""
+    if count is None:
+        return MISSING
+    return format_number(count / 1e6, 1) if count < 10_000_000 else format_count(round(count / 1e6))
+
+
 def pluralize(count: int, singular: str, plural: str | None = None) -> str:
     """Format a count with its noun in the singular or plural, and with the digit grouping of `format_count`."""
     return wording.pluralize(count, singular, plural).replace(",", "\u00a0")

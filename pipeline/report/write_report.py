@@ -158,7 +158,7 @@ def write_report(
         _build("notes", "Notes", lambda: build_notes(project, params.report.notes_file, context, selection)),
         _build("findings", "Findings", lambda: build_findings(context, selection)),
         _build("curves", "Loss curves", lambda: build_curves(context, selection, external)),
-        _build("results", "Results by learning rate", lambda: build_results(context, selection)),
+        _build("results", "Results", lambda: build_results(context, selection)),
         _build("runs", "All runs", lambda: build_run_table(selection, context.summary, external)),
         _build("metrics", "Metrics by class", lambda: build_metrics(context, selection)),
         _build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context, selection)),

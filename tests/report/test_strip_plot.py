@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.analysis.leaderboard import SeedResult, rank_authors
 from pipeline.analysis.ranked_metric import get_metric
 from pipeline.artifacts.project import Project
-from pipeline.report.figures.strip_plot import ValueRange, draw_strip_plot
+from pipeline.report.figures.strip_plot import choose_range, draw_strip_plot
 from tests.conftest import ROOT
 
 BASELINE = 0.7
@@ -39,7 +39,7 @@ def list_ticks(figure: str) -> list[tuple[float, float]]:
 
 @given(st.lists(st.just(0.0) | st.floats(1e-6, 1e4), min_size=1, max_size=30), st.just(0.0) | st.floats(1e-3, 10))
 def test_loss_range_includes_the_baseline_and_the_lowest_loss(losses: list[float], baseline: float) -> None:
-    span = ValueRange.choose(losses, baseline)
+    span = choose_range(losses, baseline)
     assert span.low < span.high
     assert span.low <= min(losses) <= span.high or min(losses) == max(losses)
     if baseline:

@@ -60,7 +60,7 @@ def complete(make_project: type[ReportProject], tmp_path_factory: pytest.TempPat
 
 
 def list_table_runs(html: str) -> list[str]:
-    body = html.split("data-sortable", 1)[1].split("</table>", 1)[0]
+    body = html.split('aria-label="All runs"', 1)[1].split("</table>", 1)[0]
     return re.findall(r'<tr id="run-.*?<th scope="row">(.*?)</th>', body)
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from pipeline.analysis.leaderboard import AuthorResults
 from pipeline.analysis.ranked_metric import RankedMetric
 from pipeline.artifacts.project import Project
 from pipeline.report.figures import svg
-from pipeline.report.figures.curve_data import LOG_MIN_RATIO
+from pipeline.report.figures.value_range import ValueRange
 
 WIDTH, ROW, MARGIN = 7.0, 0.3, 0.75  # inches
 # If lower values are better, the axis ends at the larger of these limits, or at the highest value if that is lower.
@@ -24,44 +22,16 @@ WIDTH, ROW, MARGIN = 7.0, 0.3, 0.75  # inches
 BASELINE_HEADROOM = 1.5  # multiple of the baseline
 MEDIAN_HEADROOM = 3.0  # multiple of the median run's value
 MAX_NAME = 24  # characters; the table below has the whole name
-_MAX_DECADES = 3  # longer axes have ticks only at powers of ten
 
 
-@dataclass(frozen=True)
-class ValueRange:
-    """The range of the axis, which includes the baseline."""
-
-    low: float
-    high: float
-
-    @classmethod
-    def choose(cls, values: Sequence[float], baseline: float, *, is_lower_better: bool = True) -> ValueRange:
-        """Choose the range for these values; a baseline of 0 (all pixels belong to one class) is left out."""
-        shown = [*values, baseline] if baseline > 0 else values
-        limit = max(BASELINE_HEADROOM * baseline, MEDIAN_HEADROOM * median(values)) if is_lower_better else math.inf
-        low, high = min(shown), min(max(shown), limit)
-        if not low < high:  # all equal
-            return cls(0.9 * low, 1.1 * low or 1.0)
-        return cls(low, high)
-
-    @property
-    def is_log(self) -> bool:
-        """Whether the axis is logarithmic, because a linear one would compress the lowest values."""
-        return self.low > 0 and self.high / self.low > LOG_MIN_RATIO
-
-    def apply(self, axes: Axes) -> None:
-        """Set the scale, limits and ticks of the axes."""
-        if self.is_log:
-            axes.set_xscale("log")
-            has_few = math.log10(self.high / self.low) <= _MAX_DECADES
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if has_few else (1,)))
-            axes.xaxis.set_minor_formatter(NullFormatter())
-            margin = (self.high / self.low) ** 0.04
-            axes.set_xlim(self.low / margin, self.high * margin)
-        else:
-            margin = 0.04 * (self.high - self.low)
-            axes.set_xlim(self.low - margin, self.high + margin)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+def choose_range(values: Sequence[float], baseline: float, *, is_lower_better: bool = True) -> ValueRange:
+    """Choose the range for these values and the baseline; a baseline of 0 (all pixels have one class) is left out."""
+    shown = [*values, baseline] if baseline > 0 else values
+    limit = max(BASELINE_HEADROOM * baseline, MEDIAN_HEADROOM * median(values)) if is_lower_better else math.inf
+    low, high = min(shown), min(max(shown), limit)
+    if not low < high:  # all equal
+        return ValueRange(0.9 * low, 1.1 * low or 1.0)
+    return ValueRange(low, high)
 
 
 def draw_strip_plot(
@@ -77,7 +47,7 @@ def draw_strip_plot(
         project: The project with the style of the figures.
     """
     values = [value for author in authors for value in author.values]
-    span = ValueRange.choose(values, baseline, is_lower_better=metric.is_lower_better)
+    span = choose_range(values, baseline, is_lower_better=metric.is_lower_better)
     with svg.use_style(project):
         figure = Figure((WIDTH, MARGIN + ROW * len(authors)), layout="constrained")
         axes = figure.add_subplot()
