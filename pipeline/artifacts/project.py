@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.artifacts.comparison import Comparison
+from pipeline.artifacts.ensemble_folder import EnsembleFolder
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.run_folder import RunFolder
@@ -17,6 +18,7 @@ from pipeline.errors import PipelineError
 STUDIES = Path("studies")  # in the project's folder, one folder per study
 RUNS, EVALUATION, PREPARED = Path("runs"), Path("evaluation"), Path("data/prepared")
 COMPARISON, SHOWCASE_PREDICTIONS = Path("comparison"), Path("showcase_predictions")
+ENSEMBLE = Path("ensemble")
 METRICS = Path("metrics.json")  # for `dvc metrics`; not in comparison/, because DVC allows no metrics inside an output
 CACHE = Path(".cache")  # files that no stage reads; may be removed at any time
 REPORTS = Path("reports")
@@ -60,6 +62,11 @@ class Project:
     def showcase(self) -> ShowcasePredictions:
         """Predictions on the user's own images."""
         return ShowcasePredictions(self.root / SHOWCASE_PREDICTIONS, self.root, self.make_command("report"))
+
+    @cached_property
+    def ensemble(self) -> EnsembleFolder:
+        """Scores and uncertainty of the ensemble of the best setting's runs."""
+        return EnsembleFolder(self.root / ENSEMBLE, self.root, self.make_command("report"))
 
     @property
     def weights(self) -> WeightsFolder:

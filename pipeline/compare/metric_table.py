@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipeline.analysis.group_labels import create_labels
 from pipeline.analysis.metrics import ImageMetrics, tabulate_metrics
 from pipeline.artifacts.comparison import MetricRow
 from pipeline.artifacts.evaluation_folder import SURFACE_SCORES, ClassPixels, EvaluationFolder
-from pipeline.compare.verdicts import create_labels
 
 
 @dataclass(frozen=True)
