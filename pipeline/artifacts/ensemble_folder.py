@@ -84,7 +84,7 @@ class EnsembleRecord(Record):
 
     members: tuple[EnsembleMember, ...]  # empty if no setting is ranked
     key: str  # hash of the members' keys
-    reason: str  # why the ensemble has no scores; empty if it has
+    reason: str  # sentence why there is no ensemble; empty if there is one
     images: dict[str, int]  # number of images by split, of the splits that are scored
     scores: tuple[EnsembleScore, ...]
     cost: EnsembleCost | None
@@ -93,7 +93,7 @@ class EnsembleRecord(Record):
 
     @classmethod
     def without_scores(cls, members: tuple[EnsembleMember, ...], reason: str) -> EnsembleRecord:
-        """Create the record of an ensemble that is not scored."""
+        """Create the record if there is no ensemble to score."""
         key = compute_ensemble_key([member.key for member in members])
         return cls(members, key, reason, {}, (), None, None, ())
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.artifacts.comparison import Comparison
-from pipeline.artifacts.ensemble_folder import EnsembleFolder
+from pipeline.artifacts.ensemble_folder import EnsembleFolder, EnsembleRecord
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.run_folder import RunFolder
@@ -67,6 +67,21 @@ class Project:
     def ensemble(self) -> EnsembleFolder:
         """Scores and uncertainty of the ensemble of the best setting's runs."""
         return EnsembleFolder(self.root / ENSEMBLE, self.root, self.make_command("report"))
+
+    def read_ensemble_record(self) -> EnsembleRecord:
+        """Read the record of the ensemble, and check that it is of the runs of the best setting.
+
+        Raises:
+            PipelineError: The record is missing, broken or of other runs.
+        """
+        record, summary = self.ensemble.record, self.comparison.summary
+        runs = [row.run for row in summary.list_runs(summary.best)] if summary.best else []
+        if [(one.run, one.key) for one in record.members] != [(run, self.run(run).record.key) for run in runs]:
+            raise PipelineError(
+                f"{self.ensemble.display(EnsembleFolder.RECORD)} is out of date: it is not of the current runs of the "
+                f"best setting. Run `{self.ensemble.produced_by}`."
+            )
+        return record
 
     @property
     def weights(self) -> WeightsFolder:

@@ -145,7 +145,7 @@ def ensemble() -> None:
     with record_stage("ensemble"):
         found = evaluate_ensemble(read_params())
     if found.reason:
-        click.echo(f"no ensemble: {found.reason}")
+        click.echo(found.reason)
     for split in found.images:
         loss = found.find_score(split, "loss")
         if loss is not None and loss.ensemble is not None and loss.members_mean is not None:

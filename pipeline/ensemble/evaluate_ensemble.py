@@ -33,9 +33,11 @@ def evaluate_ensemble(params: Params, project: Project | None = None) -> Ensembl
     members = tuple(EnsembleMember(row.run, project.run(row.run).record.key) for row in rows)
     with project.ensemble.replace() as new:
         if best is None:
-            found = EnsembleRecord.without_scores((), "no setting has finished all its seeds")
+            reason = "There is no ensemble, because no setting has finished all its seeds."
+            found = EnsembleRecord.without_scores((), reason)
         elif len(members) < 2:
-            reason = f"the best setting, {best.variant} at {best.learning_rate:g}, has only one run"
+            setting = f"{best.variant} at {best.learning_rate:g}"
+            reason = f"There is no ensemble, because the best setting, {setting}, has only one seed (`grid.seed`)."
             found = EnsembleRecord.without_scores(members, reason)
         else:
             found = _evaluate(params, project, members, new)

@@ -37,6 +37,9 @@ from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.image_data import ExternalTestFolder, FolderData, ImageMaskData, OxfordPetsData
 from pipeline.params.run_config import read_run_config
+from pipeline.wording import join_words
+
+MAX_NAMED = 5  # members in a phrase
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,12 @@ class TrainedRun:
     def name(self) -> str:
         """Name of the run, or `ensemble`."""
         return RUN_NAME if self.members else self.record.run
+
+    def describe(self) -> str:
+        """Return the name of the run, or `ensemble of` and the names of its members."""
+        if not self.members:
+            return self.record.run
+        return f"{RUN_NAME} of {join_words([one.run for one in self.members], MAX_NAMED)}"
 
     @property
     def key(self) -> str:
