@@ -74,8 +74,8 @@ class Project:
         Raises:
             PipelineError: The record is missing, broken or of other runs.
         """
-        record, summary = self.ensemble.record, self.comparison.summary
-        runs = [row.run for row in summary.list_runs(summary.best)] if summary.best else []
+        record = self.ensemble.record
+        runs = [row.run for row in self.comparison.summary.list_ensemble()]
         if [(one.run, one.key) for one in record.members] != [(run, self.run(run).record.key) for run in runs]:
             raise PipelineError(
                 f"{self.ensemble.display(EnsembleFolder.RECORD)} is out of date: it is not of the current runs of the "

@@ -28,16 +28,10 @@ def evaluate_ensemble(params: Params, project: Project | None = None) -> Ensembl
         PipelineError: The comparison, the prepared data or a run is missing or broken.
     """
     project = project or Project()
-    best = project.comparison.summary.best
-    rows = project.comparison.summary.list_runs(best) if best else []
-    members = tuple(EnsembleMember(row.run, project.run(row.run).record.key) for row in rows)
+    summary = project.comparison.summary
+    members = tuple(EnsembleMember(row.run, project.run(row.run).record.key) for row in summary.list_ensemble())
     with project.ensemble.replace() as new:
-        if best is None:
-            reason = "There is no ensemble, because no setting has finished all its seeds."
-            found = EnsembleRecord.without_scores((), reason)
-        elif len(members) < 2:
-            setting = f"{best.variant} at {best.learning_rate:g}"
-            reason = f"There is no ensemble, because the best setting, {setting}, has only one seed (`grid.seed`)."
+        if reason := summary.explain_missing_ensemble():
             found = EnsembleRecord.without_scores(members, reason)
         else:
             found = _evaluate(params, project, members, new)

@@ -197,17 +197,10 @@ def find_members(project: Project) -> list[str]:
     Raises:
         PipelineError: No setting has finished all its seeds, or the best one has only one run.
     """
-    best = project.comparison.summary.best
-    if best is None:
-        raise PipelineError("There is no ensemble, because no learning rate has finished all its seeds. Name a run.")
-    members = [row.run for row in project.comparison.summary.list_runs(best)]
-    if len(members) < 2:
-        raise PipelineError(
-            f"There is no ensemble: the best setting, {best.variant} at {best.learning_rate:g}, has only the run "
-            f"{members[0]}, and at least two are needed. Add seeds to grid.seed in params.yaml, and run "
-            f"`{project.make_command('report')}`."
-        )
-    return members
+    summary = project.comparison.summary
+    if reason := summary.explain_missing_ensemble():
+        raise PipelineError(f"{reason} Name a run, or finish at least two seeds: {project.make_command('report')}")
+    return [row.run for row in summary.list_ensemble()]
 
 
 def load_record(run: str, project: Project) -> tuple[RunRecord, Dataset]:

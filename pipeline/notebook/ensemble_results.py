@@ -30,9 +30,9 @@ class EnsembleResults(Segmenter):
 
     def __init__(self, params: Params, project: Project) -> None:
         super().__init__(RUN_NAME, params, project)
+        if reason := project.comparison.summary.explain_missing_ensemble():
+            raise PipelineError(reason)
         self._record = project.read_ensemble_record()
-        if self._record.reason:
-            raise PipelineError(self._record.reason)
 
     @property
     def members(self) -> list[str]:

@@ -96,9 +96,9 @@ def build_ensemble(context: ReportContext, selection: RunSelection) -> Ensemble:
     best = context.summary.best
     if selection.origin or best is None or best.run not in selection.names:
         raise NothingToShowError("The ensemble consists of the best setting's runs, which are not on this page.")
+    if reason := context.summary.explain_missing_ensemble():
+        raise NothingToShowError(reason)
     record = context.project.read_ensemble_record()
-    if record.reason:
-        raise NothingToShowError(record.reason)
     problems: list[Notice] = []
     curve = Markup("")
     uncertainty: tuple[str, ...] = ()
