@@ -99,7 +99,7 @@ constraints:  ## Lock all versions; to upgrade them, delete constraints.txt and 
 		grep --invert-match --line-regexp --fixed-strings --file "$$folder/run.txt" "$$folder/all.txt"; } > constraints-test.txt
 
 clean:  ## Remove all runs, results and reports; .venv and DVC's cache remain
-	rm -rf runs evaluation comparison showcase_predictions data/prepared reports/*.html metrics.json dvc.lock studies mlflow.db mlruns .cache
+	rm -rf runs evaluation comparison showcase_predictions ensemble data/prepared reports/*.html metrics.json dvc.lock studies mlflow.db mlruns .cache
 
 # A linked environment imports the other checkout's `pipeline` unless PYTHONPATH is this folder.
 linked-venv:

@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.networks import NETWORKS, NUM_CLASSES, create_random_split
 from pipeline.data.batch_loader import BatchLoader
-from pipeline.evaluate.calibration import ConfidenceCollector
+from pipeline.inference.confidence import ConfidenceCollector
 from pipeline.inference.prediction import MAX_BATCH_SIZE, predict_split
 from pipeline.models.factory import build_network
 from pipeline.models.precision import autocast_context, resolve_precision

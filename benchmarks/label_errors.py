@@ -53,9 +53,9 @@ from pipeline.analysis.label_errors import is_suspicious
 from pipeline.artifacts.prepared_data import PreparedData, Split
 from pipeline.artifacts.project import PREPARED, Project
 from pipeline.compare.compare_runs import compare
-from pipeline.evaluate.calibration import ConfidenceCollector
 from pipeline.evaluate.contradictions import ContradictionCollector
 from pipeline.evaluate.evaluate_run import evaluate_run
+from pipeline.inference.confidence import ConfidenceCollector
 from pipeline.inference.prediction import PixelPredictions, predict_batches, predict_split
 from pipeline.inference.trained_run import load_record
 from pipeline.models.factory import build_network, load_trained_network

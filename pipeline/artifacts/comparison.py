@@ -199,6 +199,19 @@ class Summary(Record):
             row for row in self.runs if (row.variant, row.learning_rate) == (setting.variant, setting.learning_rate)
         ]
 
+    def list_ensemble(self) -> list[RunSummary]:
+        """Return the runs of the ensemble: all runs of the best setting. There may be fewer than two."""
+        return self.list_runs(self.best) if self.best else []
+
+    def explain_missing_ensemble(self) -> str:
+        """Return a sentence on why there is no ensemble; empty if there is one."""
+        if self.best is None:
+            return "There is no ensemble, because no setting has finished all its seeds."
+        if len(self.list_ensemble()) < 2:
+            setting = f"{self.best.variant} at {self.best.learning_rate:g}"
+            return f"There is no ensemble, because the best setting, {setting}, has only one seed (`grid.seed`)."
+        return ""
+
 
 @dataclass(frozen=True)
 class Finding(Record):

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.artifacts.comparison import Comparison
+from pipeline.artifacts.ensemble_folder import EnsembleFolder, EnsembleRecord
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.run_folder import RunFolder
@@ -17,6 +18,7 @@ from pipeline.errors import PipelineError
 STUDIES = Path("studies")  # in the project's folder, one folder per study
 RUNS, EVALUATION, PREPARED = Path("runs"), Path("evaluation"), Path("data/prepared")
 COMPARISON, SHOWCASE_PREDICTIONS = Path("comparison"), Path("showcase_predictions")
+ENSEMBLE = Path("ensemble")
 METRICS = Path("metrics.json")  # for `dvc metrics`; not in comparison/, because DVC allows no metrics inside an output
 CACHE = Path(".cache")  # files that no stage reads; may be removed at any time
 REPORTS = Path("reports")
@@ -60,6 +62,26 @@ class Project:
     def showcase(self) -> ShowcasePredictions:
         """Predictions on the user's own images."""
         return ShowcasePredictions(self.root / SHOWCASE_PREDICTIONS, self.root, self.make_command("report"))
+
+    @cached_property
+    def ensemble(self) -> EnsembleFolder:
+        """Scores and uncertainty of the ensemble of the best setting's runs."""
+        return EnsembleFolder(self.root / ENSEMBLE, self.root, self.make_command("report"))
+
+    def read_ensemble_record(self) -> EnsembleRecord:
+        """Read the record of the ensemble, and check that it is of the runs of the best setting.
+
+        Raises:
+            PipelineError: The record is missing, broken or of other runs.
+        """
+        record = self.ensemble.record
+        runs = [row.run for row in self.comparison.summary.list_ensemble()]
+        if [(one.run, one.key) for one in record.members] != [(run, self.run(run).record.key) for run in runs]:
+            raise PipelineError(
+                f"{self.ensemble.display(EnsembleFolder.RECORD)} is out of date: it is not of the current runs of the "
+                f"best setting. Run `{self.ensemble.produced_by}`."
+            )
+        return record
 
     @property
     def weights(self) -> WeightsFolder:

@@ -60,6 +60,7 @@ for _command in (
     stages.evaluate,
     stages.compare,
     stages.showcase,
+    stages.ensemble,
     report.report,
     summary.summary,
     report.failure,

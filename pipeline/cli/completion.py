@@ -1,4 +1,4 @@
-"""Shell completion of the names of runs."""
+"""Shell completion of the names of runs and models."""
 
 from __future__ import annotations
 
@@ -12,3 +12,9 @@ def complete_runs(_context: click.Context, _parameter: click.Parameter, incomple
     from pipeline.artifacts.project import RUNS
 
     return sorted(path.name for path in Path(RUNS).glob("*") if path.name.startswith(incomplete))
+
+
+def complete_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return what `--run` accepts and begins with `incomplete`: names of trained runs, `best` and `ensemble`."""
+    special = [name for name in ("best", "ensemble") if name.startswith(incomplete)]
+    return [*special, *complete_runs(context, parameter, incomplete)]

@@ -97,7 +97,7 @@ def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> Non
 
     from pipeline.sweep.run_sweep import sweep as run_sweep
 
-    for stage in ("prepare", "compare", "showcase", "report"):
+    for stage in ("prepare", "compare", "showcase", "ensemble", "report"):
         clear_stage_status(stage)  # these stages run again after the sweep
     with record_stage("sweep"):
         code = run_sweep(read_params(), workers, targets, ray, Project())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.completion import complete_runs
+from pipeline.cli.completion import complete_models, complete_runs
 from pipeline.cli.json_output import json_option, print_json
 from pipeline.errors import PipelineError
 from pipeline.runtime.shutdown import defer_signals, exit_on_sigterm
@@ -18,8 +18,8 @@ run_option = click.option(
     default="best",
     show_default=True,
     metavar="RUN",
-    shell_complete=complete_runs,
-    help="Name of a run; best: the median run of the best setting.",
+    shell_complete=complete_models,
+    help="Name of a run; best: the median run of the best setting; ensemble: all runs of that setting.",
 )
 
 
@@ -36,9 +36,21 @@ run_option = click.option(
 @click.option("--overlay", is_flag=True, help="Also write each image with its foreground classes in color.")
 @click.option("--foreground", is_flag=True, help="Also write the foreground of each image on a transparent background.")
 @click.option("--objects", is_flag=True, help="Also number the objects of each image, and write a table of them.")
+@click.option("--flips", is_flag=True, help="Average the probabilities over each image and its horizontal flip.")
+@click.option(
+    "--rank-by-uncertainty", "is_ranked", is_flag=True, help="Also rank the images, the most uncertain first."
+)
 @json_option
 def predict(
-    images: tuple[Path, ...], run: str, out: Path, overlay: bool, foreground: bool, objects: bool, as_json: bool
+    images: tuple[Path, ...],
+    run: str,
+    out: Path,
+    overlay: bool,
+    foreground: bool,
+    objects: bool,
+    flips: bool,
+    is_ranked: bool,
+    as_json: bool,
 ) -> None:
     """Segment images with a trained run.
 
@@ -50,6 +62,9 @@ def predict(
     With --objects, the connected regions of the foreground classes, or of evaluation.objects, are numbered in label
     TIFFs in objects/. objects.csv has the class, area, centroid and mean values of each object, in pixels.
 
+    With --rank-by-uncertainty, uncertainty.csv lists the images that are worth annotating next. With --run ensemble,
+    they are ranked by the disagreement of its runs, otherwise by the entropy of the run's probabilities.
+
     The first line of the output describes the run's training data. The printed table has only the first images and,
     if there are many classes, the most frequent ones; shares.csv is complete.
     """
@@ -59,35 +74,48 @@ def predict(
     from pipeline.inference.objects import require_object_settings
     from pipeline.inference.trained_run import TrainedRun
     from pipeline.params.file import read_params
-    from pipeline.predict.predict_images import OBJECT_TABLE, TABLE, predict_images
+    from pipeline.predict.predict_images import OBJECT_TABLE, RANKING, TABLE, predict_images
     from pipeline.predict.result_writer import OutputFiles
-    from pipeline.predict.summary import advise_on_composites, create_table, describe_training_data
+    from pipeline.predict.summary import (
+        advise_on_composites,
+        create_ranking_table,
+        create_table,
+        describe_training_data,
+    )
 
     exit_on_sigterm()
     params, project = read_params(), Project()
     trained = TrainedRun.load(params, run, project)
+    if flips:
+        trained = trained.average_flips()
     settings = require_object_settings(params.evaluation, trained.data.classes, "--objects") if objects else None
     click.echo(describe_training_data(trained, project), err=as_json)
     if advice := advise_on_composites(params):
         click.echo(advice, err=as_json)
     files = OutputFiles(out, overlay, foreground)
-    found = predict_images(trained, images, files, Console(stderr=True), settings)
-    rows, num_skipped, counts = found.rows, found.num_skipped, found.num_objects
+    found = predict_images(trained, images, files, Console(stderr=True), settings, is_ranked=is_ranked)
+    rows, num_skipped, counts, ranked = found.rows, found.num_skipped, found.num_objects, found.ranked
     if as_json:
         names = trained.data.class_names
         shares = [{**vars(row), "shares": dict(zip(names, row.shares, strict=True))} for row in rows]
         if counts is not None:
             shares = [{**row, "objects": count} for row, count in zip(shares, counts, strict=True)]
-        print_json({"run": trained.record.run, "folder": out, "images": shares, "skipped": num_skipped})
+        content = {"run": trained.name, "folder": out, "images": shares, "skipped": num_skipped}
+        print_json(content if ranked is None else {**content, "ranked": ranked})
     else:
         if rows:
             console = Console(highlight=False, markup=False)
             console.print(create_table(rows, trained.data, console.width))
+            if ranked is not None:
+                console.print()
+                console.print(create_ranking_table(ranked, console.width))
         masks = pluralize(len(rows), "mask")
-        click.echo(f"{out}: {masks} by {trained.record.run} in masks/; {out / TABLE} has the shares of all classes")
+        click.echo(f"{out}: {masks} by {trained.describe()} in masks/; {out / TABLE} has the shares of all classes")
         if counts is not None:
             numbers = pluralize(sum(counts), "object", "objects")
             click.echo(f"{out}: {numbers}, numbered in objects/; {out / OBJECT_TABLE} has their areas and positions")
+        if ranked is not None:
+            click.echo(f"{out / RANKING} ranks all images, the most uncertain first")
     if num_skipped:
         raise PipelineError(f"{num_skipped} of {num_skipped + len(rows)} images were skipped; see above.")
 
@@ -98,9 +126,9 @@ def predict(
 def promote(run: str, as_json: bool) -> None:
     """Register a run's model in MLflow, ready for serving.
 
-    The model gets the alias champion. It contains the network in ONNX, its preprocessing and an input example, and
-    needs neither this package nor PyTorch. Its page in MLflow has a model card with verdict, scores and limits. If the
-    run is already registered, only the alias and the model card are updated.
+    The model gets the alias champion. It contains the network, or all networks of the ensemble, in ONNX, its
+    preprocessing and an input example, and needs neither this package nor PyTorch. Its page in MLflow has a model card
+    with verdict, scores and limits. If the run is already registered, only the alias and the model card are updated.
     """
     from pipeline.params.file import read_params
     from pipeline.promote.promote_run import promote_run

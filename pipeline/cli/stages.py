@@ -132,3 +132,24 @@ def showcase() -> None:
     for image in found.images:
         score = "" if image.iou is None else f", IoU {image.iou:.3f}"
         click.echo(f"{image.file}: segmented by {found.run}{score}")
+
+
+@click.command()
+def ensemble() -> None:
+    """Stage: score the ensemble of the best setting's runs; writes ensemble/."""
+    from pipeline.ensemble.evaluate_ensemble import evaluate_ensemble
+    from pipeline.params.file import read_params
+    from pipeline.runtime.stage_status import record_stage
+
+    exit_on_sigterm()
+    with record_stage("ensemble"):
+        found = evaluate_ensemble(read_params())
+    if found.reason:
+        click.echo(found.reason)
+    for split in found.images:
+        loss = found.find_score(split, "loss")
+        if loss is not None and loss.ensemble is not None and loss.members_mean is not None:
+            click.echo(
+                f"ensemble of {len(found.members)} runs: {split} loss {loss.ensemble:.3f} nats per pixel, mean of its "
+                f"members {loss.members_mean:.3f}"
+            )

@@ -13,6 +13,7 @@ import pandas as pd
 from pipeline.analysis.baselines import compute_class_prior_baseline
 from pipeline.analysis.best_setting import describe_best, name_on_test
 from pipeline.analysis.evaluation_metrics import compute_run_metrics, concatenate_images, read_image_metrics
+from pipeline.analysis.group_labels import create_labels
 from pipeline.analysis.metrics import tabulate_metrics
 from pipeline.analysis.ranked_metric import get_metric
 from pipeline.analysis.verdict import Thresholds
@@ -27,7 +28,7 @@ from pipeline.compare.gap_breakdown import break_down_gap
 from pipeline.compare.out_of_fold import compute_folded_gap, select_fold_runs
 from pipeline.compare.summary_tables import add_folded_gap, select_best_settings, summarize_run, summarize_settings
 from pipeline.compare.suspicious_masks import rank_suspicious_masks
-from pipeline.compare.verdicts import RunJudge, check_class_mix, create_labels
+from pipeline.compare.verdicts import RunJudge, check_class_mix
 from pipeline.params import Cell, Params
 from pipeline.runtime.stage_status import StageStatus
 

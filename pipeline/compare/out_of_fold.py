@@ -7,12 +7,12 @@ from statistics import fmean
 
 import pandas as pd
 
+from pipeline.analysis.group_labels import create_labels
 from pipeline.analysis.out_of_fold import FoldedGap, estimate_folded_gap
 from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, Summary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import list_groups
 from pipeline.artifacts.run_folder import RunFolder
-from pipeline.compare.verdicts import create_labels
 from pipeline.wording import pluralize
 
 

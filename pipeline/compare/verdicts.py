@@ -22,6 +22,7 @@ from pipeline.analysis.baselines import OneClassBaseline, OneClassCheck, check_o
 from pipeline.analysis.curves import LossCurves
 from pipeline.analysis.gap_breakdown import GapPart
 from pipeline.analysis.gap_interval import GroupedLosses, estimate_gap
+from pipeline.analysis.group_labels import create_labels
 from pipeline.analysis.verdict import Thresholds, judge
 from pipeline.artifacts.comparison import Judgment, RunSummary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
@@ -177,20 +178,3 @@ def check_class_mix(
         )
         judgment = replace(judgment, verdict="undecided", not_checked=(*judgment.not_checked, reason))
     return replace(row, judgment=judgment)
-
-
-def create_labels(groups: pd.Series[str]) -> tuple[npt.NDArray[np.int64], ...]:
-    """Create one array of N group labels for each of the two kinds of groups with the fewest groups.
-
-    An image without a group of some kind gets its own label. If there are no groups at all, every image gets its own.
-
-    Args:
-        groups: N strings such as `kind=name;kind=name`, one per image.
-    """
-    alone = pd.Series([f"\0{place}" for place in range(len(groups))], index=groups.index)
-    kinds = [
-        rows["name"].groupby(level=0).last().reindex(groups.index).fillna(alone)
-        for _, rows in list_groups(groups).groupby("factor")
-    ]
-    coarsest = sorted(kinds, key=pd.Series.nunique)[:2] or [alone]
-    return tuple(np.unique(kind, return_inverse=True)[1].astype(np.int64) for kind in coarsest)

@@ -17,12 +17,12 @@ from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, Dataset, Split
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunFolder
 from pipeline.artifacts.scores import Calibration
-from pipeline.evaluate.calibration import ConfidenceCollector
 from pipeline.evaluate.contradictions import ContradictionCollector, write_contradictions
 from pipeline.evaluate.feature_maps import FeatureMaps, extract_feature_maps
 from pipeline.evaluate.objects import find_worst_images, list_object_rows, match_split, summarize_objects
 from pipeline.evaluate.outputs import SplitPrediction, write_evaluation
 from pipeline.evaluate.surfaces import measure_surfaces
+from pipeline.inference.confidence import ConfidenceCollector
 from pipeline.inference.objects import find_object_settings
 from pipeline.inference.prediction import PixelPredictions, Prediction, create_tiles, predict_split
 from pipeline.inference.tiles import Tiles

@@ -14,9 +14,9 @@ from pipeline.analysis.calibration import NUM_BINS, ReliabilityBins
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.artifacts.folder import drop_nan
 from pipeline.artifacts.prepared_data import SHOWCASE, SegmentationClass, Split
-from pipeline.evaluate.calibration import ConfidenceStats
 from pipeline.imaging import IGNORE
 from pipeline.imaging.to_rgb import to_rgb
+from pipeline.inference.confidence import ConfidenceStats
 from pipeline.inference.prediction import Prediction
 
 MAX_WORST = 3  # maximum number of images with the highest loss to keep as examples

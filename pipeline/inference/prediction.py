@@ -102,6 +102,14 @@ def predict_strips(
     Yields:
         Rows of the image, and their log-probabilities, classes x rows x W.
     """
+    for rows, logits in predict_logit_strips(network, image, tiles, num_classes, precision):
+        yield rows, logits.log_softmax(dim=0)
+
+
+def predict_logit_strips(
+    network: nn.Module, image: WindowedImage, tiles: Tiles, num_logits: int, precision: Precision
+) -> Iterator[tuple[slice, Tensor]]:
+    """Predict rows of an image like `predict_strips`, and yield their blended logits, num_logits x rows x W."""
     device = get_device(network)
 
     def predict(windows: Sequence[Window]) -> Iterator[Tensor]:
@@ -112,8 +120,7 @@ def predict_strips(
             yield from predict_logits(network, to_network_input(torch.from_numpy(parts).to(device)), precision)
 
     tiling = tiles.cover(image.shape)
-    for rows, logits in tiling.predict_strips(predict, num_classes, lambda array: torch.as_tensor(array).to(device)):
-        yield rows, logits.log_softmax(dim=0)
+    yield from tiling.predict_strips(predict, num_logits, lambda array: torch.as_tensor(array).to(device))
 
 
 def predict_split(
@@ -129,23 +136,44 @@ def predict_split(
     `observe` is called with the pixels of each batch, in the order of the split. Without `tiles`, the network sees
     whole images, which must all have the same size.
     """
-    losses = np.zeros(len(split))
-    masks = ImageStack.empty(split.masks.sizes, np.uint8)
+    collector = PredictionCollector(split, num_classes)
     for rows, pixels in _compare_split(network, split, num_classes, precision, tiles):
         if observe is not None:
             observe(pixels)
+        collector.add(rows, pixels)
+    return collector.finish()
+
+
+class PredictionCollector:
+    """Collector of a network's prediction for a split, which is added in batches of images, or in rows of an image.
+
+    Args:
+        split: The split.
+        num_classes: Number of classes.
+    """
+
+    def __init__(self, split: Split, num_classes: int) -> None:
+        self._truth, self._num_classes = split.masks, num_classes
+        self._losses = np.zeros(len(split))
+        self._masks = ImageStack.empty(split.masks.sizes, np.uint8)
+
+    def add(self, rows: slice, pixels: PixelPredictions) -> None:
+        """Add all rows of a batch of images, or some rows of one image."""
         sums = pixels.losses.sum(dim=(1, 2)).cpu().double().numpy()
         for offset, predicted in enumerate(pixels.predicted.to(torch.uint8).cpu().numpy()):
-            losses[pixels.first + offset] += sums[offset]
-            masks[pixels.first + offset][rows] = predicted
-    confusion = _count_confusion(split.masks, masks, num_classes)
-    evaluated = confusion.sum(axis=(1, 2))
-    return Prediction(
-        losses=np.divide(losses, evaluated, out=np.full(len(losses), np.nan), where=evaluated > 0),
-        pixels=evaluated,
-        confusion=confusion,
-        masks=masks,
-    )
+            self._losses[pixels.first + offset] += sums[offset]
+            self._masks[pixels.first + offset][rows] = predicted
+
+    def finish(self) -> Prediction:
+        """Return the prediction, after all rows of all images have been added."""
+        confusion = _count_confusion(self._truth, self._masks, self._num_classes)
+        evaluated = confusion.sum(axis=(1, 2))
+        return Prediction(
+            losses=np.divide(self._losses, evaluated, out=np.full(len(evaluated), np.nan), where=evaluated > 0),
+            pixels=evaluated,
+            confusion=confusion,
+            masks=self._masks,
+        )
 
 
 def _compare_split(
@@ -155,13 +183,13 @@ def _compare_split(
     if tiles is None:
         first = 0
         for log_probs, truth in predict_batches(network, split, precision):
-            yield slice(None), _compare_pixels(first, log_probs, truth)
+            yield slice(None), compare_pixels(first, log_probs, truth)
             first += len(truth)
         return
     for index, (image, mask) in enumerate(zip(split.images, split.masks, strict=True)):
         for rows, log_probs in predict_strips(network, image, tiles, num_classes, precision):
             truth = torch.from_numpy(mask[rows].astype(np.int64)).to(log_probs.device)
-            yield rows, _compare_pixels(index, log_probs[None], truth[None])
+            yield rows, compare_pixels(index, log_probs[None], truth[None])
 
 
 def create_tiles(cell: Cell, overlap: float) -> Tiles | None:
@@ -178,7 +206,8 @@ def compute_batch_size(height: int, width: int) -> int:
     return max(1, min(MAX_BATCH_SIZE, MAX_BATCH_PIXELS // (height * width)))
 
 
-def _compare_pixels(first: int, log_probs: Tensor, truth: Tensor) -> PixelPredictions:
+def compare_pixels(first: int, log_probs: Tensor, truth: Tensor) -> PixelPredictions:
+    """Compare log-probabilities (N x classes x H x W) with the ground truth (N x H x W) of images from `first` on."""
     # `max` instead of `argmax`, which takes ten times as long in float32.
     highest, predicted = log_probs.max(dim=1)
     losses = F.nll_loss(log_probs, truth, ignore_index=IGNORE, reduction="none")

@@ -1,23 +1,25 @@
-"""A trained run, ready to segment images."""
+"""A trained run, or an ensemble of runs, ready to segment images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from pipeline.artifacts.ensemble_folder import RUN_NAME, compute_ensemble_key
 from pipeline.artifacts.prepared_data import Dataset, Split
 from pipeline.artifacts.project import Project
-from pipeline.artifacts.run_folder import RunRecord
+from pipeline.artifacts.run_folder import Precision, RunRecord
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.resize import FixedSize, Resizing
 from pipeline.imaging.windows import WindowedImage
+from pipeline.inference.member_predictions import predict_member_batches, predict_member_strips
 from pipeline.inference.prediction import (
     Prediction,
     create_tiles,
@@ -27,6 +29,7 @@ from pipeline.inference.prediction import (
 )
 from pipeline.inference.preprocessing import Preprocessing, Probs
 from pipeline.inference.tiles import Tiles
+from pipeline.models.ensemble import Ensemble, FlipAverage
 from pipeline.models.factory import load_trained_network
 from pipeline.params import Params
 from pipeline.params.data import Data
@@ -34,29 +37,40 @@ from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.image_data import ExternalTestFolder, FolderData, ImageMaskData, OxfordPetsData
 from pipeline.params.run_config import read_run_config
+from pipeline.wording import join_words
+
+MAX_NAMED = 5  # members in a phrase
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run's network, with the preprocessing, tiles and mask encoding needed for prediction."""
+    """A run's network, with the preprocessing, tiles and mask encoding needed for prediction.
 
-    record: RunRecord
+    The network may also be the ensemble of several runs.
+    """
+
+    record: RunRecord  # for an ensemble, of the best run
     data: Dataset
     network: nn.Module
     preprocessing: Preprocessing
     tiles: Tiles | None  # tiles for images of native size; None if the network sees whole images
     encoding: MaskEncoding  # mask values of the classes, in the user's masks and in predicted masks
-    num_train_images: int  # number of images in the training split; the run may use fewer
+    num_train_images: int  # number of images in the training split, or in all folds; the run may use fewer
+    members: tuple[RunRecord, ...] = ()  # of an ensemble; empty for a run
 
     @classmethod
     def load(cls, params: Params, run: str, project: Project) -> TrainedRun:
-        """Load a run of a project by its name; `best` is the best run by validation loss.
+        """Load a run of a project by its name.
 
-        The `data` section of the parameters defines how images are resized, and the values of the masks.
+        The name `best` stands for the best run by validation loss, and `ensemble` for all runs of the best setting. The
+        `data` section of the parameters defines how images are resized, and the values of the masks.
 
         Raises:
-            PipelineError: The run does not exist, was trained on different data, or its weights cannot be read.
+            PipelineError: The run does not exist, was trained on different data, or its weights cannot be read; or
+                the best setting has only one run.
         """
+        if run == RUN_NAME:
+            return cls._load_ensemble(params, project)
         run = find_best_run(project) if run == "best" else run
         record, data = load_record(run, project)
         training = project.prepared.select_fold(record.fold).open_split("train")
@@ -75,6 +89,50 @@ class TrainedRun:
             num_train_images=len(training),
         )
 
+    @classmethod
+    def _load_ensemble(cls, params: Params, project: Project) -> TrainedRun:
+        members = [cls.load(params, name, project) for name in find_members(project)]
+        best = find_best_run(project)
+        return replace(
+            next(member for member in members if member.record.run == best),
+            network=Ensemble(member.network for member in members),
+            num_train_images=len(project.prepared.open_split("train")),
+            members=tuple(member.record for member in members),
+        )
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The network as an ensemble; that of a run has one member."""
+        return self.network if isinstance(self.network, Ensemble) else Ensemble([self.network])
+
+    @property
+    def name(self) -> str:
+        """Name of the run, or `ensemble`."""
+        return RUN_NAME if self.members else self.record.run
+
+    def describe(self) -> str:
+        """Return the name of the run, or `ensemble of` and the names of its members."""
+        if not self.members:
+            return self.record.run
+        return f"{RUN_NAME} of {join_words([one.run for one in self.members], MAX_NAMED)}"
+
+    @property
+    def key(self) -> str:
+        """The run key; for an ensemble, a hash of the run keys of its members."""
+        return compute_ensemble_key(one.key for one in self.members) if self.members else self.record.key
+
+    @property
+    def precision(self) -> Precision:
+        """Precision of the convolutions; for an ensemble, float32 unless all members were trained in bfloat16."""
+        used = {one.precision for one in self.members or (self.record,)}
+        return "bfloat16" if used == {"bfloat16"} else "float32"
+
+    def average_flips(self) -> TrainedRun:
+        """Return a run that predicts an image and its horizontal flip, and averages the class probabilities."""
+        if isinstance(self.network, Ensemble):
+            return replace(self, network=Ensemble(map(FlipAverage, self.network.members)))
+        return replace(self, network=FlipAverage(self.network))
+
     @property
     def input_size(self) -> tuple[int, int]:
         """Height and width in px of the network's input, which is a whole image or a tile."""
@@ -85,17 +143,33 @@ class TrainedRun:
 
     def predict_batch(self, inputs: Sequence[NDArray[Any]]) -> Iterator[Probs]:
         """Predict class probabilities (classes x H x W) for network inputs (H x W x channels) of the same size."""
-        for log_probs, _ in predict_batches(self.network, _create_split(inputs), self.record.precision):
+        for log_probs, _ in predict_batches(self.network, _create_split(inputs), self.precision):
             yield from log_probs.exp().cpu().numpy()
 
     def predict_strips(self, image: WindowedImage, tiles: Tiles) -> Iterator[Probs]:
         """Predict class probabilities (classes x rows x W) from top to bottom for a network input of any size."""
-        strips = predict_strips(self.network, image, tiles, len(self.data.classes), self.record.precision)
+        strips = predict_strips(self.network, image, tiles, len(self.data.classes), self.precision)
+        return (log_probs.exp().cpu().numpy() for _, log_probs in strips)
+
+    def predict_member_batch(self, inputs: Sequence[NDArray[Any]]) -> Iterator[Probs]:
+        """Predict like `predict_batch`, and also each member of the ensemble.
+
+        Yields:
+            Class probabilities of the ensemble and then of each member, (1 + members) x classes x H x W. A run is an
+            ensemble of one member.
+        """
+        split, classes = _create_split(inputs), len(self.data.classes)
+        for log_probs, _ in predict_member_batches(self.ensemble, split, classes, self.precision):
+            yield from log_probs.exp().cpu().numpy()
+
+    def predict_member_strips(self, image: WindowedImage, tiles: Tiles) -> Iterator[Probs]:
+        """Predict like `predict_strips`, and also each member: (1 + members) x classes x rows x W."""
+        strips = predict_member_strips(self.ensemble, image, tiles, len(self.data.classes), self.precision)
         return (log_probs.exp().cpu().numpy() for _, log_probs in strips)
 
     def predict_split(self, split: Split) -> Prediction:
         """Predict a split and compare it with its ground truth."""
-        return predict_split(self.network, split, len(self.data.classes), self.record.precision, tiles=self.tiles)
+        return predict_split(self.network, split, len(self.data.classes), self.precision, tiles=self.tiles)
 
     def predict_image(self, network_input: NDArray[Any], truth: NDArray[np.uint8] | None) -> Prediction:
         """Predict a network input (H x W x channels), and compare it with its ground truth (H x W), if any."""
@@ -115,6 +189,18 @@ def find_best_run(project: Project) -> str:
             "as --run unet-0.002-0"
         )
     return best.run
+
+
+def find_members(project: Project) -> list[str]:
+    """Find the runs of the ensemble: all runs of the setting with the lowest mean validation loss.
+
+    Raises:
+        PipelineError: No setting has finished all its seeds, or the best one has only one run.
+    """
+    summary = project.comparison.summary
+    if reason := summary.explain_missing_ensemble():
+        raise PipelineError(f"{reason} Name a run, or finish at least two seeds: {project.make_command('report')}")
+    return [row.run for row in summary.list_ensemble()]
 
 
 def load_record(run: str, project: Project) -> tuple[RunRecord, Dataset]:

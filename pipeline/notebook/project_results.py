@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 from pipeline.analysis.best_setting import Value, describe_best
 from pipeline.analysis.ranked_metric import get_ranked_metric
 from pipeline.artifacts.comparison import Comparison, tabulate_runs
+from pipeline.artifacts.ensemble_folder import RUN_NAME
 from pipeline.artifacts.project import Project
+from pipeline.notebook.ensemble_results import EnsembleResults
 from pipeline.notebook.run_results import RunResults
 from pipeline.params.file import PARAMS_FILE, read_params
 
@@ -68,12 +70,22 @@ class ProjectResults:
         """Loss of predicting the class frequencies for every validation pixel, in nats per pixel."""
         return self._summary.baseline_loss
 
-    def run(self, name: str = "best") -> RunResults:
-        """Return the results of a run, by its name; `best` is the median run of the best setting.
+    @overload
+    def run(self, name: Literal["ensemble"]) -> EnsembleResults: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def run(self, name: str = "best") -> RunResults: ...
+
+    def run(self, name: str = "best") -> RunResults | EnsembleResults:
+        """Return the results of a run, by its name.
+
+        `best` is the median run of the best setting, and `ensemble` the ensemble of all runs of this setting.
 
         Raises:
-            PipelineError: There is no such run, or no setting is ranked.
+            PipelineError: There is no such run, or no setting is ranked; or there is no ensemble.
         """
+        if name == RUN_NAME:
+            return EnsembleResults(self._params, self._project)
         return RunResults(name, self._params, self._project)
 
     def plot_curves(self) -> SelfShowingFigure:

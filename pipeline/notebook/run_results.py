@@ -1,54 +1,25 @@
-"""Results of a run as tables, and its predictions for arrays."""
+"""Results of a run as tables."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageColor
-
 from pipeline.artifacts.comparison import RunSummary, list_run_values
-from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.scores import Scores
 from pipeline.errors import PipelineError
+from pipeline.notebook.segmentation import Segmenter
 from pipeline.params import Params
 from pipeline.wording import suggest_closest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.inference.trained_run import TrainedRun
 
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """The prediction for an image, which notebooks show as a mask in the colors of the classes."""
-
-    labels: npt.NDArray[np.uint8]  # H x W, index of each pixel's most probable class
-    probabilities: npt.NDArray[np.float32]  # classes x H x W
-    classes: tuple[SegmentationClass, ...]
-
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the classes, in the order of their indices."""
-        return [item.name for item in self.classes]
-
-    def _repr_png_(self) -> bytes:
-        mask = Image.fromarray(self.labels)
-        mask.putpalette([channel for item in self.classes for channel in ImageColor.getrgb(item.color)])
-        buffer = io.BytesIO()
-        mask.save(buffer, "png")
-        return buffer.getvalue()
-
-
-class RunResults:
+class RunResults(Segmenter):
     """Results of a run.
 
     Args:
@@ -69,9 +40,8 @@ class RunResults:
         names = [row.run for row in summary.runs]
         if name not in names:
             raise PipelineError(f"The grid has no run '{name}'; {suggest_closest(name, names)}")
-        self.name = name
+        super().__init__(name, params, project)
         self._summary: RunSummary = summary.get_run(name)
-        self._params, self._project = params, project
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -104,31 +74,6 @@ class RunResults:
         metrics = self._project.evaluation(self.name).metrics
         return {"train": metrics.train, "validation": metrics.validation, "test": metrics.test}
 
-    @cached_property
-    def _trained(self) -> TrainedRun:
-        from pipeline.inference.trained_run import TrainedRun
-
-        return TrainedRun.load(self._params, self.name, self._project)
-
-    def predict(self, image: npt.ArrayLike) -> Segmentation:
-        """Segment an image.
-
-        Args:
-            image: H x W or H x W x channels, uint8 or uint16, of any size.
-
-        Raises:
-            PipelineError: The array is not such an image, or has other channels than the training images.
-        """
-        trained = self._trained
-        pixels = _check_image(np.asarray(image), trained.preprocessing.channels)
-        network_input = trained.preprocessing.create_input(pixels)
-        if trained.tiles is None:
-            strips = trained.predict_batch([network_input])
-        else:
-            strips = trained.predict_strips(network_input, trained.tiles)
-        probabilities = np.concatenate(list(trained.preprocessing.restore_probs(strips, pixels.shape)), axis=1)
-        return Segmentation(probabilities.argmax(axis=0).astype(np.uint8), probabilities, trained.data.classes)
-
     def __repr__(self) -> str:
         """Return the name and the verdict."""
         return f"<{type(self).__name__} {self.name}: {self.verdict or self._summary.status}>"
@@ -146,24 +91,3 @@ class RunResults:
 
 def _format(value: str | float) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _check_image(image: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
-    """Return an image with its channels in the last axis.
-
-    Raises:
-        PipelineError: The array is not an image with 1, 3 or `channels` channels of 8 or 16 bits.
-    """
-    if image.ndim == 2:
-        image = image[..., None]
-    expected = "expected H x W or H x W x channels, uint8 or uint16"
-    if image.ndim != 3 or 0 in image.shape:
-        raise PipelineError(f"The image has the shape {image.shape}; {expected}.")
-    if image.dtype not in (np.uint8, np.uint16):
-        hint = " Multiply values of 0 to 1 by 255." if np.issubdtype(image.dtype, np.floating) else ""
-        raise PipelineError(f"The image has the type {image.dtype}; {expected}.{hint}")
-    if image.shape[2] not in {1, channels} and not (channels == 1 and image.shape[2] == 3):
-        raise PipelineError(
-            f"The image has {image.shape[2]} channels, but the network was trained on images with {channels}."
-        )
-    return image

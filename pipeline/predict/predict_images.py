@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from pipeline.inference.trained_run import TrainedRun
 from pipeline.predict.objects import write_object_table
 from pipeline.predict.outputs import ClassShares, write_table
 from pipeline.predict.result_writer import OutputFiles, ResultWriter
+from pipeline.predict.uncertainty import ImageUncertainty, UncertaintyMeter, rank_by_uncertainty, write_ranking
 from pipeline.runtime.progress import PredictionProgress
 
-TABLE, OBJECT_TABLE = "shares.csv", "objects.csv"  # in the output folder
+TABLE, OBJECT_TABLE, RANKING = "shares.csv", "objects.csv", "uncertainty.csv"  # in the output folder
 MAX_IMAGES = 32  # per batch
 MAX_BYTES = 150_000_000  # bytes of pixels per batch; the last image of a batch may exceed it
 
@@ -38,6 +39,7 @@ class PredictedImages:
     rows: list[ClassShares]  # one per segmented image
     num_skipped: int  # number of images that could not be segmented
     num_objects: list[int] | None  # per row; None if no objects were written
+    ranked: list[ImageUncertainty] | None  # the most uncertain image first; None if images were not ranked
 
 
 def predict_images(
@@ -46,6 +48,8 @@ def predict_images(
     files: OutputFiles,
     console: Console,
     objects: ObjectSettings | None = None,
+    *,
+    is_ranked: bool = False,
 ) -> PredictedImages:
     """Segment images and write their masks, and a table with each class's share of each image.
 
@@ -57,6 +61,7 @@ def predict_images(
         files: Output folder and kinds of files.
         console: Console for the progress and the skipped images.
         objects: Classes whose objects are also written, as label images and a table; None for no objects.
+        is_ranked: Whether the images are also ranked by uncertainty, in another table.
 
     Raises:
         PipelineError: There is no image, or a result would overwrite an image.
@@ -68,14 +73,24 @@ def predict_images(
             if target.resolve() in existing:
                 raise PipelineError(f"The results for {source} would overwrite the image {target}. Change --out.")
     writer = ResultWriter(run, files, objects)
+    meter = UncertaintyMeter(run) if is_ranked else None
     rows: list[ClassShares] = []
+    uncertainties: list[ImageUncertainty] = []
     num_skipped = 0
     batch: dict[Path, NDArray[Any]] = {}
 
+    def write(source: Path, image: NDArray[Any] | TiffImage, strips: Iterable[Probs]) -> None:
+        if meter is not None:
+            strips = meter.measure(strips, image.shape)
+        rows.append(writer.write(source, names[source], image, strips))
+        if meter is not None:
+            uncertainties.append(meter.read(rows[-1].file))
+
     def finish_batch() -> None:
         inputs = [run.preprocessing.create_input(image) for image in batch.values()]
-        for (source, image), probs in zip(batch.items(), run.predict_batch(inputs), strict=True):
-            rows.append(writer.write(source, names[source], image, [probs]))
+        predicted = run.predict_batch(inputs) if meter is None else run.predict_member_batch(inputs)
+        for (source, image), probs in zip(batch.items(), predicted, strict=True):
+            write(source, image, [probs])
         batch.clear()
 
     def skip(source: Path, reason: object) -> None:
@@ -84,7 +99,7 @@ def predict_images(
         console.print(f"{source} {reason}; skipped.", markup=False, highlight=False, soft_wrap=True)
 
     with PredictionProgress(console) as progress:
-        for source, name in progress.track_images(names.items()):
+        for source in progress.track_images(names):
             try:
                 image = run.preprocessing.open_image(source)
             except ImageError as error:
@@ -100,8 +115,7 @@ def predict_images(
                     finish_batch()
                 continue
             try:
-                strips = _predict_tiles(run, run.tiles, image, progress)
-                rows.append(writer.write(source, name, image, strips))
+                write(source, image, _predict_tiles(run, run.tiles, image, progress, with_members=meter is not None))
             except ImageError as error:  # part of a large file cannot be decoded
                 skip(source, error)
             finally:
@@ -112,14 +126,20 @@ def predict_images(
     write_table(files.folder / TABLE, rows, run.data.classes)
     if objects is not None:
         write_object_table(files.folder / OBJECT_TABLE, writer.tables)
+    ranked = rank_by_uncertainty(uncertainties) if is_ranked else None
+    if ranked is not None:
+        write_ranking(files.folder / RANKING, ranked)
     counts = None if objects is None else [len(table) for table in writer.tables]
-    return PredictedImages(rows, num_skipped, counts)
+    return PredictedImages(rows, num_skipped, counts, ranked)
 
 
 def _predict_tiles(
-    run: TrainedRun, tiles: Tiles, image: NDArray[Any] | TiffImage, progress: PredictionProgress
+    run: TrainedRun, tiles: Tiles, image: NDArray[Any] | TiffImage, progress: PredictionProgress, *, with_members: bool
 ) -> Iterator[Probs]:
-    """Predict an image of any size in tiles and show the progress; yield strips like `TrainedRun.predict_strips`."""
+    """Predict an image of any size in tiles and show the progress.
+
+    The strips are those of `TrainedRun.predict_strips`, or of `predict_member_strips`.
+    """
     preprocessing, resizing = run.preprocessing, run.preprocessing.resizing
     assert isinstance(resizing, NativeSize)
     network_input = (
@@ -128,7 +148,8 @@ def _predict_tiles(
         else preprocessing.create_input(image)
     )
     tiling = tiles.cover(network_input.shape)
-    return progress.track_tiles(run.predict_strips(network_input, tiles), len(tiling.columns.starts), len(tiling))
+    strips = (run.predict_member_strips if with_members else run.predict_strips)(network_input, tiles)
+    return progress.track_tiles(strips, len(tiling.columns.starts), len(tiling))
 
 
 def _find_images(paths: Sequence[Path], out: Path) -> dict[Path, str]:

@@ -16,6 +16,7 @@ from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.run_config import read_run_config
 from pipeline.predict.outputs import ClassShares
+from pipeline.predict.uncertainty import ImageUncertainty
 from pipeline.wording import escape_unprintable, format_size, pluralize, shorten
 
 MAX_NAMED = 6  # classes listed in the description of the training data
@@ -36,8 +37,9 @@ def describe_training_data(run: TrainedRun, project: Project) -> str:
     classes = ", ".join(names[:MAX_NAMED])
     if len(names) > MAX_NAMED:
         classes += f", +{len(names) - MAX_NAMED} more"
+    subject = f"The {run.describe()}" if run.members else cell.name
     return (
-        f'{cell.name} was trained on "{run.data.title}": {pluralize(used, "image", "images")} of '
+        f'{subject} was trained on "{run.data.title}": {pluralize(used, "image", "images")} of '
         f"{_describe_size(run.preprocessing.resizing)}; classes: {classes}"
     )
 
@@ -82,6 +84,24 @@ def create_table(rows: Sequence[ClassShares], data: Dataset, width: int) -> Tabl
         else:
             cells = [list_largest_classes(shares, names, width - file_width - size_width - 2 * GAP)]
         table.add_row(_shorten_path(file, file_width), size, *cells)
+    return table
+
+
+def create_ranking_table(ranked: Sequence[ImageUncertainty], width: int) -> Table:
+    """Create a table of at most `width` characters with the most uncertain images."""
+    has_members = any(image.disagreement is not None for image in ranked)
+    headings = ["disagreement", "entropy"] if has_members else ["entropy"]
+    rank_width = max(len("rank"), len(str(min(len(ranked), SHOWN))))
+    file_width = width - rank_width - GAP - sum(GAP + len(heading) for heading in headings)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("most uncertain images", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for rank, image in enumerate(ranked[:SHOWN], start=1):
+        numbers = [image.disagreement, image.entropy] if has_members else [image.entropy]
+        file = _shorten_path(escape_unprintable(image.file), file_width)
+        table.add_row(str(rank), file, *(f"{number:.4f}" for number in numbers))
     return table
 
 

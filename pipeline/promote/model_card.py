@@ -22,6 +22,9 @@ from pipeline.wording import format_size, join_words, pluralize
 
 MAX_LENGTH = 5_000  # characters, MLflow's limit for a description
 MAX_CLASSES = 12  # classes that are listed; others are counted
+CHOSEN_ON_VALIDATION = (
+    "The validation images also served to choose the epoch and the setting, so scores on new images may be lower."
+)
 END = "*Written by `pipeline promote`, which updates this text unless you delete this line.*"
 _SEPARATOR = "\n\n"
 
@@ -47,7 +50,7 @@ class ModelCard:
             if name in self.evidence
         )
         champion = (
-            f"The alias `{ALIAS}` marks version {self.version}, {_code(self._record.run)}{verdict}"
+            f"The alias `{ALIAS}` marks version {self.version}, {self._name_model()}{verdict}"
             f"{f', {scores}' if scores else ''}. Each version's page has a model card with its scores and limits."
         )
         return _join([f"{self._describe_purpose()} {self._describe_title()}", champion, self._describe_use(None)])
@@ -55,7 +58,7 @@ class ModelCard:
     def describe_version(self) -> str:
         """Describe the version: purpose, verdict, scores, limits, use, input and output, and training data."""
         sections = [
-            f"{self._describe_purpose()} This version is the model of the run {_code(self._record.run)}.",
+            f"{self._describe_purpose()} {self._describe_version_origin()}",
             self._describe_verdict(),
             self._describe_scores(),
             _format_section("Limits", _format_list(self._list_limits())),
@@ -88,9 +91,15 @@ class ModelCard:
     def _is_best(self) -> bool:
         return self._summary.best is not None and self._summary.best.run == self._record.run
 
+    def _name_model(self) -> str:
+        return format_code(self._record.run)
+
+    def _describe_version_origin(self) -> str:
+        return f"This version is the model of the run {self._name_model()}."
+
     def _describe_purpose(self) -> str:
         classes = self.run.data.classes
-        names = join_words([_code(item.name) + _describe_role(item) for item in classes], MAX_CLASSES)
+        names = join_words([format_code(item.name) + _describe_role(item) for item in classes], MAX_CLASSES)
         return f"Segments images into {pluralize(len(classes), 'class', 'classes')}: {names}."
 
     def _describe_title(self) -> str:
@@ -107,21 +116,31 @@ class ModelCard:
 
     def _describe_scores(self) -> str:
         spread = self._collect_spread()
-        num_seeds = self._setting.finished if self._setting else 0
-        header = f"mean ± standard deviation over {pluralize(num_seeds, 'seed')}" if spread else ""
+        header = self._name_spread() if spread else ""
         names = [name for name in self.evidence if name.startswith(("val_", "test_", "gap"))]
         rows = [f"| {name} | {self.evidence[name]} | {spread.get(name, '')} |" for name in names]
         if not rows:
             return ""
         table = "\n".join([f"| score | this model | {header} |", "|---|---|---|", *rows])
-        notes = [
-            "The loss is cross-entropy in nats per pixel; the class-prior baseline has a validation loss of "
-            f"{self._summary.baseline_loss:.4f}. The gap is the validation loss minus the training loss."
-        ]
+        return _format_section("Scores", f"{table}\n\n{' '.join(self._list_score_notes())}")
+
+    def _list_score_notes(self) -> list[str]:
+        notes = [self._explain_loss(), "The gap is the validation loss minus the training loss."]
         judgment = self._row.judgment if self._row else None
         if judgment and judgment.gap_low is not None and judgment.gap_high is not None:
             notes.append(f"95% interval of the gap on new images: {judgment.gap_low:.3f} to {judgment.gap_high:.3f}.")
-        return _format_section("Scores", f"{table}\n\n{' '.join(notes)}")
+        return notes
+
+    def _explain_loss(self) -> str:
+        return (
+            "The loss is cross-entropy in nats per pixel; the class-prior baseline has a validation loss of "
+            f"{self._summary.baseline_loss:.4f}."
+        )
+
+    def _name_spread(self) -> str:
+        """Name the column of `_collect_spread`."""
+        num_seeds = self._setting.finished if self._setting else 0
+        return f"mean ± standard deviation over {pluralize(num_seeds, 'seed')}"
 
     def _collect_spread(self) -> dict[str, str]:
         """Collect the mean and the standard deviation of scores over the seeds of the run's setting."""
@@ -138,11 +157,11 @@ class ModelCard:
         if self._is_best and self._summary.best:
             tests = self._summary.best.test_by_seed
             scores |= {"test_loss": [one.loss for one in tests], "test_mean_iou": [one.mean_iou for one in tests]}
-        formatted = {name: _format_mean(values) for name, values in scores.items()}
+        formatted = {name: format_mean_and_sd(*compute_mean_and_sd(values)) for name, values in scores.items()}
         return {name: text for name, text in formatted.items() if text}
 
     def _list_limits(self) -> list[str]:
-        data, row, setting = self.params.data, self._row, self._setting
+        data = self.params.data
         limits = []
         if isinstance(data, CompositesData):
             limits.append("It was trained on composites only. Photographs differ from them, so expect poor masks.")
@@ -152,23 +171,26 @@ class ModelCard:
                 )
         else:
             limits.append("Images that differ from the training images, such as those of another camera, are untested.")
-        if row is not None and row.judgment is not None and row.judgment.beats_baseline is False:
-            limits.append("It is no better than predicting one class everywhere.")
-        if row is not None:
-            limits.append(
-                "The validation images also served to choose the epoch and the setting, so scores on new images may "
-                "be lower."
-            )
-        if "test_loss" not in self.evidence:
-            limits.append("It has no test scores, because only the best run of a grid is tested.")
-        if setting is not None and setting.finished < 2:
-            limits.append("Its setting has only one finished seed, so the spread of its scores is unknown.")
+        limits += self._list_score_limits()
         agreement = self.evidence.get("agreement")
         if agreement is not None:
             limits.append(
                 f"*agreement*: the exported network (ONNX, float32) predicts the same class as the trained one for "
                 f"{float(agreement):.2%} of the validation pixels."
             )
+        return limits
+
+    def _list_score_limits(self) -> list[str]:
+        row, setting = self._row, self._setting
+        limits = []
+        if row is not None and row.judgment is not None and row.judgment.beats_baseline is False:
+            limits.append("It is no better than predicting one class everywhere.")
+        if row is not None:
+            limits.append(CHOSEN_ON_VALIDATION)
+        if "test_loss" not in self.evidence:
+            limits.append("It has no test scores, because only the best run of a grid is tested.")
+        if setting is not None and setting.finished < 2:
+            limits.append("Its setting has only one finished seed, so the spread of its scores is unknown.")
         return limits
 
     def _describe_use(self, version: str | None) -> str:
@@ -202,7 +224,7 @@ class ModelCard:
     def _format_classes(self) -> str:
         classes = self.run.data.classes
         rows = [
-            f"| {index} | {_code(item.name)}{_describe_role(item)} | {item.color} |"
+            f"| {index} | {format_code(item.name)}{_describe_role(item)} | {item.color} |"
             for index, item in enumerate(classes[:MAX_CLASSES])
         ]
         if len(classes) > MAX_CLASSES:
@@ -211,21 +233,30 @@ class ModelCard:
 
     def _describe_training(self) -> str:
         record, data = self._record, self.run.data
+        cell = record.cell
+        weights = f"\n- Initial weights: {_escape(record.weights.describe())}." if record.weights else ""
+        credit = f"\n- Credit: {_escape(data.credit)}" if data.credit else ""
+        return (
+            f'- Data: "{_escape(data.title)}" (source `{data.source}`), {self._count_images()}, fingerprint '
+            f"`{data.fingerprint}`.\n"
+            f"- Variant {format_code(cell['variant'])}, learning rate {cell['learning_rate']}, "
+            f"{self._describe_networks()}.{weights}{credit}"
+        )
+
+    def _count_images(self) -> str:
+        record = self._record
         prepared = self.project.prepared.select_fold(record.fold)
         counts = {split: len(prepared.open_split(split)) for split in prepared.splits}
         used = record.cell["max_train_images"]
         if used is not None:
             counts["train"] = min(used, counts["train"])
-        sizes = join_words([f"{count} {split}" for split, count in counts.items()])
-        cell = record.cell
-        weights = f"\n- Initial weights: {_escape(record.weights.describe())}." if record.weights else ""
-        credit = f"\n- Credit: {_escape(data.credit)}" if data.credit else ""
+        return f"{join_words([f'{count} {split}' for split, count in counts.items()])} images"
+
+    def _describe_networks(self) -> str:
+        record = self._record
         return (
-            f'- Data: "{_escape(data.title)}" (source `{data.source}`), {sizes} images, fingerprint '
-            f"`{data.fingerprint}`.\n"
-            f"- Variant {_code(cell['variant'])}, learning rate {cell['learning_rate']}, seed {cell['seed']}, best "
-            f"epoch {record.best_epoch} of {record.epochs}, {record.trainable_parameters:,} trainable parameters, run "
-            f"key `{record.key}`.{weights}{credit}"
+            f"seed {record.cell['seed']}, best epoch {record.best_epoch} of {record.epochs}, "
+            f"{record.trainable_parameters:,} trainable parameters, run key `{record.key}`"
         )
 
 
@@ -246,8 +277,8 @@ def _format_list(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
 
 
-def _format_mean(values: Iterable[float | None]) -> str:
-    mean, deviation = compute_mean_and_sd(values)
+def format_mean_and_sd(mean: float | None, deviation: float | None) -> str:
+    """Format a mean ± its standard deviation; empty without a mean."""
     if mean is None:
         return ""
     return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
@@ -257,7 +288,7 @@ def _describe_role(item: SegmentationClass) -> str:
     return " (foreground)" if item.foreground else " (boundary)" if item.is_boundary else ""
 
 
-def _code(name: str) -> str:
+def format_code(name: str) -> str:
     """Format a name as code, so that its characters are not read as Markdown."""
     return f"`{_escape(name).replace('`', '')}`"
 

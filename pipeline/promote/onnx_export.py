@@ -48,7 +48,7 @@ def export_onnx(run: TrainedRun, target: Path) -> None:
             )
     except Exception as error:  # the exporter raises many kinds of errors
         raise PipelineError(
-            f"{run.record.run}: the network cannot be exported to ONNX ({type(error).__name__}: "
+            f"{run.name}: the network cannot be exported to ONNX ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else ''}). Promote a run of another variant."
         ) from error
     assert program is not None
@@ -72,7 +72,7 @@ def measure_agreement(run: TrainedRun, onnx: Path, split: Split) -> float:
     share = same / len(trained.pixels)
     if share < MIN_AGREEMENT:
         raise PipelineError(
-            f"{run.record.run}: the network exported to ONNX predicts the same class as the trained network for only "
+            f"{run.name}: the network exported to ONNX predicts the same class as the trained network for only "
             f"{share:.1%} of the validation pixels; {MIN_AGREEMENT:.0%} are required. Promote a run of another variant."
         )
     return share

@@ -1,4 +1,4 @@
-"""Register a run's model in MLflow with its scores and a model card, and set the alias `champion`."""
+"""Register the model of a run, or of the ensemble, in MLflow with a model card, and set the alias `champion`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.artifacts.metric_names import get_column
+from pipeline.artifacts.ensemble_folder import RUN_NAME
 from pipeline.artifacts.project import Project
-from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params, Tracking
+from pipeline.promote.ensemble_card import EnsembleCard
+from pipeline.promote.evidence import TEST_SCORES, collect_evidence, has_scores
 from pipeline.promote.model_card import END, ModelCard
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
 from pipeline.promote.package import package_model
@@ -22,14 +23,13 @@ from pipeline.tracking.mlflow_run import MlflowRun
 from pipeline.tracking.run_metrics import list_files
 from pipeline.tracking.store import get_experiment_id, hide_passwords, open_client, store_errors, tracking_uri
 from pipeline.tracking.sync import sync_runs
-from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, format_beats_baseline, format_missed_classes
+from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 ARTIFACT = "model"
-TEST_SCORES = ("test_loss", "test_mean_iou")  # tags of a version
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RegisteredModel:
     name: str
     alias: str
     version: str
-    run: str  # name of the run
+    run: str  # name of the run, or `ensemble of` and the names of its members
     is_new: bool  # whether this call registered the version
     serve_command: str  # shell command that serves the model on this machine
 
@@ -57,7 +57,8 @@ def promote_run(params: Params, run: str) -> RegisteredModel:
 
     Args:
         params: the content of `params.yaml`.
-        run: the name of a run, or `best` for the best run by validation loss.
+        run: the name of a run; `best` for the best run by validation loss; `ensemble` for all runs of its setting,
+            whose model belongs to the best run in MLflow.
 
     Raises:
         PipelineError: The run cannot be read, its network cannot be exported, or MLflow does not answer.
@@ -68,7 +69,7 @@ def promote_run(params: Params, run: str) -> RegisteredModel:
     uri, name = tracking_uri(params.tracking), re.sub(r"[^\w\- ]", "-", params.tracking.experiment)
     command = format_serve_command(name, hide_passwords(uri))
     with store_errors(uri):
-        found = _find_version(open_client(uri), name, record.key)
+        found = _find_version(open_client(uri), name, trained.key)
     if found is None:
         for _ in sync_runs(params, [record.run], project):  # the model belongs to the run in MLflow
             pass
@@ -78,29 +79,24 @@ def promote_run(params: Params, run: str) -> RegisteredModel:
             export_onnx(trained, onnx)
             agreement = measure_agreement(trained, onnx, validation)
             package_model(trained, onnx, validation, model)
-            evidence = {**_collect_evidence(project, record.run), "agreement": f"{agreement:.4f}"}
+            evidence = {**collect_evidence(project, trained), "agreement": f"{agreement:.4f}"}
             with store_errors(uri):
-                version = _register(uri, params.tracking, name, record, model, evidence)
+                version = _register(uri, params.tracking, name, trained, model, evidence)
     else:
         version = str(found.version)
     with store_errors(uri):
         client = open_client(uri)
         client.set_registered_model_alias(name, ALIAS, version)
-        if found is None or _is_compared(project, record.run):
+        if found is None or has_scores(project, trained):
             _describe(client, params, trained, name, version, hide_passwords(uri))
-    return RegisteredModel(name, ALIAS, version, record.run, found is None, command)
-
-
-def _is_compared(project: Project, run: str) -> bool:
-    """Return whether the run is in the comparison; otherwise its scores, recorded earlier, must not be removed."""
-    return project.comparison.exists() and any(row.run == run for row in project.comparison.summary.runs)
+    return RegisteredModel(name, ALIAS, version, trained.describe(), found is None, command)
 
 
 def _describe(client: MlflowClient, params: Params, trained: TrainedRun, name: str, version: str, uri: str) -> None:
     """Update the scores of a version, which are tags, and the model cards, unless a user has changed them."""
     project = Project()
     registered = client.get_model_version(name, version)
-    evidence = _collect_evidence(project, trained.record.run)
+    evidence = collect_evidence(project, trained)
     for key, text in evidence.items():
         if registered.tags.get(key) != text:
             client.set_model_version_tag(name, version, key, text)
@@ -108,7 +104,8 @@ def _describe(client: MlflowClient, params: Params, trained: TrainedRun, name: s
         client.delete_model_version_tag(name, version, key)
     if "agreement" in registered.tags:
         evidence["agreement"] = registered.tags["agreement"]
-    card = ModelCard(trained, params, project, evidence, name, version, uri)
+    card_type = EnsembleCard if trained.members else ModelCard
+    card = card_type(trained, params, project, evidence, name, version, uri)
     if _may_replace(registered.description, text := card.describe_version()):
         client.update_model_version(name, version, text)
     if _may_replace(client.get_registered_model(name).description, text := card.describe_model()):
@@ -126,18 +123,22 @@ def _find_version(client: MlflowClient, name: str, key: str) -> ModelVersion | N
     return next((one for one in found if one.tags.get(RUN_KEY) == key), None)
 
 
-def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model: Path, evidence: dict[str, str]) -> str:
+def _register(
+    uri: str, tracking: Tracking, name: str, trained: TrainedRun, model: Path, evidence: dict[str, str]
+) -> str:
     """Upload the model to its run, and register it as a new version; return the version."""
     from mlflow.exceptions import MlflowException
 
-    client = open_client(uri)
+    client, record = open_client(uri), trained.record
+    # The run may also have its own model, and the models of other ensembles.
+    artifact = f"{RUN_NAME}-{trained.key[:12]}" if trained.members else ARTIFACT
     stored = MlflowRun.find(client, get_experiment_id(client, uri, tracking.experiment), record.key)
     if stored is None:
         raise PipelineError(
             f"MLflow at {hide_passwords(uri)} no longer has the run {record.run}. Run the same command again to upload "
             "the run."
         )
-    stored.upload_files(ARTIFACT, list_files(model))
+    stored.upload_files(artifact, list_files(model))
     try:
         client.create_registered_model(name)
     except MlflowException as error:
@@ -145,35 +146,8 @@ def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model:
             raise
     made = client.create_model_version(
         name,
-        source=f"runs:/{stored.run_id}/{ARTIFACT}",
+        source=f"runs:/{stored.run_id}/{artifact}",
         run_id=stored.run_id,
-        tags={RUN_KEY: record.key, DATA_FINGERPRINT: record.data_fingerprint, **evidence},
+        tags={RUN_KEY: trained.key, DATA_FINGERPRINT: record.data_fingerprint, **evidence},
     )
     return str(made.version)
-
-
-def _collect_evidence(project: Project, run: str) -> dict[str, str]:
-    """Collect a run's scores from the comparison; test scores are included only for the best run by validation."""
-    summary = project.comparison.summary
-    row = next((row for row in summary.runs if row.run == run), None)
-    if row is None:
-        return {"run": run}
-    numbers = {
-        "val_loss": row.val_loss,
-        "gap": row.gap,
-        "val_mean_iou": row.val_mean_iou,
-        "val_foreground_iou": row.val_foreground_iou,
-        "val_object_iou": row.val_object_iou,
-        get_column(summary.rank_by): row.get_metric(summary.rank_by),
-    }
-    if summary.best and summary.best.run == run and summary.best.test:
-        numbers |= dict(zip(TEST_SCORES, (summary.best.test.loss, summary.best.test.mean_iou), strict=True))
-    found = {name: f"{value:.4f}" for name, value in numbers.items() if value is not None}
-    if row.judgment is None:
-        return {"run": run, **found}
-    judged = {
-        "verdict": row.judgment.verdict,
-        "beats_baseline": format_beats_baseline(row.judgment.beats_baseline),
-        "missed_classes": format_missed_classes(row.missed_classes),
-    }
-    return {"run": run, **judged, **found}

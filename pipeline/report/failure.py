@@ -21,6 +21,7 @@ SECTIONS = {
     "prepare": ("data",),
     "compare": ("grid", "verdict"),
     "showcase": ("data", "report"),
+    "ensemble": ("grid", "evaluation"),
     "report": ("report",),
     "sweep": ("grid",),
 }

@@ -19,6 +19,7 @@ from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.authors import TeamResults, build_authors
 from pipeline.report.sections.curves import build_curves
 from pipeline.report.sections.data_card import DataCard, build_data_card
+from pipeline.report.sections.ensemble import build_ensemble
 from pipeline.report.sections.examples import build_examples
 from pipeline.report.sections.gap_breakdown import build_gap_breakdown
 from pipeline.report.sections.header import Header, build_header
@@ -64,7 +65,7 @@ class GrowingGrid:
     progress: SweepProgress
 
 
-OMITTED_WHILE_GROWING = ("notes", "masks", "test", "reproduce")  # sections on the whole grid
+OMITTED_WHILE_GROWING = ("notes", "masks", "test", "ensemble", "reproduce")  # sections on the whole grid
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ def write_report(
         *objects,
         *masks,
         _build("test", "Test scores", lambda: build_test_scores(context, selection)),
+        _build("ensemble", "Ensemble", lambda: build_ensemble(context, selection)),
         _build("examples", "Examples", lambda: build_examples(context, selection)),
         *(() if has_leakage else data),
         _build(

@@ -30,7 +30,8 @@ FOLDER = CACHE / "attempts"
 class StageStatus:
     """Status of a stage that is running or did not succeed."""
 
-    stage: str  # prepare, train, evaluate, compare, showcase or report; or sweep, for errors outside of these stages
+    # prepare, train, evaluate, compare, showcase, ensemble or report; or sweep, for errors outside of these stages
+    stage: str
     run: str  # empty for a stage of the whole grid
     state: StageState
     reason: str  # a sentence with the error; the latest message if the stage is running

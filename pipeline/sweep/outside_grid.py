@@ -1,8 +1,8 @@
 """Move the folders of runs that are not in the grid out of `runs/` and `evaluation/`.
 
-The stages `compare`, `showcase` and `report` depend on each of these folders as a whole, because dvc.yaml cannot list
-the folders of individual cells as dependencies. A run left over from an earlier grid would change the folders' hashes,
-and no other clone of the project could reproduce them.
+The stages after `evaluate` depend on each of these folders as a whole, because dvc.yaml cannot list the folders of
+individual cells as dependencies. A run left over from an earlier grid would change the folders' hashes, and no other
+clone of the project could reproduce them.
 """
 
 from __future__ import annotations

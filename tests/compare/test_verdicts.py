@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.analysis.group_labels import create_labels
 from pipeline.analysis.verdict import Thresholds
 from pipeline.artifacts.comparison import Judgment, RunSummary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
@@ -17,7 +18,7 @@ from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import ImageLosses, RunFolder
 from pipeline.artifacts.scores import Scores
 from pipeline.artifacts.status import RunStatus
-from pipeline.compare.verdicts import RunJudge, create_labels
+from pipeline.compare.verdicts import RunJudge
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params

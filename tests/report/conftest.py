@@ -13,6 +13,15 @@ import pytest
 
 from pipeline.analysis.metrics import ImageMetrics, tabulate_metrics
 from pipeline.artifacts.comparison import BestSetting, Finding, Judgment, RunSummary, SettingSummary, Summary
+from pipeline.artifacts.ensemble_folder import (
+    EnsembleCost,
+    EnsembleExample,
+    EnsembleMember,
+    EnsembleRecord,
+    EnsembleScore,
+    UncertaintyMaps,
+    compute_ensemble_key,
+)
 from pipeline.artifacts.evaluation_folder import ClassPixels, RunEvaluation
 from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.prepared_data import SHOWCASE, Dataset, DatasetStats, SegmentationClass
@@ -103,6 +112,7 @@ class ReportProject:
         self._write_prepared_data(paint, source)
         self.rows = [self._write_run(v, r, s) for v in variants for r in learning_rates for s in seeds]
         self._write_comparison()
+        self._write_ensemble()
 
     def ids(self, split: str) -> list[str]:
         return [f"{split}-{row:04d}" for row in range(COUNTS[split])]
@@ -370,6 +380,46 @@ class ReportProject:
                 [],
             ),
         )
+
+    def _write_ensemble(self) -> None:
+        rows = self.summary.list_ensemble()
+        members = tuple(EnsembleMember(row.run, self.project.run(row.run).record.key) for row in rows)
+        with self.project.ensemble.replace() as new:
+            if reason := self.summary.explain_missing_ensemble():
+                new.write_json(new.RECORD, EnsembleRecord.without_scores(members, reason))
+                return
+            scores = [
+                EnsembleScore.create(split, score, "", 0.5, (0.6, 0.55), (-0.1, 0.01) if score == "loss" else None)
+                for split in ("validation", "test")
+                for score in ("loss", "accuracy", "mean_iou", "foreground_iou", "calibration_error", "error_auroc")
+            ]
+            scores += [
+                EnsembleScore.create(split, "dice", item.name, 0.8, (0.7, 0.9))
+                for split in ("validation", "test")
+                for item in self.classes
+            ]
+            ids = self.ids("validation")[:2]
+            record = EnsembleRecord(
+                members=members,
+                key=compute_ensemble_key(member.key for member in members),
+                reason="",
+                images={split: COUNTS[split] for split in ("validation", "test")},
+                scores=tuple(scores),
+                cost=EnsembleCost(len(members), 3_000_000_000, 5_820_000, 23_300_000),
+                example_split="validation",
+                examples=tuple(EnsembleExample(sample, 0.3, 0.02) for sample in ids),
+            )
+            new.write_json(new.RECORD, record)
+            new.write_table(new.IMAGES, new.IMAGE_COLUMNS, ())
+            curve = [
+                (split, share, 0.1 * share) for split in ("validation", "test") for share in (np.arange(1, 101) / 100)
+            ]
+            new.write_table(new.RISK_COVERAGE, new.RISK_COVERAGE_COLUMNS, curve)
+            ramp = np.linspace(0, 1, self.size**2, dtype=np.float32).reshape(self.size, self.size)
+            new.write_examples(
+                (sample, UncertaintyMaps(np.minimum(self.masks["validation", row], 1), ramp, ramp / 10))
+                for row, sample in enumerate(ids)
+            )
 
     def write_summary(self, summary: Summary) -> None:
         self.summary = summary

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from PIL import Image, ImageColor
 
 from pipeline.artifacts.prepared_data import SegmentationClass
@@ -77,6 +79,20 @@ def render_cutout(
 def render_gray(values: Mask, alt: str, caption: str = "") -> EmbeddedImage:
     """Render a feature map (H x W, 0 to 255) as a gray PNG."""
     return _encode_png(values, [(level, level, level) for level in range(256)], alt, caption)
+
+
+def render_heatmap(
+    values: npt.NDArray[np.float32], highest: float, alt: str, caption: str = "", frame: Frame | None = None
+) -> EmbeddedImage:
+    """Render numbers from 0 to `highest` (H x W) as a PNG in the colors of `get_heat_color`."""
+    levels = np.rint((values / highest).clip(0, 1) * 255).astype(np.uint8)
+    colors = [ImageColor.getrgb(get_heat_color(level / 255)) for level in range(256)]
+    return _encode_png(levels, colors, alt, caption, frame)
+
+
+def get_heat_color(share: float) -> str:
+    """Return the color of a number by its share of the highest one: from light for 0 to dark for 1."""
+    return to_hex(colormaps["magma_r"](share))
 
 
 def to_rgb(image: ImageArray) -> Image.Image:

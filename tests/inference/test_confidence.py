@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from pipeline.analysis.calibration import NUM_BINS
 from pipeline.artifacts.prepared_data import Split
-from pipeline.evaluate.calibration import ConfidenceCollector
 from pipeline.imaging import IGNORE
+from pipeline.inference.confidence import ConfidenceCollector
 from pipeline.inference.prediction import MAX_BATCH_SIZE, predict_split
 
 NUM_CLASSES = 3

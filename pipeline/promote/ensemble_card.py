@@ -1,0 +1,70 @@
+"""Model card of an ensemble: its members, and its own scores beside theirs."""
+
+from __future__ import annotations
+
+from pipeline.promote.evidence import SPLITS, read_ensemble_record
+from pipeline.promote.model_card import CHOSEN_ON_VALIDATION, ModelCard, format_code, format_mean_and_sd
+from pipeline.wording import join_words, pluralize
+
+MAX_MEMBERS = 15  # members that are listed; others are counted
+
+
+class EnsembleCard(ModelCard):
+    """Everything that the descriptions of an ensemble state. It has no verdict, because it has no loss curve."""
+
+    def _name_model(self) -> str:
+        names = [format_code(member.run) for member in self.run.members]
+        return f"the ensemble of {join_words(names, MAX_MEMBERS)}"
+
+    def _describe_version_origin(self) -> str:
+        return f"This version is {self._name_model()}: its class probabilities are the means of theirs."
+
+    def _describe_verdict(self) -> str:
+        return ""
+
+    def _name_spread(self) -> str:
+        return "its members, mean ± standard deviation"
+
+    def _collect_spread(self) -> dict[str, str]:
+        record = read_ensemble_record(self.project, self.run)
+        spread: dict[str, str] = {}
+        for name in self.evidence if record else ():
+            abbreviation, _, score = name.partition("_")
+            row = record.find_score(SPLITS[abbreviation], score) if record and abbreviation in SPLITS else None
+            if row is not None:
+                spread[name] = format_mean_and_sd(row.members_mean, row.members_sd)
+        return spread
+
+    def _list_score_notes(self) -> list[str]:
+        return [self._explain_loss(), "The calibration error is 0 for perfect probabilities."]
+
+    def _list_score_limits(self) -> list[str]:
+        if read_ensemble_record(self.project, self.run) is None:
+            command = self.project.shell_command("pipeline ensemble && pipeline promote --run ensemble")
+            return [f"Its scores are unknown, because the ensemble has not been scored. Run `{command}`."]
+        limits = [f"A prediction costs as much as those of {pluralize(len(self.run.members), 'network')}."]
+        if self.run.data.folds is None:
+            return [*limits, CHOSEN_ON_VALIDATION]
+        return [
+            *limits,
+            "It has no validation scores, because the validation images of a member are training images of others.",
+        ]
+
+    def _count_images(self) -> str:
+        folds = self.run.data.folds
+        if folds is None:
+            return super()._count_images()
+        prepared = self.project.prepared
+        return (
+            f"{len(prepared.open_split('train'))} images in {folds} folds and {len(prepared.open_split('test'))} test "
+            "images"
+        )
+
+    def _describe_networks(self) -> str:
+        members = self.run.members
+        listed = [f"{member.cell['seed']} (epoch {member.best_epoch} of {member.epochs})" for member in members]
+        parameters = sum(member.trainable_parameters for member in members)
+        return (
+            f"seeds {join_words(listed, MAX_MEMBERS)}, {parameters:,} trainable parameters in all, key of the ensemble "
+            f"`{self.run.key}`"
+        )

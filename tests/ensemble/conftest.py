@@ -1,0 +1,61 @@
+"""A tiny project with three seeds of one setting, and one with a single seed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.compare.compare_runs import compare
+from pipeline.ensemble.evaluate_ensemble import evaluate_ensemble
+from pipeline.evaluate.evaluate_run import evaluate_run
+from pipeline.params import Params
+from pipeline.params.file import read_params
+from pipeline.train.train_cell import train_cell
+from tests.conftest import ROOT, write_params
+
+MEMBERS = ("unet-0.01-0", "unet-0.01-1", "unet-0.01-2")
+
+
+def write_grid(folder: Path, seeds: list[int]) -> Params:
+    """Write the parameters of a grid with one setting."""
+    grid = {"variant": ["unet"], "learning_rate": [0.01], "seed": seeds}
+    return read_params(write_params(folder, {"grid": grid, "evaluation": {"examples": 3}}))
+
+
+def train_and_compare(params: Params) -> None:
+    """Train and compare the grid in the current folder."""
+    for cell in params.cells():
+        train_cell(cell)
+        evaluate_run(params, cell.name)
+    compare(params)
+
+
+@pytest.fixture(scope="session")
+def seeds(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with the runs `MEMBERS`, compared, and their ensemble; tests must not change it."""
+    root = tmp_path_factory.mktemp("seeds") / "project"
+    shutil.copytree(prepared, root)
+    shutil.copy(store, root / "mlflow.db")
+    (root / "reports").mkdir()
+    (root / "reports/templates").symlink_to(ROOT / "reports/templates")
+    (root / "reports/notes.md").write_text("A note.", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("DVC_ROOT", raising=False)
+        params = write_grid(root, [0, 1, 2])
+        train_and_compare(params)
+        evaluate_ensemble(params)
+    return root
+
+
+@pytest.fixture
+def seeds_copy(seeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project `seeds` as the current folder, with its own MLflow store."""
+    root = tmp_path / "project"
+    shutil.copytree(seeds, root, symlinks=True)
+    monkeypatch.chdir(root)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+    return root
