@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,31 +9,33 @@ from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
-from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.init.class_labels import make_class_names
 from pipeline.init.inspect_images import suggest_section
+from pipeline.init.layouts.layout import Layout
+from pipeline.init.layouts.table import recognize_layout
 from pipeline.init.mask_classes import suggest_classes
 from pipeline.init.palettes import choose_category_colors
+from pipeline.init.part_classes import suggest_part_classes
 from pipeline.init.suggestion import SuggestedClasses, Suggestion, complete_suggestion, validate_section
 from pipeline.params.data import Data, find_data_mistakes
+from pipeline.params.data.file_pattern import DEFAULT_PATTERNS
 from pipeline.params.data.image_data import Crowd
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.prepare.sources.coco import match_images
 from pipeline.prepare.sources.coco_notices import AnnotationStats
 from pipeline.prepare.sources.coco_validation import read_coco
-from pipeline.prepare.sources.folder import IMAGES, MASKS, ImageFiles, check_suffix
+from pipeline.prepare.sources.folder import match_files
+from pipeline.prepare.sources.image_files import IMAGES, ImageFiles
 from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, collect_pets
 from pipeline.wording import escape_unprintable, join_names
 
 _COMMAND = "pipeline init"
 _EXPECTED = f"""\
 Expected one of
-  {IMAGES}/ and {MASKS}/ with files of the same names: masks with one value or color per class
+  {IMAGES}/ and masks/, or other folders or names that tell images and masks apart
+  a published layout; docs/how-to/layouts.md lists them
   {IMAGES}/ and a JSON file of COCO instance annotations
   {IMAGES}/ and {TRIMAPS}/, or the archives {" and ".join(part.archive for part in PARTS)}: Oxford-IIIT Pet"""
-
-_MAX_OPENED = 5  # JSON files
-_MAX_BYTES = 50_000_000
 
 
 def find_section(folder: Path) -> tuple[Data, str, tuple[str, ...]]:
@@ -83,10 +83,10 @@ def inspect_folder(folder: Path) -> Suggestion:
         raise PipelineError(
             f"{_COMMAND}: the folder's name, {escape_unprintable(str(folder))}, is not UTF-8. Rename the folder."
         ) from None
-    if (folder / IMAGES).is_dir() and (folder / MASKS).is_dir():
-        return complete_suggestion(_inspect_image_mask(folder))
     if (folder / TRIMAPS).is_dir() or any((folder / part.archive).exists() for part in PARTS):
         return complete_suggestion(_inspect_pets(folder))
+    if layout := recognize_layout(folder):
+        return complete_suggestion(_inspect_layout(folder, layout))
     if (folder / IMAGES).is_dir() and (exports := _find_exports(folder)):
         if len(exports) > 1:
             names = join_names(file.relative_to(folder) for file in exports)
@@ -95,21 +95,34 @@ def inspect_folder(folder: Path) -> Suggestion:
                 f"hand; see docs/how-to/folder-of-images.md."
             )
         return complete_suggestion(_inspect_coco(folder, exports[0]))
+    if (folder / IMAGES).is_dir() and (folder / "masks").is_dir():
+        return complete_suggestion(_inspect_layout(folder, Layout("", *DEFAULT_PATTERNS)))
     there = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
-    hint = f"{known} " if (known := describe_layout(folder)) else ""
-    raise PipelineError(f"{_COMMAND}: {folder} contains {join_names(there) or 'nothing'}. {hint}{_EXPECTED}")
+    raise PipelineError(f"{_COMMAND}: {folder} contains {join_names(there) or 'nothing'}. {_EXPECTED}")
 
 
-def _inspect_image_mask(folder: Path) -> Suggestion:
-    images, masks = ImageFiles(folder, IMAGES, _COMMAND), ImageFiles(folder, MASKS, _COMMAND, endings=MASK_ENDINGS)
-    check_suffix(images.by_id.keys(), masks.by_id.keys(), folder, _COMMAND)
-    files = sorted(images.by_id.values())
-    classes = suggest_classes(folder, sorted(masks.by_id.values()))
-    return suggest_section("image_mask_folder", folder, files, classes)
+def _inspect_layout(folder: Path, layout: Layout) -> Suggestion:
+    images, masks = match_files(folder, layout.images, layout.masks, _COMMAND)
+    if layout.classes is not None:
+        classes = layout.classes
+    elif masks.parts:
+        classes = suggest_part_classes(folder, masks)
+    else:
+        classes = suggest_classes(folder, sorted(masks.by_id.values()))
+    patterns = {}
+    if (layout.images, layout.masks) != DEFAULT_PATTERNS:
+        patterns = {"images": layout.images, "masks": layout.masks}
+    classes = replace(classes, section={**patterns, **classes.section}, notices=(*layout.notices, *classes.notices))
+    names = {file: images.names[name] for name, file in images.by_id.items() if name in masks.by_id}
+    suggestion = suggest_section("image_mask_folder", folder, names, classes)
+    section = {**suggestion.section, "splits": {**suggestion.section["splits"], **layout.splits}}
+    groups = suggestion.groups if "group_regex" not in layout.splits else ""
+    title = f"{layout.title}, " if layout.title else ""
+    return replace(suggestion, section=section, found=f"{title}{suggestion.found}", groups=groups)
 
 
 def _inspect_coco(folder: Path, file: Path) -> Suggestion:
-    images = ImageFiles(folder, IMAGES, _COMMAND)
+    images = ImageFiles(folder, _COMMAND)
     coco = read_coco(file, _COMMAND)
     annotations = AnnotationStats(
         [of for name, of in match_images(coco, images).items() if name in images.by_id], coco.categories
@@ -141,11 +154,11 @@ def _inspect_coco(folder: Path, file: Path) -> Suggestion:
         (*annotations.notices(crowd), *color_notices),
         {"crowd": f"{annotations.crowd_count}: {annotations.single_crowds}"} if crowd == "object" else {},
     )
-    return suggest_section("coco", folder, sorted(images.by_id.values()), suggested)
+    return suggest_section("coco", folder, images.names_by_file, suggested)
 
 
 def _inspect_pets(folder: Path) -> Suggestion:
-    files = [pair.image for pair in collect_pets(folder).pairs.values()]
+    files = {pair.image: pair.name for pair in collect_pets(folder).pairs.values()}
     remarks = {"splits": "fractions of the authors' trainval; their test split is kept"}
     suggestion = suggest_section("oxford_iiit_pet", folder, files, SuggestedClasses({}, remarks=remarks))
     section = {**suggestion.section, "resize": "stretch", "splits": {"validation": 0.15, "test": 0}}
@@ -156,37 +169,3 @@ def _find_exports(folder: Path) -> list[Path]:
     found = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
     # COCO's own folder also has captions and keypoints.
     return [file for file in found if file.name.startswith("instances")] or found
-
-
-def describe_layout(folder: Path) -> str:
-    """Describe how to convert an unsupported layout. Return "" if the layout is unknown."""
-    if (folder / "JPEGImages").is_dir() and (folder / "SegmentationClass").is_dir():
-        return (
-            f"It looks like Pascal VOC: rename JPEGImages to {IMAGES} and SegmentationClass to {MASKS}, and remove the "
-            f"images that have no mask; 255 in these masks means unknown (ignore_value: 255)."
-        )
-    if any((folder / split / IMAGES).is_dir() for split in ("train", "training", "val", "test")):
-        return (
-            f"It has one folder per split: move the images to {IMAGES}/train, {IMAGES}/val and {IMAGES}/test, and the "
-            f"masks to the same folders in {MASKS}/. Folders named like splits are used as splits."
-        )
-    if any(folder.glob(f"stage1_train/*/{MASKS}")) or any(folder.glob(f"*/{MASKS}/*")):
-        return (
-            f"It looks like the Data Science Bowl 2018, with one folder per image and one mask per object: for each "
-            f"image, write one mask that numbers its objects (0 is background) to {MASKS}/, and put the image into "
-            f"{IMAGES}/ with the same name."
-        )
-    if any(map(_is_labelme, itertools.islice(sorted(folder.rglob("*.json")), _MAX_OPENED))):
-        return (
-            "It looks like labelme, with one JSON file per image: convert it to COCO instance annotations (labelme "
-            "provides the script labelme2coco.py), and put the resulting JSON file next to images/."
-        )
-    return ""
-
-
-def _is_labelme(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_bytes()) if path.stat().st_size < _MAX_BYTES else None
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and {"shapes", "imagePath"} <= content.keys()

@@ -51,7 +51,11 @@ class ImageMaskPair:
 
     id: str
     image: str
-    mask: str  # for COCO: the annotations that the mask is drawn from, as JSON
+    mask: str  # what `MaskReader.read` reads: a path, or as JSON several paths or the annotations of the image
+    name: str = ""  # id with / between folders, in which groups and splits are searched; by default the id
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.id)
 
 
 class UndeclaredValuesError(Exception):

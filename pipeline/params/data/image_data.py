@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.params.data.fields import ClassName, Color, MaskValues, PreparedSize, Share, TrainImages, list_sides
+from pipeline.params.data.fields import (
+    ClassName,
+    ClassValues,
+    Color,
+    MaskValues,
+    PreparedSize,
+    Share,
+    TrainImages,
+    list_sides,
+)
+from pipeline.params.data.file_pattern import CLASS, DEFAULT_PATTERNS, FilePattern
 from pipeline.params.section import Section
 
 Resize = Literal["stretch", "letterbox"]
@@ -31,13 +41,29 @@ def _check_pattern(value: object) -> object:
     return value
 
 
+def _check_split_lists(value: object) -> object:
+    if value is not None and not (isinstance(value, str) and value.endswith(".json")):
+        FilePattern.parse(value)
+    return value
+
+
+def _check_file_pattern(value: object) -> object:
+    FilePattern.parse(value)
+    return value
+
+
+PatternText = Annotated[str, BeforeValidator(_check_file_pattern)]
+
+
 class ClassValue(Section):
     """Name of a class and its values in the masks."""
 
     name: ClassName
     """Name of the class: letters, digits, `_`, `-` and spaces."""
-    mask_value: MaskValues
-    """Value of the class in the masks, or a list of values: integers, or colors in quotes."""
+    mask_value: ClassValues
+    """Value of the class in the masks, or a list of values: integers, or colors in quotes. If `masks` has `{class}`,
+    the text that it matches, or null for exactly one class: pixels that no file marks.
+    """
 
 
 class DisplayedClass(Section):
@@ -91,6 +117,11 @@ class SplitShares(Section):
     """Fraction of the images, or of the groups, for testing."""
     split_file: SplitFile | None = None
     """Table of splits and groups. If null, `splits.csv` is used if it exists."""
+    split_lists: Annotated[str | None, BeforeValidator(_check_split_lists)] = None
+    """Pattern of text files with one image id or path per line, such as `ImageSets/Segmentation/{train,val}.txt`, whose
+    last wildcard matches the split; or nnU-Net's `splits_final.json`, whose first fold is used. Images in no list are
+    left out, unless they are in a folder named like a split.
+    """
     group_regex: Annotated[str | None, BeforeValidator(_check_pattern)] = None
     """Regular expression that finds the group in an image's name, with one `( )` around the group. If null, names do
     not determine groups.
@@ -141,7 +172,30 @@ class ImageMaskFolder(Section):
     """Thresholds for near-duplicates."""
 
 
-class ExternalTestFolder(ImageMaskFolder):
+class FilePatterns(Section):
+    """Which files are images and masks."""
+
+    images: PatternText = DEFAULT_PATTERNS[0]
+    """Pattern of the image files below `path`. `*` matches any text in a name, `**/` any folders, `{train,val}` one of
+    these texts; masks must match with the same texts. `{any}` matches any text, which is not compared.
+    """
+    masks: PatternText = DEFAULT_PATTERNS[1]
+    """Pattern of the mask files. With `{object}` or `{class}`, which matches any text, each file shows one object or
+    one class.
+    """
+
+    @property
+    def mask_part(self) -> str:
+        """What each of an image's mask files shows: "class", "object", or "" if there is one file per image."""
+        return FilePattern(self.masks).part
+
+    @property
+    def has_mask_values(self) -> bool:
+        """Whether the classes are values in one mask file per image."""
+        return self.mask_part != CLASS
+
+
+class ExternalTestFolder(ImageMaskFolder, FilePatterns):
     """A folder whose test split replaces that of the composites. It has the same classes as the composites."""
 
     classes: Annotated[list[ClassValue], Field(min_length=2)]
@@ -178,11 +232,11 @@ class ImageMaskData(ImageMaskFolder):
         return None if isinstance(self.image_size, str) else list_sides(self.image_size)
 
 
-class FolderData(ImageMaskData):
-    """A folder with `images/`, `masks/` and, optionally, a table of splits."""
+class FolderData(ImageMaskData, FilePatterns):
+    """A folder of images and masks and, optionally, a table of splits."""
 
     source: Literal["image_mask_folder"]
-    """A folder with `images/` and `masks/`."""
+    """A folder of images and masks."""
     classes: Annotated[list[FolderClass], Field(min_length=2, max_length=255)]
     """Classes, in the order of their indices."""
     ignore_value: MaskValues | None
@@ -193,6 +247,11 @@ class FolderData(ImageMaskData):
     """
     instances: Instances | None = None
     """Conversion of instance masks, which have one number per object. If null, mask values are classes."""
+
+    @property
+    def has_mask_values(self) -> bool:
+        """Whether the classes are values in one mask file per image."""
+        return super().has_mask_values and self.instances is None
 
 
 class CocoData(ImageMaskData):

@@ -18,7 +18,7 @@ from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, PairColl
 from pipeline.prepare.sources.coco_masks import draw_mask
 from pipeline.prepare.sources.coco_notices import AnnotationStats
 from pipeline.prepare.sources.coco_validation import CocoAnnotations, CocoImage, read_coco
-from pipeline.prepare.sources.folder import IMAGES, ImageFiles
+from pipeline.prepare.sources.image_files import IMAGES, ImageFiles
 from pipeline.prepare.splitting.read_splits import read_splits
 from pipeline.wording import find_closest
 
@@ -57,7 +57,7 @@ def collect_coco(data: CocoData, classes: Sequence[SegmentationClass]) -> PairCo
     folder = Path(data.path)
     coco = read_coco(folder / data.annotations, "data.annotations")
     index_of = _map_categories(data, coco)
-    files = ImageFiles(folder, IMAGES, "data.path", f"{IMAGES}/ and {data.annotations}")
+    files = ImageFiles(folder, "data.path")
     images = match_images(coco, files)
     issues = [
         DataIssue(IssueKind.NO_FILE, name, image.file_name) for name, image in images.items() if name not in files.by_id
@@ -76,7 +76,7 @@ def collect_coco(data: CocoData, classes: Sequence[SegmentationClass]) -> PairCo
     ]
     usable = present.keys() - files.unusable - {issue.id for issue in issues}
     ids = files.by_id.keys() | images.keys()
-    splits = read_splits(folder, data.splits.split_file, files.by_id, ids, usable, "data")
+    splits = read_splits(folder, data.splits.split_file, files.by_id, files.names, ids, usable, "data")
     background = next(index for index, item in enumerate(data.classes) if not item.categories)
     return PairCollection(
         folder=folder,
@@ -84,7 +84,9 @@ def collect_coco(data: CocoData, classes: Sequence[SegmentationClass]) -> PairCo
         credit="",  # known to the user
         classes=classes,
         pairs={
-            name: ImageMaskPair(name, files.by_id[name], json.dumps([*size, images[name].annotations]))
+            name: ImageMaskPair(
+                name, files.by_id[name], json.dumps([*size, images[name].annotations]), files.names[name]
+            )
             for name in sorted(usable)
             if (size := images[name].size)  # an image without a size has an issue
         },
