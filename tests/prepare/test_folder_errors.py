@@ -77,7 +77,7 @@ def test_missing_empty_and_linked_folders_are_refused(cells, get_prepare_error, 
     (cells / kind).rename(tmp_path / kind)
     assert f"the folder {cells / kind} does not exist" in get_prepare_error(cells)
     (cells / kind).mkdir()
-    assert f"{cells / kind} contains no images" in get_prepare_error(cells)
+    assert f"{cells} contains no files that match '{kind}/**/*'" in get_prepare_error(cells)
     (cells / kind).rmdir()
     (cells / kind).symlink_to(tmp_path / kind)
     assert f"{cells / kind} is a link" in get_prepare_error(cells)

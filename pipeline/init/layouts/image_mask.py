@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
@@ -89,7 +90,7 @@ def _propose_folders(files: dict[PurePosixPath, list[PurePosixPath]]) -> Iterato
 def _list_names(files: dict[PurePosixPath, list[PurePosixPath]], roots: set[PurePosixPath]) -> list[str]:
     """List the names below roots, with folders and without endings."""
     return [
-        str(file.relative_to(root).with_suffix(""))
+        unicodedata.normalize("NFC", str(file.relative_to(root).with_suffix("")))
         for root in roots
         for folder, several in files.items()
         if folder == root or root in folder.parents
