@@ -1,8 +1,8 @@
-"""Table of the recognized layouts of images and masks. A new layout needs a module and an entry."""
+"""Table of the published layouts of images and masks. A new layout needs a module and an entry."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.init.layouts import (
@@ -11,7 +11,6 @@ from pipeline.init.layouts import (
     carvana,
     cityscapes,
     data_science_bowl,
-    image_mask,
     isic,
     nnunet,
     pascal_voc,
@@ -30,12 +29,15 @@ LAYOUTS: tuple[Recognize, ...] = (
     carvana.recognize,
     isic.recognize,
     data_science_bowl.recognize,
-    image_mask.recognize,
 )
 
 
-def recognize_layout(folder: Path) -> Layout | None:
+def recognize_layout(folder: Path, layouts: Sequence[Recognize] = LAYOUTS) -> Layout | None:
     """Return the first layout that a folder has, at its top or in a folder that is its only content.
+
+    Args:
+        folder: Folder of the images.
+        layouts: Layouts to recognize.
 
     Raises:
         PipelineError: A layout is recognized, but cannot be read.
@@ -43,6 +45,6 @@ def recognize_layout(folder: Path) -> Layout | None:
 
     def find() -> Iterator[Layout | None]:
         for base in list_bases(folder):
-            yield from (recognize(folder, base) for recognize in LAYOUTS)
+            yield from (recognize(folder, base) for recognize in layouts)
 
     return next(filter(None, find()), None)

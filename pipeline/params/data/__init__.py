@@ -12,9 +12,9 @@ from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.file_pattern import CLASS, OBJECT, FilePattern
 from pipeline.params.data.image_data import (
+    AnnotatedClass,
+    AnnotatedData,
     ClassValue,
-    CocoClass,
-    CocoData,
     DisplayedClass,
     ExternalTestFolder,
     FolderData,
@@ -24,7 +24,7 @@ from pipeline.params.data.image_data import (
 )
 from pipeline.wording import join_words
 
-Data = Annotated[CompositesData | FolderData | CocoData | OxfordPetsData, Field(discriminator="source")]
+Data = Annotated[CompositesData | FolderData | AnnotatedData | OxfordPetsData, Field(discriminator="source")]
 
 
 def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
@@ -34,9 +34,9 @@ def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
     mistakes = _check_paths("data", data)
     if isinstance(data, FolderData):
         mistakes += _check_patterns("data", data) + _check_values("data", data) + _check_instances(data)
-    if isinstance(data, CocoData):
+    if isinstance(data, AnnotatedData):
         mistakes += _check_categories(data)
-    if isinstance(data, FolderData | CocoData):
+    if isinstance(data, FolderData | AnnotatedData):
         mistakes += _check_names("data", data.classes) + _check_colors(data.classes)
         if not any(item.foreground for item in data.classes):
             mistakes.append("data.classes: no class is foreground; write foreground: true for the objects of interest.")
@@ -76,7 +76,7 @@ def _check_external_test(data: ExternalTestFolder) -> list[str]:
     return mistakes
 
 
-def _check_names(key: str, classes: Sequence[ClassValue | CocoClass]) -> list[str]:
+def _check_names(key: str, classes: Sequence[ClassValue | AnnotatedClass]) -> list[str]:
     repeated = _find_repeated([item.name for item in classes])
     return [f"{key}.classes: two classes are named '{name}'; rename one." for name in repeated]
 
@@ -200,14 +200,15 @@ def _check_instances(data: FolderData) -> list[str]:
     ]
 
 
-def _check_categories(data: CocoData) -> list[str]:
+def _check_categories(data: AnnotatedData) -> list[str]:
     named = [name for item in data.classes for name in item.categories] + data.ignore_value
     mistakes = [
         f"data.classes: the category '{name}' is repeated, here or in data.ignore_value; write it once."
         for name in _find_repeated(named)
     ]
     left_over = [item.name for item in data.classes if not item.categories]
-    if len(left_over) != 1:
+    may_ignore = data.source == "coco_panoptic" and not left_over
+    if len(left_over) != 1 and not may_ignore:
         mistakes.append(
             f"data.classes: {len(left_over)} classes have category: null, but exactly one must have it: the class of "
             f"pixels without annotation."

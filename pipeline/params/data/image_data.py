@@ -1,4 +1,4 @@
-"""Schema of `data` for images with masks: a folder of both, a COCO export, or Oxford-IIIT Pet."""
+"""Schema of `data` for images with masks: a folder of both, annotations, or Oxford-IIIT Pet."""
 
 from __future__ import annotations
 
@@ -83,11 +83,13 @@ class FolderClass(DisplayedClass, ClassValue):
     """A class and its values in the masks."""
 
 
-class CocoClass(DisplayedClass):
-    """A class and its COCO categories."""
+class AnnotatedClass(DisplayedClass):
+    """A class and its categories in the annotations."""
 
     category: str | list[str] | None
-    """Name of the COCO category, or a list of names. Null for exactly one class: pixels without annotations."""
+    """Name of the category, or a list of names. Null for exactly one class: pixels without annotations. With
+    `coco_panoptic`, such pixels are ignored if no class has null.
+    """
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -254,14 +256,16 @@ class FolderData(ImageMaskData, FilePatterns):
         return super().has_mask_values and self.instances is None
 
 
-class CocoData(ImageMaskData):
-    """A folder with `images/` and a JSON file of COCO instance annotations."""
+class AnnotatedData(ImageMaskData):
+    """A folder of images with outlines of objects in the format of an annotation tool."""
 
-    source: Literal["coco"]
-    """A folder with `images/` and COCO annotations."""
+    source: Literal["coco", "coco_panoptic", "cvat", "label_studio", "labelme", "supervisely", "yolo"]
+    """Format of the annotations."""
+    images: PatternText = DEFAULT_PATTERNS[0]
+    """Pattern of the image files below `path`, see `source: image_mask_folder`."""
     annotations: str = Field(min_length=1)
-    """Path of the JSON file, relative to the folder."""
-    classes: Annotated[list[CocoClass], Field(min_length=2, max_length=255)]
+    """Path of the annotations, relative to the folder: a file or, for `labelme` and `coco_panoptic`, a pattern."""
+    classes: Annotated[list[AnnotatedClass], Field(min_length=2, max_length=255)]
     """Classes, in the order of their indices."""
     ignore_value: list[str] = Field(default_factory=list)
     """Categories whose pixels are ignored."""

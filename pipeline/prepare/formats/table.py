@@ -1,0 +1,10 @@
+"""Table of the annotation formats. A new format needs a module and an entry, and its name in `AnnotatedData.source`."""
+
+from __future__ import annotations
+
+from pipeline.prepare.formats.annotation_format import AnnotationFormat
+from pipeline.prepare.formats.coco import COCO
+from pipeline.prepare.formats.labelme import LABELME
+
+# In the order in which `pipeline init` tries them: the more specific formats come first.
+FORMATS: dict[str, AnnotationFormat] = {one.source: one for one in (COCO, LABELME)}
