@@ -32,7 +32,7 @@ MAX_ENTRIES = 6  # palette entries shown in a message
 MAX_INSTANCES = 65_535  # objects per image, whose numbers are stored with 16 bits
 
 
-def read_limited(path: Path) -> bytes:
+def read_limited(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """Read an untrusted file with a size limit.
 
     Raises:
@@ -40,8 +40,8 @@ def read_limited(path: Path) -> bytes:
     """
     if not path.is_file() and path.exists():
         raise OSError(0, "is not a file, but a pipe, a device or a folder")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise OSError(0, f"has {size:,} bytes; the limit is {MAX_BYTES:,}")
+    if (size := path.stat().st_size) > max_bytes:
+        raise OSError(0, f"has {size:,} bytes; the limit is {max_bytes:,}")
     return path.read_bytes()
 
 

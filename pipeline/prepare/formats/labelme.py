@@ -24,7 +24,7 @@ from pipeline.prepare.formats.annotation_format import AnnotationFormat, FormatS
 from pipeline.prepare.formats.annotations import Annotations, make_id, parse_size
 from pipeline.prepare.formats.image_index import ImageIndex
 from pipeline.prepare.formats.polygons import ShapeError, flatten_points, make_ellipse, make_rectangle, place_mask
-from pipeline.prepare.formats.safe_files import load_json
+from pipeline.prepare.formats.safe_files import MAX_IMAGE_BYTES, load_json
 from pipeline.prepare.sources.image_files import list_files
 
 IGNORED = "__ignore__"  # label of pixels that LabelMe's converters ignore
@@ -38,7 +38,7 @@ def find(folder: Path) -> FormatSettings | None:
     """Return the settings of a folder whose first JSON files are LabelMe's."""
     for path in islice(sorted(folder.rglob(f"*{_ENDING}")), _MAX_OPENED):
         try:
-            content = load_json(path, "pipeline init", dict)
+            content = load_json(path, "pipeline init", dict, MAX_IMAGE_BYTES)
         except PipelineError:
             continue
         if {"shapes", "imagePath"} <= content.keys():
@@ -62,7 +62,7 @@ def read(annotations: str, index: ImageIndex, key: str) -> Annotations:
     found, count = Annotations(), 0
     for path in paths:
         try:
-            content = load_json(index.folder / path, key, dict)
+            content = load_json(index.folder / path, key, dict, MAX_IMAGE_BYTES)
         except PipelineError as error:
             name = _find_beside(path, index) or make_id(str(path))
             found.issues.append(DataIssue(IssueKind.UNREADABLE, name, str(path), str(error)))

@@ -9,20 +9,27 @@ from typing import Any
 from xml.parsers import expat
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.image_mask_pair import read_limited
+from pipeline.prepare.image_mask_pair import MAX_BYTES, read_limited
 
+MAX_IMAGE_BYTES = 100_000_000  # of a file with the annotations of one image, which may include the image
 _CHUNK_BYTES = 1 << 20
 _MAX_DEPTH = 100  # elements in elements
 
 
-def load_json(path: Path, key: str, kind: type[dict[str, Any]] | type[list[Any]]) -> Any:
+def load_json(path: Path, key: str, kind: type[dict[str, Any]] | type[list[Any]], max_bytes: int = MAX_BYTES) -> Any:
     """Load a JSON file whose top value is an object or a list.
+
+    Args:
+        path: Path of the file.
+        key: Parameter that names the file, for messages.
+        kind: Type of the top value.
+        max_bytes: Maximum size of the file.
 
     Raises:
         PipelineError: The file cannot be read, is not JSON, or has a different top value.
     """
     try:
-        content = json.loads(read_limited(path))
+        content = json.loads(read_limited(path, max_bytes))
     except FileNotFoundError:
         raise PipelineError(f"{key}: {path} does not exist.") from None
     except OSError as error:
