@@ -380,12 +380,16 @@ def write_folder_per_split(folder: Path) -> GroundTruth:
 
 
 def write_labelme(folder: Path) -> GroundTruth:
-    for index in range(6):
+    truth = {}
+    for index in range(12):
         save(folder, "", f"{index:02}.jpg", make_image(index))
-        shapes = [{"label": "cell", "points": [[1, 1], [20, 1], [20, 20]], "shape_type": "polygon"}]
+        points = [[1, 1], [20, 1], [20, 20 + index], [1, 20 + index]]
+        shapes = [{"label": "cell", "points": points, "shape_type": "polygon"}]
+        truth[f"{index:02}"] = np.zeros((SIDE, SIDE), np.uint8)
+        truth[f"{index:02}"][1 : 20 + index, 1:20] = 1
         content = {"shapes": shapes, "imagePath": f"{index:02}.jpg", "imageHeight": SIDE, "imageWidth": SIDE}
         (folder / f"{index:02}.json").write_text(json.dumps(content))
-    return {}
+    return truth
 
 
 NUMBERED = {
@@ -438,5 +442,5 @@ CASES = {
     "pascal_voc": Case(write_pascal_voc, reported="Pascal VOC"),
     "mask_per_object": Case(write_mask_per_object, reported="Data Science Bowl 2018"),
     "folder_per_split": Case(write_folder_per_split, reported="are named like splits"),
-    "labelme": Case(write_labelme, "init", "labelme2coco"),
+    "labelme": Case(write_labelme, reported="LabelMe", section={"source": "labelme"}),
 }
