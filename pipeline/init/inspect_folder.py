@@ -37,7 +37,7 @@ _EXPECTED = f"""\
 Expected one of
   {IMAGES}/ and masks/, or other folders or names that tell images and masks apart
   a published layout; docs/how-to/layouts.md lists them
-  {IMAGES}/ and a JSON file of COCO instance annotations
+  images and annotations of {", ".join(one.title for one in FORMATS.values())}
   {IMAGES}/ and {TRIMAPS}/, or the archives {" and ".join(part.archive for part in PARTS)}: Oxford-IIIT Pet"""
 
 
@@ -118,7 +118,8 @@ def _inspect_layout(folder: Path, layout: Layout) -> Suggestion:
     suggestion = suggest_section("image_mask_folder", folder, names, classes)
     section = {**suggestion.section, "splits": {**suggestion.section["splits"], **layout.splits}}
     groups = suggestion.groups if "group_regex" not in layout.splits else ""
-    title = f"{layout.title}, " if layout.title else ""
+    title = layout.title or (f"{layout.images} with masks {layout.masks}" if patterns else "")
+    title = f"{title}, " if title else ""
     return replace(suggestion, section=section, found=f"{title}{suggestion.found}", groups=groups)
 
 

@@ -27,7 +27,7 @@ from tests.init.layout_checks import (
 
 
 def write_pascal_voc(folder: Path) -> Expected:
-    expected = Expected("Pascal VOC, ", ("background", "aeroplane", "bicycle"))
+    expected = Expected("Pascal VOC, ", ("background", "aeroplane", "bicycle", "bird"))
     palette = [channel for color in (*PASCAL_VOC.classes.values(),) for channel in color.to_bytes(3, "big")]
     lists: dict[str, list[str]] = {"train": [], "val": [], "trainval": []}
     for index in range(NUM_IMAGES):
@@ -36,7 +36,7 @@ def write_pascal_voc(folder: Path) -> Expected:
         if index >= 9:  # most images of VOC have no mask
             continue
         mask = make_mask(index)
-        mask[0] = 255
+        mask[0], mask[-1] = 255, 3
         image = Image.fromarray(mask)
         image.putpalette([*palette, *[0] * (3 * 255 - len(palette)), 224, 224, 192])
         save(image, folder, f"SegmentationClass/{name}.png")
@@ -202,7 +202,9 @@ def write_nnunet(folder: Path) -> Expected:
 
 def write_split_folders(folder: Path) -> Expected:
     expected = Expected(
-        "", ("background", "class_1", "class_2"), section={"images": "*/images/*", "masks": "*/masks/*"}
+        "*/images/* with masks */masks/*, ",
+        ("background", "class_1", "class_2"),
+        section={"images": "*/images/*", "masks": "*/masks/*"},
     )
     for index in range(NUM_IMAGES):
         split, mask = get_split(index), make_mask(index)
@@ -218,7 +220,8 @@ def write_paired(images: str, masks: str, image_pattern: str, mask_pattern: str)
 
     def write(folder: Path) -> Expected:
         section = {"images": image_pattern, "masks": mask_pattern}
-        expected = Expected("", ("background", "class_1", "class_2"), section=section)
+        title = "" if image_pattern == "images/**/*" == mask_pattern else f"{image_pattern} with masks {mask_pattern}, "
+        expected = Expected(title, ("background", "class_1", "class_2"), section=section)
         for index in range(NUM_IMAGES):
             mask = make_mask(index)
             save(make_image(index), folder, images.format(index=f"{index:03}"))
@@ -227,6 +230,20 @@ def write_paired(images: str, masks: str, image_pattern: str, mask_pattern: str)
         return expected
 
     return write
+
+
+def write_class_files(folder: Path, path: str = "masks/{index}_{name}.png") -> Expected:
+    pattern = path.format(index="**/*", name="{class}").removesuffix(".png")
+    expected = Expected(f"images/**/* with masks {pattern}, ", ("background", "cell", "cell_wall"))
+    expected.section = {"masks": pattern}
+    for index in range(NUM_IMAGES):
+        mask = make_mask(index)
+        save(make_image(index), folder, f"images/{index:03}.png")
+        for value in (1, 2):
+            name = expected.names[value]
+            save((mask == value) * np.uint8(255), folder, path.format(index=f"{index:03}", name=name))
+        expected.masks[f"{index:03}"] = mask
+    return expected
 
 
 LAYOUTS: dict[str, Callable[[Path], Expected]] = {
@@ -242,6 +259,8 @@ LAYOUTS: dict[str, Callable[[Path], Expected]] = {
     "Data Science Bowl": write_data_science_bowl,
     "nnU-Net": write_nnunet,
     "one folder per split": write_split_folders,
+    "one file per class": write_class_files,
+    "one folder per class": lambda folder: write_class_files(folder, "masks/{name}/{index}.png"),
     "suffix": write_paired(
         "images/{index}.jpg", "masks/{index}_segmentation.png", "images/**/*", "masks/**/*_segmentation"
     ),

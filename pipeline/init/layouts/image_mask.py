@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,9 @@ from pipeline.prepare.sources.folder import match_files
 _MAX_FILES = 200_000  # files that are listed
 _MIN_PAIRS, _MIN_SHARE = 2, 0.5  # minimum number of pairs, and share of the masks that are in pairs
 _COMMAND = "pipeline init"
+_SEPARATORS = "_-. "
+_MAX_CLASSES = 30  # texts that may be names of classes
+_MIN_PART_SHARE = 0.8  # share of the masks whose names begin with an image's name and differ in the rest
 _IMAGE_WORD = r"(?:jpegimages|images?|imgs?|inputs?|photos?|pictures?|frames?|originals?|rgb)"
 _MASK_WORD = r"(?:masks?|labels?|lbls?|annotations?|annots?|segmentations?|segs?|gt|ground[ _-]?truths?|targets?)"
 _WORD = r"(?:(?<=[^a-z])|^|(?<=[a-z])(?=annot)){}(?=[^a-z]|$|tr|ts)"
@@ -81,10 +84,32 @@ def _propose_folders(files: dict[PurePosixPath, list[PurePosixPath]]) -> Iterato
     is_deep = any(folder not in image_roots and set(folder.parents) & image_roots for folder in files)
     star = "**/*" if is_deep or pairs[0][0].parts == ("images",) else "*"
     names = [_list_names(files, roots) for roots in (image_roots, mask_roots)]
+    yield from _propose_parts(names[0], names[1], patterns, star)
     affixes = find_affixes(*names) or (("", ""), ("", ""))
     yield tuple(  # type: ignore[misc]
         f"{pattern}/{star[:-1]}{start}*{end}" for pattern, (start, end) in zip(patterns, affixes, strict=True)
     )
+
+
+def _propose_parts(
+    images: Sequence[str], masks: Sequence[str], patterns: tuple[str, str], star: str
+) -> Iterator[tuple[str, str]]:
+    """Propose patterns for masks of several files per image: NAME_class, or a folder per class."""
+    known, texts, between = set(images), Counter[str](), Counter[str]()
+    for mask in masks:
+        ends = (end for end in range(len(mask) - 2, 0, -1) if mask[end] in _SEPARATORS and mask[:end] in known)
+        if end := next(ends, 0):
+            texts[mask[end + 1 :]] += 1
+            between[mask[end]] += 1
+    if len(texts) > 1 and texts.total() >= _MIN_PART_SHARE * len(masks):
+        separator = between.most_common(1)[0][0]
+        # Numbers tell objects apart, and so do more texts than there are classes.
+        is_class = len(texts) <= _MAX_CLASSES and not any(text.isdecimal() for text in texts)
+        part = "class" if is_class else "object"
+        yield f"{patterns[0]}/{star}", f"{patterns[1]}/{star}{separator}{{{part}}}"
+    folders = Counter(mask.partition("/")[0] for mask in masks if mask.partition("/")[2] in known)
+    if 1 < len(folders) <= _MAX_CLASSES and folders.total() >= _MIN_PART_SHARE * len(masks):
+        yield f"{patterns[0]}/{star}", f"{patterns[1]}/{{class}}/{star}"
 
 
 def _list_names(files: dict[PurePosixPath, list[PurePosixPath]], roots: set[PurePosixPath]) -> list[str]:

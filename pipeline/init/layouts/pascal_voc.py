@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.imaging import IGNORE
 from pipeline.init.layouts.layout import Layout, name_classes
 from pipeline.init.mask_survey import survey_masks
-from pipeline.init.palettes import PASCAL_VOC
+from pipeline.init.palettes import PASCAL_VOC, find_palette_by_colors
 from pipeline.init.suggestion import SuggestedClasses
 
 IMAGES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
@@ -45,7 +45,8 @@ def _find_classes(folder: Path, files: list[str]) -> SuggestedClasses | None:
     """Return all 21 classes if the masks have their indices and colors. Exports of other classes have others."""
     survey = survey_masks(folder, files)
     colors = {value: PASCAL_VOC.classes[name] for value, name in _NAMES.items()}
-    values = survey.pixels.keys() - {IGNORE}
-    if survey.colors or len(values) < 2 or any(survey.palette.get(value, -1) != colors.get(value) for value in values):
+    known = {value: survey.palette.get(value, -1) for value in survey.pixels}
+    is_indexed = all(known[value] == colors.get(value) for value in known if value != IGNORE)
+    if survey.colors or not is_indexed or find_palette_by_colors(known.values()) is not PASCAL_VOC:
         return None
     return name_classes(_NAMES, background=0, ignored=[IGNORE], colors=colors)
