@@ -59,10 +59,13 @@ def download(path: Path) -> None:
 def init(path: Path) -> None:
     """Write params.yaml for the images in the folder PATH.
 
-    PATH contains images/ and masks/, or images/ and a JSON file with COCO instances, or the data set Oxford-IIIT
-    Pet. Classes, colors, image size, splits, batch size and epochs are derived from the images; guesses are marked
-    with a comment. Only the `data` section, the batch size, the epochs, and variants that do not fit the images
-    are changed. The previous file is kept as params.before.yaml (then params.before.2.yaml and so on).
+    PATH contains images and masks, or images and annotations (COCO, CVAT, Label Studio, LabelMe, Supervisely,
+    YOLO), or a data set as published (Pascal VOC, Cityscapes, ADE20K, CamVid, Carvana, ISIC, Data Science Bowl 2018,
+    nnU-Net, Oxford-IIIT Pet).
+
+    Classes, colors, image size, splits, batch size and epochs are derived from the images; guesses are marked with a
+    comment. Only the `data` section, the batch size, the epochs, and variants that do not fit the images are changed.
+    The previous file is kept as params.before.yaml (then params.before.2.yaml and so on).
     """
     from pipeline.init.write_params import init as write_params
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,31 +9,36 @@ from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
-from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.init.class_labels import make_class_names
 from pipeline.init.inspect_images import suggest_section
+from pipeline.init.layouts import image_mask
+from pipeline.init.layouts.layout import Layout
+from pipeline.init.layouts.table import LAYOUTS, recognize_layout
 from pipeline.init.mask_classes import suggest_classes
 from pipeline.init.palettes import choose_category_colors
+from pipeline.init.part_classes import suggest_part_classes
 from pipeline.init.suggestion import SuggestedClasses, Suggestion, complete_suggestion, validate_section
 from pipeline.params.data import Data, find_data_mistakes
+from pipeline.params.data.file_pattern import DEFAULT_PATTERNS, FilePattern
 from pipeline.params.data.image_data import Crowd
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
-from pipeline.prepare.sources.coco import match_images
-from pipeline.prepare.sources.coco_notices import AnnotationStats
-from pipeline.prepare.sources.coco_validation import read_coco
-from pipeline.prepare.sources.folder import IMAGES, MASKS, ImageFiles, check_suffix
+from pipeline.prepare.formats.annotation_format import AnnotationFormat, FormatSettings
+from pipeline.prepare.formats.coco import COCO
+from pipeline.prepare.formats.image_index import ImageIndex
+from pipeline.prepare.formats.notices import AnnotationStats
+from pipeline.prepare.formats.table import FORMATS
+from pipeline.prepare.sources.folder import match_files
+from pipeline.prepare.sources.image_files import IMAGES, ImageFiles
 from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, collect_pets
 from pipeline.wording import escape_unprintable, join_names
 
 _COMMAND = "pipeline init"
 _EXPECTED = f"""\
 Expected one of
-  {IMAGES}/ and {MASKS}/ with files of the same names: masks with one value or color per class
-  {IMAGES}/ and a JSON file of COCO instance annotations
+  {IMAGES}/ and masks/, or other folders or names that tell images and masks apart
+  a published layout; docs/how-to/layouts.md lists them
+  images and annotations of {", ".join(one.title for one in FORMATS.values())}
   {IMAGES}/ and {TRIMAPS}/, or the archives {" and ".join(part.archive for part in PARTS)}: Oxford-IIIT Pet"""
-
-_MAX_OPENED = 5  # JSON files
-_MAX_BYTES = 50_000_000
 
 
 def find_section(folder: Path) -> tuple[Data, str, tuple[str, ...]]:
@@ -83,110 +86,93 @@ def inspect_folder(folder: Path) -> Suggestion:
         raise PipelineError(
             f"{_COMMAND}: the folder's name, {escape_unprintable(str(folder))}, is not UTF-8. Rename the folder."
         ) from None
-    if (folder / IMAGES).is_dir() and (folder / MASKS).is_dir():
-        return complete_suggestion(_inspect_image_mask(folder))
     if (folder / TRIMAPS).is_dir() or any((folder / part.archive).exists() for part in PARTS):
         return complete_suggestion(_inspect_pets(folder))
-    if (folder / IMAGES).is_dir() and (exports := _find_exports(folder)):
-        if len(exports) > 1:
-            names = join_names(file.relative_to(folder) for file in exports)
-            raise PipelineError(
-                f"{_COMMAND}: {folder} has several JSON files: {names}. Keep one of them, or write the section by "
-                f"hand; see docs/how-to/folder-of-images.md."
-            )
-        return complete_suggestion(_inspect_coco(folder, exports[0]))
+    has_both = (folder / IMAGES).is_dir() and (folder / "masks").is_dir()
+    if layout := recognize_layout(folder, (*LAYOUTS, *([image_mask.recognize] if has_both else []))):
+        return complete_suggestion(_inspect_layout(folder, layout))
+    for annotation_format in FORMATS.values():
+        if settings := annotation_format.find(folder):
+            return complete_suggestion(_inspect_annotated(folder, annotation_format, settings))
+    if layout := recognize_layout(folder, [image_mask.recognize]):
+        return complete_suggestion(_inspect_layout(folder, layout))
+    if has_both:
+        return complete_suggestion(_inspect_layout(folder, Layout("", *DEFAULT_PATTERNS)))
     there = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
-    hint = f"{known} " if (known := describe_layout(folder)) else ""
-    raise PipelineError(f"{_COMMAND}: {folder} contains {join_names(there) or 'nothing'}. {hint}{_EXPECTED}")
+    raise PipelineError(f"{_COMMAND}: {folder} contains {join_names(there) or 'nothing'}. {_EXPECTED}")
 
 
-def _inspect_image_mask(folder: Path) -> Suggestion:
-    images, masks = ImageFiles(folder, IMAGES, _COMMAND), ImageFiles(folder, MASKS, _COMMAND, endings=MASK_ENDINGS)
-    check_suffix(images.by_id.keys(), masks.by_id.keys(), folder, _COMMAND)
-    files = sorted(images.by_id.values())
-    classes = suggest_classes(folder, sorted(masks.by_id.values()))
-    return suggest_section("image_mask_folder", folder, files, classes)
+def _inspect_layout(folder: Path, layout: Layout) -> Suggestion:
+    images, masks = match_files(folder, layout.images, layout.masks, _COMMAND)
+    if layout.classes is not None:
+        classes = layout.classes
+    elif masks.parts:
+        classes = suggest_part_classes(folder, masks)
+    else:
+        classes = suggest_classes(folder, sorted(masks.by_id.values()))
+    patterns = {}
+    if (layout.images, layout.masks) != DEFAULT_PATTERNS:
+        patterns = {"images": layout.images, "masks": layout.masks}
+    classes = replace(classes, section={**patterns, **classes.section}, notices=(*layout.notices, *classes.notices))
+    names = {file: images.names[name] for name, file in images.by_id.items() if name in masks.by_id}
+    suggestion = suggest_section("image_mask_folder", folder, names, classes)
+    section = {**suggestion.section, "splits": {**suggestion.section["splits"], **layout.splits}}
+    groups = suggestion.groups if "group_regex" not in layout.splits else ""
+    title = layout.title or (f"{layout.images} with masks {layout.masks}" if patterns else "")
+    title = f"{title}, " if title else ""
+    return replace(suggestion, section=section, found=f"{title}{suggestion.found}", groups=groups)
 
 
-def _inspect_coco(folder: Path, file: Path) -> Suggestion:
-    images = ImageFiles(folder, IMAGES, _COMMAND)
-    coco = read_coco(file, _COMMAND)
-    annotations = AnnotationStats(
-        [of for name, of in match_images(coco, images).items() if name in images.by_id], coco.categories
+def _inspect_annotated(folder: Path, annotation_format: AnnotationFormat, settings: FormatSettings) -> Suggestion:
+    files = ImageFiles(folder, _COMMAND, FilePattern(settings.images))
+    annotated = annotation_format.read(settings.annotations, ImageIndex(folder, files), _COMMAND)
+    stats = AnnotationStats(
+        [image for name, image in annotated.images.items() if name in files.by_id], annotated.categories
     )
-    crowd: Crowd = "object" if annotations.single_crowds else "ignore"
-    categories = annotations.used or list(dict.fromkeys(coco.categories.values()))
+    crowd: Crowd = "object" if stats.single_crowds else "ignore"
+    categories = stats.used or list(dict.fromkeys(annotated.categories.values()))
     if not categories:
         raise PipelineError(
-            f"{_COMMAND}: {file} lists no categories. Export the annotations again, with their categories."
+            f"{_COMMAND}: {folder / settings.annotations} lists no categories. Export the annotations again, with "
+            f"their categories."
         )
-    ignored = annotations.only_crowds if crowd == "ignore" else []
+    ignored = stats.only_crowds if crowd == "ignore" else []
+    ignored += [name for name in annotation_format.ignored if name in categories]
     if len(ignored) >= len(categories):
         ignored = []
     categories = [name for name in categories if name not in ignored]
     if len(categories) >= IGNORE:
         raise PipelineError(
-            f"{_COMMAND}: {file} has {len(categories)} categories, but at most {IGNORE - 1} are allowed."
+            f"{_COMMAND}: {folder / settings.annotations} has {len(categories)} categories, but at most {IGNORE - 1} "
+            f"are allowed."
         )
-    names = make_class_names(["background", *categories])
+    # Pixels without a category are a class, unless the format assigns a category to all pixels.
+    wanted = categories if annotation_format.create_reader else [None, *categories]
+    names = make_class_names([name or "background" for name in wanted])
     colors, color_notices = choose_category_colors(categories)
     classes = [
         {"name": name, "color": color, "foreground": category is not None, "category": category}
-        for name, color, category in zip(names, colors, [None, *categories], strict=True)
+        for name, color, category in zip(names, colors[-len(wanted) :], wanted, strict=True)
     ]
-    annotated = file.relative_to(folder).as_posix()
+    images = {} if settings.images == DEFAULT_PATTERNS[0] else {"images": settings.images}
+    section = {**images, "annotations": settings.annotations, "classes": classes, "ignore_value": ignored}
+    remarks = {}
+    if annotation_format is COCO:
+        section["crowd"] = crowd
+        remarks = {"crowd": f"{stats.crowd_count}: {stats.single_crowds}"} if crowd == "object" else {}
     suggested = SuggestedClasses(
-        {"annotations": annotated, "classes": classes, "ignore_value": ignored, "crowd": crowd},
-        ("pixels without annotation",),
-        (*annotations.notices(crowd), *color_notices),
-        {"crowd": f"{annotations.crowd_count}: {annotations.single_crowds}"} if crowd == "object" else {},
+        section,
+        ("pixels without annotation",) if wanted[0] is None else (),
+        (*annotated.notices, *stats.notices(crowd), *color_notices),
+        remarks,
     )
-    return suggest_section("coco", folder, sorted(images.by_id.values()), suggested)
+    suggestion = suggest_section(annotation_format.source, folder, files.names_by_file, suggested)
+    return replace(suggestion, found=f"{annotation_format.title}, {suggestion.found}")
 
 
 def _inspect_pets(folder: Path) -> Suggestion:
-    files = [pair.image for pair in collect_pets(folder).pairs.values()]
+    files = {pair.image: pair.name for pair in collect_pets(folder).pairs.values()}
     remarks = {"splits": "fractions of the authors' trainval; their test split is kept"}
     suggestion = suggest_section("oxford_iiit_pet", folder, files, SuggestedClasses({}, remarks=remarks))
     section = {**suggestion.section, "resize": "stretch", "splits": {"validation": 0.15, "test": 0}}
     return replace(suggestion, section=section, found=f"Oxford-IIIT Pet, {suggestion.found}", groups="", notices=())
-
-
-def _find_exports(folder: Path) -> list[Path]:
-    found = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
-    # COCO's own folder also has captions and keypoints.
-    return [file for file in found if file.name.startswith("instances")] or found
-
-
-def describe_layout(folder: Path) -> str:
-    """Describe how to convert an unsupported layout. Return "" if the layout is unknown."""
-    if (folder / "JPEGImages").is_dir() and (folder / "SegmentationClass").is_dir():
-        return (
-            f"It looks like Pascal VOC: rename JPEGImages to {IMAGES} and SegmentationClass to {MASKS}, and remove the "
-            f"images that have no mask; 255 in these masks means unknown (ignore_value: 255)."
-        )
-    if any((folder / split / IMAGES).is_dir() for split in ("train", "training", "val", "test")):
-        return (
-            f"It has one folder per split: move the images to {IMAGES}/train, {IMAGES}/val and {IMAGES}/test, and the "
-            f"masks to the same folders in {MASKS}/. Folders named like splits are used as splits."
-        )
-    if any(folder.glob(f"stage1_train/*/{MASKS}")) or any(folder.glob(f"*/{MASKS}/*")):
-        return (
-            f"It looks like the Data Science Bowl 2018, with one folder per image and one mask per object: for each "
-            f"image, write one mask that numbers its objects (0 is background) to {MASKS}/, and put the image into "
-            f"{IMAGES}/ with the same name."
-        )
-    if any(map(_is_labelme, itertools.islice(sorted(folder.rglob("*.json")), _MAX_OPENED))):
-        return (
-            "It looks like labelme, with one JSON file per image: convert it to COCO instance annotations (labelme "
-            "provides the script labelme2coco.py), and put the resulting JSON file next to images/."
-        )
-    return ""
-
-
-def _is_labelme(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_bytes()) if path.stat().st_size < _MAX_BYTES else None
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and {"shapes", "imagePath"} <= content.keys()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,7 +16,7 @@ from pipeline.init.suggestion import SuggestedClasses, Suggestion
 from pipeline.prepare.image_mask_pair import read_limited
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.prepare.size_effects import MULTIPLE
-from pipeline.prepare.splitting.groups import name_below_images, suggest_groups
+from pipeline.prepare.splitting.groups import suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST
 
 MAX_FILES = 200  # images that are opened
@@ -24,8 +24,14 @@ DEFAULT_SIZE = 128  # px; smaller images show too little detail
 _SQUARE = 1.1  # maximum ratio of longer to shorter side for stretching images
 
 
-def suggest_section(source: str, folder: Path, files: Sequence[str], classes: SuggestedClasses) -> Suggestion:
+def suggest_section(source: str, folder: Path, names: Mapping[str, str], classes: SuggestedClasses) -> Suggestion:
     """Suggest a section for a source with these image files and classes.
+
+    Args:
+        source: Value of `data.source`.
+        folder: Folder of the source.
+        names: Names of the images, with / after folders, by file.
+        classes: Suggested classes, and other keys of the section.
 
     Raises:
         PipelineError: None of the images can be read.
@@ -33,6 +39,7 @@ def suggest_section(source: str, folder: Path, files: Sequence[str], classes: Su
     sizes: Counter[tuple[int, int]] = Counter()  # width and height
     channels: Counter[tuple[int | None, int]] = Counter()  # value of `data.channels`, and number of channels
     reason, reasons = "", dict[int | None, str]()
+    files = sorted(names)
     for file in sample_evenly(files, MAX_FILES):
         try:
             content = read_limited(folder / file)
@@ -53,7 +60,7 @@ def suggest_section(source: str, folder: Path, files: Sequence[str], classes: Su
     asked, held = channels.most_common(1)[0][0]
     longest = median(max(size) for size in sizes.elements())
     has_list = (folder / DEFAULT_LIST.file).is_file()
-    groups = None if has_list else suggest_groups([name_below_images(file) for file in files])
+    groups = None if has_list else suggest_groups([names[file] for file in files])
     splits: dict[str, Any] = {"validation": 0.15, "test": 0.15, "split_file": None}
     if not has_list:
         splits["stratify"] = True

@@ -229,8 +229,24 @@ def _suggest_numbered(survey: MaskSurvey) -> SuggestedClasses | None:
     """Suggest the classes background, inside and border if masks number objects."""
     if not are_numbered(survey):
         return None
+    most = max(len(values - {0}) for values in survey.values)
+    remarks = (f"the masks number up to {most} objects", "objects without their border", "between objects")
+    notice = (
+        f"The masks have {len(survey.pixels)} values, and nearly every value is one connected region, so they are "
+        f"interpreted as numbered objects (instances). If the values are classes instead, list them in data.classes "
+        f"and write instances: null."
+    )
+    return SuggestedClasses(
+        {"classes": build_instance_classes(), "ignore_value": None, "instances": {"border": 2}},
+        remarks,
+        notices=(notice,),
+    )
+
+
+def build_instance_classes() -> list[dict[str, Any]]:
+    """Build the classes of masks that number objects."""
     names = ((BACKGROUND, "background"), (INSIDE, "object"), (BORDER, "border"))
-    classes = [
+    return [
         {
             "name": name,
             "color": OKABE_ITO[place],
@@ -240,13 +256,3 @@ def _suggest_numbered(survey: MaskSurvey) -> SuggestedClasses | None:
         }
         for place, (value, name) in enumerate(names)
     ]
-    most = max(len(values - {0}) for values in survey.values)
-    remarks = (f"the masks number up to {most} objects", "objects without their border", "between objects")
-    notice = (
-        f"The masks have {len(survey.pixels)} values, and nearly every value is one connected region, so they are "
-        f"interpreted as numbered objects (instances). If the values are classes instead, list them in data.classes "
-        f"and write instances: null."
-    )
-    return SuggestedClasses(
-        {"classes": classes, "ignore_value": None, "instances": {"border": 2}}, remarks, notices=(notice,)
-    )

@@ -52,6 +52,8 @@ _COLUMN = 26  # column of comments in the `data` section, unless the line is lon
 _COMMENTS = {
     "source": "docs/reference/parameters.md lists the keys of each source",
     "path": "folder of the data set",
+    "images": "pattern of the images below the folder; * matches the same text in both patterns",
+    "masks": "pattern of the masks; {class} or {object}: one file per class or object",
     "resize": "stretch: stretched to the size | letterbox: keeps the aspect, centered and padded",
     "channels": "empty: RGB, or one if all images are 16-bit gray | 1: gray | the number of channels of TIFFs",
     "annotations": "JSON file of COCO instances, relative to the folder",
@@ -67,6 +69,8 @@ _COMMENTS = {
     "patch_size": "px, side of the training patches of native images",
     "patches_per_epoch": "empty: as many as cover the training images once",
     "stratify": "every class in every split, if there are enough images",
+    "split_lists": "lists of the images in each split; images in no list are left out",
+    "group_regex": "the part in ( ) is the group, which is kept in one split",
     "split_file": "empty: splits.csv, if it exists | another table and its columns",
 }
 

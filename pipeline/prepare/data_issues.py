@@ -27,13 +27,13 @@ class IssueKind(Enum):
         "image without a mask",
         "images without a mask",
         "has no mask",
-        f"Add a mask with the same name to masks/ ({_SUPPORTED}, .gif), or remove the image.",
+        f"Add a mask whose path matches data.masks with the same texts ({_SUPPORTED}, .gif), or remove the image.",
     )
     NO_IMAGE = (
         "mask without an image",
         "masks without an image",
         "is a mask without an image",
-        f"Add an image with the same name to images/ ({_SUPPORTED}), or remove the mask.",
+        f"Add an image whose path matches data.images with the same texts ({_SUPPORTED}), or remove the mask.",
     )
     NO_FILE = (
         "image that is listed in the annotations but is missing",

@@ -32,7 +32,7 @@ MAX_ENTRIES = 6  # palette entries shown in a message
 MAX_INSTANCES = 65_535  # objects per image, whose numbers are stored with 16 bits
 
 
-def read_limited(path: Path) -> bytes:
+def read_limited(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """Read an untrusted file with a size limit.
 
     Raises:
@@ -40,8 +40,8 @@ def read_limited(path: Path) -> bytes:
     """
     if not path.is_file() and path.exists():
         raise OSError(0, "is not a file, but a pipe, a device or a folder")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise OSError(0, f"has {size:,} bytes; the limit is {MAX_BYTES:,}")
+    if (size := path.stat().st_size) > max_bytes:
+        raise OSError(0, f"has {size:,} bytes; the limit is {max_bytes:,}")
     return path.read_bytes()
 
 
@@ -51,7 +51,11 @@ class ImageMaskPair:
 
     id: str
     image: str
-    mask: str  # for COCO: the annotations that the mask is drawn from, as JSON
+    mask: str  # what `MaskReader.read` reads: a path, or as JSON several paths or the annotations of the image
+    name: str = ""  # id with / between folders, in which groups and splits are searched; by default the id
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.id)
 
 
 class UndeclaredValuesError(Exception):

@@ -18,12 +18,12 @@ from pipeline.artifacts.project import PREPARED
 from pipeline.params import Params
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
-from pipeline.params.data.image_data import CocoData, FolderData, OxfordPetsData
+from pipeline.params.data.image_data import AnnotatedData, FolderData, OxfordPetsData
 from pipeline.prepare.dataset_stats import add_mask_notices
 from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.sample_ids import to_csv_cell
 from pipeline.prepare.source import Sample, Source, SourceData
-from pipeline.prepare.sources.coco import collect_coco
+from pipeline.prepare.sources.annotated import collect_annotated
 from pipeline.prepare.sources.composites import CompositeSource
 from pipeline.prepare.sources.cross_domain import CrossDomainSource
 from pipeline.prepare.sources.folder import collect_folder
@@ -48,12 +48,12 @@ def create_source(data: Data) -> Source:
     return ImageMaskSource(data, collect_pairs(data))
 
 
-def collect_pairs(data: FolderData | CocoData | OxfordPetsData) -> PairCollection:
+def collect_pairs(data: FolderData | AnnotatedData | OxfordPetsData) -> PairCollection:
     """Collect the image-mask pairs of a source. Raise `PipelineError` if files are missing."""
     if isinstance(data, OxfordPetsData):
         return collect_pets(Path(data.path))
     classes = [SegmentationClass(one.name, one.color, one.foreground, one.is_boundary) for one in data.classes]
-    return collect_folder(data, classes, "data") if isinstance(data, FolderData) else collect_coco(data, classes)
+    return collect_folder(data, classes, "data") if isinstance(data, FolderData) else collect_annotated(data, classes)
 
 
 def prepare(params: Params, out: Path = PREPARED) -> Dataset:

@@ -12,6 +12,7 @@ from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.prepared_data import Dataset, PreparedData
 from pipeline.artifacts.project import EXTERNAL_RESULTS, Project
 from pipeline.curve_readers.external_results import ExternalResult, read_results
+from pipeline.errors import PipelineError
 from pipeline.params import Report
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
@@ -69,6 +70,17 @@ class ReportContext:
     def sample_ids(self) -> dict[str, tuple[str, ...]]:
         """Sample ids of each split, in the order of the arrays."""
         return {split: tuple(rows["id"]) for split, rows in self._samples.items()}
+
+    def find_sample(self, sample: str) -> tuple[str, int]:
+        """Find the split and the row of a sample, which with cross-validation are those of the best run's fold.
+
+        Raises:
+            PipelineError: The prepared data has no such sample.
+        """
+        for split, ids in self.sample_ids.items():
+            if sample in ids:
+                return split, ids.index(sample)
+        raise PipelineError(f"The prepared data has no image {sample}. Run `{self.prepared.redo_command}` again.")
 
     def read_sample(self, split: str, row: int) -> tuple[ImageArray, Mask, Frame]:
         """Read the prepared image and mask of a sample, and the frame of its original image."""

@@ -14,6 +14,7 @@ import tifffile
 from PIL import Image, ImageFilter
 
 from pipeline.imaging import IGNORE
+from pipeline.imaging.instances import classify_instances
 
 SIDE = 64
 GroundTruth = dict[str, np.ndarray]  # class indices by id, background first
@@ -338,46 +339,57 @@ def write_plain(folder: Path) -> GroundTruth:
 
 
 def write_mask_suffix(folder: Path) -> GroundTruth:
-    write_pairs(folder, lambda _, disc: disc * np.uint8(255), count=12, mask_name="{}_segmentation.png")
-    return {}
+    return write_pairs(folder, lambda _, disc: disc * np.uint8(255), count=12, mask_name="{}_segmentation.png")
 
 
 def write_gif_suffix(folder: Path) -> GroundTruth:
-    write_pairs(folder, lambda _, disc: Image.fromarray(disc), count=12, mask_name="{}_mask.gif")
-    return {}
+    return write_pairs(folder, lambda _, disc: Image.fromarray(disc), count=12, mask_name="{}_mask.gif")
 
 
 def write_pascal_voc(folder: Path) -> GroundTruth:
-    for index in range(6):
-        save(folder, "JPEGImages", f"2007_{index:06}.jpg", make_image(index))
-        save(folder, "SegmentationClass", f"2007_{index:06}.png", make_disc(index).astype(np.uint8))
-    return {}
+    truth = {}
+    for index in range(12):
+        name, (image, disc) = f"2007_{index:06}", make_pair(index)
+        save(folder, "JPEGImages", f"{name}.jpg", image)
+        save(folder, "SegmentationClass", f"{name}.png", disc.astype(np.uint8))
+        truth[name] = disc.astype(np.uint8)
+    return truth
 
 
 def write_mask_per_object(folder: Path) -> GroundTruth:
-    for index in range(6):
-        save(folder, f"stage1_train/{index:04x}/images", f"{index:04x}.png", make_image(index))
-        for number in range(3):
-            disc = make_disc(10 * index + number) * np.uint8(255)
-            save(folder, f"stage1_train/{index:04x}/masks", f"{number}.png", disc)
-    return {}
+    truth = {}
+    for index in range(12):
+        name, numbers = f"{index:04x}", np.zeros((SIDE, SIDE), np.uint16)
+        save(folder, f"stage1_train/{name}/images", f"{name}.png", make_image(index))
+        for number in range(1, 4):
+            disc = make_disc(10 * index + number)
+            save(folder, f"stage1_train/{name}/masks", f"{number}.png", disc * np.uint8(255))
+            numbers[disc] = number
+        truth[name] = classify_instances(numbers, border=2)
+    return truth
 
 
 def write_folder_per_split(folder: Path) -> GroundTruth:
-    for index in range(6):
-        split = ("train", "val", "test")[index % 3]
+    truth = {}
+    for index in range(12):
+        split, disc = ("train", "val", "test")[index % 3], make_disc(index).astype(np.uint8)
         save(folder, f"{split}/images", f"{index:02}.png", make_image(index))
-        save(folder, f"{split}/masks", f"{index:02}.png", make_disc(index).astype(np.uint8))
-    return {}
+        save(folder, f"{split}/masks", f"{index:02}.png", disc)
+        truth[f"{split}__{index:02}"] = disc
+    return truth
 
 
 def write_labelme(folder: Path) -> GroundTruth:
-    for index in range(6):
+    truth = {}
+    for index in range(12):
         save(folder, "", f"{index:02}.jpg", make_image(index))
-        shapes = [{"label": "cell", "points": [[1, 1], [20, 1], [20, 20]], "shape_type": "polygon"}]
+        points = [[1, 1], [20, 1], [20, 20 + index], [1, 20 + index]]
+        shapes = [{"label": "cell", "points": points, "shape_type": "polygon"}]
+        truth[f"{index:02}"] = np.zeros((SIDE, SIDE), np.uint8)
+        truth[f"{index:02}"][1 : 20 + index, 1:20] = 1
         content = {"shapes": shapes, "imagePath": f"{index:02}.jpg", "imageHeight": SIDE, "imageWidth": SIDE}
         (folder / f"{index:02}.json").write_text(json.dumps(content))
-    return {}
+    return truth
 
 
 NUMBERED = {
@@ -425,10 +437,10 @@ CASES = {
     "numbered_few": Case(write_numbered_few, reported="write instances: {border: 2}"),
     "four_images": Case(write_four_images),
     "normalized_names": Case(write_normalized_names),
-    "mask_suffix": Case(write_mask_suffix, "init", "end in _segmentation"),
-    "gif_suffix": Case(write_gif_suffix, "init", "end in _mask"),
-    "pascal_voc": Case(write_pascal_voc, "init", "rename JPEGImages to images"),
-    "mask_per_object": Case(write_mask_per_object, "init", "write one mask that numbers its objects"),
-    "folder_per_split": Case(write_folder_per_split, "init", "move the images to images/train"),
-    "labelme": Case(write_labelme, "init", "labelme2coco"),
+    "mask_suffix": Case(write_mask_suffix, section={"masks": "masks/**/*_segmentation"}),
+    "gif_suffix": Case(write_gif_suffix, section={"masks": "masks/**/*_mask"}),
+    "pascal_voc": Case(write_pascal_voc, reported="Pascal VOC"),
+    "mask_per_object": Case(write_mask_per_object, reported="Data Science Bowl 2018"),
+    "folder_per_split": Case(write_folder_per_split, reported="are named like splits"),
+    "labelme": Case(write_labelme, reported="LabelMe", section={"source": "labelme"}),
 }

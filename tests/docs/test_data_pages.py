@@ -9,7 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipeline.params.data.composites import Composition
-from pipeline.params.data.image_data import CocoData, ExternalTestFolder, FoldedSplits, FolderData
+from pipeline.params.data.image_data import AnnotatedData, ExternalTestFolder, FoldedSplits, FolderData
 
 GUIDES = Path(__file__).parents[2] / "docs/how-to"
 
@@ -27,8 +27,8 @@ def test_folder_of_images_has_every_key() -> None:
 
 def test_coco_annotations_has_every_key_that_folders_do_not_have() -> None:
     (section,) = read_data_sections("coco-annotations.md")
-    assert set(CocoData.model_fields) - set(section) <= set(FolderData.model_fields)
-    data = CocoData.model_validate(section)
+    assert set(AnnotatedData.model_fields) - set(section) <= set(FolderData.model_fields)
+    data = AnnotatedData.model_validate(section)
     assert data.classes[0].categories == ("cell", "dividing cell")
 
 

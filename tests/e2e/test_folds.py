@@ -13,11 +13,13 @@ from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.project import Project
 from pipeline.cli import main
 from pipeline.compare.compare_runs import compare
+from pipeline.errors import PipelineError
 from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
+from pipeline.report.context import ReportContext
 from pipeline.report.write_report import write_report
 from pipeline.tracking.run_metrics import DataSummary
 from pipeline.train.train_cell import train_cell
@@ -122,6 +124,15 @@ def test_report_describes_the_folds(params: Params, project: Project) -> None:
     assert f"{len(list_learned(project))} images in {FOLDS} folds" in page
     assert f"{len(SEEDS)} runs in {FOLDS} folds" in page
     assert "validation images of all folds" in page
+
+
+def test_report_finds_the_images_of_all_folds(params: Params, project: Project) -> None:
+    context = ReportContext(project, params.data)
+    everything = project.prepared.open_split("train")
+    for sample, image in zip(everything.ids, everything.images, strict=True):
+        assert np.array_equal(context.read_sample(*context.find_sample(sample))[0], image)
+    with pytest.raises(PipelineError, match="no image unknown"):
+        context.find_sample("unknown")
 
 
 def test_a_run_of_a_fold_predicts(params: Params, project: Project, summary: Summary) -> None:

@@ -303,7 +303,7 @@ def test_init_ignores_a_label_file_of_other_colors(run_init: RunInit, text: str)
 
 def init_coco(categories: list[str]) -> tuple[str, dict[str, str]]:
     """Run `pipeline init` on annotations of these categories; return its output and the colors by category."""
-    from pipeline.params.data.image_data import CocoData
+    from pipeline.params.data.image_data import AnnotatedData
     from pipeline.params.file import read_params
 
     listed = [{"id": category_id, "name": name} for category_id, name in enumerate(categories, 1)]
@@ -315,7 +315,7 @@ def init_coco(categories: list[str]) -> tuple[str, dict[str, str]]:
     result = CliRunner().invoke(main, ["init", "coco"])
     assert result.exit_code == 0, result.output
     data = read_params().data
-    assert isinstance(data, CocoData)
+    assert isinstance(data, AnnotatedData)
     return result.output, {item.name: item.color for item in data.classes}
 
 

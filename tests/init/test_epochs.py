@@ -95,7 +95,8 @@ def test_init_of_images_that_cannot_be_split_suggests_epochs():
 def test_init_of_images_without_valid_pairs_suggests_epochs():
     write({"": 24})
     for index, path in enumerate(sorted(Path("cells/masks").iterdir())):
-        path.rename(path.with_name(f"other{index % 7}_{index}.png"))
+        for kind in ("images", "masks"):  # names that cannot be used
+            path.parent.with_name(kind).joinpath(path.name).rename(f"cells/{kind}/={index}.png")
     init()
     assert load_train()["epochs"] == 150
 

@@ -27,7 +27,7 @@ from pipeline.cli import main
 from pipeline.imaging import IGNORE
 from pipeline.init.inspect_images import MAX_FILES
 from pipeline.init.write_params import format_scalar, replace_section
-from pipeline.params.data.image_data import CocoData
+from pipeline.params.data.image_data import AnnotatedData
 from pipeline.params.file import read_params
 
 ROOT = Path(__file__).parents[2]
@@ -266,7 +266,7 @@ def test_init_coco_without_annotations_suggests_all_categories(tmp_path: Path) -
     folder = write_coco(tmp_path / "cells", lambda content: content["annotations"].clear(), ("cell", "wall"))
     assert "24 of 24 images have no annotation" in run_pipeline("init", folder).output
     data = read_params().data
-    assert isinstance(data, CocoData)
+    assert isinstance(data, AnnotatedData)
     assert [item.category for item in data.classes] == [None, "cell", "wall"]
 
 
@@ -290,7 +290,7 @@ def test_init_coco_with_crowds_of_unknown_size_ignores_them(tmp_path: Path) -> N
 
     assert "24 of 24 annotations are marked" in run_pipeline("init", write_coco(tmp_path / "cells", mark_crowds)).output
     data = read_params().data
-    assert isinstance(data, CocoData)
+    assert isinstance(data, AnnotatedData)
     assert data.crowd == "ignore"
 
 
@@ -317,7 +317,7 @@ def test_init_coco_with_single_objects_as_crowds_suggests_objects(tmp_path: Path
     counts = f"{2 * COUNT // step} of {COUNT + COUNT // step} annotations are marked as crowds (iscrowd: 1)"
     assert f"Notice: {counts}" in result.output
     data = read_params().data
-    assert isinstance(data, CocoData)
+    assert isinstance(data, AnnotatedData)
     assert data.crowd == crowd
     remark = next(line for line in Path("params.yaml").read_text().splitlines() if line.startswith("  crowd:"))
     assert (counts in remark) == (crowd == "object")
@@ -448,7 +448,7 @@ def test_init_of_any_names_writes_valid_yaml(tmp_path: Path, name: str, file: st
         result = run_pipeline("init", "--", folder)
     assert result.exit_code == 0, result.output
     data = read_params().data
-    assert isinstance(data, CocoData)
+    assert isinstance(data, AnnotatedData)
     assert (data.path, data.annotations) == (str(folder), f"a{file}.json")
     assert [item.category for item in data.classes] == [None, *categories]
 

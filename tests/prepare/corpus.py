@@ -460,7 +460,7 @@ BROKEN_CASES = [
     Case(
         "hidden files only",
         lambda folder: [path.rename(path.with_name(f".{path.name}")) for path in sorted((folder / "images").iterdir())],
-        "contains no images; supported extensions: .png, .jpg",
+        "contains no files that match 'images/**/*'; supported extensions: .png, .jpg",
     ),
     Case(
         "a linked folder",

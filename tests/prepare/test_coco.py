@@ -19,10 +19,10 @@ from pycocotools import mask as rle
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.imaging import IGNORE
 from pipeline.params import Params
-from pipeline.params.data.image_data import CocoData
+from pipeline.params.data.image_data import AnnotatedData
 from pipeline.params.file import read_params
+from pipeline.prepare.formats.outlines import draw_mask
 from pipeline.prepare.prepare_data import prepare
-from pipeline.prepare.sources.coco_masks import draw_mask
 from tests.prepare.conftest import MASK, NAMES, ROOT, SECTION, load_showcase
 
 PETS = ROOT.parent / "shared/data/oxford-pets-mini"
@@ -59,10 +59,10 @@ def export_annotations(folder: Path, values: dict[int, int], names: list[str]) -
     return {"images": images, "annotations": annotations, "categories": CATEGORIES}
 
 
-def create_section(path: Path, **changes: Any) -> CocoData:
+def create_section(path: Path, **changes: Any) -> AnnotatedData:
     data = {**SECTION, "source": "coco", "path": str(path), "annotations": "instances.json", "classes": CLASSES}
     del data["ignore_value"]
-    return CocoData.model_validate({**data, **changes})
+    return AnnotatedData.model_validate({**data, **changes})
 
 
 @pytest.fixture

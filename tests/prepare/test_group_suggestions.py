@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData
-from pipeline.prepare.splitting.groups import name_below_images, suggest_groups
+from pipeline.prepare.splitting.groups import suggest_groups
 from pipeline.prepare.validate import validate_data
 from tests.prepare.conftest import create_image, create_section, read_samples, write_splits
 
@@ -139,7 +139,3 @@ def test_groups_in_a_list_need_no_suggestion(tmp_path, monkeypatch):
     assert not any(
         "suggest" in text for text in validate_data(create_section(folder, showcase_ids=None)).data.stats.notices
     )
-
-
-def test_name_below_images_keeps_folders_and_dots():
-    assert name_below_images("images/a/b.c.png") == "a/b.c"

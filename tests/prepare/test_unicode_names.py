@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.params.data.image_data import CocoData
+from pipeline.params.data.image_data import AnnotatedData
 from pipeline.prepare.sample_ids import image_id
 from tests.prepare.conftest import NAMES, SECTION, create_image, read_samples, write_splits
 
@@ -77,7 +77,7 @@ def test_coco_file_names_in_any_unicode_form_are_matched(cells: Path, run: Any, 
     ]
     section = {**SECTION, "source": "coco", "annotations": "instances.json", "classes": classes, "showcase_ids": None}
     section["splits"] = {"validation": 0.3, "test": 0.3}
-    data = CocoData.model_validate({**section, "path": str(cells), "ignore_value": []})
+    data = AnnotatedData.model_validate({**section, "path": str(cells), "ignore_value": []})
     assert sorted(read_samples(run(cells, data))) == sorted(f"Zähler{index}" for index in range(12))
 
 

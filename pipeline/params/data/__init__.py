@@ -10,10 +10,11 @@ from pydantic import Field
 
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.fields import list_values
+from pipeline.params.data.file_pattern import CLASS, OBJECT, FilePattern
 from pipeline.params.data.image_data import (
+    AnnotatedClass,
+    AnnotatedData,
     ClassValue,
-    CocoClass,
-    CocoData,
     DisplayedClass,
     ExternalTestFolder,
     FolderData,
@@ -23,7 +24,7 @@ from pipeline.params.data.image_data import (
 )
 from pipeline.wording import join_words
 
-Data = Annotated[CompositesData | FolderData | CocoData | OxfordPetsData, Field(discriminator="source")]
+Data = Annotated[CompositesData | FolderData | AnnotatedData | OxfordPetsData, Field(discriminator="source")]
 
 
 def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
@@ -32,17 +33,19 @@ def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
         return [] if data.external_test is None else _check_external_test(data.external_test)
     mistakes = _check_paths("data", data)
     if isinstance(data, FolderData):
-        mistakes += _check_values("data", data) + _check_instances(data)
-    if isinstance(data, CocoData):
+        mistakes += _check_patterns("data", data) + _check_values("data", data) + _check_instances(data)
+    if isinstance(data, AnnotatedData):
         mistakes += _check_categories(data)
-    if isinstance(data, FolderData | CocoData):
+    if isinstance(data, FolderData | AnnotatedData):
         mistakes += _check_names("data", data.classes) + _check_colors(data.classes)
         if not any(item.foreground for item in data.classes):
             mistakes.append("data.classes: no class is foreground; write foreground: true for the objects of interest.")
-    if isinstance(data, OxfordPetsData) and (data.splits.test or data.splits.split_file or data.splits.group_regex):
+    if isinstance(data, OxfordPetsData) and (
+        data.splits.test or data.splits.split_file or data.splits.group_regex or data.splits.split_lists
+    ):
         mistakes.append(
             "data.splits: Oxford-IIIT Pet has an official test split and no groups; write test: 0, and remove "
-            "split_file and group_regex."
+            "split_file, split_lists and group_regex."
         )
     if data.splits.validation + data.splits.test >= 1:
         mistakes.append(
@@ -65,7 +68,7 @@ def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
 
 def _check_external_test(data: ExternalTestFolder) -> list[str]:
     mistakes = _check_names("data.external_test", data.classes) + _check_values("data.external_test", data)
-    mistakes += _check_paths("data.external_test", data)
+    mistakes += _check_patterns("data.external_test", data) + _check_paths("data.external_test", data)
     if (shares := data.splits.validation + data.splits.test) > 1:
         mistakes.append(
             f"data.external_test.splits: the sum of validation and test must be at most 1, but is {shares:g}."
@@ -73,7 +76,7 @@ def _check_external_test(data: ExternalTestFolder) -> list[str]:
     return mistakes
 
 
-def _check_names(key: str, classes: Sequence[ClassValue | CocoClass]) -> list[str]:
+def _check_names(key: str, classes: Sequence[ClassValue | AnnotatedClass]) -> list[str]:
     repeated = _find_repeated([item.name for item in classes])
     return [f"{key}.classes: two classes are named '{name}'; rename one." for name in repeated]
 
@@ -92,6 +95,18 @@ def _check_colors(classes: Sequence[DisplayedClass]) -> list[str]:
 
 
 def _check_values(key: str, data: FolderData | ExternalTestFolder) -> list[str]:
+    if data.mask_part == CLASS:
+        return _check_class_files(key, data)
+    if texts := [value for item in data.classes for value in list_values(item.mask_value) if _is_text(value)]:
+        return [
+            f"{key}.classes: the mask value '{texts[0]}' must be a whole number from 0 to 65535 or a color in quotes, "
+            f'such as "#e69f00". Only if {key}.masks has {{class}}, it is the text that {{class}} matches.'
+        ]
+    if missing := [item.name for item in data.classes if item.mask_value is None]:
+        return [
+            f"{key}.classes: the class '{missing[0]}' has mask_value: null, which is only possible if {key}.masks has "
+            f"{{class}}; write the value of the class in the masks."
+        ]
     values = [value for item in data.classes for value in list_values(item.mask_value)] + list(
         list_values(data.ignore_value)
     )
@@ -108,9 +123,46 @@ def _check_values(key: str, data: FolderData | ExternalTestFolder) -> list[str]:
     return mistakes + _check_threshold(key, data, values)
 
 
+def _is_text(value: str | int) -> bool:
+    return isinstance(value, str) and not value.startswith("#")
+
+
+def _check_class_files(key: str, data: FolderData | ExternalTestFolder) -> list[str]:
+    """Check the classes of masks with one class per file."""
+    values = [value for item in data.classes for value in list_values(item.mask_value)]
+    mistakes = [
+        f"{key}.classes: {key}.masks has {{class}}, so mask_value must be a text that it matches, but is {value}."
+        for value in values
+        if not isinstance(value, str) or not _is_text(value)
+    ]
+    mistakes += [
+        f"{key}.classes: the mask value {value!r} is repeated; write it once." for value in _find_repeated(values)
+    ]
+    if sum(item.mask_value is None for item in data.classes) != 1:
+        mistakes.append(
+            f"{key}.classes: exactly one class must have mask_value: null, the class of pixels that no file marks."
+        )
+    if data.ignore_value is not None:
+        mistakes.append(f"{key}.ignore_value: must be null if {key}.masks has {{class}}.")
+    return mistakes
+
+
+def _check_patterns(key: str, data: FolderData | ExternalTestFolder) -> list[str]:
+    """Check that the patterns of images and masks can be compared."""
+    images, masks = FilePattern(data.images), FilePattern(data.masks)
+    if images.part:
+        return [f"{key}.images: '{data.images}' must not have {{class}} or {{object}}, which are for masks."]
+    if images.num_texts != masks.num_texts:
+        return [
+            f"{key}.masks: '{data.masks}' has {masks.num_texts} wildcards to compare (*, **, {{a,b}}), but "
+            f"{key}.images: '{data.images}' has {images.num_texts}. Write {{any}} for text that is not compared."
+        ]
+    return []
+
+
 def _check_threshold(key: str, data: FolderData | ExternalTestFolder, values: Sequence[str | int]) -> list[str]:
     threshold, numbers = data.mask_threshold, [value for value in values if isinstance(value, int)]
-    if threshold is None:
+    if threshold is None or data.mask_part:
         return []
     if len(values) != 2 or len(numbers) != 2 or data.ignore_value is not None:
         return [
@@ -126,10 +178,20 @@ def _check_threshold(key: str, data: FolderData | ExternalTestFolder, values: Se
 
 
 def _check_instances(data: FolderData) -> list[str]:
-    if data.instances is None or (
-        sorted(map(str, (list_values(item.mask_value) for item in data.classes))) == ["(0,)", "(1,)", "(2,)"]
+    values = sorted(map(str, (list_values(item.mask_value) for item in data.classes)))
+    if data.instances is None:
+        if data.mask_part != OBJECT or (values == ["(0,)", "(1,)"] and data.ignore_value is None):
+            return []
+        return [
+            "data.masks: masks of one object per file are converted to two classes. Declare them in data.classes with "
+            "the values 0 (background) and 1 (objects), and write ignore_value: null; or set data.instances."
+        ]
+    if data.mask_part == CLASS:
+        return ["data.instances: must be null if data.masks has {class}."]
+    if (
+        values == ["(0,)", "(1,)", "(2,)"]
         and data.ignore_value is None
-        and data.mask_threshold is None
+        and (data.mask_threshold is None or data.mask_part == OBJECT)
     ):
         return []
     return [
@@ -138,14 +200,15 @@ def _check_instances(data: FolderData) -> list[str]:
     ]
 
 
-def _check_categories(data: CocoData) -> list[str]:
+def _check_categories(data: AnnotatedData) -> list[str]:
     named = [name for item in data.classes for name in item.categories] + data.ignore_value
     mistakes = [
         f"data.classes: the category '{name}' is repeated, here or in data.ignore_value; write it once."
         for name in _find_repeated(named)
     ]
     left_over = [item.name for item in data.classes if not item.categories]
-    if len(left_over) != 1:
+    may_ignore = data.source == "coco_panoptic" and not left_over
+    if len(left_over) != 1 and not may_ignore:
         mistakes.append(
             f"data.classes: {len(left_over)} classes have category: null, but exactly one must have it: the class of "
             f"pixels without annotation."
@@ -154,11 +217,15 @@ def _check_categories(data: CocoData) -> list[str]:
 
 
 def _check_paths(key: str, data: ImageMaskFolder) -> list[str]:
-    return (
-        _check_inside(f"{key}.splits.split_file.file", data.splits.split_file.file, data.path)
-        if data.splits.split_file
-        else []
-    )
+    split_file, split_lists = data.splits.split_file, data.splits.split_lists
+    mistakes = []
+    if split_file:
+        mistakes += _check_inside(f"{key}.splits.split_file.file", split_file.file, data.path)
+    if split_lists:
+        mistakes += _check_inside(f"{key}.splits.split_lists", split_lists, data.path)
+    if split_file and split_lists:
+        mistakes.append(f"{key}.splits: has both split_file and split_lists; remove one.")
+    return mistakes
 
 
 def _check_inside(key: str, file: str, folder: str) -> list[str]:

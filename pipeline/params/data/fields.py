@@ -59,6 +59,16 @@ def _check_mask_values(value: object) -> object:
     return [_check_mask_value(item) for item in value]
 
 
+def _check_class_values(value: object) -> object:
+    """Check mask values as `_check_mask_values` does, but accept null and texts, which `find_data_mistakes` checks."""
+    values = value if isinstance(value, list | tuple) and value else [value]
+    if value is None or all(isinstance(item, str) and item and not item.startswith("#") for item in values):
+        return value
+    if any(isinstance(item, str) and not item.startswith("#") for item in values):
+        raise ValueError("must be mask values, or texts that {class} in data.masks matches, but not both")
+    return _check_mask_values(value)
+
+
 def _check_class_name(value: object) -> object:
     if not isinstance(value, str) or not _NAME.fullmatch(value):  # used in names of columns and metrics
         raise ValueError("must be a name made up of letters, digits, _, - and spaces")
@@ -72,6 +82,8 @@ PreparedSize = Annotated[_Sides | Literal["native"], BeforeValidator(_check_prep
 Color = Annotated[str, BeforeValidator(_check_color)]
 MaskValue = Annotated[int | str, BeforeValidator(_check_mask_value)]  # an int, or #rrggbb
 MaskValues = Annotated[int | str | list[int | str], BeforeValidator(_check_mask_values)]  # one or more of a class
+# Mask values, or texts that {class} in the pattern of the masks matches; null for pixels that no file marks.
+ClassValues = Annotated[int | str | list[int | str] | None, BeforeValidator(_check_class_values)]
 ClassName = Annotated[str, BeforeValidator(_check_class_name)]
 Share = Annotated[float, Field(ge=0, le=1)]
 

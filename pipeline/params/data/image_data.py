@@ -1,4 +1,4 @@
-"""Schema of `data` for images with masks: a folder of both, a COCO export, or Oxford-IIIT Pet."""
+"""Schema of `data` for images with masks: a folder of both, annotations, or Oxford-IIIT Pet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.params.data.fields import ClassName, Color, MaskValues, PreparedSize, Share, TrainImages, list_sides
+from pipeline.params.data.fields import (
+    ClassName,
+    ClassValues,
+    Color,
+    MaskValues,
+    PreparedSize,
+    Share,
+    TrainImages,
+    list_sides,
+)
+from pipeline.params.data.file_pattern import CLASS, DEFAULT_PATTERNS, FilePattern
 from pipeline.params.section import Section
 
 Resize = Literal["stretch", "letterbox"]
@@ -31,13 +41,29 @@ def _check_pattern(value: object) -> object:
     return value
 
 
+def _check_split_lists(value: object) -> object:
+    if value is not None and not (isinstance(value, str) and value.endswith(".json")):
+        FilePattern.parse(value)
+    return value
+
+
+def _check_file_pattern(value: object) -> object:
+    FilePattern.parse(value)
+    return value
+
+
+PatternText = Annotated[str, BeforeValidator(_check_file_pattern)]
+
+
 class ClassValue(Section):
     """Name of a class and its values in the masks."""
 
     name: ClassName
     """Name of the class: letters, digits, `_`, `-` and spaces."""
-    mask_value: MaskValues
-    """Value of the class in the masks, or a list of values: integers, or colors in quotes."""
+    mask_value: ClassValues
+    """Value of the class in the masks, or a list of values: integers, or colors in quotes. If `masks` has `{class}`,
+    the text that it matches, or null for exactly one class: pixels that no file marks.
+    """
 
 
 class DisplayedClass(Section):
@@ -57,11 +83,13 @@ class FolderClass(DisplayedClass, ClassValue):
     """A class and its values in the masks."""
 
 
-class CocoClass(DisplayedClass):
-    """A class and its COCO categories."""
+class AnnotatedClass(DisplayedClass):
+    """A class and its categories in the annotations."""
 
     category: str | list[str] | None
-    """Name of the COCO category, or a list of names. Null for exactly one class: pixels without annotations."""
+    """Name of the category, or a list of names. Null for exactly one class: pixels without annotations. With
+    `coco_panoptic`, such pixels are ignored if no class has null.
+    """
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -93,6 +121,12 @@ class SplitShares(Section):
     """Fraction of the images, or of the groups, for testing."""
     split_file: SplitFile | None = None
     """Table of splits and groups. If null, `splits.csv` is used if it exists."""
+    split_lists: Annotated[str | None, BeforeValidator(_check_split_lists)] = None
+    """Pattern of text files with one image id or path per line, such as `ImageSets/Segmentation/{train,val}.txt`, whose
+    last wildcard matches the split; or nnU-Net's `splits_final.json`, of which all folds are used with
+    `data.splits.folds`, and otherwise the first one. Images in no list are
+    left out, unless they are in a folder named like a split.
+    """
     group_regex: Annotated[str | None, BeforeValidator(_check_pattern)] = None
     """Regular expression that finds the group in an image's name, with one `( )` around the group. If null, names do
     not determine groups.
@@ -153,7 +187,30 @@ class ImageMaskFolder(Section):
     """Thresholds for near-duplicates."""
 
 
-class ExternalTestFolder(ImageMaskFolder):
+class FilePatterns(Section):
+    """Which files are images and masks."""
+
+    images: PatternText = DEFAULT_PATTERNS[0]
+    """Pattern of the image files below `path`. `*` matches any text in a name, `**/` any folders, `{train,val}` one of
+    these texts; masks must match with the same texts. `{any}` matches any text, which is not compared.
+    """
+    masks: PatternText = DEFAULT_PATTERNS[1]
+    """Pattern of the mask files. With `{object}` or `{class}`, which matches any text, each file shows one object or
+    one class.
+    """
+
+    @property
+    def mask_part(self) -> str:
+        """What each of an image's mask files shows: "class", "object", or "" if there is one file per image."""
+        return FilePattern(self.masks).part
+
+    @property
+    def has_mask_values(self) -> bool:
+        """Whether the classes are values in one mask file per image."""
+        return self.mask_part != CLASS
+
+
+class ExternalTestFolder(ImageMaskFolder, FilePatterns):
     """A folder whose test split replaces that of the composites. It has the same classes as the composites."""
 
     classes: Annotated[list[ClassValue], Field(min_length=2)]
@@ -193,11 +250,11 @@ class ImageMaskData(ImageMaskFolder):
         return None if isinstance(self.image_size, str) else list_sides(self.image_size)
 
 
-class FolderData(ImageMaskData):
-    """A folder with `images/`, `masks/` and, optionally, a table of splits."""
+class FolderData(ImageMaskData, FilePatterns):
+    """A folder of images and masks and, optionally, a table of splits."""
 
     source: Literal["image_mask_folder"]
-    """A folder with `images/` and `masks/`."""
+    """A folder of images and masks."""
     classes: Annotated[list[FolderClass], Field(min_length=2, max_length=255)]
     """Classes, in the order of their indices."""
     ignore_value: MaskValues | None
@@ -209,15 +266,22 @@ class FolderData(ImageMaskData):
     instances: Instances | None = None
     """Conversion of instance masks, which have one number per object. If null, mask values are classes."""
 
+    @property
+    def has_mask_values(self) -> bool:
+        """Whether the classes are values in one mask file per image."""
+        return super().has_mask_values and self.instances is None
 
-class CocoData(ImageMaskData):
-    """A folder with `images/` and a JSON file of COCO instance annotations."""
 
-    source: Literal["coco"]
-    """A folder with `images/` and COCO annotations."""
+class AnnotatedData(ImageMaskData):
+    """A folder of images with outlines of objects in the format of an annotation tool."""
+
+    source: Literal["coco", "coco_panoptic", "cvat", "label_studio", "labelme", "supervisely", "yolo"]
+    """Format of the annotations."""
+    images: PatternText = DEFAULT_PATTERNS[0]
+    """Pattern of the image files below `path`, see `source: image_mask_folder`."""
     annotations: str = Field(min_length=1)
-    """Path of the JSON file, relative to the folder."""
-    classes: Annotated[list[CocoClass], Field(min_length=2, max_length=255)]
+    """Path of the annotations, relative to the folder: a file or, for `labelme` and `coco_panoptic`, a pattern."""
+    classes: Annotated[list[AnnotatedClass], Field(min_length=2, max_length=255)]
     """Classes, in the order of their indices."""
     ignore_value: list[str] = Field(default_factory=list)
     """Categories whose pixels are ignored."""

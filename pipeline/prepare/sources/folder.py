@@ -1,76 +1,58 @@
-"""Source: a folder with `images/` and `masks/`."""
+"""Source: a folder of images and masks, which are paired by patterns of their paths."""
 
 from __future__ import annotations
 
-import os
-import shlex
-from collections import abc
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from pathlib import Path
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
-from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.params.data.fields import list_values
+from pipeline.params.data.file_pattern import CLASS, OBJECT, FilePattern
 from pipeline.params.data.image_data import ExternalTestFolder, FolderData
 from pipeline.prepare.data_issues import DataIssue, IssueKind
-from pipeline.prepare.image_mask_pair import ImageMaskPair, InstanceMaskReader, PairCollection, ValueMaskReader
-from pipeline.prepare.sample_ids import find_id_problem, image_id
+from pipeline.prepare.image_mask_pair import (
+    ImageMaskPair,
+    InstanceMaskReader,
+    MaskReader,
+    PairCollection,
+    ValueMaskReader,
+)
+from pipeline.prepare.mask_parts import ClassFilesReader, ObjectFilesReader, encode_parts
+from pipeline.prepare.sources.affixes import find_pairing_patterns
+from pipeline.prepare.sources.image_files import ImageFiles
 from pipeline.prepare.splitting.read_splits import read_splits
+from pipeline.prepare.splitting.split_lists import read_split_lists
+from pipeline.wording import join_names, pluralize
 
-IMAGES, MASKS = "images", "masks"  # subfolders of a source
+_NAMED = 5  # unpaired files named on each side if nothing fits
 
 
-class ImageFiles:
-    """Image files in a subfolder of a source."""
+def match_files(folder: Path, images: str, masks: str, key: str) -> tuple[ImageFiles, ImageFiles]:
+    """List the images and masks of a folder. A file that matches both patterns is a mask.
 
-    def __init__(
-        self,
-        folder: Path,
-        kind: str,
-        key: str,
-        expected: str = f"{IMAGES}/ and {MASKS}/",
-        endings: tuple[str, ...] = ENDINGS,
-    ) -> None:
-        """List the files with supported endings.
+    Args:
+        folder: Folder of the source.
+        images: Pattern of the images.
+        masks: Pattern of the masks.
+        key: Key of the section or command, for messages.
 
-        Args:
-            folder: Folder of the source.
-            kind: Name of the subfolder.
-            key: Parameter or command that names the folder, for messages.
-            expected: Expected content of the folder, for messages.
-            endings: Supported endings of file names.
-
-        Raises:
-            PipelineError: The folder does not exist or has no images, or a folder is a symbolic link.
-        """
-        top = folder / kind
-        if not top.is_dir():
-            raise PipelineError(f"{key}: the folder {top} does not exist. Set {key} to the folder with {expected}.")
-        self.by_id: dict[str, str] = {}  # paths relative to the folder of the source
-        self.issues: list[DataIssue] = []  # issues with invalid or ambiguous names
-        self.skipped: list[tuple[str, str]] = []  # (file, reason) of other files
-        found: dict[str, list[str]] = {}
-        for path in _list_files(top, key):
-            name = f"{kind}/{path}"
-            if path.suffix.lower() in endings:
-                found.setdefault(image_id(str(path.with_suffix(""))), []).append(name)
-            else:
-                self.skipped.append((name, f"files {_describe_ending(path)} are not read"))
-        if not found:
-            raise PipelineError(f"{key}: {top} contains no images; supported extensions: {', '.join(endings)}.")
-        self.skipped.sort()  # os.walk() does not sort files
-        for name, several in sorted(found.items()):
-            if reason := find_id_problem(name):
-                self.issues.append(DataIssue(IssueKind.NAME, name, several[0], reason))
-            elif len(several) > 1:
-                self.issues.append(DataIssue(IssueKind.DOUBLE, name, " and ".join(sorted(several))))
-            self.by_id[name] = min(several)
-        self.unusable = {issue.id for issue in self.issues}
+    Raises:
+        PipelineError: No image or no mask matches, or no image has a mask.
+    """
+    mask_pattern = FilePattern(masks)
+    found = ImageFiles(folder, f"{key}.masks", mask_pattern, MASK_ENDINGS)
+    image_files = ImageFiles(folder, f"{key}.images", FilePattern(images), excluded=found.files)
+    if mask_pattern.part:  # what * matches next to {class} or {object} depends on the images
+        found = ImageFiles(folder, f"{key}.masks", mask_pattern, MASK_ENDINGS, known=image_files.texts)
+    if not image_files.by_id.keys() & found.by_id.keys():
+        raise PipelineError(_describe_mismatch(image_files, found, key))
+    return image_files, found
 
 
 def collect_folder(data: FolderData | ExternalTestFolder, classes: list[SegmentationClass], key: str) -> PairCollection:
-    """Collect the pairs of a folder with `images/`, `masks/` and an optional split list.
+    """Collect the pairs of a folder of images and masks with an optional split list.
 
     Args:
         data: Section that describes the folder.
@@ -81,9 +63,18 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
         PipelineError: A folder or the list is missing, empty or invalid.
     """
     folder = Path(data.path)
-    images = ImageFiles(folder, IMAGES, f"{key}.path")
-    masks = ImageFiles(folder, MASKS, f"{key}.path", endings=MASK_ENDINGS)
-    check_suffix(images.by_id.keys(), masks.by_id.keys(), folder, f"{key}.path")
+    if not folder.is_dir():
+        raise PipelineError(
+            f"{key}.path: the folder {folder} does not exist. Set {key}.path to the folder of the images."
+        )
+    images, masks = match_files(folder, data.images, data.masks, key)
+    listed = None
+    if data.splits.split_lists:
+        folds = data.splits.folds if isinstance(data, FolderData) else None
+        listed = read_split_lists(folder, data.splits.split_lists, images.by_id, images.names, key, folds)
+        if listed.rows is not None:
+            images.keep(listed.rows)
+            masks.keep(listed.rows)
     unpaired = [
         DataIssue(IssueKind.NO_MASK, name, file) for name, file in images.by_id.items() if name not in masks.by_id
     ]
@@ -93,70 +84,70 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
     names = images.by_id.keys() | masks.by_id.keys()
     usable = (images.by_id.keys() & masks.by_id.keys()) - images.unusable - masks.unusable
     is_trained_on = isinstance(data, FolderData)
-    splits = read_splits(folder, data.splits.split_file, images.by_id, names, usable, key, is_trained_on)
+    splits = listed or read_splits(
+        folder, data.splits.split_file, images.by_id, images.names, names, usable, key, is_trained_on
+    )
     return PairCollection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",
         credit="",  # known to the user
         classes=classes,
-        pairs={name: ImageMaskPair(name, images.by_id[name], masks.by_id[name]) for name in sorted(usable)},
+        pairs={
+            name: ImageMaskPair(
+                name,
+                images.by_id[name],
+                encode_parts(masks.parts[name]) if name in masks.parts else masks.by_id[name],
+                images.names[name],
+            )
+            for name in sorted(usable)
+        },
         masks=_create_reader(data, classes),
         issues=[*unpaired, *images.issues, *masks.issues],
-        skipped=[*images.skipped, *masks.skipped],
-        notices=splits.notices,
+        skipped=sorted({*images.skipped, *masks.skipped}),
+        notices=[*splits.notices, *_describe_others(images, masks, key)],
         splits=splits,
     )
 
 
-def check_suffix(images: abc.Collection[str], masks: abc.Collection[str], folder: Path, key: str) -> None:
-    """Check that mask names do not differ from image names by a suffix such as _mask.
-
-    Raises:
-        PipelineError: All masks have the same suffix. The message contains a command that removes it.
-    """
-    if set(images) & set(masks):
-        return
-    suffixes = {mask[len(image) :] for mask in masks if (image := _find_longest_prefix(mask, images))}
-    suffix = next(iter(suffixes)) if len(suffixes) == 1 else ""
-    if suffix and len(masks) > 1 and all(mask.endswith(suffix) for mask in masks):
-        raise PipelineError(
-            f"{key}: the mask names end in {suffix}, but the image names do not. Rename the masks, in bash with\n"
-            f"  find {shlex.quote(str(folder / MASKS))} -name {shlex.quote(f'*{suffix}.*')} "
-            f'-exec bash -c \'mv "$0" "${{0/{suffix}./.}}"\' {{}} \\;'
+def _describe_others(images: ImageFiles, masks: ImageFiles, key: str) -> Iterator[str]:
+    """Report image files next to the images and masks that match neither pattern."""
+    others = sorted({*images.others, *masks.others} - images.files - masks.files)
+    if others:
+        match = pluralize(len(others), "image file matches", "image files match")
+        yield (
+            f"{match} neither {key}.images ('{images.pattern.text}') nor {key}.masks ('{masks.pattern.text}'): "
+            f"{join_names(others, _NAMED)}."
         )
 
 
-def _find_longest_prefix(mask: str, images: abc.Collection[str]) -> str:
-    """Find the longest image name that a mask name begins with."""
-    return next((mask[:end] for end in range(len(mask) - 1, 0, -1) if mask[:end] in images), "")
+def _describe_mismatch(images: ImageFiles, masks: ImageFiles, key: str) -> str:
+    """Describe that no image has a mask, with the first names on both sides, and patterns that pair them if any do."""
+    lines = [
+        f"{key}.masks: no image has a mask. The wildcards of both patterns must match the same texts, but the first "
+        f"files are",
+        f"  {key}.images: '{images.pattern.text}': {join_names(images.by_id.values(), _NAMED)}",
+        f"  {key}.masks: '{masks.pattern.text}': {join_names(masks.by_id.values(), _NAMED)}",
+    ]
+    if patterns := find_pairing_patterns(images, masks):
+        lines.append(f'Write {key}.images: "{patterns[0]}" and {key}.masks: "{patterns[1]}".')
+    else:
+        lines.append("Correct the patterns, or rename the files; see docs/how-to/folder-of-images.md.")
+    return "\n".join(lines)
 
 
-def _create_reader(
-    data: FolderData | ExternalTestFolder, classes: list[SegmentationClass]
-) -> InstanceMaskReader | ValueMaskReader:
+def _create_reader(data: FolderData | ExternalTestFolder, classes: list[SegmentationClass]) -> MaskReader:
     by_name = {item.name: list_values(item.mask_value) for item in data.classes}
     values = tuple(by_name[item.name] for item in classes)
-    if isinstance(data, FolderData) and data.instances:
+    instances = data.instances if isinstance(data, FolderData) else None
+    if instances:
         background, inside, border = (values.index((value,)) for value in range(3))
-        return InstanceMaskReader(data.instances.border, (background, inside, border))
+        order = (background, inside, border)
+        if data.mask_part == OBJECT:
+            return ObjectFilesReader(instances.border, order, data.mask_threshold)
+        return InstanceMaskReader(instances.border, order)
+    if data.mask_part == OBJECT:
+        return ClassFilesReader(values.index((0,)), index=values.index((1,)), threshold=data.mask_threshold)
+    if data.mask_part == CLASS:
+        index_of = tuple((str(text), index) for index, texts in enumerate(values) for text in texts)
+        return ClassFilesReader(values.index(()), index_of, threshold=data.mask_threshold)
     return ValueMaskReader(values, list_values(data.ignore_value), data.mask_threshold)
-
-
-def _describe_ending(path: PurePosixPath) -> str:
-    return f"ending in {path.suffix}" if path.suffix else "without an extension"
-
-
-def _list_files(top: Path, key: str) -> list[PurePosixPath]:
-    """List all files below a folder except hidden ones. Paths are relative to the folder."""
-    files = []
-    for root, folders, names in os.walk(top):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        if links := [path for path in (Path(root), *(Path(root, name) for name in folders)) if path.is_symlink()]:
-            # DVC does not follow links to folders, so it would not notice changed images.
-            raise PipelineError(
-                f"{key}: {links[0]} is a link to a folder; put the folder itself there, or link each file."
-            )
-        files += [
-            PurePosixPath(Path(root, name).relative_to(top).as_posix()) for name in names if not name.startswith(".")
-        ]
-    return files

@@ -25,7 +25,7 @@ from pipeline.prepare.size_effects import SizeCeilings, SizeEffects, measure_siz
 from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData, SplitOrigin
 from pipeline.prepare.split_tables import count_pixels, tabulate_samples
 from pipeline.prepare.splitting.assign_splits import ClassShares, assign_splits
-from pipeline.prepare.splitting.groups import find_groups, name_below_images, suggest_groups
+from pipeline.prepare.splitting.groups import find_groups, suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST, TRAINVAL
 from pipeline.wording import pluralize
 
@@ -209,7 +209,7 @@ class ImageMaskSource:
             )
         is_published, size = self._collection.is_published, self._data.size
         if not self._groups and not is_published:
-            names = [name_below_images(pair.image) for pair in self._collection.pairs.values()]
+            names = [pair.name for pair in self._collection.pairs.values()]
             if suggestion := suggest_groups(names):
                 yield suggestion.sentence(self._key)
         if effects and effects.is_lossy:

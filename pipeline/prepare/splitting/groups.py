@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import ImageMaskPair, SplitRow
@@ -93,11 +92,6 @@ def _match_groups(regex: str, names: Sequence[str]) -> list[str] | None:
     return groups
 
 
-def name_below_images(file: str) -> str:
-    """Return an image's path below images/, without its ending."""
-    return PurePath(file).with_suffix("").as_posix().partition("/")[2]
-
-
 def find_groups(
     pairs: Iterable[ImageMaskPair], rows: Mapping[str, SplitRow], pattern: str | None
 ) -> tuple[dict[str, str], list[DataIssue]]:
@@ -106,8 +100,8 @@ def find_groups(
     Args:
         pairs: Pairs of images and masks.
         rows: Rows of the split list, by image id.
-        pattern: Regular expression to search for in the path below images/, without the extension. Its ( ) matches the
-            group. None if names contain no groups.
+        pattern: Regular expression to search for in the name, such as the path below images/ without the extension. Its
+            ( ) matches the group. None if names contain no groups.
 
     Returns:
         Groups by image id, and issues with images whose names contain no group.
@@ -118,7 +112,7 @@ def find_groups(
         if pair.id in rows and rows[pair.id].group:
             groups[pair.id] = rows[pair.id].group
         elif pattern is not None:
-            found = re.search(pattern, name_below_images(pair.image))
+            found = re.search(pattern, pair.name)
             group = (found[1] or "") if found else ""
             if not group:
                 issues.append(DataIssue(IssueKind.NO_GROUP, pair.id, pair.image))

@@ -21,11 +21,11 @@ TRAINVAL = "trainval"  # training or validation, in data sets with an official t
 VALTEST = "valtest"  # validation or test, if the only split folders are train and val
 
 # The names may be followed by a year or a word, as in train2017 or test_set.
-_SUFFIX = r"([ _-]?(set|split|images|imgs|data|\d+))?"
+_SUFFIX = r"([ _-]?(set|split|images|imgs|data|v?\d+))?"
 _FOLDER_NAMES = {
-    "train": re.compile(rf"(train|training|trn){_SUFFIX}", re.IGNORECASE),
+    "train": re.compile(rf"(train|training|trn){_SUFFIX}|(?-i:Tr)", re.IGNORECASE),  # imagesTr of nnU-Net
     "validation": re.compile(rf"(val|valid|validate|validation|dev|eval|evaluation){_SUFFIX}", re.IGNORECASE),
-    "test": re.compile(rf"(test|testing|tst|hold[ _-]?out){_SUFFIX}", re.IGNORECASE),
+    "test": re.compile(rf"(test|testing|tst|hold[ _-]?out){_SUFFIX}|(?-i:Ts)", re.IGNORECASE),
 }
 
 
@@ -124,6 +124,7 @@ def read_splits(
     folder: Path,
     declared: SplitFile | None,
     images: Mapping[str, str],
+    names: Mapping[str, str],
     ids: Collection[str],
     usable: Collection[str],
     key: str,
@@ -137,6 +138,7 @@ def read_splits(
         folder: Folder with images/ and the list.
         declared: Description of the list; None for splits.csv, if it exists.
         images: Paths of the images by id.
+        names: Names that the ids are made from, with / after folders, which may be named like splits.
         ids: Ids that the list may contain.
         usable: Ids that the list must contain.
         key: Key of the section, for messages.
@@ -147,7 +149,7 @@ def read_splits(
         rows = read_split_list(folder, declared, ids, usable, f"{key}.splits.split_file")
         undecided = {name: images[name] for name in sorted(usable) if rows is None or not rows[name].split}
         where = DEFAULT_LIST.file if rows is None else f"their splits into {file}"
-        by_folder = read_split_folders(undecided, f"{key}.path", where, needs_training)
+        by_folder = read_split_folders(undecided, f"{key}.path", where, needs_training, names)
     except PipelineError as error:
         return WrittenSplits(None, str(file), error=str(error))
     if by_folder is None:
@@ -155,17 +157,21 @@ def read_splits(
             f"All images are in training folders, and are split into training, validation and test ({key}.splits). If "
             f"there are validation or test images elsewhere, move them to images/val and images/test."
         )
-        only_train = bool(undecided) and all(map(_find_splits, undecided.values()))
+        only_train = bool(undecided) and all(find_folder_splits(names[name]) for name in undecided)
         return WrittenSplits(rows, str(file), (notice,) if only_train else ())
     notice = _describe_split_folders(by_folder, key)
     if rows is None:
-        return WrittenSplits(by_folder, str(folder / "images"), (f"{notice} A splits.csv would override them.",))
+        return WrittenSplits(by_folder, str(folder), (f"{notice} A splits.csv would override them.",))
     merged = {**rows, **{name: replace(rows.get(name, row), split=row.split) for name, row in by_folder.items()}}
     return WrittenSplits(merged, str(file), (f"{notice} They apply to images without a split in {file}.",))
 
 
 def read_split_folders(
-    images: Mapping[str, str], key: str, where: str = DEFAULT_LIST.file, needs_training: bool = True
+    images: Mapping[str, str],
+    key: str,
+    where: str = DEFAULT_LIST.file,
+    needs_training: bool = True,
+    names: Mapping[str, str] | None = None,
 ) -> dict[str, SplitRow] | None:
     """Determine the split of each image from the names of its folders.
 
@@ -177,6 +183,7 @@ def read_split_folders(
         key: Key of the folder, for messages.
         where: File to write splits into instead, for messages.
         needs_training: Whether a training folder is required.
+        names: See `read_splits`; by default, the paths.
 
     Returns:
         One row per image id. None if no folder is named like a split, or all images are in a training folder.
@@ -185,7 +192,7 @@ def read_split_folders(
         PipelineError: Some images are in folders named like splits, but others are in none or several of them; or there
             is a validation or test folder, but no training folder.
     """
-    named_by = {name: _find_splits(path) for name, path in images.items()}
+    named_by = {name: find_folder_splits((names or images)[name]) for name in images}
     there = set().union(*named_by.values())
     if not there or set(named_by.values()) == {frozenset({"train"})}:
         return None
@@ -198,12 +205,17 @@ def read_split_folders(
         )
     if needs_training and "train" not in there:
         raise PipelineError(f"{named} no folder is named train. Add it, rename the folders, or write {where}.")
-    meaning = {
+    meaning = interpret_splits(there)
+    return {name: SplitRow(meaning[split]) for name, splits in named_by.items() for split in splits}
+
+
+def interpret_splits(there: Collection[str]) -> dict[str, str]:
+    """Return the meaning of each published split, if only some of training, validation and test exist."""
+    return {
         "train": "train" if "validation" in there else TRAINVAL,
         "validation": "validation" if "test" in there else VALTEST,
         "test": "test",
     }
-    return {name: SplitRow(meaning[split]) for name, splits in named_by.items() for split in splits}
 
 
 def _describe_split_folders(rows: Mapping[str, SplitRow], key: str) -> str:
@@ -213,19 +225,20 @@ def _describe_split_folders(rows: Mapping[str, SplitRow], key: str) -> str:
         rest = f"; a share of the training folder is used for validation ({key}.splits.validation)"
     elif VALTEST in splits:
         rest = "; without a test folder, half of the validation folder is used for testing"
-    return f"The folders in images/ are named like splits and are used as splits{rest}."
+    return f"The folders of the images are named like splits and are used as splits{rest}."
 
 
 def strip_split_folders(path: str) -> str:
     """Remove folders that are named like splits from a path."""
     *folders, name = PurePosixPath(path).parts
-    return "/".join([*(folder for folder in folders if _match_split(folder) is None), name])
+    return "/".join([*(folder for folder in folders if match_split(folder) is None), name])
 
 
-def _find_splits(path: str) -> frozenset[str]:
-    """Find the splits that the folders of a path are named after. More than one is a contradiction."""
-    return frozenset(split for folder in PurePosixPath(path).parts[:-1] if (split := _match_split(folder)) is not None)
+def find_folder_splits(path: str) -> frozenset[str]:
+    """Find the splits that the folders of a path are named like. More than one is a contradiction."""
+    return frozenset(split for folder in PurePosixPath(path).parts[:-1] if (split := match_split(folder)) is not None)
 
 
-def _match_split(folder: str) -> str | None:
+def match_split(folder: str) -> str | None:
+    """Return the split that a folder or a list is named like; None if there is none."""
     return next((split for split, name in _FOLDER_NAMES.items() if name.fullmatch(folder)), None)

@@ -228,8 +228,7 @@ def _build_examples(
     highest_disagreement = max(float(found.disagreement.max()) for _, found in maps) or 1.0
     highest_entropy = math.log(max(len(context.dataset.classes), 2))
     images = tuple(
-        _build_image(context, record.example_split or "test", example, found, highest_disagreement, highest_entropy)
-        for example, found in maps
+        _build_image(context, example, found, highest_disagreement, highest_entropy) for example, found in maps
     )
     legends = (("Disagreement", highest_disagreement), ("Entropy", highest_entropy))
     return images, tuple(HeatLegend(name, _build_heat_entries(highest)) for name, highest in legends)
@@ -245,14 +244,12 @@ def _build_heat_entries(highest: float) -> tuple[LegendEntry, ...]:
 
 def _build_image(
     context: ReportContext,
-    split: str,
     example: EnsembleExample,
     found: UncertaintyMaps,
     highest_disagreement: float,
     highest_entropy: float,
 ) -> UncertainImage:
-    row = context.sample_ids[split].index(example.id)
-    frame = context.get_frame(split, row)
+    frame = context.get_frame(*context.find_sample(example.id))
     disagreement, entropy = (
         image_html.render_heatmap(frame.crop(values), highest, f"{kind} in {example.id}", frame=frame)
         for kind, values, highest in (
@@ -261,6 +258,4 @@ def _build_image(
         )
     )
     note = f"entropy {format_number(example.entropy)}, disagreement {format_number(example.disagreement)}"
-    return UncertainImage(
-        build_sample(context, split, example.id, found.prediction, note, "ensemble"), disagreement, entropy
-    )
+    return UncertainImage(build_sample(context, example.id, found.prediction, note, "ensemble"), disagreement, entropy)

@@ -94,18 +94,17 @@ def build_samples(
     return tuple(found)
 
 
-def build_sample(context: ReportContext, split: str, sample: str, prediction: Mask, note: str, caption: str) -> Sample:
+def build_sample(context: ReportContext, sample: str, prediction: Mask, note: str, caption: str) -> Sample:
     """Build an image of any split with one prediction.
 
     Args:
         context: The artifacts of the report.
-        split: The split of the image.
         sample: The id of the image.
         prediction: Predicted class indices, H x W.
         note: Text below the image, after its id.
         caption: Text below the prediction.
     """
-    image, ground_truth, frame = context.read_sample(split, context.sample_ids[split].index(sample))
+    image, ground_truth, frame = context.read_sample(*context.find_sample(sample))
     classes = context.dataset.classes
     rendered = _render_prediction(prediction, ground_truth, classes, frame, sample, caption)
     return replace(_render_sample(sample, image, ground_truth, classes, frame, [rendered]), note=note)

@@ -82,7 +82,7 @@ def _build_sample(context: ReportContext, seeds: list[str], sample: str, split: 
         prediction = context.project.evaluation(run).read_contradicted(sample)
         if prediction is not None:
             note = f"{SPLIT_NAMES[split]}, score {score:.2f}"
-            return build_sample(context, split, sample, prediction, note, run)
+            return build_sample(context, sample, prediction, note, run)
     raise PipelineError("No run keeps its prediction.")
 
 

@@ -1,4 +1,4 @@
-"""Source: a folder with `images/` and a JSON file of COCO instance annotations."""
+"""Source: a folder of images with annotations in one of the formats in `formats/`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_decoding import DecodedMask
-from pipeline.params.data.image_data import CocoData
+from pipeline.params.data.file_pattern import FilePattern
+from pipeline.params.data.image_data import AnnotatedData
 from pipeline.prepare.data_issues import DataIssue, IssueKind
+from pipeline.prepare.formats.annotations import AnnotatedImage
+from pipeline.prepare.formats.image_index import ImageIndex
+from pipeline.prepare.formats.notices import AnnotationStats
+from pipeline.prepare.formats.outlines import draw_mask
+from pipeline.prepare.formats.table import FORMATS
 from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, PairCollection
-from pipeline.prepare.sources.coco_masks import draw_mask
-from pipeline.prepare.sources.coco_notices import AnnotationStats
-from pipeline.prepare.sources.coco_validation import CocoAnnotations, CocoImage, read_coco
-from pipeline.prepare.sources.folder import IMAGES, ImageFiles
+from pipeline.prepare.sources.image_files import ImageFiles
 from pipeline.prepare.splitting.read_splits import read_splits
+from pipeline.prepare.splitting.split_lists import read_split_lists
 from pipeline.wording import find_closest
-
-_PREFIX = f"{IMAGES}__"  # start of ids if file_name includes the image folder
 
 
 @dataclass(frozen=True)
-class CocoMaskReader(MaskReader):
+class OutlineMaskReader(MaskReader):
     """Reader of masks that are drawn from annotations."""
 
     file: str  # name of the annotation file
@@ -48,25 +50,37 @@ class CocoMaskReader(MaskReader):
         return DecodedMask(draw_mask(annotations, height, width, index_of, self.background, self.crowds_are_objects))
 
 
-def collect_coco(data: CocoData, classes: Sequence[SegmentationClass]) -> PairCollection:
-    """Collect the pairs of a folder with `images/` and a JSON file of COCO instance annotations.
+def collect_annotated(data: AnnotatedData, classes: Sequence[SegmentationClass]) -> PairCollection:
+    """Collect the pairs of a folder of images with annotations.
 
     Raises:
-        PipelineError: The folder or the file is missing or invalid, or a class has an unknown category.
+        PipelineError: The folder or the annotations are missing or invalid, or a class has an unknown category.
     """
     folder = Path(data.path)
-    coco = read_coco(folder / data.annotations, "data.annotations")
-    index_of = _map_categories(data, coco)
-    files = ImageFiles(folder, IMAGES, "data.path", f"{IMAGES}/ and {data.annotations}")
-    images = match_images(coco, files)
+    if not folder.is_dir():
+        raise PipelineError(
+            f"data.path: the folder {folder} does not exist. Set data.path to the folder of the images."
+        )
+    files = ImageFiles(folder, "data.images", FilePattern(data.images))
+    annotation_format = FORMATS[data.source]
+    annotated = annotation_format.read(data.annotations, ImageIndex(folder, files), "data.annotations")
+    index_of = _map_categories(data, annotated.categories)
+    listed = None
+    if data.splits.split_lists:
+        listed = read_split_lists(folder, data.splits.split_lists, files.by_id, files.names, "data", data.splits.folds)
+        if listed.rows is not None:
+            files.keep(listed.rows)
+    images = {name: image for name, image in annotated.images.items() if not listed or name in files.by_id}
     issues = [
         DataIssue(IssueKind.NO_FILE, name, image.file_name) for name, image in images.items() if name not in files.by_id
     ]
-    issues += [DataIssue(IssueKind.NO_TRUTH, name, file) for name, file in files.by_id.items() if name not in images]
+    known = images.keys() | {issue.id for issue in annotated.issues}
+    issues += [DataIssue(IssueKind.NO_TRUTH, name, file) for name, file in files.by_id.items() if name not in known]
+    issues += annotated.issues
     issues += [
         DataIssue(IssueKind.CATEGORIES, name, image.file_name, ", ".join(sorted(undeclared)), undeclared)
         for name, image in images.items()
-        if (undeclared := _count_undeclared(image, coco, index_of))
+        if (undeclared := _count_undeclared(image, annotated.categories, index_of))
     ]
     present = {name: image for name, image in images.items() if name in files.by_id}
     issues += [
@@ -76,36 +90,47 @@ def collect_coco(data: CocoData, classes: Sequence[SegmentationClass]) -> PairCo
     ]
     usable = present.keys() - files.unusable - {issue.id for issue in issues}
     ids = files.by_id.keys() | images.keys()
-    splits = read_splits(folder, data.splits.split_file, files.by_id, ids, usable, "data")
-    background = next(index for index, item in enumerate(data.classes) if not item.categories)
+    splits = listed or read_splits(folder, data.splits.split_file, files.by_id, files.names, ids, usable, "data")
+    background = next((index for index, item in enumerate(data.classes) if not item.categories), IGNORE)
+    pairs = sorted(index_of.items())
     return PairCollection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",
         credit="",  # known to the user
         classes=classes,
         pairs={
-            name: ImageMaskPair(name, files.by_id[name], json.dumps([*size, images[name].annotations]))
+            name: ImageMaskPair(name, files.by_id[name], content, files.names[name])
             for name in sorted(usable)
-            if (size := images[name].size)  # an image without a size has an issue
+            if (content := _encode_mask(images[name]))
         },
-        masks=CocoMaskReader(data.annotations, tuple(sorted(index_of.items())), background, data.crowd == "object"),
+        masks=(
+            annotation_format.create_reader(tuple(pairs), background)
+            if annotation_format.create_reader
+            else OutlineMaskReader(data.annotations, tuple(pairs), background, data.crowd == "object")
+        ),
         issues=[*issues, *files.issues],
         skipped=files.skipped,
-        notices=(*splits.notices, *AnnotationStats(list(present.values()), coco.categories).notices(data.crowd)),
+        notices=(
+            *splits.notices,
+            *annotated.notices,
+            *AnnotationStats(list(present.values()), annotated.categories).notices(data.crowd),
+        ),
         splits=splits,
     )
 
 
-def match_images(coco: CocoAnnotations, files: ImageFiles) -> dict[str, CocoImage]:
-    """Return the annotated images by the ids of their image files."""
-    return {name if name in files.by_id else name.removeprefix(_PREFIX): image for name, image in coco.images.items()}
+def _encode_mask(image: AnnotatedImage) -> str:
+    """Return what a mask is drawn from. Empty for an image without a size, which has an issue."""
+    if image.mask:
+        return image.mask
+    return json.dumps([*image.size, image.annotations]) if image.size else ""
 
 
-def _map_categories(data: CocoData, coco: CocoAnnotations) -> dict[int, int]:
+def _map_categories(data: AnnotatedData, categories: Mapping[int, str]) -> dict[int, int]:
     """Map the ids of declared categories to class indices or IGNORE. Several categories may have the same name."""
     index_of = {name: index for index, item in enumerate(data.classes) for name in item.categories}
     index_of |= dict.fromkeys(data.ignore_value, IGNORE)
-    known = sorted(set(coco.categories.values()))
+    known = sorted(set(categories.values()))
     mistakes = []
     for name in index_of:
         if name not in known:
@@ -117,13 +142,15 @@ def _map_categories(data: CocoData, coco: CocoAnnotations) -> dict[int, int]:
             )
     if mistakes:
         raise PipelineError("\n".join(mistakes))
-    return {number: index_of[name] for number, name in coco.categories.items() if name in index_of}
+    return {number: index_of[name] for number, name in categories.items() if name in index_of}
 
 
-def _count_undeclared(image: CocoImage, coco: CocoAnnotations, index_of: Mapping[int, int]) -> dict[str, int]:
+def _count_undeclared(
+    image: AnnotatedImage, categories: Mapping[int, str], index_of: Mapping[int, int]
+) -> dict[str, int]:
     """Count the objects of undeclared categories in an image, by category."""
     undeclared: Counter[str] = Counter()
     for number, count in (image.objects + image.crowds).items():
         if number not in index_of:
-            undeclared[coco.categories[number]] += count
+            undeclared[categories[number]] += count
     return undeclared

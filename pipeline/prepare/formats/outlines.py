@@ -59,10 +59,11 @@ def draw_mask(
 ) -> NDArray[np.uint8]:
     """Draw an image's annotations from the largest to the smallest, so that small objects are on top.
 
-    If two annotations have the same area, the one with the higher id is on top.
+    If annotations have layers, higher layers are on top. If two annotations of the same layer have the same area, the
+    one with the higher id is on top.
 
     Args:
-        annotations: JSON of `CocoImage.annotations`.
+        annotations: JSON of `AnnotatedImage.annotations`.
         height: Height of the image in px.
         width: Width of the image in px.
         index_of: Class index, or IGNORE, of each category that occurs.
@@ -80,7 +81,7 @@ def draw_mask(
         starts, ends = borders[:-1:2], borders[1::2]  # runs alternate, beginning with background
         area = int((ends - starts).sum())  # the area in the file may be that of the bounding box
         index = IGNORE if is_crowd else index_of[entry["category_id"]]
-        layers.append(((not is_crowd, -area, entry["id"]), index, starts, ends))
+        layers.append(((not is_crowd, entry.get("layer", 0), -area, entry["id"]), index, starts, ends))
     canvas = np.full(height * width, background, np.uint8)  # column by column, as in RLE
     for _, index, starts, ends in sorted(layers, key=itemgetter(0)):
         # The time is proportional to the outline. With a mask of the whole image per object, 1000 objects in

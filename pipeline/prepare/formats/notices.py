@@ -1,4 +1,4 @@
-"""Find possible mistakes in the crowds, categories and outlines of valid COCO annotations."""
+"""Find possible mistakes in the crowds, categories and outlines of valid annotations."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.params.data.image_data import Crowd
+from pipeline.prepare.formats.annotations import AnnotatedImage, truncate
+from pipeline.prepare.formats.outlines import decode_segmentation
 from pipeline.prepare.mask_sample import sample_evenly
-from pipeline.prepare.sources.coco_masks import decode_segmentation
-from pipeline.prepare.sources.coco_validation import CocoImage, truncate
 from pipeline.wording import join_names, pluralize
 
 _MIN_CROWDS = 3  # fewer crowds may be connected by chance
@@ -29,7 +29,7 @@ _EIGHT_NEIGHBORS = np.ones((3, 3), bool)
 class AnnotationStats:
     """Annotation statistics of the images in the folder."""
 
-    def __init__(self, images: Sequence[CocoImage], categories: Mapping[int, str]) -> None:
+    def __init__(self, images: Sequence[AnnotatedImage], categories: Mapping[int, str]) -> None:
         self._images, self._categories = images, categories
         self._objects = sum((image.objects for image in images), Counter[int]())
         self._crowds = sum((image.crowds for image in images), Counter[int]())
@@ -117,6 +117,12 @@ class AnnotationStats:
         if empty := [f"{name} in {image.file_name}" for image in self._images for name in image.without_pixels]:
             what = pluralize(len(empty), "annotation covers", "annotations cover")
             yield f"{what} no pixel of the image (outside it, too small or empty): {join_names(empty)}."
+        if rectangles := sum(image.rectangles for image in self._images):
+            total = self._all.total()
+            yield (
+                f"{rectangles:,} of {total:,} annotations are bounding boxes, whose whole area is drawn. If the boxes "
+                f"only locate objects, leave them out of the export."
+            )
         if repeated := sum(image.repeated for image in self._images):
             what = pluralize(repeated, "annotation has", "annotations have")
             yield f"{what} the same image, outline and category as another one; this does not change the masks."

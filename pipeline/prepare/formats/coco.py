@@ -1,27 +1,32 @@
-"""Read and validate a JSON file of COCO instance annotations."""
+"""COCO instances: a JSON file with images, categories and annotations."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
-from PIL import Image
-from pycocotools import mask as rle
-
 from pipeline.errors import PipelineError
+from pipeline.params.data.file_pattern import DEFAULT_PATTERNS
 from pipeline.prepare.data_issues import IssueKind
-from pipeline.prepare.sample_ids import find_id_problem, image_id
-from pipeline.prepare.sources.coco_masks import find_segmentation_problem, to_rle
+from pipeline.prepare.formats.annotation_format import AnnotationFormat, FormatSettings
+from pipeline.prepare.formats.annotations import (
+    AnnotatedImage,
+    Annotations,
+    find_name_problem,
+    make_id,
+    parse_int,
+    parse_size,
+    truncate,
+)
+from pipeline.prepare.formats.image_index import ImageIndex
+from pipeline.prepare.image_mask_pair import read_limited
+from pipeline.prepare.sources.image_files import IMAGES
 from pipeline.wording import join_names, pluralize
 
-_MAX_TEXT = 120  # characters of a name shown in a message
-_MAX_SIDE = 100_000  # px
-_MAX_NAMED = 3  # annotations per image named in a message
+_PREFIX = f"{IMAGES}__"  # start of ids if file_name includes the image folder
 _CROWD = {"": False, "0": False, "false": False, "1": True, "true": True}  # iscrowd as text
 _PARTS = ("images", "annotations", "categories")
 
@@ -81,61 +86,32 @@ class CocoIssueKind(Enum):
         self.singular, self.plural, self.remedy = singular, plural, remedy
 
 
-@dataclass
-class CocoImage:
-    """Annotations of an image."""
+def find(folder: Path) -> FormatSettings | None:
+    """Return the settings of a folder with images/ and a JSON file.
 
-    file_name: str  # path below the image folder, as written in the file
-    size: tuple[int, int] | None  # height and width, px; None if invalid, which is an issue
-    objects: Counter[int] = field(default_factory=Counter)  # valid annotations by category, without crowds
-    crowds: Counter[int] = field(default_factory=Counter)  # valid crowds by category
-    without_pixels: list[str] = field(default_factory=list)  # annotations that cover no pixel of the image
-    repeated: int = 0  # annotations with the same outline and category as another one
-    conflicting: int = 0  # annotations with the same outline as another one, but a different category
-    _entries: list[str] = field(default_factory=list)
-    _categories_by_outline: dict[int, set[int]] = field(default_factory=dict)  # by the hash of the outline
-    _issues: dict[IssueKind, list[str]] = field(default_factory=dict)
-
-    @property
-    def annotations(self) -> str:
-        """Annotations as JSON for `draw_mask`, sorted so that their order in the file has no effect."""
-        return f"[{','.join(sorted(self._entries))}]"
-
-    @property
-    def issues(self) -> dict[IssueKind, str]:
-        """Reasons why the image cannot be used, by kind."""
-        return {kind: join_names(details, _MAX_NAMED) for kind, details in self._issues.items()}
-
-    def add(self, name: str, number: int | None, category: int, crowd: bool, segmentation: Any) -> None:
-        """Add an annotation, or an issue if its segmentation is invalid.
-
-        Args:
-            name: Name of the annotation in messages.
-            number: Id of the annotation; None if it has none.
-            category: Id of a category that the file lists.
-            crowd: Whether the annotation is a crowd.
-            segmentation: Value of `segmentation` in the file.
-        """
-        if mistake := find_segmentation_problem(segmentation, self.size) if segmentation else "no segmentation":
-            self.note(IssueKind.NO_GEOMETRY, f"{name}: {mistake}")
-            return
-        outline = json.dumps(segmentation, sort_keys=True, separators=(",", ":"))
-        # json.dumps() is not used here, because it would encode a long outline a second time.
-        self._entries.append(
-            f'{{"category_id":{category},"id":{number or 0},"iscrowd":{int(crowd)},"segmentation":{outline}}}'
+    Raises:
+        PipelineError: There are several JSON files.
+    """
+    if not (folder / IMAGES).is_dir():
+        return None
+    found = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
+    # COCO's own folder also has captions and keypoints.
+    exports = [file for file in found if file.name.startswith("instances")] or found
+    if len(exports) > 1:
+        raise PipelineError(
+            f"pipeline init: {folder} has several JSON files: "
+            f"{join_names(file.relative_to(folder) for file in exports)}. Keep one of them, or write the section by "
+            f"hand; see docs/how-to/coco-annotations.md."
         )
-        (self.crowds if crowd else self.objects)[category] += 1
-        if self.size is not None and not rle.area(to_rle(segmentation, *self.size)):
-            self.without_pixels.append(truncate(name))
-        if not crowd:
-            known = self._categories_by_outline.setdefault(hash(outline), set())
-            self.repeated += category in known
-            self.conflicting += bool(known - {category})
-            known.add(category)
+    return FormatSettings(exports[0].relative_to(folder).as_posix(), DEFAULT_PATTERNS[0]) if exports else None
 
-    def note(self, kind: IssueKind, detail: str) -> None:
-        """Add a reason why the image cannot be used."""
-        self._issues.setdefault(kind, []).append(truncate(detail))
+
+def read(annotations: str, index: ImageIndex, key: str) -> Annotations:
+    """Read the annotations of a folder. Raise `PipelineError` if the file does not exist or has invalid entries."""
+    coco = read_coco(index.folder / annotations, key)
+    by_id = index.files.by_id
+    images = {name if name in by_id else name.removeprefix(_PREFIX): image for name, image in coco.images.items()}
+    return Annotations(coco.categories, images)
 
 
 def read_coco(path: Path, key: str) -> CocoAnnotations:
@@ -161,7 +137,7 @@ def read_coco(path: Path, key: str) -> CocoAnnotations:
 
 def _read_json(path: Path, key: str) -> dict[str, list[Any]]:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_limited(path))
     except FileNotFoundError:
         raise PipelineError(f"{key}: {path} does not exist. Set {key} to the COCO annotation file.") from None
     except OSError as error:
@@ -189,8 +165,8 @@ class CocoAnnotations:
 
     def __init__(self, content: Mapping[str, list[Any]]) -> None:
         self.categories: dict[int, str] = {}  # names by category id
-        self.images: dict[str, CocoImage] = {}  # by `image_id` of the file name
-        self._by_number: dict[int | str, CocoImage] = {}  # by the ids in the file
+        self.images: dict[str, AnnotatedImage] = {}  # by `image_id` of the file name
+        self._by_number: dict[int | str, AnnotatedImage] = {}  # by the ids in the file
         self.invalid: dict[CocoIssueKind, list[str]] = {kind: [] for kind in CocoIssueKind}
         self._add_categories(content["categories"])
         self._add_images(content["images"])
@@ -198,7 +174,7 @@ class CocoAnnotations:
 
     def _add_categories(self, entries: list[Any]) -> None:
         for where, entry in self._objects("categories", entries):
-            number, name = _parse_int(entry.get("id")), entry.get("name")
+            number, name = parse_int(entry.get("id")), entry.get("name")
             if number is None or not isinstance(name, str):
                 self._note(CocoIssueKind.ENTRY, where, "id" if number is None else "name")
             elif (other := self.categories.setdefault(number, name)) != name:
@@ -206,26 +182,30 @@ class CocoAnnotations:
 
     def _add_images(self, entries: list[Any]) -> None:
         for where, entry in self._objects("images", entries):
-            number, name, size = _parse_image_id(entry.get("id")), entry.get("file_name"), _parse_size(entry)
+            number, name, size = (
+                _parse_image_id(entry.get("id")),
+                entry.get("file_name"),
+                parse_size(entry.get("height"), entry.get("width")),
+            )
             if number is None or not isinstance(name, str):
                 self._note(CocoIssueKind.ENTRY, where, "id" if number is None else "file_name")
                 continue
-            image = CocoImage(name, size)
+            image = AnnotatedImage(name, size)
             if (other := self._by_number.setdefault(number, image)) is not image:
                 self._note(CocoIssueKind.ID, str(number), f"{other.file_name} and {name}")
             if size is None:
                 image.note(IssueKind.NO_SIZE, f"height {entry.get('height')!r}, width {entry.get('width')!r}")
-            if mistake := _find_name_problem(name):
+            if mistake := find_name_problem(name):
                 self._note(CocoIssueKind.NAME, name, mistake)
-            elif (other := self.images.setdefault(_make_id(name), image)) is not image:
+            elif (other := self.images.setdefault(make_id(name), image)) is not image:
                 self._note(CocoIssueKind.DOUBLE, f"{other.file_name} and {name}")
 
     def _add_annotations(self, entries: list[Any]) -> None:
         num_annotations, without_segmentation = 0, []
         for where, entry in self._objects("annotations", entries):
-            number, crowd = _parse_int(entry.get("id")), _parse_crowd(entry.get("iscrowd"))
+            number, crowd = parse_int(entry.get("id")), _parse_crowd(entry.get("iscrowd"))
             name = where if number is None else f"annotation {number}"
-            key, category = _parse_image_id(entry.get("image_id")), _parse_int(entry.get("category_id"))
+            key, category = _parse_image_id(entry.get("image_id")), parse_int(entry.get("category_id"))
             num_annotations += 1
             if "segments_info" in entry:
                 self._note(CocoIssueKind.PANOPTIC, name)
@@ -264,16 +244,9 @@ def _describe_type(value: object) -> str:
     return {dict: "an object", list: "a list", str: "a string", bool: "true or false"}.get(type(value), "a number")
 
 
-def _parse_int(value: object) -> int | None:
-    """Convert a whole number, such as 3 or 3.0, to an integer. Return None for other values."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
 def _parse_image_id(value: object) -> int | str | None:
     """Return an image id in the file if it is a whole number or a string. Return None for other values."""
-    return value if isinstance(value, str) else _parse_int(value)
+    return value if isinstance(value, str) else parse_int(value)
 
 
 def _parse_crowd(value: object) -> bool | None:
@@ -283,33 +256,4 @@ def _parse_crowd(value: object) -> bool | None:
     return bool(value) if value is None or (isinstance(value, int | float) and value in (0, 1)) else None
 
 
-def _parse_size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Parse the height and width of an image in px. Return None if they are invalid or too large."""
-    height, width = _parse_int(entry.get("height")), _parse_int(entry.get("width"))
-    if height is None or width is None or not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
-        return None
-    # Pillow does not decode larger images.
-    return (height, width) if height * width <= 2 * (Image.MAX_IMAGE_PIXELS or 0) else None
-
-
-def _find_name_problem(name: str) -> str:
-    """Describe why a file name cannot be used, as a phrase that follows it. Return "" if it can."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or PureWindowsPath(name).drive:
-        return "is an absolute path"
-    if ".." in path.parts:
-        return "leads outside the folder"
-    if "\\" in name:
-        return "has backslashes"
-    if not path.name:
-        return "is empty"
-    return find_id_problem(_make_id(name))
-
-
-def _make_id(name: str) -> str:
-    return image_id(str(PurePosixPath(name).with_suffix("")))
-
-
-def truncate(text: str) -> str:
-    """Shorten text from the file for a message."""
-    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."
+COCO = AnnotationFormat("coco", "COCO", find, read)

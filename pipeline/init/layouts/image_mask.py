@@ -1,0 +1,189 @@
+"""Images and masks whose folders or file names say what they are, such as images/ and masks/, or NAME_mask.png."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+
+from pipeline.errors import PipelineError
+from pipeline.imaging.mask_decoding import MASK_ENDINGS
+from pipeline.init.layouts.layout import Layout
+from pipeline.prepare.sources.affixes import find_affixes
+from pipeline.prepare.sources.folder import match_files
+
+_MAX_FILES = 200_000  # files that are listed
+_MIN_PAIRS, _MIN_SHARE = 2, 0.5  # minimum number of pairs, and share of the masks that are in pairs
+_COMMAND = "pipeline init"
+_SEPARATORS = "_-. "
+_MAX_CLASSES = 30  # texts that may be names of classes
+_MIN_PART_SHARE = 0.8  # share of the masks whose names begin with an image's name and differ in the rest
+_IMAGE_WORD = r"(?:jpegimages|images?|imgs?|inputs?|photos?|pictures?|frames?|originals?|rgb)"
+_MASK_WORD = r"(?:masks?|labels?|lbls?|annotations?|annots?|segmentations?|segs?|gt|ground[ _-]?truths?|targets?)"
+_WORD = r"(?:(?<=[^a-z])|^|(?<=[a-z])(?=annot)){}(?=[^a-z]|$|tr|ts)"
+_IMAGE_FOLDER, _MASK_FOLDER = (re.compile(_WORD.format(word), re.IGNORECASE) for word in (_IMAGE_WORD, _MASK_WORD))
+_MASK_SUFFIX = re.compile(rf"[ ._-]{_MASK_WORD}$", re.IGNORECASE)
+
+
+def recognize(folder: Path, base: str) -> Layout | None:
+    """Recognize the layout: patterns that pair most of the masks."""
+    files = _list_files(folder / base)
+    for images, masks in _propose(files):
+        layout = Layout("", f"{base}{images}", f"{base}{masks}")
+        try:
+            found_images, found_masks = match_files(folder, layout.images, layout.masks, _COMMAND)
+        except (PipelineError, ValueError):
+            continue
+        pairs = len(found_images.by_id.keys() & found_masks.by_id.keys())
+        if pairs >= _MIN_PAIRS and pairs >= _MIN_SHARE * len(found_masks.by_id):
+            return layout
+    return None
+
+
+def _list_files(top: Path) -> dict[PurePosixPath, list[PurePosixPath]]:
+    """List the image files by folder, relative to the top. Hidden and linked folders are left out."""
+    found: dict[PurePosixPath, list[PurePosixPath]] = {}
+    count = 0
+    for parent, folders, names in os.walk(top):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files = [name for name in names if Path(name).suffix.lower() in MASK_ENDINGS and not name.startswith(".")]
+        if files:
+            where = PurePosixPath(Path(parent).relative_to(top).as_posix())
+            found[where] = [where / name for name in sorted(files)]
+        if (count := count + len(files)) > _MAX_FILES:
+            break
+    return found
+
+
+def _propose(files: dict[PurePosixPath, list[PurePosixPath]]) -> Iterator[tuple[str, str]]:
+    """Yield pairs of patterns that may fit, the most likely first."""
+    yield from _propose_folders(files)
+    yield from _propose_suffixes(files)
+
+
+def _propose_folders(files: dict[PurePosixPath, list[PurePosixPath]]) -> Iterator[tuple[str, str]]:
+    """Propose patterns for folders of images next to folders of masks with the same name, without their words."""
+    images, masks = defaultdict[str, list[PurePosixPath]](list), defaultdict[str, list[PurePosixPath]](list)
+    for folder in files:
+        root, is_mask = _find_root(folder)
+        kind = masks if is_mask else images
+        skeleton = "/".join(_strip_word(name) for name in root.parts)
+        if root not in kind[skeleton]:
+            kind[skeleton].append(root)
+    pairs = [(image, mask) for name in masks for image in images.get(name, ())[:1] for mask in masks[name][:1]]
+    if not pairs:
+        return
+    patterns = _generalize(pairs)
+    if patterns is None:
+        patterns = ("/".join(pairs[0][0].parts), "/".join(pairs[0][1].parts))
+    image_roots, mask_roots = ({pair[side] for pair in pairs} for side in (0, 1))
+    is_deep = any(folder not in image_roots and set(folder.parents) & image_roots for folder in files)
+    star = "**/*" if is_deep or pairs[0][0].parts == ("images",) else "*"
+    names = [_list_names(files, roots) for roots in (image_roots, mask_roots)]
+    yield from _propose_parts(names[0], names[1], patterns, star)
+    affixes = find_affixes(*names) or (("", ""), ("", ""))
+    yield tuple(  # type: ignore[misc]
+        f"{pattern}/{star[:-1]}{start}*{end}" for pattern, (start, end) in zip(patterns, affixes, strict=True)
+    )
+
+
+def _propose_parts(
+    images: Sequence[str], masks: Sequence[str], patterns: tuple[str, str], star: str
+) -> Iterator[tuple[str, str]]:
+    """Propose patterns for masks of several files per image: NAME_class, or a folder per class."""
+    known, texts, between = set(images), Counter[str](), Counter[str]()
+    for mask in masks:
+        ends = (end for end in range(len(mask) - 2, 0, -1) if mask[end] in _SEPARATORS and mask[:end] in known)
+        if end := next(ends, 0):
+            texts[mask[end + 1 :]] += 1
+            between[mask[end]] += 1
+    if len(texts) > 1 and texts.total() >= _MIN_PART_SHARE * len(masks):
+        separator = between.most_common(1)[0][0]
+        # Numbers tell objects apart, and so do more texts than there are classes.
+        is_class = len(texts) <= _MAX_CLASSES and not any(text.isdecimal() for text in texts)
+        part = "class" if is_class else "object"
+        yield f"{patterns[0]}/{star}", f"{patterns[1]}/{star}{separator}{{{part}}}"
+    folders = Counter(mask.partition("/")[0] for mask in masks if mask.partition("/")[2] in known)
+    if 1 < len(folders) <= _MAX_CLASSES and folders.total() >= _MIN_PART_SHARE * len(masks):
+        yield f"{patterns[0]}/{star}", f"{patterns[1]}/{{class}}/{star}"
+
+
+def _list_names(files: dict[PurePosixPath, list[PurePosixPath]], roots: set[PurePosixPath]) -> list[str]:
+    """List the names below roots, with folders and without endings."""
+    return [
+        unicodedata.normalize("NFC", str(file.relative_to(root).with_suffix("")))
+        for root in roots
+        for folder, several in files.items()
+        if folder == root or root in folder.parents
+        for file in several
+    ]
+
+
+def _find_root(folder: PurePosixPath) -> tuple[PurePosixPath, bool]:
+    """Return the innermost parent of a folder that is named like images or masks, and whether it is one of masks."""
+    for depth in range(len(folder.parts), 0, -1):
+        name = folder.parts[depth - 1]
+        if _MASK_FOLDER.search(name):
+            return PurePosixPath(*folder.parts[:depth]), True
+        if _IMAGE_FOLDER.search(name):
+            return PurePosixPath(*folder.parts[:depth]), False
+    return folder, False
+
+
+def _strip_word(name: str) -> str:
+    stripped = _IMAGE_FOLDER.sub("", _MASK_FOLDER.sub("", name))
+    return re.sub(r"[ ._-]+", "", stripped).lower()
+
+
+def _generalize(pairs: Sequence[tuple[PurePosixPath, PurePosixPath]]) -> tuple[str, str] | None:
+    """Find patterns that match all pairs of folders. Return None if there are none."""
+    if len({len(path.parts) for pair in pairs for path in pair}) != 1:
+        return None
+    found: list[tuple[str, str]] = []
+    for images, masks in zip(
+        *(zip(*(pair[side].parts for pair in pairs), strict=True) for side in (0, 1)), strict=True
+    ):
+        if len(set(images)) == len(set(masks)) == 1:
+            found.append((images[0], masks[0]))
+            continue
+        (image_start, image_end), (mask_start, mask_end) = _find_common(images), _find_common(masks)
+        texts = [name[len(image_start) : len(name) - len(image_end)] for name in images]
+        if texts != [name[len(mask_start) : len(name) - len(mask_end)] for name in masks] or "" in texts:
+            return None
+        found.append((f"{image_start}*{image_end}", f"{mask_start}*{mask_end}"))
+    image_names, mask_names = zip(*found, strict=True)
+    return "/".join(image_names), "/".join(mask_names)
+
+
+def _find_common(names: Sequence[str]) -> tuple[str, str]:
+    """Return the words for images or masks, with what is before or after them in all names."""
+    start = _find_common_start(names)
+    end = _find_common_start([name[::-1] for name in names])[::-1]
+    # Names such as train and test begin alike by chance.
+    start = start if _IMAGE_FOLDER.search(start) or _MASK_FOLDER.search(start) else ""
+    end = end if _IMAGE_FOLDER.search(end) or _MASK_FOLDER.search(end) else ""
+    return (start, end) if all(len(name) > len(start) + len(end) for name in names) else ("", "")
+
+
+def _find_common_start(names: Sequence[str]) -> str:
+    columns = zip(*names, strict=False)  # up to the end of the shortest name
+    return "".join(letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, columns))
+
+
+def _propose_suffixes(files: dict[PurePosixPath, list[PurePosixPath]]) -> Iterator[tuple[str, str]]:
+    """Propose patterns for images and masks in the same folders: a suffix such as _mask, or different endings."""
+    names = [file for several in files.values() for file in several]
+    star = "*" if set(files) == {PurePosixPath()} else "**/*"
+    suffixes = [found[0] for file in names if (found := _MASK_SUFFIX.search(file.stem))]
+    if suffixes:
+        suffix = max(sorted(set(suffixes)), key=suffixes.count)
+        yield star, f"{star}{suffix}"
+    endings = {file.suffix.lower() for file in names}
+    photos = [ending for ending in (".jpg", ".jpeg") if ending in endings]
+    others = sorted(endings - {".jpg", ".jpeg"})
+    if len(photos) == len(others) == 1:
+        yield f"{star}{photos[0]}", f"{star}{others[0]}"

@@ -1,0 +1,168 @@
+"""Read published split lists: a text file of image names per split, or nnU-Net's splits_final.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from pipeline.errors import PipelineError
+from pipeline.params.data.file_pattern import FilePattern
+from pipeline.prepare.image_mask_pair import SplitRow, WrittenSplits, read_limited
+from pipeline.prepare.sample_ids import image_id
+from pipeline.prepare.splitting.read_splits import TRAINVAL, find_folder_splits, interpret_splits, match_split
+from pipeline.wording import join_names, pluralize
+
+_ENDING = ".txt"
+_PARTS = {"train": "train", "val": "validation"}  # of a fold
+
+
+def read_split_lists(
+    folder: Path, lists: str, images: Mapping[str, str], names: Mapping[str, str], key: str, folds: int | None = None
+) -> WrittenSplits:
+    """Read the split of each image from lists. With cross-validation, read its fold from splits_final.json.
+
+    Images that no list names keep the split of their folder if it is named like a split. Otherwise, they have no row.
+    Mistakes are returned instead of raised, because they are reported together with file issues.
+
+    Args:
+        folder: Folder of the source.
+        lists: Value of `data.splits.split_lists`.
+        images: Paths of the images by id.
+        names: Names that the ids are made from, with / after folders.
+        key: Key of the section, for messages.
+        folds: Number of folds of the cross-validation; None without one.
+    """
+    where, list_key = str(folder / lists), f"{key}.splits.split_lists"
+    try:
+        if not lists.endswith(".json"):
+            split_of = _assign(_read_text_lists(folder, lists, list_key), images, names, where)
+        elif folds is None:
+            split_of = _assign(_read_folds(folder, lists, list_key)[0], images, names, where)
+        else:
+            return _read_all_folds(_read_folds(folder, lists, list_key), images, names, where, folds)
+    except PipelineError as error:
+        return WrittenSplits(None, where, error=str(error))
+    for name in images.keys() - split_of.keys():
+        if len(splits := find_folder_splits(names[name])) == 1:
+            (split_of[name],) = splits
+    meaning = interpret_splits(set(split_of.values()))
+    left_out = len(images) - len(split_of)
+    notices = (
+        [f"{pluralize(left_out, 'image is', 'images are')} in no list ({where}) and left out."] if left_out else []
+    )
+    rows = {name: SplitRow(meaning[split]) for name, split in split_of.items()}
+    return WrittenSplits(rows, where, tuple(notices))
+
+
+def _read_text_lists(folder: Path, lists: str, key: str) -> dict[str, list[str]]:
+    """Read the lines of each split's text files.
+
+    Raises:
+        PipelineError: There are no lists, a list is not named like a split, or a list cannot be read.
+    """
+    pattern = FilePattern(lists)
+    entries: dict[str, list[str]] = {}
+    for path in sorted((folder / pattern.root).rglob(f"*{_ENDING}")):
+        file = PurePosixPath(path.relative_to(folder).as_posix())
+        if (match := pattern.match(file, (_ENDING,))) is None:
+            continue
+        split = match_split(match.texts[-1])
+        if split is None:
+            raise PipelineError(
+                f"{key}: {path} is not named like a split, such as train, val or test. Choose the lists in braces, "
+                f"such as {{train,val}}."
+            )
+        try:
+            text = read_limited(path).decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PipelineError(f"{key}: {path} cannot be read ({error}). Save it as text in UTF-8.") from None
+        entries.setdefault(split, []).extend(line.strip() for line in text.splitlines() if line.strip())
+    if not entries:
+        raise PipelineError(f"{key}: {folder} contains no lists that match '{lists}'. Correct the pattern.")
+    return entries
+
+
+def _read_folds(folder: Path, file: str, key: str) -> list[dict[str, list[str]]]:
+    """Read the training and validation images of each fold of nnU-Net's splits_final.json, at least one.
+
+    Raises:
+        PipelineError: The file cannot be read, or has a different structure.
+    """
+    try:
+        content = json.loads(read_limited(folder / file))
+        folds = [{split: fold[part] for part, split in _PARTS.items()} for fold in content]
+        if not folds:
+            raise ValueError("it has no fold")
+        if not all(isinstance(name, str) for fold in folds for names in fold.values() for name in names):
+            raise TypeError("a name is not text")
+    except FileNotFoundError:
+        raise PipelineError(f"{key}: {folder / file} does not exist.") from None
+    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
+        raise PipelineError(
+            f"{key}: {folder / file} cannot be read ({error}). It must be a JSON list of folds, each with the lists "
+            f"train and val, as nnU-Net writes it."
+        ) from None
+    return folds
+
+
+def _read_all_folds(
+    entries: list[dict[str, list[str]]], images: Mapping[str, str], names: Mapping[str, str], where: str, folds: int
+) -> WrittenSplits:
+    """Return the fold in which each image is validated.
+
+    Raises:
+        PipelineError: The number of folds differs from `data.splits.folds`, or an image is validated in two folds.
+    """
+    if len(entries) != folds:
+        raise PipelineError(
+            f"{where} has {len(entries)} folds, but data.splits.folds is {folds}. Write {len(entries)}."
+        )
+    fold_of = _assign({str(fold): one["validation"] for fold, one in enumerate(entries)}, images, names, where)
+    rows = {name: SplitRow(TRAINVAL, fold=fold) for name, fold in fold_of.items()}
+    for name in images.keys() - rows.keys():
+        if find_folder_splits(names[name]) == {"test"}:
+            rows[name] = SplitRow("test")
+    left_out = len(images) - len(rows)
+    notice = f"{pluralize(left_out, 'image is', 'images are')} in no fold ({where}) and left out."
+    return WrittenSplits(rows, where, (notice,) if left_out else ())
+
+
+def _assign(
+    entries: Mapping[str, list[str]], images: Mapping[str, str], names: Mapping[str, str], where: str
+) -> dict[str, str]:
+    """Find the image of each entry: its id, its path, or its name without folders if only one image has it.
+
+    Raises:
+        PipelineError: An entry belongs to no image or to several, or an image is in two splits.
+    """
+    ids: dict[str, set[str]] = {}
+    for image, path in images.items():
+        stem, name = PurePosixPath(path).with_suffix(""), PurePosixPath(names[image])
+        for key in (str(stem), stem.name, str(name), name.name):
+            ids.setdefault(key, set()).add(image)
+    split_of: dict[str, str] = {}
+    unknown: list[str] = []
+    twice: list[str] = []
+    for split, lines in entries.items():
+        for line in lines:
+            found = {image_id(line)} & images.keys() or _find_images(line, ids)
+            if len(found) != 1:
+                unknown.append(line)
+            elif split_of.setdefault(next(iter(found)), split) != split:
+                twice.append(line)
+    if unknown:
+        raise PipelineError(
+            f"{where}: {len(unknown)} of {sum(map(len, entries.values()))} lines name no image, or several: "
+            f"{join_names(unknown)}. A line is the id of an image, or its path. Add the images, or correct the lists."
+        )
+    if twice:
+        raise PipelineError(f"{where}: {join_names(twice)} in the lists of two splits; remove one of the lines.")
+    return split_of
+
+
+def _find_images(line: str, ids: Mapping[str, set[str]]) -> set[str]:
+    path = PurePosixPath(line.split()[0])  # SegNet's lists also have the path of the mask
+    stem = path.with_suffix("") if path.name else path
+    keys = (str(path), str(stem), path.name, stem.name)
+    return next((ids[key] for key in keys if key in ids), set())
