@@ -49,6 +49,7 @@ _MAX_NAMES = 12  # classes in the summary
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\](.*)|(.*)(?:\n +- .*)+)", re.MULTILINE)
 
 _COLUMN = 26  # column of comments in the `data` section, unless the line is longer
+MAX_FOLDED = 300  # training images up to which folds are suggested; with more, a single validation split is large enough for narrow intervals
 _COMMENTS = {
     "source": "docs/reference/parameters.md lists the keys of each source",
     "path": "folder of the data set",
@@ -272,6 +273,9 @@ def format_section(suggestion: Suggestion) -> str:
             if key == "splits" and suggestion.groups:
                 what = "keeps images of a patient, film or slide in one split, if the names number them"
                 lines.append(_format_line(f"    # group_regex: {format_scalar(suggestion.groups)}", what))
+            if key == "splits" and "stratify" in value and suggestion.training <= MAX_FOLDED:
+                what = "cross-validation, for few images: also write grid.seed: [0, 1, 2, 3, 4]"
+                lines.append(_format_line("    # folds: 5", what))
         else:
             lines.append(_format_line(f"  {key}: {format_scalar(value)}", comment))
     return format_like_dvc("\n".join(lines) + "\n")
