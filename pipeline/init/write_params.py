@@ -49,7 +49,7 @@ _MAX_NAMES = 12  # classes in the summary
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\](.*)|(.*)(?:\n +- .*)+)", re.MULTILINE)
 
 _COLUMN = 26  # column of comments in the `data` section, unless the line is longer
-MAX_FOLDED = 300  # training images up to which folds are suggested; with more, a single validation split is large enough for narrow intervals
+MAX_FOLDED = 300  # training images; with more, the intervals of a single validation split are narrow enough
 _COMMENTS = {
     "source": "docs/reference/parameters.md lists the keys of each source",
     "path": "folder of the data set",
