@@ -11,11 +11,13 @@ from pathlib import Path
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
-from pipeline.imaging.mask_decoding import DecodedMask
+from pipeline.imaging.mask_decoding import DecodedMask, orient_mask
+from pipeline.imaging.metadata import UPRIGHT
+from pipeline.imaging.resize import Resizing
 from pipeline.params.data.image_data import CocoData
 from pipeline.prepare.data_issues import DataIssue, IssueKind
-from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, PairCollection
-from pipeline.prepare.sources.coco_masks import draw_mask
+from pipeline.prepare.image_mask_pair import FittedMask, ImageMaskPair, MaskReader, PairCollection, fit_numbered_mask
+from pipeline.prepare.sources.coco_masks import DrawnAnnotations, draw_annotations
 from pipeline.prepare.sources.coco_notices import AnnotationStats
 from pipeline.prepare.sources.coco_validation import CocoAnnotations, CocoImage, read_coco
 from pipeline.prepare.sources.folder import IMAGES, ImageFiles
@@ -27,11 +29,12 @@ _PREFIX = f"{IMAGES}__"  # start of ids if file_name includes the image folder
 
 @dataclass(frozen=True)
 class CocoMaskReader(MaskReader):
-    """Reader of masks that are drawn from annotations."""
+    """Reader of masks that are drawn from annotations. The annotations of foreground classes are objects."""
 
     file: str  # name of the annotation file
     index_of: tuple[tuple[int, int], ...]  # (category id, class index or IGNORE) of each declared category
     background: int  # class index of pixels without annotation
+    objects: tuple[int, ...]  # indices of the foreground classes
     crowds_are_objects: bool = False  # whether crowds are drawn like all other annotations
 
     def describe(self, pair: ImageMaskPair) -> str:
@@ -43,9 +46,23 @@ class CocoMaskReader(MaskReader):
         return mask.encode()
 
     def _decode(self, content: bytes) -> DecodedMask:
+        return DecodedMask(self._draw(content).classes)
+
+    def decode_fitted(self, content: bytes, resizing: Resizing, orientation: int = UPRIGHT) -> FittedMask:
+        """Draw a mask and the numbers of its objects, and resize both.
+
+        Raises:
+            ImageError: The image has too many objects.
+        """
+        drawn = self._draw(content)
+        classes, numbers = (orient_mask(values, orientation) for values in (drawn.classes, drawn.numbers))
+        return fit_numbered_mask(classes, numbers, resizing)
+
+    def _draw(self, content: bytes) -> DrawnAnnotations:
         height, width, annotations = json.loads(content)
-        index_of = dict(self.index_of)
-        return DecodedMask(draw_mask(annotations, height, width, index_of, self.background, self.crowds_are_objects))
+        return draw_annotations(
+            annotations, height, width, dict(self.index_of), self.background, self.objects, self.crowds_are_objects
+        )
 
 
 def collect_coco(data: CocoData, classes: Sequence[SegmentationClass]) -> PairCollection:
@@ -88,7 +105,13 @@ def collect_coco(data: CocoData, classes: Sequence[SegmentationClass]) -> PairCo
             for name in sorted(usable)
             if (size := images[name].size)  # an image without a size has an issue
         },
-        masks=CocoMaskReader(data.annotations, tuple(sorted(index_of.items())), background, data.crowd == "object"),
+        masks=CocoMaskReader(
+            data.annotations,
+            tuple(sorted(index_of.items())),
+            background,
+            tuple(index for index, item in enumerate(classes) if item.foreground),
+            data.crowd == "object",
+        ),
         issues=[*issues, *files.issues],
         skipped=files.skipped,
         notices=(*splits.notices, *AnnotationStats(list(present.values()), coco.categories).notices(data.crowd)),
