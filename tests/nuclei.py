@@ -1,12 +1,14 @@
-"""A data set of drawn nuclei, some of which touch, with masks that number them."""
+"""A data set of drawn nuclei, some of which touch, with masks or COCO annotations that number them."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as rle
 from ruamel.yaml import YAML
 
 from pipeline.params import Params
@@ -34,6 +36,16 @@ SECTION: dict[str, Any] = {
     "max_train_images": None,
 }
 
+COCO_SECTION: dict[str, Any] = {
+    **{key: value for key, value in SECTION.items() if key not in ("instances", "ignore_value")},
+    "source": "coco",
+    "annotations": "instances.json",
+    "classes": [
+        {"name": "background", "color": "#0072b2", "foreground": False, "category": None},
+        {"name": "nucleus", "color": "#e69f00", "foreground": True, "category": "nucleus"},
+    ],
+}
+
 
 def draw_nuclei(random: np.random.Generator, shape: tuple[int, int] = (SIDE, SIDE)) -> tuple[np.ndarray, np.ndarray]:
     """Draw nuclei in an 8-bit gray image, and number them in a 16-bit mask, with gaps between the numbers."""
@@ -54,11 +66,33 @@ def write_nuclei(folder: Path, count: int = 20, shape: tuple[int, int] = (SIDE, 
             Image.fromarray(array).save(folder / kind / f"{index:03}.png")
 
 
-def write_nuclei_params(folder: Path, grid: dict[str, Any] | None = None, **evaluation: object) -> Params:
+def annotate_nuclei(folder: Path) -> None:
+    """Write the nuclei of the masks as COCO annotations, and remove the masks."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for path in sorted((folder / "masks").iterdir()):
+        with Image.open(path) as file:
+            numbers = np.asarray(file)
+        height, width = numbers.shape
+        for number in np.unique(numbers[numbers > 0]):
+            encoded = rle.encode(np.asfortranarray(numbers == number, np.uint8))
+            outline = {"size": [height, width], "counts": encoded["counts"].decode()}
+            one = {"id": len(annotations), "image_id": len(images), "category_id": 1, "segmentation": outline}
+            annotations.append({**one, "iscrowd": 0})
+        images.append({"id": len(images), "file_name": path.name, "height": height, "width": width})
+        path.unlink()
+    (folder / "masks").rmdir()
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "nucleus"}]}
+    (folder / "instances.json").write_text(json.dumps(content))
+
+
+def write_nuclei_params(
+    folder: Path, grid: dict[str, Any] | None = None, data: dict[str, Any] = SECTION, **evaluation: object
+) -> Params:
     """Write and read the parameters of a project that is trained on the folder `nuclei`."""
     path, yaml = write_params(folder, {"train": {"epochs": 6}}), YAML(typ="safe")
     content = yaml.load(path.read_text(encoding="utf-8"))
-    content["data"] = SECTION
+    content["data"] = data
     content["evaluation"] |= evaluation
     content["grid"] |= grid or {}
     with path.open("w", encoding="utf-8") as file:

@@ -51,7 +51,7 @@ class ObjectEvaluation(Record):
 
     classes: tuple[str, ...]  # classes whose connected regions are objects
     min_area: int  # px of the prepared image; smaller predicted objects are left out
-    is_numbered: bool  # whether the ground truth has the numbers of the masks, not connected regions
+    is_numbered: bool  # whether the ground truth has the objects of the masks or annotations, not connected regions
     train: ObjectScores  # on the fixed subset of the training images
     validation: ObjectScores
     test: ObjectScores

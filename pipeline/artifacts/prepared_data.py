@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "validation", "test")
-COMPOSITES = "composites"  # value of data.source for composed images
+COMPOSITES, COCO = "composites", "coco"  # values of data.source for composed images and COCO annotations
 SHOWCASE = "showcase"  # a folder like a split's, with images that are in no split
 
 Images = npt.NDArray[np.uint8 | np.uint16]  # H x W x C
@@ -58,6 +58,11 @@ class Dataset(Record):
     def has_exact_masks(self) -> bool:
         """Whether masks cannot be wrong, because training and validation images were composed with them."""
         return self.source == COMPOSITES
+
+    @property
+    def has_object_borders(self) -> bool:
+        """Whether numbered objects have a border class, drawn around each of them."""
+        return self.source != COCO
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ class PreparedData(ArtifactFolder):
     IMAGES = "images.npy"  # uint8 or uint16
     MASKS = "masks.npy"  # N x H x W or P, uint8
     # Number of the object at each pixel, in the layout of MASKS, uint16; 0 is background. Only if the source's masks
-    # number objects. Networks do not learn from it, so it is not part of the fingerprint.
+    # or annotations number objects. Networks do not learn from it, so it is not part of the fingerprint.
     INSTANCES = "instances.npy"
     SAMPLES = "samples.csv"  # SAMPLE_COLUMNS, then share_<class>: share of the class in the evaluated pixels
     # `groups` has the format factor=name;factor=name. `height` and `width` are the file's, in px. `fold` is empty for
@@ -237,7 +242,7 @@ class PreparedData(ArtifactFolder):
         return self.path / split / self.IMAGES, self.path / split / self.MASKS
 
     def instances_path(self, split: str) -> Path:
-        """Return the path of the array of a split's object numbers, which exists only if masks number objects."""
+        """Return the path of the array of a split's object numbers, which exists only if objects are numbered."""
         return self.path / split / self.INSTANCES
 
     def write_tables(

@@ -71,14 +71,20 @@ def label_true_objects(
     """Return the objects of a ground truth.
 
     Args:
-        mask: H x W, class indices.
+        mask: H x W, class indices; all foreground pixels of a numbered object have the same class.
         instances: Number of the object at each pixel, H x W; None if the objects are the regions of the class mask.
-        foreground: Indices of the classes of objects. Numbered objects belong to the first one.
+        foreground: Indices of the classes of objects. Numbered objects of other classes are left out; those that
+            consist of boundary pixels only belong to the first class.
         boundary: Indices of the boundary classes.
     """
     if instances is None:
         return label_objects(mask, foreground, boundary)
-    return ObjectLabels(instances, np.full(int(instances.max(initial=0)) + 1, foreground[0], np.uint8))
+    is_foreground = np.isin(mask, foreground)
+    classes = np.full(int(instances.max(initial=0)) + 1, foreground[0], np.uint8)
+    classes[instances[is_foreground]] = mask[is_foreground]
+    is_kept = np.zeros(len(classes), np.bool_)
+    is_kept[instances[is_foreground | np.isin(mask, boundary)]] = True
+    return ObjectLabels(np.where(is_kept[instances], instances, 0), classes)
 
 
 def label_insides(mask: NDArray[np.uint8], foreground: Sequence[int]) -> tuple[Labels, NDArray[np.uint8]]:

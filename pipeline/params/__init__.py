@@ -86,8 +86,9 @@ class Evaluation(Section):
     surface_tolerance: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 2.0
     """Largest distance in px, at the prepared size, at which outlines count as equal in the normalized surface Dice."""
     objects: list[ClassName] | None = None
-    """Names of the foreground classes whose objects are scored. If null, these are the numbered objects of
-    `data.instances`; `[]` turns the scores of objects off. In data without numbers, an object is a connected region.
+    """Names of the foreground classes whose objects are scored. If null, these are all foreground classes of data whose
+    objects are known: COCO annotations, and masks that number objects (`data.instances`). `[]` turns the scores of
+    objects off. In other data, an object is a connected region.
     """
     min_object_area: int = Field(default=0, ge=0)
     """Area below which predicted objects are left out, in px of the prepared image. Objects of the ground truth are

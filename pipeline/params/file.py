@@ -106,16 +106,15 @@ def _check_objects(params: Params) -> list[str]:
     names, data = params.evaluation.objects, params.data
     if names == [] or not isinstance(data, FolderData | AnnotatedData):
         return []
-    if names:
-        return find_object_mistakes(names, data.classes)
+    mistakes = find_object_mistakes(names, data.classes) if names else []
     if isinstance(data, FolderData) and data.instances:
-        return [
+        mistakes += [
             f"data.classes: '{item.name}' has the border pixels of numbered objects; write is_boundary: true, so that "
             f"objects get their borders back, or turn the scores of objects off with evaluation.objects: []."
             for item in data.classes
             if list_values(item.mask_value) == (BORDER,) and not item.is_boundary
         ]
-    return []
+    return mistakes
 
 
 def _check_variant(params: Params, name: str) -> list[str]:

@@ -250,33 +250,50 @@ class InstanceMaskReader(MaskReader):
         """
         mask = self._decode(content)
         values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)
-        classes = resizing.resize_mask(self._to_classes(values))
-        instances = resizing.resize_mask(_renumber(values)).astype(np.uint16)
-        height, width = values.shape
-        return FittedMask(
-            resizing.pad_mask(classes, outside=IGNORE),
-            height,
-            width,
-            mask.has_orientation,
-            mask.palette,
-            resizing.pad_mask(instances, outside=0),
+        return fit_numbered_mask(
+            self._to_classes(values), _renumber(values), resizing, mask.has_orientation, mask.palette
         )
 
 
-def _renumber(values: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
-    """Number the objects of a mask (H x W) from 1, in the order of their numbers.
+def fit_numbered_mask(
+    classes: NDArray[np.uint8],
+    numbers: NDArray[np.int32],
+    resizing: Resizing,
+    has_orientation: bool = False,
+    palette: Palette = (),
+) -> FittedMask:
+    """Resize and pad a mask and the numbers of its objects.
+
+    Args:
+        classes: H x W, class indices or IGNORE.
+        numbers: H x W, number of the object at each pixel, 1 to the number of objects; 0 is background.
+        resizing: Resizing to the prepared size.
+        has_orientation: See `FittedMask`.
+        palette: See `FittedMask`.
 
     Raises:
         ImageError: There are more than `MAX_INSTANCES` objects.
     """
-    numbers = np.unique(values)
-    numbers = numbers[numbers > 0]
-    if len(numbers) > MAX_INSTANCES:
+    if (count := int(numbers.max(initial=0))) > MAX_INSTANCES:
         raise ImageError(
-            f"has {len(numbers):,} objects, but at most {MAX_INSTANCES:,} per image are allowed; cut the image and its "
-            f"mask into parts"
+            f"has {count:,} objects, but at most {MAX_INSTANCES:,} per image are allowed; cut the image and its mask "
+            f"into parts"
         )
-    renumbered = np.searchsorted(numbers, values) + 1
+    height, width = classes.shape
+    return FittedMask(
+        resizing.pad_mask(resizing.resize_mask(classes), outside=IGNORE),
+        height,
+        width,
+        has_orientation,
+        palette,
+        resizing.pad_mask(resizing.resize_mask(numbers).astype(np.uint16), outside=0),
+    )
+
+
+def _renumber(values: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+    """Number the objects of a mask (H x W) from 1, in the order of their numbers."""
+    numbers = np.unique(values)
+    renumbered = np.searchsorted(numbers[numbers > 0], values) + 1
     return np.where(values > 0, renumbered, 0).astype(np.int32)
 
 

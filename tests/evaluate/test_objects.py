@@ -27,7 +27,7 @@ from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.train.train_cell import train_cell
 from tests.conftest import TRAINED, write_params
-from tests.nuclei import draw_nuclei, write_nuclei, write_nuclei_params
+from tests.nuclei import COCO_SECTION, annotate_nuclei, draw_nuclei, write_nuclei, write_nuclei_params
 
 SETTINGS = ObjectSettings(("nucleus",), (1,), (2,), 0, is_numbered=True)
 CLASSES = (
@@ -122,6 +122,22 @@ def test_evaluate_run_reads_an_evaluation_from_before_objects_were_scored(nuclei
     path.write_text(json.dumps(content))
     metrics: RunEvaluation = EvaluationFolder(path.parent).metrics
     assert metrics.objects is None
+
+
+def test_evaluate_run_scores_the_objects_of_coco_annotations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_nuclei(Path("nuclei"))
+    annotate_nuclei(Path("nuclei"))
+    params = write_nuclei_params(tmp_path, data=COCO_SECTION)
+    prepare(params)
+    train_cell(params.cell("unet", 0.01, 0))
+    found = evaluate_run(params, TRAINED).objects
+    assert found is not None
+    assert (found.classes, found.is_numbered) == (("nucleus",), True)
+    samples = PreparedData(PREPARED).open_split("validation")
+    assert samples.instances is not None
+    assert found.validation.objects == sum(len(np.unique(numbers)) - 1 for numbers in samples.instances)
+    assert found.validation.objects > sum(label_objects(mask, [1]).count for mask in samples.masks)  # nuclei touch
 
 
 def test_evaluate_run_scores_regions_of_named_classes(project: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from pipeline.imaging import IGNORE
 from pipeline.imaging.instances import BACKGROUND, BORDER, INSIDE, classify_instances
-from pipeline.imaging.objects import MAX_REACH, grow_into_boundary, label_insides, label_objects
+from pipeline.imaging.objects import MAX_REACH, grow_into_boundary, label_insides, label_objects, label_true_objects
 
 SHAPES = st.tuples(st.integers(1, 14), st.integers(1, 14))
 MASKS = arrays.arrays(np.uint8, SHAPES, elements=st.sampled_from([BACKGROUND, INSIDE, BORDER, IGNORE]))
@@ -103,3 +103,22 @@ def test_pixels_that_are_not_kept_become_background() -> None:
 def test_a_mask_without_objects_has_none() -> None:
     found = label_objects(np.full((3, 4), BORDER, np.uint8), [INSIDE], [BORDER], min_area=5)
     assert (found.count, found.classes.tolist()) == (0, [0])
+
+
+def test_true_objects_have_the_classes_of_their_pixels() -> None:
+    numbers = np.array([[1, 1, 0, 2, 2], [3, 3, 0, 4, 4]], np.uint16)
+    mask = np.array([[1, 1, 0, 2, 2], [2, 2, 0, 1, 1]], np.uint8)  # objects 1 and 3 touch, as do 2 and 4
+    found = label_true_objects(mask, numbers, [1, 2])
+    np.testing.assert_array_equal(found.labels, numbers)
+    assert found.classes[1:].tolist() == [1, 2, 2, 1]
+    only = label_true_objects(mask, numbers, [2])
+    np.testing.assert_array_equal(only.labels, np.where(mask == 2, numbers, 0))
+    assert only.classes[[2, 3]].tolist() == [2, 2]
+
+
+def test_true_objects_with_a_border_keep_all_their_pixels() -> None:
+    ids = np.zeros((12, 20), np.uint16)
+    ids[2:10, 2:10], ids[2:10, 10:12], ids[0, 0] = 1, 2, 3  # the last two have no inside
+    found = label_true_objects(classify_instances(ids, 1), ids, [INSIDE], [BORDER])
+    np.testing.assert_array_equal(found.labels, ids)
+    assert found.classes[1:].tolist() == [INSIDE] * 3

@@ -47,11 +47,12 @@ def test_invalid_objects_are_explained(tmp_path: Path, evaluation: dict[str, Any
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_numbered_objects_without_a_boundary_class_are_explained(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [None, ["nucleus"]])
+def test_numbered_objects_without_a_boundary_class_are_explained(tmp_path: Path, names: list[str] | None) -> None:
     classes = [{key: value for key, value in item.items() if key != "is_boundary"} for item in SECTION["classes"]]
     data = {**SECTION, "classes": classes}
     with pytest.raises(
         PipelineError, match="'border' has the border pixels of numbered objects; write is_boundary: true"
     ):
-        read(tmp_path, {}, data)
+        read(tmp_path, {"objects": names}, data)
     assert read(tmp_path, {"objects": []}, data).evaluation.objects == []

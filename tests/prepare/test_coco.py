@@ -21,7 +21,7 @@ from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.params.data.image_data import AnnotatedData
 from pipeline.params.file import read_params
-from pipeline.prepare.formats.outlines import draw_mask
+from pipeline.prepare.formats.outlines import draw_annotations, measure_areas
 from pipeline.prepare.prepare_data import prepare
 from tests.prepare.conftest import MASK, NAMES, ROOT, SECTION, load_showcase
 
@@ -153,21 +153,24 @@ def _create_polygons(mask: np.ndarray) -> list[list[float]]:
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 1)), st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_draw_mask_decodes_any_rle(mask: np.ndarray, as_list: bool) -> None:
+def test_draw_annotations_decodes_any_rle(mask: np.ndarray, as_list: bool) -> None:
     text = json.dumps([{"id": 1, "category_id": 3, "iscrowd": 0, "segmentation": encode_rle(mask, as_list)}])
-    found = draw_mask(text, *mask.shape, {3: 5}, 2)
-    np.testing.assert_array_equal(found, np.where(mask, 5, 2))
+    found = draw_annotations(text, *mask.shape, {3: 5}, 2, objects=[5])
+    np.testing.assert_array_equal(found.classes, np.where(mask, 5, 2))
+    np.testing.assert_array_equal(found.numbers, mask)
 
 
-def test_draw_mask_puts_small_objects_on_top_and_crowds_at_the_bottom() -> None:
-    def create_rectangle(number: int, category: int, box: tuple[int, int, int, int], crowd: int = 0) -> dict[str, Any]:
-        top, left, bottom, right = box
-        mask = np.zeros((10, 10), np.uint8)
-        mask[top:bottom, left:right] = 1
-        polygon = [[left, top, right, top, right, bottom, left, bottom]]
-        segmentation = encode_rle(mask, as_list=True) if crowd else polygon
-        return {"id": number, "category_id": category, "iscrowd": crowd, "segmentation": segmentation}
+def create_rectangle(number: int, category: int, box: tuple[int, int, int, int], crowd: int = 0) -> dict[str, Any]:
+    """Create an annotation of an image of 10 x 10 px from the top, left, bottom and right of a rectangle."""
+    top, left, bottom, right = box
+    mask = np.zeros((10, 10), np.uint8)
+    mask[top:bottom, left:right] = 1
+    polygon = [[left, top, right, top, right, bottom, left, bottom]]
+    segmentation = encode_rle(mask, as_list=True) if crowd else polygon
+    return {"id": number, "category_id": category, "iscrowd": crowd, "segmentation": segmentation}
 
+
+def test_draw_annotations_puts_small_objects_on_top_and_crowds_at_the_bottom() -> None:
     small, large = create_rectangle(1, 1, (2, 2, 4, 4)), create_rectangle(2, 2, (0, 0, 8, 8))
     crowd = create_rectangle(3, 1, (6, 6, 10, 10), crowd=1)
     expected = np.zeros((10, 10), np.uint8)
@@ -175,8 +178,35 @@ def test_draw_mask_puts_small_objects_on_top_and_crowds_at_the_bottom() -> None:
     expected[0:8, 0:8] = 2
     expected[2:4, 2:4] = 1
     for order in ([small, large, crowd], [crowd, large, small], [large, crowd, small]):
-        found = draw_mask(json.dumps(order), 10, 10, {1: 1, 2: 2}, 0)
-        np.testing.assert_array_equal(found, expected)
+        found = draw_annotations(json.dumps(order), 10, 10, {1: 1, 2: 2}, 0, objects=[1, 2])
+        np.testing.assert_array_equal(found.classes, expected)
+        np.testing.assert_array_equal(found.numbers, np.where(expected == IGNORE, 0, expected))
+
+
+def test_draw_annotations_numbers_visible_objects_in_the_order_of_their_ids() -> None:
+    annotations = [
+        create_rectangle(40, 1, (0, 0, 3, 3)),
+        create_rectangle(30, 1, (4, 4, 6, 6)),  # hidden by the next one
+        create_rectangle(31, 1, (4, 4, 6, 6)),
+        create_rectangle(20, 2, (7, 0, 9, 9)),  # no object
+        create_rectangle(10, 3, (0, 4, 3, 9)),  # ignored
+        create_rectangle(50, 1, (2, 2, 5, 5), crowd=1),
+    ]
+    index_of = {1: 1, 2: 2, 3: IGNORE}
+    found = draw_annotations(json.dumps(annotations), 10, 10, index_of, 0, objects=[1])
+    expected = np.zeros((10, 10), np.int32)
+    expected[4:6, 4:6], expected[0:3, 0:3] = 1, 2
+    np.testing.assert_array_equal(found.numbers, expected)
+    found = draw_annotations(json.dumps(annotations), 10, 10, index_of, 0, objects=[1], crowds_are_objects=True)
+    expected[2:5, 2:5] = 3  # its area is that of object 40, but its id is higher
+    expected[4:6, 4:6] = 1
+    np.testing.assert_array_equal(found.numbers, expected)
+
+
+@given(st.lists(arrays(bool, (5, 7), elements=st.booleans()), max_size=6))
+def test_measure_areas_counts_the_pixels_of_masks(masks: list[np.ndarray]) -> None:
+    found = measure_areas([encode_rle(mask)["counts"] for mask in masks])
+    assert found == (sum(int(mask.sum()) for mask in masks), int(np.any(masks, axis=0).sum()) if masks else 0)
 
 
 def test_category_in_ignore_value_is_ignored(

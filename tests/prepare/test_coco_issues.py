@@ -15,6 +15,7 @@ from PIL import Image
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
+from pipeline.prepare.formats.outlines import decode_segmentation
 from tests.prepare.conftest import MASK, NAMES, read_samples
 from tests.prepare.test_coco import CATEGORIES, VALUES, create_section, encode_rle, export_annotations
 
@@ -73,6 +74,11 @@ def count_pixels(prepared: Path) -> dict[int, int]:
 def read_skipped(prepared: Path) -> dict[str, str]:
     with (prepared / PreparedData.SKIPPED).open(encoding="utf-8", newline="") as file:
         return {row["id"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def count_annotated(segmentation: Any, height: int, width: int) -> int:
+    """Count the pixels of an annotation."""
+    return int(decode_segmentation(segmentation, height, width).sum())
 
 
 def create_polygon(left: float, top: float, right: float, bottom: float) -> list[list[float]]:
@@ -144,7 +150,7 @@ def test_crowds_without_evidence_are_only_counted(
         exported.add(number, 7, segmentation, iscrowd=1)
     for number in range(objects):
         exported.add(number % 12, 7, create_polygon(0, 0, 1 + number // 12, 1))
-    (notice,) = exported.prepare_notices()
+    (notice,) = (notice for notice in exported.prepare_notices() if "iscrowd" in notice)
     assert notice == (
         f"{crowds} of {total} annotations are marked as crowds (iscrowd: 1). The pixels of crowds are ignored in "
         f"training and scores."
@@ -310,3 +316,21 @@ def test_images_without_annotations_are_reported(exported: Export) -> None:
     ]
     (notice,) = exported.prepare_notices()
     assert notice.startswith("2 of 12 images have no annotations, so they are all background.")
+
+
+def test_overlapping_annotations_are_reported_with_their_share_of_the_pixels(exported: Export) -> None:
+    before = [annotation["segmentation"] for annotation in exported.annotations]
+    pixels = sum(count_annotated(annotation, 16, 24) for annotation in before)
+    assert not any("overlap" in notice for notice in exported.prepare_notices())
+    exported.add(0, 7, create_polygon(0, 0, 24, 16))  # everywhere
+    exported.add(1, 9, create_polygon(0, 0, 24, 16), iscrowd=1)
+    shared = sum(count_annotated(annotation, 16, 24) for annotation in before[:2])
+    (notice,) = (notice for notice in exported.prepare_notices() if "overlap" in notice)
+    assert notice.startswith(
+        f"Annotations overlap in 1 of 12 images, with {shared / (pixels + 384):.2%} of all annotated pixels."
+    )
+    (notice,) = (notice for notice in exported.prepare_notices(crowd="object") if "overlap" in notice)
+    share = 2 * shared / (pixels + 2 * 384)
+    assert notice.startswith(f"Annotations overlap in 2 of 12 images, with {share:.2%} of all annotated pixels.")
+    exported.annotations.reverse()
+    assert notice in exported.prepare_notices(crowd="object")

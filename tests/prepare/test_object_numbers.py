@@ -1,4 +1,4 @@
-"""Object numbers in the prepared data: those of the masks, resized like the classes."""
+"""Object numbers in the prepared data: those of the masks or annotations, resized like the classes."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from pipeline.artifacts.project import PREPARED
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.instances import classify_instances
-from pipeline.params.data.image_data import FolderData
+from pipeline.params.data.image_data import AnnotatedData, FolderData
 from pipeline.params.file import read_params
 from pipeline.prepare import image_mask_pair
 from pipeline.prepare.prepare_data import prepare
 from tests.conftest import write_params
-from tests.nuclei import SECTION, write_nuclei
+from tests.nuclei import COCO_SECTION, SECTION, annotate_nuclei, write_nuclei
 
 PrepareNuclei = Callable[..., PreparedData]
 
 
 @pytest.fixture
 def prepare_nuclei(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrepareNuclei:
-    """Return a function that prepares the folder `nuclei` with changes to its section."""
+    """Return a function that prepares the folder `nuclei` with changes to its section, or with COCO annotations."""
     params = read_params(write_params(tmp_path, {}))
     monkeypatch.chdir(tmp_path)
 
-    def run(**changes: object) -> PreparedData:
-        data = FolderData.model_validate({**SECTION, **changes})
+    def run(coco: bool = False, **changes: object) -> PreparedData:
+        model, section = (AnnotatedData, COCO_SECTION) if coco else (FolderData, SECTION)
+        data = model.model_validate({**section, **changes})
         prepare(params.model_copy(update={"data": data}))
         return PreparedData(PREPARED)
 
@@ -123,3 +124,24 @@ def test_take_selects_numbers_with_their_images(prepare_nuclei: PrepareNuclei) -
     assert isinstance(chosen.instances, ImageStack)
     assert split.instances is not None
     np.testing.assert_array_equal(chosen.instances[0], split.instances[2])
+
+
+def test_prepare_coco_annotations_has_the_same_objects_as_masks_that_number_them(prepare_nuclei: PrepareNuclei) -> None:
+    write_nuclei(Path("nuclei"), shape=(60, 90))
+    expected = read_numbers(prepare_nuclei(image_size=[48, 64]))
+    annotate_nuclei(Path("nuclei"))
+    found = read_numbers(prepare_nuclei(coco=True, image_size=[48, 64]))
+    assert found.keys() == expected.keys()
+    for name, (mask, numbers) in found.items():
+        np.testing.assert_array_equal(numbers, expected[name][1])
+        np.testing.assert_array_equal(mask == 1, numbers > 0)
+
+
+def test_prepare_coco_image_with_too_many_objects_is_invalid(
+    prepare_nuclei: PrepareNuclei, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_mask_pair, "MAX_INSTANCES", 3)
+    write_nuclei(Path("nuclei"))
+    annotate_nuclei(Path("nuclei"))
+    with pytest.raises(PipelineError, match="objects, but at most 3 per image are allowed; cut the image"):
+        prepare_nuclei(coco=True)

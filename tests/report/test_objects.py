@@ -90,7 +90,7 @@ def test_objects_section_has_the_scores_of_the_evaluation(nuclei: Params) -> Non
     assert row["Gap in F1"] == format_number(found.train.f1 - scores.f1)
     assert view.rows[-1].name == "Highest possible"
     assert view.problems == ()
-    assert "the numbers of the masks" in view.source
+    assert "those of the masks or annotations" in view.source
 
 
 def test_objects_section_shows_the_worst_images(nuclei: Params) -> None:

@@ -30,6 +30,8 @@ class AnnotatedImage:
     objects: Counter[int] = field(default_factory=Counter)  # valid annotations by category, without crowds
     crowds: Counter[int] = field(default_factory=Counter)  # valid crowds by category
     without_pixels: list[str] = field(default_factory=list)  # annotations that cover no pixel of the image
+    object_outlines: list[str | bytes] = field(default_factory=list)  # RLE counts, without crowds, each once
+    crowd_outlines: list[str | bytes] = field(default_factory=list)  # RLE counts of crowds
     repeated: int = 0  # annotations with the same outline and category as another one
     conflicting: int = 0  # annotations with the same outline as another one, but a different category
     rectangles: int = 0  # annotations that are drawn from a bounding box
@@ -40,7 +42,7 @@ class AnnotatedImage:
 
     @property
     def annotations(self) -> str:
-        """Annotations as JSON for `draw_mask`, sorted so that their order in the file has no effect."""
+        """Annotations as JSON for `draw_annotations`, sorted so that their order in the file has no effect."""
         return f"[{','.join(sorted(self._entries))}]"
 
     @property
@@ -69,10 +71,14 @@ class AnnotatedImage:
             f'{{"category_id":{category},"id":{number or 0},"iscrowd":{int(crowd)},{order}"segmentation":{outline}}}'
         )
         (self.crowds if crowd else self.objects)[category] += 1
-        if self.size is not None and not rle.area(to_rle(segmentation, *self.size)):
-            self.without_pixels.append(truncate(name))
+        known = set() if crowd else self._categories_by_outline.setdefault(hash(outline), set())
+        if self.size is not None:
+            encoded = to_rle(segmentation, *self.size)
+            if not rle.area(encoded):
+                self.without_pixels.append(truncate(name))
+            if not known:  # repeated outlines are counted separately
+                (self.crowd_outlines if crowd else self.object_outlines).append(encoded["counts"])
         if not crowd:
-            known = self._categories_by_outline.setdefault(hash(outline), set())
             self.repeated += category in known
             self.conflicting += bool(known - {category})
             known.add(category)

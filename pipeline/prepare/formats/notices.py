@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.params.data.image_data import Crowd
 from pipeline.prepare.formats.annotations import AnnotatedImage, truncate
-from pipeline.prepare.formats.outlines import decode_segmentation
+from pipeline.prepare.formats.outlines import decode_segmentation, measure_areas
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.wording import join_names, pluralize
 
@@ -62,7 +62,12 @@ class AnnotationStats:
 
     def notices(self, crowd: Crowd) -> tuple[str, ...]:
         """List possible mistakes for the user to check; `crowd` is the value of `data.crowd`."""
-        return (*self._describe_crowds(crowd), *self._describe_categories(crowd), *self._describe_annotations())
+        return (
+            *self._describe_crowds(crowd),
+            *self._describe_categories(crowd),
+            *self._describe_annotations(),
+            *self._describe_overlaps(crowd),
+        )
 
     def _describe_crowds(self, crowd: Crowd) -> Iterator[str]:
         if self._crowds and crowd == "object":
@@ -137,6 +142,18 @@ class AnnotationStats:
             yield (
                 f"{count:,} of {len(self._images):,} images {has} no annotations, so {they} {is_} all background. If "
                 f"{they} {has} not been annotated yet, leave {it} out."
+            )
+
+    def _describe_overlaps(self, crowd: Crowd) -> Iterator[str]:
+        areas = [
+            measure_areas([*image.object_outlines, *(image.crowd_outlines if crowd == "object" else ())])
+            for image in self._images
+        ]
+        if count := sum(union < total for total, union in areas):
+            total, union = (sum(column) for column in zip(*areas, strict=True))
+            yield (
+                f"Annotations overlap in {count:,} of {len(areas):,} images, with {1 - union / total:.2%} of all "
+                f"annotated pixels. The smaller object is on top, and the larger one loses these pixels."
             )
 
     def _sample_crowds(self) -> list[tuple[Any, tuple[int, int]]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, TypeGuard
 
@@ -49,18 +50,30 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> NDArray[n
     return np.repeat(np.arange(counts.size) % 2 == 1, counts).reshape(width, height).T
 
 
-def draw_mask(
+@dataclass(frozen=True, eq=False)
+class DrawnAnnotations:
+    """An image's annotations, drawn from the largest to the smallest, so that small objects are on top.
+
+    If annotations have layers, higher layers are on top. If two annotations of the same layer have the same area, the
+    one with the higher id is on top.
+    """
+
+    classes: NDArray[np.uint8]  # H x W, class indices and IGNORE
+    # H x W, number of the object at each pixel; 0 is background. Objects without a visible pixel have no number; the
+    # others are numbered 1, 2, ... in the order of their ids
+    numbers: NDArray[np.int32]
+
+
+def draw_annotations(
     annotations: str,
     height: int,
     width: int,
     index_of: Mapping[int, int],
     background: int,
+    objects: Collection[int],
     crowds_are_objects: bool = False,
-) -> NDArray[np.uint8]:
-    """Draw an image's annotations from the largest to the smallest, so that small objects are on top.
-
-    If annotations have layers, higher layers are on top. If two annotations of the same layer have the same area, the
-    one with the higher id is on top.
+) -> DrawnAnnotations:
+    """Draw an image's annotations.
 
     Args:
         annotations: JSON of `AnnotatedImage.annotations`.
@@ -68,27 +81,56 @@ def draw_mask(
         width: Width of the image in px.
         index_of: Class index, or IGNORE, of each category that occurs.
         background: Class index of pixels without annotation.
+        objects: Indices of the classes whose annotations are objects.
         crowds_are_objects: Whether to draw crowds (`iscrowd`) like all other annotations. By default, their pixels are
             ignored, except where an object covers them.
-
-    Returns:
-        Class indices and IGNORE, height x width.
     """
     layers = []
     for entry in json.loads(annotations):
         is_crowd = entry["iscrowd"] and not crowds_are_objects
-        borders = np.cumsum(_decode_counts(to_rle(entry["segmentation"], height, width)["counts"]))
-        starts, ends = borders[:-1:2], borders[1::2]  # runs alternate, beginning with background
+        starts, ends = _find_runs(to_rle(entry["segmentation"], height, width)["counts"])
         area = int((ends - starts).sum())  # the area in the file may be that of the bounding box
         index = IGNORE if is_crowd else index_of[entry["category_id"]]
         layers.append(((not is_crowd, entry.get("layer", 0), -area, entry["id"]), index, starts, ends))
-    canvas = np.full(height * width, background, np.uint8)  # column by column, as in RLE
-    for _, index, starts, ends in sorted(layers, key=itemgetter(0)):
+    layers.sort(key=itemgetter(0))
+    canvas = np.zeros(height * width, np.int32)  # place of the visible layer from 1, column by column as in RLE
+    for place, (_, _, starts, ends) in enumerate(layers, start=1):
         # The time is proportional to the outline. With a mask of the whole image per object, 1000 objects in
         # 3000 x 4000 px would take 70 times as long.
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            canvas[start:end] = index
-    return np.ascontiguousarray(canvas.reshape(width, height).T)
+            canvas[start:end] = place
+    classes = np.array([background, *(index for _, index, _, _ in layers)], np.uint8)
+    is_visible = np.bincount(canvas, minlength=len(classes)) > 0
+    visible = [
+        place for place, (_, index, _, _) in enumerate(layers, start=1) if is_visible[place] and index in objects
+    ]
+    visible.sort(key=lambda place: layers[place - 1][0][-1])  # the sort is stable: equal ids keep the drawing order
+    numbers = np.zeros(len(classes), np.int32)
+    numbers[visible] = np.arange(1, len(visible) + 1)
+    placed = np.ascontiguousarray(canvas.reshape(width, height).T)
+    return DrawnAnnotations(classes[placed], numbers[placed])
+
+
+def measure_areas(outlines: Sequence[str | bytes]) -> tuple[int, int]:
+    """Measure the sum of the areas of an image's annotations, and the area of their union, in px.
+
+    Args:
+        outlines: Compressed run lengths.
+    """
+    if not outlines:
+        return 0, 0
+    starts, ends = (np.concatenate(places) for places in zip(*map(_find_runs, outlines), strict=True))
+    places = np.concatenate([starts, ends])
+    order = np.argsort(places, kind="stable")
+    depth = np.cumsum(np.repeat([1, -1], len(starts))[order])  # number of annotations from each place on
+    union = np.diff(places[order])[depth[:-1] > 0].sum()
+    return int((ends - starts).sum()), int(union)
+
+
+def _find_runs(counts: str | bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find the first pixel of each run of an annotation, and the one after its last pixel, column by column."""
+    borders = np.cumsum(_decode_counts(counts))
+    return borders[:-1:2], borders[1::2]  # runs alternate, beginning with background
 
 
 def _decode_counts(text: str | bytes) -> NDArray[np.int64]:

@@ -11,16 +11,18 @@ from pathlib import Path
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
-from pipeline.imaging.mask_decoding import DecodedMask
+from pipeline.imaging.mask_decoding import DecodedMask, orient_mask
+from pipeline.imaging.metadata import UPRIGHT
+from pipeline.imaging.resize import Resizing
 from pipeline.params.data.file_pattern import FilePattern
 from pipeline.params.data.image_data import AnnotatedData
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.formats.annotations import AnnotatedImage
 from pipeline.prepare.formats.image_index import ImageIndex
 from pipeline.prepare.formats.notices import AnnotationStats
-from pipeline.prepare.formats.outlines import draw_mask
+from pipeline.prepare.formats.outlines import DrawnAnnotations, draw_annotations
 from pipeline.prepare.formats.table import FORMATS
-from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, PairCollection
+from pipeline.prepare.image_mask_pair import FittedMask, ImageMaskPair, MaskReader, PairCollection, fit_numbered_mask
 from pipeline.prepare.sources.image_files import ImageFiles
 from pipeline.prepare.splitting.read_splits import read_splits
 from pipeline.prepare.splitting.split_lists import read_split_lists
@@ -29,11 +31,12 @@ from pipeline.wording import find_closest
 
 @dataclass(frozen=True)
 class OutlineMaskReader(MaskReader):
-    """Reader of masks that are drawn from annotations."""
+    """Reader of masks that are drawn from annotations. The annotations of foreground classes are objects."""
 
     file: str  # name of the annotation file
     index_of: tuple[tuple[int, int], ...]  # (category id, class index or IGNORE) of each declared category
     background: int  # class index of pixels without annotation
+    objects: tuple[int, ...]  # indices of the foreground classes
     crowds_are_objects: bool = False  # whether crowds are drawn like all other annotations
 
     def describe(self, pair: ImageMaskPair) -> str:
@@ -45,9 +48,23 @@ class OutlineMaskReader(MaskReader):
         return mask.encode()
 
     def _decode(self, content: bytes) -> DecodedMask:
+        return DecodedMask(self._draw(content).classes)
+
+    def decode_fitted(self, content: bytes, resizing: Resizing, orientation: int = UPRIGHT) -> FittedMask:
+        """Draw a mask and the numbers of its objects, and resize both.
+
+        Raises:
+            ImageError: The image has too many objects.
+        """
+        drawn = self._draw(content)
+        classes, numbers = (orient_mask(values, orientation) for values in (drawn.classes, drawn.numbers))
+        return fit_numbered_mask(classes, numbers, resizing)
+
+    def _draw(self, content: bytes) -> DrawnAnnotations:
         height, width, annotations = json.loads(content)
-        index_of = dict(self.index_of)
-        return DecodedMask(draw_mask(annotations, height, width, index_of, self.background, self.crowds_are_objects))
+        return draw_annotations(
+            annotations, height, width, dict(self.index_of), self.background, self.objects, self.crowds_are_objects
+        )
 
 
 def collect_annotated(data: AnnotatedData, classes: Sequence[SegmentationClass]) -> PairCollection:
@@ -92,6 +109,7 @@ def collect_annotated(data: AnnotatedData, classes: Sequence[SegmentationClass])
     ids = files.by_id.keys() | images.keys()
     splits = listed or read_splits(folder, data.splits.split_file, files.by_id, files.names, ids, usable, "data")
     background = next((index for index, item in enumerate(data.classes) if not item.categories), IGNORE)
+    foreground = tuple(index for index, item in enumerate(classes) if item.foreground)
     pairs = sorted(index_of.items())
     return PairCollection(
         folder=folder,
@@ -106,7 +124,7 @@ def collect_annotated(data: AnnotatedData, classes: Sequence[SegmentationClass])
         masks=(
             annotation_format.create_reader(tuple(pairs), background)
             if annotation_format.create_reader
-            else OutlineMaskReader(data.annotations, tuple(pairs), background, data.crowd == "object")
+            else OutlineMaskReader(data.annotations, tuple(pairs), background, foreground, data.crowd == "object")
         ),
         issues=[*issues, *files.issues],
         skipped=files.skipped,

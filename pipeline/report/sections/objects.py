@@ -108,7 +108,7 @@ def build_objects(context: ReportContext, selection: RunSelection) -> Objects:
         with collect_problem(problems, "The highest possible scores of objects are not shown"):
             highest = _score_class_masks(context, found)
             rows.append(_build_row("Highest possible", highest, is_ceiling=True))
-            ceiling = _describe_ceiling(highest)
+            ceiling = _describe_ceiling(highest, context.dataset.has_object_borders)
     worst: tuple[OutlinedImage, ...] = ()
     with collect_problem(problems, f"{run}: no outlines of its objects"):
         worst = _draw_worst(context, run, found)
@@ -187,7 +187,7 @@ def _describe_source(found: ObjectEvaluation) -> str:
     classes = join_words(found.classes)
     sentence = f"A predicted object is a connected region of the class {classes} with its boundary pixels. "
     if found.is_numbered:
-        sentence += "Objects of the ground truth have the numbers of the masks."
+        sentence += "Objects of the ground truth are those of the masks or annotations, even if they touch."
     else:
         sentence += "Objects of the ground truth are found in the same way, so objects that touch there count as one."
     if found.min_area > 1:
@@ -204,15 +204,19 @@ def _describe_undefined(scores: ObjectScores) -> str:
     )
 
 
-def _describe_ceiling(highest: ObjectScores) -> str:
+def _describe_ceiling(highest: ObjectScores, has_borders: bool) -> str:
     lost = highest.objects - highest.matched
     sentence = "The highest possible scores are those of a prediction in which the class of every pixel is right."
     if not lost:
         return f"{sentence} It finds all objects."
+    sentence += (
+        f" Even then, {format_count(lost)} of {format_count(highest.objects)} objects are not found, mostly because"
+    )
+    if not has_borders:
+        return f"{sentence} they touch others of their class, or consist of several parts."
     return (
-        f"{sentence} Even then, {lost} of {format_count(highest.objects)} objects are not found, mostly because they "
-        "consist of border only and are lost or merge with a neighbor. A larger `data.image_size` or a smaller "
-        "`data.instances.border` keeps more."
+        f"{sentence} they consist of border only and are lost or merge with a neighbor. A larger `data.image_size` or "
+        "a smaller `data.instances.border` keeps more."
     )
 
 
