@@ -67,6 +67,7 @@ def suggest_section(source: str, folder: Path, names: Mapping[str, str], classes
     section = {
         "source": source,
         "path": str(folder),
+        **{key: classes.section[key] for key in ("images", "masks", "annotations") if key in classes.section},
         "image_size": min(DEFAULT_SIZE, max(MULTIPLE, int(longest) // MULTIPLE * MULTIPLE)),
         "resize": "stretch" if all(max(size) <= _SQUARE * min(size) for size in sizes) else "letterbox",
         "channels": asked,

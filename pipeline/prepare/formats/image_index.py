@@ -32,7 +32,7 @@ class ImageIndex:
             self._by_name.setdefault(PurePosixPath(path).name, []).append(path)
 
     def find(self, path: str, start: str = "") -> list[str]:
-        """Return the id of the image with a path relative to `start`, a folder of the source; empty if it is missing."""
+        """Return the id of the image with a path relative to the folder `start`; empty if there is none."""
         name = self._by_path.get(_normalize(posixpath.normpath(posixpath.join(start, path.replace("\\", "/")))))
         return [] if name is None else [name]
 
