@@ -103,7 +103,7 @@ def inspect_folder(folder: Path) -> Suggestion:
 
 
 def _inspect_layout(folder: Path, layout: Layout) -> Suggestion:
-    images, masks = match_files(folder, layout.images, layout.masks, _COMMAND)
+    images, masks = match_files(folder, layout.images, layout.masks, "data")
     if layout.classes is not None:
         classes = layout.classes
     elif masks.parts:
@@ -136,8 +136,9 @@ def _inspect_annotated(folder: Path, annotation_format: AnnotationFormat, settin
             f"{_COMMAND}: {folder / settings.annotations} lists no categories. Export the annotations again, with "
             f"their categories."
         )
-    ignored = stats.only_crowds if crowd == "ignore" else []
-    ignored += [name for name in annotation_format.ignored if name in categories]
+    ignored = [name for name in annotation_format.ignored if name in categories]
+    if crowd == "ignore":
+        ignored += stats.only_crowds
     if len(ignored) >= len(categories):
         ignored = []
     categories = [name for name in categories if name not in ignored]
@@ -146,8 +147,8 @@ def _inspect_annotated(folder: Path, annotation_format: AnnotationFormat, settin
             f"{_COMMAND}: {folder / settings.annotations} has {len(categories)} categories, but at most {IGNORE - 1} "
             f"are allowed."
         )
-    # Pixels without a category are a class, unless the format assigns a category to all pixels.
-    wanted = categories if annotation_format.create_reader else [None, *categories]
+    # Pixels without a category are a class, unless the format assigns a category to nearly all pixels.
+    wanted = categories if annotation_format.create_reader and len(categories) > 1 else [None, *categories]
     names = make_class_names([name or "background" for name in wanted])
     colors, color_notices = choose_category_colors(categories)
     classes = [

@@ -64,9 +64,13 @@ def suggest_section(source: str, folder: Path, names: Mapping[str, str], classes
     splits: dict[str, Any] = {"validation": 0.15, "test": 0.15, "split_file": None}
     if not has_list:
         splits["stratify"] = True
-    section = {
+    where: dict[str, Any] = {
+        key: classes.section[key] for key in ("images", "masks", "annotations") if key in classes.section
+    }
+    section: dict[str, Any] = {
         "source": source,
         "path": str(folder),
+        **where,
         "image_size": min(DEFAULT_SIZE, max(MULTIPLE, int(longest) // MULTIPLE * MULTIPLE)),
         "resize": "stretch" if all(max(size) <= _SQUARE * min(size) for size in sizes) else "letterbox",
         "channels": asked,

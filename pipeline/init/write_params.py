@@ -57,7 +57,7 @@ _COMMENTS = {
     "masks": "pattern of the masks; {class} or {object}: one file per class or object",
     "resize": "stretch: stretched to the size | letterbox: keeps the aspect, centered and padded",
     "channels": "empty: RGB, or one if all images are 16-bit gray | 1: gray | the number of channels of TIFFs",
-    "annotations": "JSON file of COCO instances, relative to the folder",
+    "annotations": "relative to the folder; docs/how-to/layouts.md describes the formats",
     "classes": "choose names and colors; foreground: the objects of interest",
     "ignore_value": "pixels that training and scores ignore; empty, or [] for categories: none",
     "crowd": "annotations with iscrowd: 1; ignore: their pixels are ignored | object: drawn like all others",

@@ -26,7 +26,7 @@ from tests.init.layout_checks import (
 )
 
 
-def write_pascal_voc(folder: Path) -> Expected:
+def write_pascal_voc(folder: Path, base: str = "") -> Expected:
     expected = Expected("Pascal VOC, ", ("background", "aeroplane", "bicycle", "bird"))
     palette = [channel for color in (*PASCAL_VOC.classes.values(),) for channel in color.to_bytes(3, "big")]
     lists: dict[str, list[str]] = {"train": [], "val": [], "trainval": []}
@@ -51,7 +51,7 @@ def write_pascal_voc(folder: Path) -> Expected:
         path = folder / "ImageSets/Segmentation" / f"{name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(f"{line}\n" for line in ids))
-    expected.section = {"ignore_value": 255, "images": "JPEGImages/*", "masks": "SegmentationClass/*"}
+    expected.section = {"ignore_value": 255, "images": f"{base}JPEGImages/*", "masks": f"{base}SegmentationClass/*"}
     return expected
 
 
@@ -134,6 +134,20 @@ def write_fastai_camvid(folder: Path) -> Expected:
     return expected
 
 
+def write_kaggle_camvid(folder: Path) -> Expected:
+    names = ("Sky", "Car", "Void")
+    expected = Expected("CamVid (Kaggle), ", names, section={"ignore_value": "#000000"})
+    colors = {0: 0x808080, 1: 0x400080, 2: 0}
+    for index in range(NUM_IMAGES):
+        split, name, mask = get_split(index), f"0001TP_{index:06}", make_mask(index)
+        save(make_image(index), folder, f"{split}/{name}.png")
+        save(paint(mask, colors), folder, f"{split}_labels/{name}_L.png")
+        expected.masks[f"{split}__{name}"] = np.where(mask == 2, IGNORE, mask)
+        expected.splits[f"{split}__{name}"] = name_split(split)
+    (folder / "class_dict.csv").write_text("name,r,g,b\nSky,128,128,128\nCar,64,0,128\nVoid,0,0,0\n")
+    return expected
+
+
 def write_carvana(folder: Path) -> Expected:
     expected = Expected("Carvana, ", ("background", "foreground"), group_size=2)
     for index in range(NUM_IMAGES):
@@ -146,16 +160,22 @@ def write_carvana(folder: Path) -> Expected:
     return expected
 
 
-def write_isic(folder: Path) -> Expected:
-    expected = Expected("ISIC 2018, ", ("background", "foreground"))
+def write_isic(
+    folder: Path,
+    year: int = 2018,
+    images: str = "ISIC2018_Task1-2_{}_Input",
+    masks: str = "ISIC2018_Task1_{}_GroundTruth",
+) -> Expected:
+    expected = Expected(f"ISIC {year}, ", ("background", "foreground"))
     for index in range(NUM_IMAGES):
         split = ("Training", "Training", "Validation", "Test")[index % 4]
         name, mask = f"ISIC_{index:07}", make_mask(index, 2)
-        save(make_image(index), folder, f"ISIC2018_Task1-2_{split}_Input/{name}.jpg")
-        save(mask * np.uint8(255), folder, f"ISIC2018_Task1_{split}_GroundTruth/{name}_segmentation.png")
+        save(make_image(index), folder, images.format(split), f"{name}.jpg")
+        save(make_image(index), folder, images.format(split), f"{name}_superpixels.png")
+        save(mask * np.uint8(255), folder, masks.format(split), f"{name}_segmentation.png")
         expected.masks[f"{split}__{name}"] = mask
         expected.splits[f"{split}__{name}"] = split.lower().removesuffix("ing")
-        (folder / f"ISIC2018_Task1-2_{split}_Input/ATTRIBUTION.txt").touch()
+        (folder / images.format(split) / "ATTRIBUTION.txt").touch()
     return expected
 
 
@@ -254,6 +274,9 @@ LAYOUTS: dict[str, Callable[[Path], Expected]] = {
     "CamVid of SegNet": write_segnet_camvid,
     "CamVid in colors": write_original_camvid,
     "CamVid of fast.ai": write_fastai_camvid,
+    "CamVid of Kaggle": write_kaggle_camvid,
+    "in another folder": lambda folder: write_pascal_voc(folder / "VOCdevkit/VOC2012", "VOCdevkit/VOC2012/"),
+    "ISIC 2017": lambda folder: write_isic(folder, 2017, "ISIC-2017_{}_Data", "ISIC-2017_{}_Part1_GroundTruth"),
     "Carvana": write_carvana,
     "ISIC": write_isic,
     "Data Science Bowl": write_data_science_bowl,

@@ -355,7 +355,7 @@ def test_different_size_of_annotations_and_image_is_reported(get_annotation_erro
         (b"{", "instances.json is not JSON"),
         (b"\xff\xfe", "instances.json is not JSON"),
         (b"[" * 100_000, "instances.json is not JSON"),
-        (b"[]", "must be a JSON object with images, annotations, categories, but is a list"),
+        (b"[]", "must be a JSON object, but is a list"),
     ],
 )
 def test_invalid_json_is_refused(

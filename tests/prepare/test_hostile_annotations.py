@@ -99,7 +99,7 @@ LABELME = {
     "traversal": Case(lead_outside, "is listed in the annotations but is missing: ../../../../etc/x.png"),
     "deep": Case(write("cell3.json", DEEP), "cell3.json is not JSON"),
     "not UTF-8": Case(write("cell3.json", b"\xff\xfe{"), "cell3.json is not JSON"),
-    "list": Case(write("cell3.json", "[]"), "cell3.json must be JSON with an object"),
+    "list": Case(write("cell3.json", "[]"), "cell3.json must be a JSON object, but is a list"),
     "missing": Case(lambda folder: (folder / "cell3.json").unlink(), "is not listed in the annotations: cell3"),
     "no size": Case(
         change_json("cell3.json", lambda content: content.update(imageHeight="tall")),
@@ -122,6 +122,13 @@ def write_yolo(folder: Path) -> None:
         create_image(index).save(folder / f"images/{name}.png")
         (folder / f"labels/{name}.txt").write_text("0 0.1 0.1 0.9 0.1 0.9 0.9\n")
     (folder / "data.yaml").write_text("names: {0: cell}\n")
+
+
+def copy_image(folder: Path) -> None:
+    for name in ("a", "b"):
+        (folder / "images" / name).mkdir()
+        create_image(99).save(folder / f"images/{name}/cell3.png")
+    (folder / "images/cell3.png").unlink()
 
 
 YOLO = {
@@ -192,6 +199,7 @@ CVAT = {
         ),
         "mask 1 (cell): has run lengths that do not add up to 2 × 3",
     ),
+    "same names": Case(copy_image, "cell3.png (the end of the paths of a__cell3, b__cell3)"),
     "polyline": Case(replace(XML, "<polygon", "<polyline"), "polyline 1 (cell): has no area"),
     "twice": Case(
         replace(XML, 'name="cell1.png"', 'name="cell0.png"'),

@@ -18,7 +18,6 @@ from pipeline.prepare.sources.folder import match_files
 
 _MAX_FILES = 200_000  # files that are listed
 _MIN_PAIRS, _MIN_SHARE = 2, 0.5  # minimum number of pairs, and share of the masks that are in pairs
-_COMMAND = "pipeline init"
 _SEPARATORS = "_-. "
 _MAX_CLASSES = 30  # texts that may be names of classes
 _MIN_PART_SHARE = 0.8  # share of the masks whose names begin with an image's name and differ in the rest
@@ -35,7 +34,7 @@ def recognize(folder: Path, base: str) -> Layout | None:
     for images, masks in _propose(files):
         layout = Layout("", f"{base}{images}", f"{base}{masks}")
         try:
-            found_images, found_masks = match_files(folder, layout.images, layout.masks, _COMMAND)
+            found_images, found_masks = match_files(folder, layout.images, layout.masks, "data")
         except (PipelineError, ValueError):
             continue
         pairs = len(found_images.by_id.keys() & found_masks.by_id.keys())

@@ -18,9 +18,6 @@ def recognize(folder: Path, base: str) -> Layout | None:
     """Recognize the layout."""
     top = folder / base
     for year, (images, masks, suffix) in _YEARS.items():
-        splits = [path.name.split("*")[0] for pattern in (images, masks) for path in top.glob(pattern)]
-        if not splits:
-            continue
         with_images = _find_splits(top, images)
         both = sorted(with_images & _find_splits(top, masks))
         if not both:

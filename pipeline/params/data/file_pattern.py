@@ -96,6 +96,11 @@ class FilePattern:
         return next((name for name in (CLASS, OBJECT) if f"{{{name}}}" in self.text), "")
 
     @property
+    def accepts_all_names(self) -> bool:
+        """Whether all files in a folder match, except those with other endings."""
+        return self._names[-1] == "*" and bool(self.root)
+
+    @property
     def root(self) -> str:
         """Innermost folder that contains all matching files; empty for the whole folder."""
         names = []

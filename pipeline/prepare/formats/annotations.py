@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
@@ -104,11 +105,11 @@ class Annotations:
         self.categories.setdefault(number, name)
         return number
 
-    def add_image(self, name: str | None, file_name: str, size: tuple[int, int] | None) -> AnnotatedImage:
+    def add_image(self, names: Sequence[str], file_name: str, size: tuple[int, int] | None) -> AnnotatedImage:
         """Add an image.
 
         Args:
-            name: Id of the image file; None if there is no file, which is an issue.
+            names: Id of the image file. No file or several files are an issue.
             file_name: Name of the image in the annotations.
             size: Height and width in px; None if they are invalid.
 
@@ -116,7 +117,12 @@ class Annotations:
             The image. If it is annotated twice, which is an issue, the further annotations are not used.
         """
         image = AnnotatedImage(file_name, size)
-        if (other := self.images.setdefault(name or make_id(file_name), image)) is not image:
+        if len(names) > 1:
+            detail = f"the end of the paths of {join_names(names, _MAX_NAMED)}"
+            self.issues += [DataIssue(IssueKind.DOUBLE, name, truncate(file_name), truncate(detail)) for name in names]
+            return image
+        name = names[0] if names else make_id(file_name)
+        if (other := self.images.setdefault(name, image)) is not image:
             other.note(IssueKind.DOUBLE, f"annotated as {truncate(other.file_name)} and {truncate(file_name)}")
         elif size is None:
             image.note(IssueKind.NO_SIZE, "no valid height and width")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -22,7 +21,7 @@ from pipeline.prepare.formats.annotations import (
     truncate,
 )
 from pipeline.prepare.formats.image_index import ImageIndex
-from pipeline.prepare.image_mask_pair import read_limited
+from pipeline.prepare.formats.safe_files import describe_type, load_json
 from pipeline.prepare.sources.image_files import IMAGES
 from pipeline.wording import join_names, pluralize
 
@@ -136,22 +135,10 @@ def read_coco(path: Path, key: str) -> CocoAnnotations:
 
 
 def _read_json(path: Path, key: str) -> dict[str, list[Any]]:
-    try:
-        content = json.loads(read_limited(path))
-    except FileNotFoundError:
-        raise PipelineError(f"{key}: {path} does not exist. Set {key} to the COCO annotation file.") from None
-    except OSError as error:
-        raise PipelineError(f"{key}: {path} cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError) as error:  # invalid UTF-8, a number that is too long, or invalid JSON
-        raise PipelineError(f"{key}: {path} is not JSON ({error}). Export the file again.") from None
-    if not isinstance(content, dict):
-        raise PipelineError(
-            f"{key}: {path} must be a JSON object with {', '.join(_PARTS)}, but is {_describe_type(content)}. Export "
-            f"the annotations as COCO instances."
-        )
+    content: dict[str, list[Any]] = load_json(path, key, dict)
     mistakes = [
         f"{key}: {path}: '{part}' must be a list, but is "
-        f"{_describe_type(content[part]) if part in content else 'missing'}. Export the annotations as COCO instances."
+        f"{describe_type(content[part]) if part in content else 'missing'}. Export the annotations as COCO instances."
         for part in _PARTS
         if not isinstance(content.get(part), list)
     ]
@@ -235,13 +222,6 @@ class CocoAnnotations:
 
     def _note(self, kind: CocoIssueKind, what: str, detail: str = "") -> None:
         self.invalid[kind].append(f"{truncate(what)} ({truncate(detail)})" if detail else truncate(what))
-
-
-def _describe_type(value: object) -> str:
-    """Name the type of a JSON value for a message."""
-    if value is None:
-        return "null"
-    return {dict: "an object", list: "a list", str: "a string", bool: "true or false"}.get(type(value), "a number")
 
 
 def _parse_image_id(value: object) -> int | str | None:

@@ -163,7 +163,7 @@ def _add_segments(image: AnnotatedImage, entry: dict[str, Any], file: str, categ
     image.mask = json.dumps({"file": file, "segments": segments})
 
 
-def _find_image(written: str, path: PurePosixPath, index: ImageIndex) -> str | None:
+def _find_image(written: str, path: PurePosixPath, index: ImageIndex) -> list[str]:
     """Find an image. In COCO's own folders, the split is a part of the annotations' name: panoptic_val2017.json."""
     split = path.stem.removeprefix("panoptic").strip("_")
     return index.find_by_end(f"{split}/{written}" if split else written) or index.find_by_end(written)

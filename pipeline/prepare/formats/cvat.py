@@ -83,9 +83,9 @@ class _Reader:
         written = attributes.get("name", "")
         # A project's images are in folders of their subsets.
         path = f"{attributes['subset']}/{written}" if attributes.get("subset") else written
-        name = self._index.find_by_end(path)
+        names = self._index.find_by_end(path)
         size = parse_size(_to_int(attributes.get("height")), _to_int(attributes.get("width")))
-        self._image, self._place = self.result.add_image(name, str(PurePosixPath(written)), size), 0
+        self._image, self._place = self.result.add_image(names, str(PurePosixPath(written)), size), 0
 
     def _add_shape(self, image: AnnotatedImage, kind: str, attributes: Mapping[str, str]) -> None:
         label, self._place = attributes.get("label", ""), self._place + 1

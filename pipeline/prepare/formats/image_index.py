@@ -31,21 +31,19 @@ class ImageIndex:
         for path in self._by_path:
             self._by_name.setdefault(PurePosixPath(path).name, []).append(path)
 
-    def find(self, path: str, start: str = "") -> str | None:
-        """Return the id of the image with a path relative to a folder of the source, `start`. None if it is missing."""
-        return self._by_path.get(_normalize(posixpath.normpath(posixpath.join(start, path.replace("\\", "/")))))
+    def find(self, path: str, start: str = "") -> list[str]:
+        """Return the id of the image with a path relative to the folder `start`; empty if there is none."""
+        name = self._by_path.get(_normalize(posixpath.normpath(posixpath.join(start, path.replace("\\", "/")))))
+        return [] if name is None else [name]
 
-    def find_by_end(self, name: str) -> str | None:
-        """Return the id of the only image whose path ends with a name, of which as many folders as possible must fit.
-
-        None if there is no such image, or several.
-        """
+    def find_by_end(self, name: str) -> list[str]:
+        """Return the ids of the images whose paths end with a name, of which as many folders as possible must fit."""
         wanted = PurePosixPath(_normalize(name.replace("\\", "/"))).parts
         best = [path for path in self._by_name.get(wanted[-1], []) if wanted] if wanted else []
         for depth in range(2, len(wanted) + 1):
             fitting = [path for path in best if PurePosixPath(path).parts[-depth:] == wanted[-depth:]]
             best = fitting or best
-        return self._by_path[best[0]] if len(best) == 1 else None
+        return [self._by_path[path] for path in best]
 
     def read_size(self, name: str) -> tuple[int, int] | None:
         """Read the height and width in px of an upright image from its header. None if it cannot be read."""

@@ -69,18 +69,18 @@ def read(annotations: str, index: ImageIndex, key: str) -> Annotations:
     found, several = Annotations(), 0
     for task in tasks:
         file_name = _find_file_name(task["data"])
-        name = index.find_by_end(file_name) or index.find_by_end(_UPLOAD.sub("", PurePosixPath(file_name).name))
+        names = index.find_by_end(file_name) or index.find_by_end(_UPLOAD.sub("", PurePosixPath(file_name).name))
         finished = _list_finished(task.get("annotations"))
         several += len(finished) > 1
         if not finished:
-            issue = DataIssue(IssueKind.NO_TRUTH, name or make_id(file_name), truncate(file_name), "no annotation")
-            found.issues.append(issue)
+            name = next(iter(names), make_id(file_name))
+            found.issues.append(DataIssue(IssueKind.NO_TRUTH, name, truncate(file_name), "no annotation"))
             continue
         chosen = next((one for one in finished if one.get("ground_truth") is True), finished[0])
         results = [one for one in chosen["result"] if isinstance(one, dict) and isinstance(one.get("value"), dict)]
         sizes = (parse_size(one.get("original_height"), one.get("original_width")) for one in results)
-        size = next(filter(None, sizes), None) or (index.read_size(name) if name else None)
-        image = found.add_image(name, file_name, size)
+        size = next(filter(None, sizes), None) or (index.read_size(names[0]) if names else None)
+        image = found.add_image(names, file_name, size)
         for place, result in enumerate(results):
             _add_result(found, image, place, result)
     if several:

@@ -64,7 +64,7 @@ def read(annotations: str, index: ImageIndex, key: str) -> Annotations:
         try:
             content = load_json(index.folder / path, key, dict, MAX_IMAGE_BYTES)
         except PipelineError as error:
-            name = _find_beside(path, index) or make_id(str(path))
+            name = next(iter(_find_beside(path, index)), make_id(str(path)))
             found.issues.append(DataIssue(IssueKind.UNREADABLE, name, str(path), str(error)))
             continue
         if "shapes" in content:
@@ -78,12 +78,12 @@ def read(annotations: str, index: ImageIndex, key: str) -> Annotations:
 def _add_image(found: Annotations, content: Mapping[str, Any], path: PurePosixPath, index: ImageIndex) -> None:
     written = content.get("imagePath")
     image_path = written if isinstance(written, str) else ""
-    name = index.find(image_path, str(path.parent)) if image_path else None
-    name = name or _find_beside(path, index)  # as LabelMe does, even if imagePath is out of date
+    names = index.find(image_path, str(path.parent)) if image_path else []
+    names = names or _find_beside(path, index)  # as LabelMe does, even if imagePath is out of date
     size = parse_size(content.get("imageHeight"), content.get("imageWidth"))
-    if size is None and name is not None and content.get("imageHeight") is None:
-        size = index.read_size(name)
-    image = found.add_image(name, image_path or str(path), size)
+    if size is None and names and content.get("imageHeight") is None:
+        size = index.read_size(names[0])
+    image = found.add_image(names, image_path or str(path), size)
     shapes = content["shapes"]
     for place, shape in enumerate(shapes if isinstance(shapes, list) else [shapes]):
         if not isinstance(shape, dict) or not isinstance(shape.get("label"), str):
@@ -99,10 +99,10 @@ def _add_image(found: Annotations, content: Mapping[str, Any], path: PurePosixPa
         image.add(f"shape {place} ({shape['label']})", place, number, False, segmentation, layer=place)
 
 
-def _find_beside(path: PurePosixPath, index: ImageIndex) -> str | None:
+def _find_beside(path: PurePosixPath, index: ImageIndex) -> list[str]:
     """Find the image next to a JSON file with the same name."""
     found = (index.find(f"{path.stem}{ending}", str(path.parent)) for ending in index.endings)
-    return next(filter(None, found), None)
+    return next(filter(None, found), [])
 
 
 def _convert(shape: Mapping[str, Any], size: tuple[int, int] | None) -> Any:

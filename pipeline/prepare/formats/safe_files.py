@@ -31,15 +31,24 @@ def load_json(path: Path, key: str, kind: type[dict[str, Any]] | type[list[Any]]
     try:
         content = json.loads(read_limited(path, max_bytes))
     except FileNotFoundError:
-        raise PipelineError(f"{key}: {path} does not exist.") from None
+        raise PipelineError(f"{key}: {path} does not exist. Set {key} to the file with the annotations.") from None
     except OSError as error:
         raise PipelineError(f"{key}: {path} cannot be read ({error.strerror}).") from None
     except (ValueError, RecursionError) as error:  # invalid UTF-8, a number that is too long, or invalid JSON
         raise PipelineError(f"{key}: {path} is not JSON ({error}). Export the file again.") from None
     if not isinstance(content, kind):
-        expected = "an object" if kind is dict else "a list"
-        raise PipelineError(f"{key}: {path} must be JSON with {expected}. Export the annotations again.")
+        expected = "a JSON object" if kind is dict else "a JSON list"
+        raise PipelineError(
+            f"{key}: {path} must be {expected}, but is {describe_type(content)}. Export the annotations again."
+        )
     return content
+
+
+def describe_type(value: object) -> str:
+    """Name the type of a JSON value for a message."""
+    if value is None:
+        return "null"
+    return {dict: "an object", list: "a list", str: "a string", bool: "true or false"}.get(type(value), "a number")
 
 
 def parse_xml(

@@ -63,15 +63,16 @@ def read(annotations: str, index: ImageIndex, key: str) -> Annotations:
 
 def _add_file(found: Annotations, path: PurePosixPath, index: ImageIndex, key: str) -> None:
     written = str(path.parent.parent / IMAGES / path.stem)
-    name = index.find(written)
+    names = index.find(written)
     try:
         content = load_json(index.folder / path, key, dict, MAX_IMAGE_BYTES)
     except PipelineError as error:
-        found.issues.append(DataIssue(IssueKind.UNREADABLE, name or make_id(str(path)), str(path), str(error)))
+        name = next(iter(names), make_id(str(path)))
+        found.issues.append(DataIssue(IssueKind.UNREADABLE, name, str(path), str(error)))
         return
     size = content.get("size")
     sides = parse_size(size.get("height"), size.get("width")) if isinstance(size, dict) else None
-    image = found.add_image(name, written, sides)
+    image = found.add_image(names, written, sides)
     objects = content.get("objects")
     for place, one in enumerate(objects if isinstance(objects, list) else []):
         _add_object(found, image, place, one if isinstance(one, dict) else {})

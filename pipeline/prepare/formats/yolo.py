@@ -54,7 +54,7 @@ def read(annotations: str, index: ImageIndex, key: str) -> Annotations:
     found = Annotations(categories=names)
     without_file = 0
     for name, path in sorted(index.files.by_id.items()):
-        image = found.add_image(name, path, index.read_size(name))
+        image = found.add_image([name], path, index.read_size(name))
         labels = _find_labels(index.folder, path)
         try:
             lines = read_limited(labels).decode("utf-8").splitlines()

@@ -59,7 +59,7 @@ class ImageFiles:
                 found.setdefault(image_id(match.name), []).append((str(path), match))
             elif path.suffix.lower() in endings:
                 self.others.append(str(path))
-            elif pattern.root:
+            elif pattern.accepts_all_names:
                 self.skipped.append((str(path), f"files {_describe_ending(path)} are not read"))
         if not found:
             raise PipelineError(
