@@ -18,6 +18,7 @@ MODULES = {
     "evaluate": "evaluate_run",
     "compare": "compare_runs",
     "showcase": "predict_showcase",
+    "ensemble": "evaluate_ensemble",
     "report": "write_report",
 }
 # Code that moves, checks or records data without affecting outputs. DVC depends on the values of the parameters, and on

@@ -12,7 +12,7 @@ import pytest
 import pipeline
 
 PACKAGE = Path(pipeline.__file__).parent
-STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "report"}
+STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "ensemble", "report"}
 LIBRARIES = {"data", "imaging", "inference", "models", "analysis", "curve_readers", "tracking", "variants"}
 BASE = {"artifacts", "atomic_io", "errors", "params", "runtime", "wording"}
 COMMANDS = {

@@ -19,7 +19,7 @@ from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.authors import TeamResults, build_authors
 from pipeline.report.sections.curves import build_curves
 from pipeline.report.sections.data_card import DataCard, build_data_card
-from pipeline.report.sections.ensemble import build_ensemble
+from pipeline.report.sections.ensemble import build_ensemble, has_ensemble
 from pipeline.report.sections.examples import build_examples
 from pipeline.report.sections.gap_breakdown import build_gap_breakdown
 from pipeline.report.sections.header import Header, build_header
@@ -151,6 +151,9 @@ def write_report(
     objects: list[Section] = []
     if has_objects(context, selection):
         objects = [_build("objects", "Objects", lambda: build_objects(context, selection))]
+    ensemble: list[Section] = []
+    if has_ensemble(context, selection):
+        ensemble = [_build("ensemble", "Ensemble", lambda: build_ensemble(context))]
     external = read_external_results(params.report, project)
     sections = (
         *progress,
@@ -166,7 +169,7 @@ def write_report(
         *objects,
         *masks,
         _build("test", "Test scores", lambda: build_test_scores(context, selection)),
-        _build("ensemble", "Ensemble", lambda: build_ensemble(context, selection)),
+        *ensemble,
         _build("examples", "Examples", lambda: build_examples(context, selection)),
         *(() if has_leakage else data),
         _build(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts.comparison import Comparison
+from pipeline.artifacts.ensemble_folder import EnsembleFolder
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.folder import ArtifactFolder
 from pipeline.artifacts.prepared_data import PreparedData
@@ -25,7 +26,9 @@ def test_generated_page_is_up_to_date(page: str, function: str) -> None:
     assert generated == (DOCS / "reference" / page).read_text(encoding="utf-8"), "Run `make reference`"
 
 
-@pytest.mark.parametrize("folder", [PreparedData, RunFolder, EvaluationFolder, Comparison, ShowcasePredictions])
+@pytest.mark.parametrize(
+    "folder", [PreparedData, RunFolder, EvaluationFolder, Comparison, ShowcasePredictions, EnsembleFolder]
+)
 def test_files_page_names_every_file_and_column(folder: type[ArtifactFolder]) -> None:
     page = (DOCS / "reference/files.md").read_text(encoding="utf-8")
     constants = [value for name, value in vars(folder).items() if name.isupper()]

@@ -89,5 +89,5 @@ def swept_project(tmp_path_factory: pytest.TempPathFactory, commands: PreloadedC
     project.run("git", "add", "--all")
     project.run("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--message", "start")
     project.run("pipeline", "sweep")
-    assert project.repro() == ["compare", "showcase", "report"]
+    assert project.repro() == ["compare", "showcase", "ensemble", "report"]
     return project

@@ -76,11 +76,11 @@ def test_sweep_after_a_merge_trains_no_run_of_either_side_again(origin: Project)
     mine.change(grid={**grid, "learning_rate": [0.01, 0.002, 0.003]})
     output = mine.run("pipeline", "sweep")
     assert (
-        "dvc.lock had a merge conflict: kept 7 entries from both sides; dropped 3 that differ (compare, showcase, "
-        "report); fetched the outputs of 2 stages from DVC's remote\n"
+        "dvc.lock had a merge conflict: kept 7 entries from both sides; dropped 4 that differ (compare, showcase, "
+        "ensemble, report); fetched the outputs of 2 stages from DVC's remote\n"
     ) in output
     assert "3 runs: 1 restored, 2 up to date\n" in output
-    assert mine.repro() == ["compare", "showcase", "report"]
+    assert mine.repro() == ["compare", "showcase", "ensemble", "report"]
     assert mine.find_stale_stages() == set()
     # metrics.json had conflict markers, too.
     assert mine.read("metrics.json").keys() == {"best"}

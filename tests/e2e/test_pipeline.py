@@ -95,7 +95,7 @@ def test_added_learning_rate_trains_only_its_runs_and_a_removed_one_leaves_the_r
     assert swept_project.find_stale_stages() == added | {"compare", "report"}
     output = swept_project.run("pipeline", "sweep")
     assert "2 runs to do" in output
-    assert swept_project.repro() == ["compare", "showcase", "report"]
+    assert swept_project.repro() == ["compare", "showcase", "ensemble", "report"]
     assert "unet-0.003-0" in (swept_project.root / "reports/learning-report.html").read_text(encoding="utf-8")
 
     swept_project.change()
@@ -111,7 +111,8 @@ def test_changed_variant_trains_only_its_runs(swept_project: Project) -> None:
     swept_project.change(variants={"unet_no_skip": {"model": {"skip_connections": "none", "upsampling": "bilinear"}}})
     assert swept_project.find_stale_stages() == {"train@unet_no_skip-0.01-0"}
     ran = swept_project.repro()
-    assert ran == ["train@unet_no_skip-0.01-0", "evaluate@unet_no_skip-0.01-0", "compare", "showcase", "report"]
+    later = ["compare", "showcase", "ensemble", "report"]
+    assert ran == ["train@unet_no_skip-0.01-0", "evaluate@unet_no_skip-0.01-0", *later]
     swept_project.change()
     output = swept_project.run("pipeline", "sweep")
     assert "2 runs: 1 restored, 1 up to date" in output  # the first run is in DVC's cache
@@ -338,6 +339,6 @@ def test_project_without_git_requires_no_scm(tmp_path: Path, commands: Preloaded
     assert "core.no_scm true" in project.run("pipeline", "sweep", code=1)
     project.run("dvc", "config", "--local", "core.no_scm", "true")
     project.run("pipeline", "sweep")
-    assert project.repro() == ["compare", "showcase", "report"]
+    assert project.repro() == ["compare", "showcase", "ensemble", "report"]
     assert project.repro() == []
     assert (project.root / "reports/learning-report.html").exists()

@@ -146,4 +146,4 @@ def test_stages_with_networks_depend_on_custom(project: Path) -> None:
         stages = YAML(typ="safe").load((project / file).read_text())["stages"]
         dependent = {name for name, stage in stages.items() if custom in stage["deps"]}
         with_models = {name for name, stage in stages.items() if any("pipeline/models" in dep for dep in stage["deps"])}
-        assert dependent == with_models == {"train", "evaluate", "ensemble", "showcase"}
+        assert dependent == with_models == {"train", "evaluate", "showcase", "ensemble"}

@@ -391,7 +391,7 @@ class ReportProject:
             scores = [
                 EnsembleScore.create(split, score, "", 0.5, (0.6, 0.55), (-0.1, 0.01) if score == "loss" else None)
                 for split in ("validation", "test")
-                for score in ("loss", "accuracy", "mean_iou", "foreground_iou", "calibration_error", "error_auroc")
+                for score in ("loss", "accuracy", "mean_iou", "calibration_error", "error_auroc")
             ]
             scores += [
                 EnsembleScore.create(split, "dice", item.name, 0.8, (0.7, 0.9))

@@ -86,18 +86,19 @@ class Ensemble:
     problems: tuple[Notice, ...]
 
 
-def build_ensemble(context: ReportContext, selection: RunSelection) -> Ensemble:
+def has_ensemble(context: ReportContext, selection: RunSelection) -> bool:
+    """Return whether the page has the runs of the best setting, and there are at least two of them."""
+    best = context.summary.best
+    is_shown = best is not None and best.run in selection.names and not selection.origin
+    return is_shown and not context.summary.explain_missing_ensemble()
+
+
+def build_ensemble(context: ReportContext) -> Ensemble:
     """Build the section.
 
     Raises:
-        PipelineError: The page does not have the best setting's runs, there is no ensemble, or a file is missing,
-            broken or out of date.
+        PipelineError: A file is missing, broken or out of date.
     """
-    best = context.summary.best
-    if selection.origin or best is None or best.run not in selection.names:
-        raise NothingToShowError("The ensemble consists of the best setting's runs, which are not on this page.")
-    if reason := context.summary.explain_missing_ensemble():
-        raise NothingToShowError(reason)
     record = context.project.read_ensemble_record()
     problems: list[Notice] = []
     curve = Markup("")

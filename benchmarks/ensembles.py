@@ -1,0 +1,150 @@
+"""Compare ways to combine the runs of the best setting of a trained project, on the same images.
+
+    python -m benchmarks.ensembles [FOLDER]
+
+FOLDER contains `params.yaml`, and the results of `make report` with at least two seeds. The rows are
+
+- members: mean and standard deviation over the runs;
+- flips: the same, with probabilities averaged over each image and its horizontal flip;
+- ensemble, and ensemble with flips: the mean of the probabilities of all runs;
+- soup: one network with the mean weights of all runs (Wortsman et al., Model soups, ICML 2022), also with the
+  statistics of its normalization layers recomputed on the training images (as in Izmailov et al., Averaging weights
+  leads to wider optima and better generalization, UAI 2018).
+
+Each row has the loss in nats per pixel, the mean IoU, the expected calibration error, and the CPU time of a prediction
+relative to one network. The last lines have the rank correlations of the uncertainty of an image and its loss. With
+cross-validation, only the test images are new to all runs, so that there are no rows for validation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.analysis.scores import compute_mean_iou
+from pipeline.analysis.uncertainty import correlate_ranks
+from pipeline.artifacts.ensemble_folder import RUN_NAME
+from pipeline.artifacts.prepared_data import Split
+from pipeline.artifacts.project import Project
+from pipeline.data.batch_loader import BatchLoader
+from pipeline.ensemble.collect_predictions import collect_predictions
+from pipeline.inference.confidence import ConfidenceCollector
+from pipeline.inference.prediction import predict_split
+from pipeline.inference.trained_run import TrainedRun
+from pipeline.models.precision import get_device
+from pipeline.params.file import read_params
+from pipeline.runtime.operating_system import disable_malloc_trim
+
+BATCH = 16  # images per batch when statistics are recomputed
+
+
+@dataclass(frozen=True)
+class Row:
+    """Scores on a split."""
+
+    loss: float
+    mean_iou: float
+    calibration_error: float
+    seconds: float  # CPU time
+
+
+def score(run: TrainedRun, network: nn.Module, split: Split) -> Row:
+    """Predict a split with a network instead of the run's, and score it."""
+    classes = len(run.data.classes)
+    collector = ConfidenceCollector(classes)
+    start = time.process_time()
+    found = predict_split(network, split, classes, run.precision, collector, run.tiles)
+    seconds = time.process_time() - start
+    error = collector.stats().sum_bins().expected_calibration_error
+    return Row(found.loss, float(compute_mean_iou(found.confusion.sum(axis=0))), error, seconds)
+
+
+def average_weights(networks: Sequence[nn.Module]) -> nn.Module:
+    """Create a network with the mean weights and statistics of several networks."""
+    soup = copy.deepcopy(networks[0])
+    states = [network.state_dict() for network in networks]
+    mean = {
+        name: torch.stack([state[name] for state in states]).mean(dim=0) if value.is_floating_point() else value
+        for name, value in states[0].items()
+    }
+    soup.load_state_dict(mean)
+    return soup
+
+
+def recompute_statistics(network: nn.Module, split: Split) -> nn.Module:
+    """Copy a network and recompute the statistics of its batch normalization on images of equal size."""
+    copied = copy.deepcopy(network)
+    layers = [layer for layer in copied.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a cumulative mean
+        layer.train()
+    batches = BatchLoader(split, get_device(copied))
+    with torch.inference_mode():
+        for start in range(0, len(split), BATCH):
+            copied(batches.take(np.arange(start, min(start + BATCH, len(split)))).images)
+    return copied.eval()
+
+
+def print_row(name: str, rows: Sequence[Row], seconds: float) -> None:
+    """Print the mean of rows, and their standard deviation if there are several."""
+    cells = []
+    for field in ("loss", "mean_iou", "calibration_error"):
+        values = [getattr(row, field) for row in rows]
+        spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else " " * 9
+        cells.append(f"{np.mean(values):.4f}{spread}")
+    times = np.mean([row.seconds for row in rows]) / seconds
+    print(f"{name:<34}" + "".join(f"{cell:>20}" for cell in cells) + f"{times:>9.1f}", flush=True)
+
+
+def compare_networks(run: TrainedRun, split: Split, training: Split) -> None:
+    """Print one row per way to combine the members of an ensemble."""
+    members, with_flips = [*run.ensemble.members], run.average_flips()
+    single = [score(run, member, split) for member in members]
+    seconds = float(np.mean([row.seconds for row in single]))
+    print_row("members", single, seconds)
+    print_row("members, flips", [score(run, one, split) for one in with_flips.ensemble.members], seconds)
+    soup = average_weights(members)
+    networks: dict[str, Callable[[], nn.Module]] = {
+        "ensemble": lambda: run.network,
+        "ensemble, flips": lambda: with_flips.network,
+        "soup": lambda: soup,
+    }
+    if run.tiles is None:
+        networks["soup, statistics recomputed"] = lambda: recompute_statistics(soup, training)
+    for name, create in networks.items():
+        print_row(name, [score(run, create(), split)], seconds)
+
+
+def main() -> None:
+    """Print one table per split."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path())
+    project = Project(parser.parse_args().folder)
+    disable_malloc_trim()
+    run = TrainedRun.load(read_params(project.root / "params.yaml"), RUN_NAME, project)
+    run = replace(run, network=run.ensemble.eval())
+    training = project.prepared.open_split("train")
+    for name in ("validation", "test") if run.data.folds is None else ("test",):
+        split = project.prepared.open_split(name)
+        headings = "".join(f"{heading:>20}" for heading in ("loss", "mean IoU", "calibration error"))
+        print(f"{f'{name}, {len(split)} images':<34}{headings}{'time':>9}")
+        compare_networks(run, split, training)
+        found = collect_predictions(run, split)
+        losses = found.ensemble.prediction.losses
+        entropy, disagreement = (correlate_ranks(one, losses) for one in (found.ensemble.entropy, found.disagreement))
+        single = [correlate_ranks(one.entropy, one.prediction.losses) for one in found.members]
+        print(f"rank correlation with the image's loss: entropy {entropy:.3f}, disagreement {disagreement:.3f}")
+        print(f"the same for the entropy and loss of the members: {', '.join(f'{one:.3f}' for one in single)}\n")
+
+
+if __name__ == "__main__":
+    main()
