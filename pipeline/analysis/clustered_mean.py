@@ -20,7 +20,7 @@ Integers = npt.NDArray[np.int64]
 MIN_GROUPS = 10  # with fewer groups, estimates of the variance between groups are unreliable
 
 _MAX_ARRAY_SIZE = 2_000_000  # elements of the largest array: 16 MB, about the size of a CPU cache
-_ROUNDING = 1e-12  # a variance below this fraction of the mean square is 0 except for rounding errors
+_ROUNDING = 1e-12  # a difference below this fraction of its terms is 0 except for rounding errors
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,7 @@ class ClusteredMean:
         """
         pixels = self._pixels.astype(np.float64)
         sums: Floats = self._sums.T - np.outer(pixels, self._losses)  # cells x E
+        sums[np.abs(sums) <= _ROUNDING * np.abs(self._sums.T)] = 0
         shift: Floats = resamples.losses - self._losses  # R x E
         total = np.zeros_like(shift)
         for kind, groups in enumerate(self._num_groups):

@@ -23,6 +23,8 @@ from pipeline.analysis.gap_interval import CONFIDENCE_LEVEL
 
 Interval = tuple[float, float]
 
+_INFINITE = 1e100  # pivots of resamples without variance are larger than this
+
 
 def compute_pseudo_values(sums: Floats, score: Callable[[Floats], Floats]) -> Floats:
     """Compute the pseudo-values of scores that depend on sums over images.
@@ -54,7 +56,8 @@ def estimate_mean_intervals(
         num_resamples: number of bootstrap resamples.
 
     Returns:
-        The ends of each interval; None with fewer than ten groups, or if no value is defined.
+        The ends of each interval; None with fewer than ten groups, if no value is defined, or if nearly all values are
+        equal, so that an end without a limit is unknown.
     """
     found: list[Interval | None] = [None] * values.shape[1]
     if not groups:
@@ -71,7 +74,7 @@ def estimate_mean_intervals(
             low, high = _estimate(grouped, num_resamples)
             for place, column in enumerate(columns):
                 ends = np.clip((low[place], high[place]), *limits[column])
-                found[column] = float(ends[0]), float(ends[1])
+                found[column] = (float(ends[0]), float(ends[1])) if np.isfinite(ends).all() else None
     return found
 
 
@@ -86,5 +89,7 @@ def _estimate(images: GroupedLosses, num_resamples: int) -> tuple[Floats, Floats
     deviations, drawn = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
         pivots = np.nan_to_num((deviations - deviations.mean(axis=0)) / np.sqrt(drawn))  # 0 / 0 means no deviation
-    margins = np.quantile(np.abs(pivots), CONFIDENCE_LEVEL, axis=0) * np.sqrt(variances)
+        quantiles = np.quantile(np.abs(pivots), CONFIDENCE_LEVEL, axis=0)
+        margins = np.where(quantiles < _INFINITE, quantiles * np.sqrt(variances), np.inf)
+    margins[variances == 0] = 0
     return means - margins, means + margins

@@ -128,17 +128,18 @@ def test_interval_needs_ten_groups_and_narrows_with_more_images() -> None:
 
 
 @given(
-    arrays.arrays(np.float64, (24, 3), elements=st.floats(-3, 3)),
+    st.integers(0, 2**32 - 1),
     arrays.arrays(np.bool_, (24, 3)),
     st.integers(1, 2),
     st.integers(10, 24),
 )
 @settings(max_examples=25)
 def test_intervals_of_several_means_are_those_of_each_mean(
-    values: np.ndarray, missing: np.ndarray, num_kinds: int, num_groups: int
+    seed: int, missing: np.ndarray, num_kinds: int, num_groups: int
 ) -> None:
     """Images are left out of the means for which they have no value."""
-    values = np.where(missing & (np.arange(3) > 0), np.nan, np.round(values, 6))
+    values = np.random.default_rng(seed).lognormal(0, 1, (24, 3))
+    values[missing & (np.arange(3) > 0)] = np.nan
     groups = (np.arange(24) % num_groups, np.arange(24) % 11)[:num_kinds]
     found = estimate_mean_intervals(values, groups, np.array([(-np.inf, np.inf)] * 3))
     for column, interval in zip(values.T, found, strict=True):
@@ -149,7 +150,17 @@ def test_intervals_of_several_means_are_those_of_each_mean(
         if expected is None or expected.low is None:
             assert interval is None
         else:
-            assert interval == pytest.approx((expected.low, expected.high), rel=1e-6, abs=1e-9)
+            assert interval == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_interval_of_equal_values_is_a_point_and_of_nearly_equal_ones_unknown_without_a_limit() -> None:
+    values = np.full((20, 3), 0.1 + 0.2)
+    values[0, 1:] = 0.9
+    limits = np.array([(0, np.inf), (0, np.inf), (0, 1)])
+    same, unlimited, limited = estimate_mean_intervals(values, (np.arange(20),), limits)
+    assert same == pytest.approx((0.3, 0.3))
+    assert unlimited is None
+    assert limited == (0, 1)
 
 
 def test_scores_of_no_pixels_are_undefined() -> None:
