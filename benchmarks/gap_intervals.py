@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.analysis.gap_interval import GroupedLosses, estimate_gap
+from pipeline.analysis.clustered_mean import GroupedLosses
+from pipeline.analysis.gap_interval import estimate_gap
 
 NUM_EPOCHS = 15
 TRAIN_FACTOR = 4  # number of training images divided by the number of compared ones

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.analysis.gap_interval import Integers
+from pipeline.analysis.clustered_mean import Integers
 from pipeline.analysis.metrics import compute_pooled_scores
-from pipeline.analysis.score_intervals import Interval, compute_pseudo_values, estimate_mean_interval
+from pipeline.analysis.score_intervals import compute_pseudo_values, estimate_mean_intervals
 from pipeline.artifacts.ensemble_folder import EnsembleScore
 from pipeline.artifacts.prepared_data import SegmentationClass
 
@@ -63,9 +63,9 @@ def compare_with_members(
     values = score(flat.sum(axis=0)[None])[0]
     pseudo_values = compute_pseudo_values(flat, compute_difference)
     names = [*((name, "") for name in OVERALL), *((BY_CLASS, item.name) for item in classes)]
-    for place, (name, class_name) in enumerate(names):
-        limits: Interval = (-np.inf, np.inf) if name == "loss" else (-1.0, 1.0)
-        interval = estimate_mean_interval(pseudo_values[:, place], groups, limits)
+    limits = np.array([(-np.inf, np.inf) if name == "loss" else (-1.0, 1.0) for name, _ in names])
+    intervals = estimate_mean_intervals(pseudo_values, groups, limits)
+    for place, ((name, class_name), interval) in enumerate(zip(names, intervals, strict=True)):
         own, *members = values[:, place].tolist()
         yield EnsembleScore.create(split, name, class_name, own, members, interval)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis.gap_interval import Integers
+from pipeline.analysis.clustered_mean import Integers
 from pipeline.analysis.metrics import ImageMetrics, average_over_foreground, select_foreground, tabulate_metrics
 from pipeline.artifacts.evaluation_folder import SURFACE_SCORES, ClassPixels, EvaluationFolder
 from pipeline.artifacts.metric_names import FOREGROUND_METRICS, OBJECT_METRICS, OBJECT_PREFIX

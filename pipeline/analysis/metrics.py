@@ -14,13 +14,11 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.analysis.gap_interval import Integers
-from pipeline.analysis.score_intervals import Interval, compute_pseudo_values, estimate_mean_interval
+from pipeline.analysis.clustered_mean import Floats, Integers
+from pipeline.analysis.score_intervals import Interval, compute_pseudo_values, estimate_mean_intervals
 from pipeline.artifacts.comparison import MetricRow
 from pipeline.artifacts.evaluation_folder import SURFACE_SCORES, ClassPixels
 from pipeline.artifacts.prepared_data import SegmentationClass
-
-Floats = npt.NDArray[np.float64]
 
 UNIT: Interval = (0.0, 1.0)
 LOWER_IS_BETTER = ("hd95", "asd")
@@ -39,15 +37,31 @@ class ImageMetrics:
 
 def tabulate_metrics(images: ImageMetrics, class_names: Sequence[str]) -> list[MetricRow]:
     """Compute all metrics with their 95 % intervals, one row per metric and class."""
+    by_image = {
+        "image_iou": _divide(*_intersect(images.pixels)),
+        "image_dice": _compute_image_dice(images.pixels),
+        **{name: images.surfaces[:, :, place] for place, name in enumerate(SURFACE_SCORES)},
+    }
+    names, owners, values = _compute_pooled(images, class_names)
+    columns = [_compute_pooled_pseudo_values(images), *by_image.values()] if images.groups else []
+    limits = np.array([UNIT] * len(names) + [_get_limits(name) for name in by_image for _ in class_names])
+    intervals = (
+        estimate_mean_intervals(np.concatenate(columns, axis=1), images.groups, limits)
+        if images.groups
+        else [None] * len(limits)
+    )
     rows = [
-        *_compute_pooled(images, class_names),
-        *_compute_by_image("image_iou", _divide(*_intersect(images.pixels)), images, class_names, UNIT),
-        *_compute_by_image("image_dice", _compute_image_dice(images.pixels), images, class_names, UNIT),
+        MetricRow.create(name, owner, value, None if np.isnan(value) else interval, len(images.pixels), 0)
+        for name, owner, value, interval in zip(names, owners, values, intervals[: len(names)], strict=True)
     ]
-    for place, name in enumerate(SURFACE_SCORES):
-        limits = (0.0, np.inf) if name in LOWER_IS_BETTER else UNIT
-        rows += _compute_by_image(name, images.surfaces[:, :, place], images, class_names, limits)
+    for place, (name, scores) in enumerate(by_image.items()):
+        start = len(names) + place * len(class_names)
+        rows += _average_by_image(name, scores, images, class_names, intervals[start : start + len(class_names)])
     return rows
+
+
+def _get_limits(name: str) -> Interval:
+    return (0.0, np.inf) if name in LOWER_IS_BETTER else UNIT
 
 
 def select_foreground(classes: Sequence[SegmentationClass]) -> set[str]:
@@ -103,45 +117,46 @@ def compute_pooled_scores(pixels: Floats) -> dict[str, Floats]:
     }
 
 
-def _compute_pooled(images: ImageMetrics, class_names: Sequence[str]) -> list[MetricRow]:
-    counts = np.stack([images.pixels.truth, images.pixels.predicted, images.pixels.correct], axis=1).astype(np.float64)
-    num_images, _, num_classes = counts.shape
+def _compute_pooled(images: ImageMetrics, class_names: Sequence[str]) -> tuple[list[str], list[str], Floats]:
+    """Compute the pooled metrics: their names, their classes (or `OVERALL`) and their values."""
+    found = compute_pooled_scores(_count_pixels(images).sum(axis=0)[None])
+    names = [name for name, scores in found.items() for _ in range(scores.shape[1])]
+    owners = [owner for scores in found.values() for owner in ([OVERALL] if scores.shape[1] == 1 else class_names)]
+    return names, owners, np.concatenate([*found.values()], axis=1)[0]
+
+
+def _compute_pooled_pseudo_values(images: ImageMetrics) -> Floats:
+    """Compute the pseudo-values of the pooled metrics: N x M."""
+    counts = _count_pixels(images)
 
     def score(sums: Floats) -> Floats:
-        return np.concatenate([*compute_pooled_scores(sums.reshape(-1, 3, num_classes)).values()], axis=1)
+        return np.concatenate([*compute_pooled_scores(sums.reshape(-1, *counts.shape[1:])).values()], axis=1)
 
-    flat = counts.reshape(num_images, -1)
-    values = score(flat.sum(axis=0)[None])[0]
-    pseudo_values = compute_pseudo_values(flat, score)
-    rows, place = [], 0
-    for name, found in compute_pooled_scores(counts.sum(axis=0)[None]).items():
-        for index in range(found.shape[1]):
-            own = OVERALL if found.shape[1] == 1 else class_names[index]
-            value, pseudo = values[place], pseudo_values[:, place]
-            interval = estimate_mean_interval(pseudo, images.groups, UNIT) if not np.isnan(value) else None
-            rows.append(MetricRow.create(name, own, value, interval, num_images, 0))
-            place += 1
-    return rows
+    return compute_pseudo_values(counts.reshape(len(counts), -1), score)
 
 
-def _compute_by_image(
-    name: str, values: Floats, images: ImageMetrics, class_names: Sequence[str], limits: Interval
+def _count_pixels(images: ImageMetrics) -> Floats:
+    """Return the numbers of true, predicted and correct pixels: N x 3 x C."""
+    return np.stack([images.pixels.truth, images.pixels.predicted, images.pixels.correct], axis=1).astype(np.float64)
+
+
+def _average_by_image(
+    name: str, values: Floats, images: ImageMetrics, class_names: Sequence[str], intervals: Sequence[Interval | None]
 ) -> list[MetricRow]:
     """Compute mean, median and worst decile of a metric (N x C) over the images in which it is defined."""
     rows = []
     present = (images.pixels.truth + images.pixels.predicted) > 0
-    for index, own in enumerate(class_names):
+    worst = 1 - WORST_SHARE if name in LOWER_IS_BETTER else WORST_SHARE
+    for index, (owner, interval) in enumerate(zip(class_names, intervals, strict=True)):
         column = values[:, index]
         defined = column[~np.isnan(column)]
         undefined = int((present[:, index] & np.isnan(column)).sum())
-        interval = estimate_mean_interval(column, images.groups, limits)
-        worst = 1 - WORST_SHARE if name in LOWER_IS_BETTER else WORST_SHARE
         mean, median, decile = (
             (float(defined.mean()), float(np.median(defined)), float(np.quantile(defined, worst)))
             if len(defined)
             else (np.nan,) * 3
         )
-        rows.append(MetricRow.create(name, own, mean, interval, len(defined), undefined, median, decile))
+        rows.append(MetricRow.create(name, owner, mean, interval, len(defined), undefined, median, decile))
     return rows
 
 

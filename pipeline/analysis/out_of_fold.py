@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis.gap_interval import GroupedLosses, Integers, estimate_gap
+from pipeline.analysis.clustered_mean import GroupedLosses, Integers
+from pipeline.analysis.gap_interval import estimate_gap
 
 
 @dataclass(frozen=True)

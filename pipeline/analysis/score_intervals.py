@@ -10,12 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.analysis.gap_interval import GroupedLosses, Integers, estimate_gap
+from pipeline.analysis.clustered_mean import (
+    MIN_GROUPS,
+    ClusteredMean,
+    Floats,
+    GroupedLosses,
+    Integers,
+    split_resamples,
+)
+from pipeline.analysis.gap_interval import CONFIDENCE_LEVEL
 
-Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
+
+_INFINITE = 1e100  # pivots of resamples without variance are larger than this
 
 
 def compute_pseudo_values(sums: Floats, score: Callable[[Floats], Floats]) -> Floats:
@@ -34,27 +42,54 @@ def compute_pseudo_values(sums: Floats, score: Callable[[Floats], Floats]) -> Fl
     return np.where(np.isnan(values).any(axis=0), np.nan, values)
 
 
-def estimate_mean_interval(
-    values: Floats, groups: tuple[Integers, ...], limits: Interval = (-np.inf, np.inf), num_resamples: int = 2_000
-) -> Interval | None:
-    """Estimate the interval of a mean over images at a confidence level of 95 %.
+def estimate_mean_intervals(
+    values: Floats, groups: tuple[Integers, ...], limits: Floats, num_resamples: int = 2_000
+) -> list[Interval | None]:
+    """Estimate the intervals of means over images at a confidence level of 95 %, as `estimate_gap` does for one mean.
+
+    Means over the same images share their resamples.
 
     Args:
-        values: N values, one per image; images with NaN are left out.
-        groups: one or two arrays of N labels, as in `GroupedLosses`; empty for no interval.
-        limits: lowest and highest possible value of the mean.
+        values: N x M, one value per image and mean; images with NaN are left out of a mean.
+        groups: one or two arrays of N labels, as in `GroupedLosses`; empty for no intervals.
+        limits: M x 2, lowest and highest possible value of each mean.
         num_resamples: number of bootstrap resamples.
 
     Returns:
-        The ends of the interval; None with fewer than ten groups, or if no value is defined.
+        The ends of each interval; None with fewer than ten groups, if no value is defined, or if nearly all values are
+        equal, so that an end without a limit is unknown.
     """
+    found: list[Interval | None] = [None] * values.shape[1]
+    if not groups:
+        return found
     defined = np.isfinite(values)
-    if not groups or not defined.any():
-        return None
-    ones = np.ones(int(defined.sum()), np.int64)
-    images = GroupedLosses(values[defined][None], ones, tuple(labels[defined] for labels in groups))
-    nothing = GroupedLosses(np.zeros((1, 1)), np.ones(1, np.int64), (np.zeros(1, np.int64),))
-    found = estimate_gap(images, nothing, 0, num_train_images=1, num_resamples=num_resamples)
-    if found.low is None or found.high is None:
-        return None
-    return float(np.clip(found.low, *limits)), float(np.clip(found.high, *limits))
+    patterns, members = np.unique(defined, axis=1, return_inverse=True)
+    for number, images in enumerate(patterns.T):
+        columns = np.flatnonzero(members.ravel() == number)
+        if not images.any():
+            continue
+        ones = np.ones(int(images.sum()), np.int64)
+        grouped = GroupedLosses(values[np.ix_(images, columns)].T, ones, tuple(labels[images] for labels in groups))
+        if grouped.num_groups >= MIN_GROUPS:
+            low, high = _estimate(grouped, num_resamples)
+            for place, column in enumerate(columns):
+                ends = np.clip((low[place], high[place]), *limits[column])
+                found[column] = (float(ends[0]), float(ends[1])) if np.isfinite(ends).all() else None
+    return found
+
+
+def _estimate(images: GroupedLosses, num_resamples: int) -> tuple[Floats, Floats]:
+    """Estimate the ends of the intervals of E means over the same images."""
+    side, generator = ClusteredMean(images, 1.0), np.random.default_rng(0)
+    means, variances = side.measure_all()
+    size = max(side.size, len(means))
+    batches = [
+        side.compute_all_deviations(side.resample(count, generator)) for count in split_resamples(num_resamples, size)
+    ]
+    deviations, drawn = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pivots = np.nan_to_num((deviations - deviations.mean(axis=0)) / np.sqrt(drawn))  # 0 / 0 means no deviation
+        quantiles = np.quantile(np.abs(pivots), CONFIDENCE_LEVEL, axis=0)
+        margins = np.where(quantiles < _INFINITE, quantiles * np.sqrt(variances), np.inf)
+    margins[variances == 0] = 0
+    return means - margins, means + margins

@@ -19,9 +19,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.analysis.baselines import OneClassBaseline, OneClassCheck, check_one_class
+from pipeline.analysis.clustered_mean import GroupedLosses
 from pipeline.analysis.curves import LossCurves
 from pipeline.analysis.gap_breakdown import GapPart
-from pipeline.analysis.gap_interval import GroupedLosses, estimate_gap
+from pipeline.analysis.gap_interval import estimate_gap
 from pipeline.analysis.group_labels import create_labels
 from pipeline.analysis.verdict import Thresholds, judge
 from pipeline.artifacts.comparison import Judgment, RunSummary

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.analysis.gap_interval import GapInterval, GroupedLosses, estimate_gap
+from pipeline.analysis.clustered_mean import GroupedLosses
+from pipeline.analysis.gap_interval import GapInterval, estimate_gap
 
 PIXELS = 4096
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from pipeline.analysis.clustered_mean import GroupedLosses
+from pipeline.analysis.gap_interval import estimate_gap
 from pipeline.analysis.metrics import ImageMetrics, compute_pooled_scores, tabulate_metrics
-from pipeline.analysis.score_intervals import compute_pseudo_values, estimate_mean_interval
+from pipeline.analysis.score_intervals import Interval, compute_pseudo_values, estimate_mean_intervals
 from pipeline.artifacts.comparison import MetricRow
 from pipeline.artifacts.evaluation_folder import ClassPixels
 
@@ -103,6 +105,13 @@ def test_pseudo_values_of_a_mean_are_the_values(values: np.ndarray) -> None:
     np.testing.assert_allclose(found[:, 0], values, atol=1e-9)
 
 
+def estimate_mean_interval(
+    values: np.ndarray, groups: tuple[np.ndarray, ...], limits: Interval = (-np.inf, np.inf)
+) -> Interval | None:
+    (found,) = estimate_mean_intervals(values[:, None], groups, np.array([limits]))
+    return found
+
+
 def test_interval_needs_ten_groups_and_narrows_with_more_images() -> None:
     random = np.random.default_rng(0)
     values = random.normal(0.7, 0.1, 400)
@@ -116,6 +125,42 @@ def test_interval_needs_ten_groups_and_narrows_with_more_images() -> None:
     clipped = estimate_mean_interval(values + 0.3, (np.arange(400),), (0.0, 1.0))
     assert clipped is not None
     assert clipped[1] <= 1
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    arrays.arrays(np.bool_, (24, 3)),
+    st.integers(1, 2),
+    st.integers(10, 24),
+)
+@settings(max_examples=25)
+def test_intervals_of_several_means_are_those_of_each_mean(
+    seed: int, missing: np.ndarray, num_kinds: int, num_groups: int
+) -> None:
+    """Images are left out of the means for which they have no value."""
+    values = np.random.default_rng(seed).lognormal(0, 1, (24, 3))
+    values[missing & (np.arange(3) > 0)] = np.nan
+    groups = (np.arange(24) % num_groups, np.arange(24) % 11)[:num_kinds]
+    found = estimate_mean_intervals(values, groups, np.array([(-np.inf, np.inf)] * 3))
+    for column, interval in zip(values.T, found, strict=True):
+        images = np.isfinite(column)
+        single = GroupedLosses(column[None, images], np.ones(images.sum(), np.int64), tuple(g[images] for g in groups))
+        nothing = GroupedLosses(np.zeros((1, 1)), np.ones(1, np.int64), (np.zeros(1, np.int64),))
+        expected = estimate_gap(single, nothing, 0, num_train_images=1, num_resamples=2_000) if images.any() else None
+        if expected is None or expected.low is None:
+            assert interval is None
+        else:
+            assert interval == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_interval_of_equal_values_is_a_point_and_of_nearly_equal_ones_unknown_without_a_limit() -> None:
+    values = np.full((20, 3), 0.1 + 0.2)
+    values[0, 1:] = 0.9
+    limits = np.array([(0, np.inf), (0, np.inf), (0, 1)])
+    same, unlimited, limited = estimate_mean_intervals(values, (np.arange(20),), limits)
+    assert same == pytest.approx((0.3, 0.3))
+    assert unlimited is None
+    assert limited == (0, 1)
 
 
 def test_scores_of_no_pixels_are_undefined() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.analysis.gap_interval import MIN_GROUPS
+from pipeline.analysis.clustered_mean import MIN_GROUPS
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
 from pipeline.errors import PipelineError
 from pipeline.params.data.composites import Composition

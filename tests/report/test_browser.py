@@ -38,12 +38,13 @@ def report(make_project: type[ReportProject], tmp_path_factory: pytest.TempPathF
 
 
 def read_column(page: Page, number: int) -> list[str]:
-    return page.locator(f"table[data-sortable] tbody tr > :nth-child({number})").all_inner_texts()
+    return page.locator(f"#runs table[data-sortable] tbody tr > :nth-child({number})").all_inner_texts()
 
 
 def test_headings_sort_the_table_by_mouse_and_keyboard(browser: Browser, report: Path) -> None:
     page, console_messages = open_page(browser, report)
-    button = page.get_by_role("button", name="Validation loss")
+    runs = page.locator("#runs")
+    button = runs.get_by_role("button", name="Validation loss")
     button.click()
     losses = [float(text) for text in read_column(page, 7)]  # the diverged run has no such cell, only a reason
     assert losses == sorted(losses)
@@ -53,7 +54,7 @@ def test_headings_sort_the_table_by_mouse_and_keyboard(browser: Browser, report:
     assert losses == sorted(losses, reverse=True)
     assert read_column(page, 4)[-1] == "diverged"
     assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
-    page.get_by_role("button", name="Run", exact=True).click()
+    runs.get_by_role("button", name="Run", exact=True).click()
     assert read_column(page, 1) == sorted(read_column(page, 1))
     assert page.locator("th[aria-sort]").count() == 1
     assert console_messages == []
@@ -332,7 +333,7 @@ def test_tables_with_long_class_names_are_not_cut(
 
 def test_page_without_javascript_is_complete(browser: Browser, report: Path) -> None:
     page, _ = open_page(browser, report, java_script_enabled=False)
-    assert page.locator("table[data-sortable] tbody tr").count() == 8
+    assert page.locator("#runs table[data-sortable] tbody tr").count() == 8
     assert page.locator("#curves .plot svg").count() == 2
     assert page.locator("#gap .plot svg").count() == 1
     assert page.locator("button, input").count() == 0
