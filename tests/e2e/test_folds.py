@@ -31,9 +31,13 @@ SEEDS = [0, 1, 2, 3]  # fold 0 is validated by two seeds
 
 
 @pytest.fixture(scope="module")
-def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
-    """The parameters of a project whose grid is trained, evaluated and compared; its folder is the current one."""
-    root = tmp_path_factory.mktemp("folds")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("folds")
+
+
+@pytest.fixture(scope="module")
+def params(root: Path) -> Params:
+    """The parameters of a project in `root` whose grid is trained, evaluated and compared."""
     for index in range(30):
         for kind, pixels in zip(("images", "masks"), draw_pair(index), strict=True):
             (root / "discs" / kind).mkdir(parents=True, exist_ok=True)
@@ -59,8 +63,9 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
 
 
 @pytest.fixture
-def project(params: Params, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.chdir(next(tmp_path_factory.getbasetemp().glob("folds*")))
+def project(root: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> Project:
+    assert params.folds == FOLDS
+    monkeypatch.chdir(root)
     return Project()
 
 
