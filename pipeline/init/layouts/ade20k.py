@@ -34,7 +34,7 @@ def _read_classes(path: Path) -> SuggestedClasses:
         rows = [line.split("\t") for line in read_limited(path).decode("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError):
         rows = []
-    # The last column lists synonyms, of which the first one is used.
+    # The last column lists synonyms; the first one is used.
     names = {int(row[0]): row[-1].split(",")[0].strip() for row in rows if row[0].isdecimal()}
     if sorted(names) != list(range(1, 1 + _COUNT)):
         names = {value: f"class_{value}" for value in range(1, 1 + _COUNT)}

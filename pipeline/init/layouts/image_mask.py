@@ -159,7 +159,7 @@ def _generalize(pairs: Sequence[tuple[PurePosixPath, PurePosixPath]]) -> tuple[s
 
 
 def _find_common(names: Sequence[str]) -> tuple[str, str]:
-    """Return the words for images or masks, with what is before or after them in all names."""
+    """Return the start and the end that all names share, if they contain a word for images or masks."""
     start = _find_common_start(names)
     end = _find_common_start([name[::-1] for name in names])[::-1]
     # Names such as train and test begin alike by chance.

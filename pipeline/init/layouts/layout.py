@@ -28,7 +28,7 @@ class Layout:
 
 
 def list_bases(folder: Path) -> list[str]:
-    """List where a layout may begin: the folder itself and, if it contains only another folder, that one, and so on.
+    """List the folders in which a layout may begin: the folder itself and, if it contains only one other, that folder.
 
     Returns:
         Prefixes of patterns, each empty or ending in /.

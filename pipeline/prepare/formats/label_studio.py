@@ -85,8 +85,8 @@ def read(annotations: str, index: ImageIndex, key: str) -> Annotations:
             _add_result(found, image, place, result)
     if several:
         found.notices.append(
-            f"{several} of {len(tasks)} tasks have several annotations, of which the one marked as ground truth "
-            f"counts, or else the first one."
+            f"{several} of {len(tasks)} tasks have several annotations. The one marked as ground truth counts, or else "
+            f"the first one."
         )
     return found
 
