@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.artifacts.folder import ArtifactFolder, Record
-from pipeline.artifacts.scores import MissedClass, Scores
+from pipeline.artifacts.scores import DistanceScale, MissedClass, Scores
 from pipeline.artifacts.status import RunStatus
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ class Summary(Record):
     best: BestSetting | None  # None if no setting is ranked
     foreground: tuple[str, ...]  # names of the foreground classes
     boundary: tuple[str, ...]  # names of the boundary classes
+    distances: DistanceScale | None = None  # of the runs' distances between outlines; None if no run has any
 
     @property
     def baseline_loss(self) -> float:

@@ -48,7 +48,8 @@ def predict(
     same georeference and pixel size. Unreadable files are reported and skipped; the exit code is then 1.
 
     With --objects, the connected regions of the foreground classes, or of evaluation.objects, are numbered in label
-    TIFFs in objects/. objects.csv has the class, area, centroid and mean values of each object, in pixels.
+    TIFFs in objects/. objects.csv has the class, area, centroid and mean values of each object, in pixels. With
+    data.pixel_size, it also has the area in square units.
 
     The first line of the output describes the run's training data. The printed table has only the first images and,
     if there are many classes, the most frequent ones; shares.csv is complete.
@@ -58,6 +59,7 @@ def predict(
     from pipeline.artifacts.project import Project
     from pipeline.inference.objects import require_object_settings
     from pipeline.inference.trained_run import TrainedRun
+    from pipeline.params.data.original_pixel import find_original_pixel
     from pipeline.params.file import read_params
     from pipeline.predict.predict_images import OBJECT_TABLE, TABLE, predict_images
     from pipeline.predict.result_writer import OutputFiles
@@ -71,7 +73,8 @@ def predict(
     if advice := advise_on_composites(params):
         click.echo(advice, err=as_json)
     files = OutputFiles(out, overlay, foreground)
-    found = predict_images(trained, images, files, Console(stderr=True), settings)
+    pixel = find_original_pixel(params.data)
+    found = predict_images(trained, images, files, Console(stderr=True), settings, pixel)
     rows, num_skipped, counts = found.rows, found.num_skipped, found.num_objects
     if as_json:
         names = trained.data.class_names

@@ -93,6 +93,7 @@ def compare(
         best=best,
         foreground=tuple(item.name for item in data.classes if item.foreground),
         boundary=tuple(item.name for item in data.classes if item.is_boundary),
+        distances=next((folders[row.run][1].metrics.distances for row in rows if row.is_complete), None),
     )
     with project.comparison.replace() as new:
         new.write_summary(summary)

@@ -22,10 +22,12 @@ class RankedMetric:
     get: Callable[[RunSummary], float | None]
     is_lower_better: bool = False
     digits: int = 3
+    unit: str = ""
 
 
 def list_ranked_metrics(summary: Summary) -> list[RankedMetric]:
     """List the metrics by which the runs could be ranked instead of the validation loss."""
+    digits, unit = (summary.distances.digits, summary.distances.unit) if summary.distances else (1, "px")
     metrics = [RankedMetric("mean IoU", lambda row: row.val_mean_iou)]
     if len(summary.foreground) != 1:
         metrics.append(RankedMetric(name_foreground_iou(summary.foreground), lambda row: row.val_foreground_iou))
@@ -34,7 +36,7 @@ def list_ranked_metrics(summary: Summary) -> list[RankedMetric]:
         RankedMetric("Dice", lambda row: row.val_metrics.get("dice")),
         RankedMetric("Dice by image", lambda row: row.val_metrics.get("image_dice")),
         RankedMetric("normalized surface Dice", lambda row: row.val_metrics.get("nsd")),
-        RankedMetric("HD95", lambda row: row.val_metrics.get("hd95"), is_lower_better=True, digits=1),
+        RankedMetric("HD95", lambda row: row.val_metrics.get("hd95"), is_lower_better=True, digits=digits, unit=unit),
     ]
 
 
@@ -86,6 +88,8 @@ def _describe_rival(summary: Summary, metric: RankedMetric, winner: tuple[str, f
     difference = compute_paired_difference(*by_seed)
     lead = abs(fmean(by_seed[0].values()) - fmean(by_seed[1].values()))
     text = f"By {metric.title}, {winner[0]} at {winner[1]} would be the best, by {lead:.{metric.digits}f}"
+    if metric.unit:
+        text += f" {metric.unit}"
     if difference is None or difference.interval is None or difference.p_value is None:
         return f"{text}; one seed cannot support this."
     low, high = sorted(abs(end) if difference.mean * end > 0 else -abs(end) for end in difference.interval)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from rich.console import Console
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.errors import ImageError
+from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.resize import NativeSize
 from pipeline.imaging.tiff_image import TiffImage
+from pipeline.imaging.tiff_resolution import read_pixel_size
 from pipeline.inference.objects import ObjectSettings
 from pipeline.inference.preprocessing import NetworkInput, Probs
 from pipeline.inference.tiles import Tiles
@@ -24,6 +27,7 @@ from pipeline.inference.trained_run import TrainedRun
 from pipeline.predict.objects import write_object_table
 from pipeline.predict.outputs import ClassShares, write_table
 from pipeline.predict.result_writer import OutputFiles, ResultWriter
+from pipeline.prepare.pixel_sizes import describe_contradictions
 from pipeline.runtime.progress import PredictionProgress
 
 TABLE, OBJECT_TABLE = "shares.csv", "objects.csv"  # in the output folder
@@ -46,6 +50,7 @@ def predict_images(
     files: OutputFiles,
     console: Console,
     objects: ObjectSettings | None = None,
+    pixel: PixelSize | None = None,
 ) -> PredictedImages:
     """Segment images and write their masks, and a table with each class's share of each image.
 
@@ -57,6 +62,8 @@ def predict_images(
         files: Output folder and kinds of files.
         console: Console for the progress and the skipped images.
         objects: Classes whose objects are also written, as label images and a table; None for no objects.
+        pixel: Size of a pixel of the images, for the areas of objects; None if it is unknown. Images that state another
+            size are reported.
 
     Raises:
         PipelineError: There is no image, or a result would overwrite an image.
@@ -111,9 +118,22 @@ def predict_images(
             finish_batch()
     write_table(files.folder / TABLE, rows, run.data.classes)
     if objects is not None:
-        write_object_table(files.folder / OBJECT_TABLE, writer.tables)
+        write_object_table(files.folder / OBJECT_TABLE, writer.tables, pixel)
+        for sentence in describe_contradictions(pixel, _read_pixel_sizes(names)) if pixel else ():
+            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     counts = None if objects is None else [len(table) for table in writer.tables]
     return PredictedImages(rows, num_skipped, counts)
+
+
+def _read_pixel_sizes(paths: Iterable[Path]) -> dict[str, PixelSize]:
+    """Read the pixel sizes that images state, by path."""
+    sizes = {}
+    for path in paths:
+        with contextlib.suppress(OSError), path.open("rb") as file:  # an unreadable image is reported elsewhere
+            stated = read_pixel_size(file)
+            if stated is not None and not stated.is_for_print:
+                sizes[str(path)] = stated.size
+    return sizes
 
 
 def _predict_tiles(
