@@ -9,6 +9,7 @@ from pipeline.analysis.scores import name_foreground_iou, name_object_iou
 from pipeline.analysis.seed_statistics import PairedDifference, compute_mean_and_sd, compute_paired_difference
 from pipeline.artifacts.comparison import RunSummary, SettingSummary, Spread, Summary
 from pipeline.artifacts.metric_names import RankBy, get_column
+from pipeline.artifacts.scores import DistanceScale
 from pipeline.wording import pluralize
 
 VOWEL_SOUNDS = ("a", "A", "I", "o", "HD")  # starts of titles after which the article is "an"
@@ -95,8 +96,11 @@ class RankedMetric:
         return compute_paired_difference(*by_seed, folds=folds)
 
 
-def list_metrics(foreground: Sequence[str], boundary: Sequence[str]) -> tuple[RankedMetric, ...]:
-    """List all metrics, given the names of the foreground and boundary classes."""
+def list_metrics(
+    foreground: Sequence[str], boundary: Sequence[str], distances: DistanceScale | None = None
+) -> tuple[RankedMetric, ...]:
+    """List all metrics, given the names of the foreground and boundary classes, and the scale of distances."""
+    digits, unit = (distances.digits, distances.unit) if distances else (1, "px")
     return (
         RankedMetric("val_loss", "validation loss", is_lower_better=True, unit="nats per pixel"),
         RankedMetric("accuracy", "accuracy"),
@@ -107,8 +111,8 @@ def list_metrics(foreground: Sequence[str], boundary: Sequence[str]) -> tuple[Ra
         RankedMetric("image_dice", "Dice by image"),
         RankedMetric("boundary_iou", "boundary IoU"),
         RankedMetric("nsd", "normalized surface Dice"),
-        RankedMetric("hd95", "HD95", is_lower_better=True, digits=1, unit="px"),
-        RankedMetric("asd", "average surface distance", is_lower_better=True, digits=1, unit="px"),
+        RankedMetric("hd95", "HD95", is_lower_better=True, digits=digits, unit=unit),
+        RankedMetric("asd", "average surface distance", is_lower_better=True, digits=digits, unit=unit),
         RankedMetric("object_f1", "object F1"),
         RankedMetric("object_average_precision", "object average precision"),
         RankedMetric("object_mean_average_precision", "object mean average precision"),
@@ -117,20 +121,22 @@ def list_metrics(foreground: Sequence[str], boundary: Sequence[str]) -> tuple[Ra
     )
 
 
-def get_metric(name: RankBy, foreground: Sequence[str], boundary: Sequence[str]) -> RankedMetric:
-    """Return a metric by name, given the names of the foreground and boundary classes."""
-    return next(metric for metric in list_metrics(foreground, boundary) if metric.name == name)
+def get_metric(
+    name: RankBy, foreground: Sequence[str], boundary: Sequence[str], distances: DistanceScale | None = None
+) -> RankedMetric:
+    """Return a metric by name; see `list_metrics`."""
+    return next(metric for metric in list_metrics(foreground, boundary, distances) if metric.name == name)
 
 
 def get_ranked_metric(summary: Summary) -> RankedMetric:
     """Return the metric by which the settings of a grid are ranked."""
-    return get_metric(summary.rank_by, summary.foreground, summary.boundary)
+    return get_metric(summary.rank_by, summary.foreground, summary.boundary, summary.distances)
 
 
 def list_shown_metrics(summary: Summary, others: Sequence[RankBy]) -> list[RankedMetric]:
     """List the metrics to show: the one that settings are ranked by, then the others, each once."""
     names = dict.fromkeys((summary.rank_by, *others))
-    return [get_metric(name, summary.foreground, summary.boundary) for name in names]
+    return [get_metric(name, summary.foreground, summary.boundary, summary.distances) for name in names]
 
 
 def rank_settings(settings: Iterable[SettingSummary], metric: RankedMetric) -> list[SettingSummary]:

@@ -2,10 +2,11 @@
 
 A surface pixel is a pixel of the class that has a horizontal or vertical neighbor outside the class; beyond the edge of
 the image, everything is outside. Surface pixels at ignored pixels, or next to one, are left out, because the true
-outline is unknown there. Distances are between pixel centers.
+outline is unknown there. Distances are between pixel centers; if pixels are not square, each still counts once.
 
 Implementations differ in how they define a surface and its percentiles (Podobnik and Vrtovec, Metrics Revolutions,
-arXiv 2410.02630). The definitions here are those of MONAI.
+arXiv 2410.02630). The definitions here are those of MONAI, whose surface Dice with `use_subvoxels=True` instead weights
+the elements of a surface between pixels by their length.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def compute_surface_scores(
         truth: H x W, pixels of the class in the ground truth.
         predicted: H x W, pixels that are predicted as the class.
         tolerance: largest distance at which surfaces count as equal in `nsd`, in the unit of `spacing`.
-        spacing: height and width of a pixel; 1 and 1 for distances in px.
+        spacing: height and width of a pixel; 1 and 1 for distances in px. It does not affect the boundary IoU.
         ignored: H x W, pixels whose class is unknown; None if there are none.
     """
     if ignored is not None and ignored.any():

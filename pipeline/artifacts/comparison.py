@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.artifacts.folder import ArtifactFolder, Record
 from pipeline.artifacts.metric_names import FOREGROUND_METRICS, OBJECT_METRICS, RankBy, get_column
-from pipeline.artifacts.scores import MissedClass, Scores
+from pipeline.artifacts.scores import DistanceScale, MissedClass, Scores
 from pipeline.artifacts.status import RunStatus
 from pipeline.wording import pluralize
 
@@ -170,6 +170,7 @@ class Summary(Record):
     boundary: tuple[str, ...]  # names of the boundary classes
     rank_by: RankBy = "val_loss"  # metric on validation that settings are ranked by
     folds: int | None = None  # number of folds of the cross-validation; None without one
+    distances: DistanceScale | None = None  # of the runs' distances between outlines; None if no run has any
 
     @property
     def baseline_loss(self) -> float:

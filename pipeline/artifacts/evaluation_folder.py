@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline.artifacts.folder import ArtifactFolder, Record, drop_nan
 from pipeline.artifacts.object_scores import ObjectEvaluation, ObjectScores
-from pipeline.artifacts.scores import Calibration, Scores
+from pipeline.artifacts.scores import Calibration, DistanceScale, Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +49,7 @@ class RunEvaluation(Record):
     val_calibration: Calibration | None
     cost: PredictionCost | None = None
     objects: ObjectEvaluation | None = None  # None if objects are not scored
+    distances: DistanceScale | None = None  # of `surfaces.csv`; None if the run has no scores
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class EvaluationFolder(ArtifactFolder):
     CONTRADICTION_COLUMNS = ("id", "split", "score")
     CONTRADICTED = "contradicted"  # folder like EXAMPLES, of the masks with high scores; may be missing
     # Scores of outlines on validation and test, one row per image and class that is in one of its masks; undefined
-    # scores are empty.
+    # scores are empty. Distances are in the unit of `RunEvaluation.distances`.
     SURFACES = "surfaces.csv"
     SURFACE_COLUMNS = ("id", "split", "class", *SURFACE_SCORES)
     CALIBRATION = "calibration.csv"  # one row per confidence bin of the compared training and the validation images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from pipeline.artifacts.folder import Record
@@ -52,3 +53,18 @@ class Calibration(Record):
 
     confidence: float  # mean probability of the predicted class, to be compared with `Scores.accuracy`
     error: float  # expected calibration error, 0 to 1
+
+
+@dataclass(frozen=True)
+class DistanceScale(Record):
+    """Unit and resolution of the distances between outlines."""
+
+    unit: str  # px of the prepared images, or `data.pixel_unit`
+    tolerance: float  # largest distance at which outlines count as equal, in `unit`
+    smallest_pixel: float  # shortest side of a pixel of the prepared validation and test images, in `unit`
+    largest_pixel: float  # longest side of such a pixel
+
+    @property
+    def digits(self) -> int:
+        """Number of decimals of a distance that show a tenth of a pixel."""
+        return max(0, 1 - math.floor(math.log10(self.smallest_pixel)))

@@ -60,7 +60,8 @@ def predict(
     same georeference and pixel size. Unreadable files are reported and skipped; the exit code is then 1.
 
     With --objects, the connected regions of the foreground classes, or of evaluation.objects, are numbered in label
-    TIFFs in objects/. objects.csv has the class, area, centroid and mean values of each object, in pixels.
+    TIFFs in objects/. objects.csv has the class, area, centroid and mean values of each object, in pixels. With
+    data.pixel_size, it also has the area in square units.
 
     With --rank-by-uncertainty, uncertainty.csv lists the images that are worth annotating next. With --run ensemble,
     they are ranked by the disagreement of its runs, otherwise by the entropy of the run's probabilities.
@@ -73,6 +74,7 @@ def predict(
     from pipeline.artifacts.project import Project
     from pipeline.inference.objects import require_object_settings
     from pipeline.inference.trained_run import TrainedRun
+    from pipeline.params.data.original_pixel import find_original_pixel
     from pipeline.params.file import read_params
     from pipeline.predict.predict_images import OBJECT_TABLE, RANKING, TABLE, predict_images
     from pipeline.predict.result_writer import OutputFiles
@@ -93,7 +95,8 @@ def predict(
     if advice := advise_on_composites(params):
         click.echo(advice, err=as_json)
     files = OutputFiles(out, overlay, foreground)
-    found = predict_images(trained, images, files, Console(stderr=True), settings, is_ranked=is_ranked)
+    pixel = find_original_pixel(params.data)
+    found = predict_images(trained, images, files, Console(stderr=True), settings, pixel, is_ranked=is_ranked)
     rows, num_skipped, counts, ranked = found.rows, found.num_skipped, found.num_objects, found.ranked
     if as_json:
         names = trained.data.class_names

@@ -85,7 +85,8 @@ def compare(
     ]
     foreground = tuple(item.name for item in data.classes if item.foreground)
     boundary = tuple(item.name for item in data.classes if item.is_boundary)
-    metric = get_metric(params.compare.rank_by, foreground, boundary)
+    distances = next((folders[row.run][1].metrics.distances for row in rows if row.is_complete), None)
+    metric = get_metric(params.compare.rank_by, foreground, boundary, distances)
     settings = [
         add_folded_gap(setting, compute_folded_gap(_list_seeds(rows, setting), folders, project.prepared.samples))
         for setting in summarize_settings(rows, metric)
@@ -113,6 +114,7 @@ def compare(
         boundary=boundary,
         rank_by=metric.name,
         folds=data.folds,
+        distances=distances,
     )
     with project.comparison.replace() as new:
         new.write_summary(summary)

@@ -18,7 +18,8 @@ def list_other_metrics(summary: Summary) -> list[RankedMetric]:
 
     The IoU of a single foreground class is left out, because it orders all masks like their Dice.
     """
-    metrics = [one for one in list_metrics(summary.foreground, summary.boundary) if one.name in COMPARED]
+    every = list_metrics(summary.foreground, summary.boundary, summary.distances)
+    metrics = [one for one in every if one.name in COMPARED]
     ranked, has_single = summary.rank_by, len(summary.foreground) == 1
     return [one for one in metrics if one.name != ranked and not (one.name == "foreground_iou" and has_single)]
 
@@ -60,9 +61,9 @@ def _describe_rival(summary: Summary, metric: RankedMetric, winner: SettingSumma
     runs = summary.list_runs(winner), summary.list_runs(best)
     difference = metric.compute_difference(*runs, summary.folds)
     values = [metric.list_by_seed(rows).values() for rows in runs]
-    lead = abs(fmean(values[0]) - fmean(values[1]))
+    lead = f"{abs(fmean(values[0]) - fmean(values[1])):.{metric.digits}f}"
     text = (
-        f"By {metric.title}, {winner.variant} at {winner.learning_rate} would be the best, by {lead:.{metric.digits}f}"
+        f"By {metric.title}, {winner.variant} at {winner.learning_rate} would be the best, by {metric.add_unit(lead)}"
     )
     if difference is None or difference.interval is None or difference.p_value is None:
         return f"{text}; one seed cannot support this."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -21,7 +21,8 @@ from pipeline.evaluate.contradictions import ContradictionCollector, write_contr
 from pipeline.evaluate.feature_maps import FeatureMaps, extract_feature_maps
 from pipeline.evaluate.objects import find_worst_images, list_object_rows, match_split, summarize_objects
 from pipeline.evaluate.outputs import SplitPrediction, write_evaluation
-from pipeline.evaluate.surfaces import measure_surfaces
+from pipeline.evaluate.surfaces import create_scale, find_prepared_pixels, measure_surfaces
+from pipeline.imaging.pixel_size import PixelSize
 from pipeline.inference.confidence import ConfidenceCollector
 from pipeline.inference.objects import find_object_settings
 from pipeline.inference.prediction import PixelPredictions, Prediction, create_tiles, predict_split
@@ -88,14 +89,15 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
             evaluation = replace(evaluation, objects=summarize_objects(matches, settings))
     else:
         evaluation = RunEvaluation(record.run, record.key, None, None, None, None, None, (), None, None)
+    tolerance, pixels = params.evaluation.surface_tolerance, _find_pixels(params, project, scored)
     surfaces = [
         (splits[name].split.ids[index], name, data.class_names[label], *map(drop_nan, scores))
-        for name in ("validation", "test")
-        if name in scored
-        for index, label, scores in measure_surfaces(
-            splits[name].split, scored[name].masks, params.evaluation.surface_tolerance
-        )
+        for name in pixels
+        for index, label, scores in measure_surfaces(splits[name].split, scored[name].masks, tolerance, pixels[name])
     ]
+    if pixels:
+        scale = create_scale(tolerance, [pixel for sizes in pixels.values() for pixel in sizes])
+        evaluation = replace(evaluation, distances=scale)
     with project.evaluation(run).replace() as new:
         worst = find_worst_images(matches["validation"]) if matches else []
         write_evaluation(new, evaluation, splits, bins, data.classes, params.evaluation.examples, worst)
@@ -110,6 +112,16 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
         if maps:
             new.write_arrays(new.FEATURE_MAPS, maps)
     return evaluation
+
+
+def _find_pixels(params: Params, project: Project, scored: Collection[str]) -> dict[str, list[PixelSize]]:
+    """Find the size of a pixel of each prepared image, in the splits whose outlines are compared."""
+    samples = project.prepared.samples
+    return {
+        name: find_prepared_pixels(params.data, samples[samples["split"] == name])
+        for name in ("validation", "test")
+        if name in scored
+    }
 
 
 def _predict_split(

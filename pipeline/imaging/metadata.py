@@ -1,4 +1,4 @@
-"""Read the metadata of an image file: kind of pixels, EXIF orientation and transparency."""
+"""Read the metadata of an image file: kind of pixels, EXIF orientation, transparency and pixel size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from PIL.ExifTags import Base as Tag
 from .decode import TIFF_MAGIC
 from .errors import ImageError
 from .extra_bands import has_extra_band
+from .pixel_size import PixelSize
 from .tiff import read_tiff_orientation
+from .tiff_resolution import read_pixel_size
 
 UPRIGHT = 1  # EXIF orientation of images that need not be turned
 # Names of EXIF and XMP blocks. Every file with an orientation contains one of them, except TIFFs.
@@ -41,6 +43,7 @@ class ImageMetadata:
     kind: str  # "RGB", "gray", "palette", "16-bit gray", "TIFF with other channels", ...
     orientation: int  # EXIF orientation, 1 to 8; 1 is upright
     has_transparency: bool  # whether any pixel is not opaque
+    pixel: PixelSize | None = None  # size of a pixel, if the file states it
 
     @property
     def is_turned(self) -> bool:
@@ -50,16 +53,17 @@ class ImageMetadata:
     @classmethod
     def read(cls, content: bytes) -> ImageMetadata:
         """Read the metadata of a valid file. If Pillow cannot open it, it is a TIFF with unusual channels."""
-        orientation = read_orientation(content)
+        orientation, stated = read_orientation(content), read_pixel_size(io.BytesIO(content))
+        pixel = stated.size if stated and not stated.is_for_print else None
         try:
             with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as file:
                 deep = file.mode.startswith("I") or file.mode == "F"
                 kind = "16-bit gray" if deep else _KINDS.get(file.mode, file.mode)
                 if has_extra_band(file):
-                    return cls(f"{kind.removesuffix(' with alpha')} {_EXTRA_BAND}", orientation, False)
-                return cls(kind, orientation, file.has_transparency_data and _any_transparent(file))
+                    return cls(f"{kind.removesuffix(' with alpha')} {_EXTRA_BAND}", orientation, False, pixel)
+                return cls(kind, orientation, file.has_transparency_data and _any_transparent(file), pixel)
         except Exception:  # broken files can raise any exception
-            return cls("TIFF with other channels", orientation, False)
+            return cls("TIFF with other channels", orientation, False, pixel)
 
 
 def read_orientation(content: bytes) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .pixel_size import PixelSize
 from .windows import Window, WindowedImage
 
 _LANCZOS_REACH = 3  # radius of the filter, in pixels of the smaller image
@@ -73,6 +74,11 @@ class Resizing(ABC):
         height, width = self.compute_inner_size(shape)
         (top, _), (left, _) = self.compute_padding((height, width))
         return slice(top, top + height), slice(left, left + width)
+
+    def scale_pixel(self, pixel: PixelSize, shape: tuple[int, ...]) -> PixelSize:
+        """Compute the size of a prepared image's pixel from that of its original image of `shape` (H x W, ...)."""
+        height, width = self.compute_inner_size(shape)
+        return PixelSize(pixel.height * shape[0] / height, pixel.width * shape[1] / width, pixel.unit)
 
     def enlarges(self, shape: tuple[int, ...]) -> bool:
         """Return whether an image of `shape` (H x W, ...) keeps its height and width or becomes larger."""

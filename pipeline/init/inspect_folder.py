@@ -176,4 +176,6 @@ def _inspect_pets(folder: Path) -> Suggestion:
     remarks = {"splits": "fractions of the authors' trainval; their test split is kept"}
     suggestion = suggest_section("oxford_iiit_pet", folder, files, SuggestedClasses({}, remarks=remarks))
     section = {**suggestion.section, "resize": "stretch", "splits": {"validation": 0.15, "test": 0}}
+    for key in ("pixel_size", "pixel_unit"):  # the photos have no common scale
+        del section[key]
     return replace(suggestion, section=section, found=f"Oxford-IIIT Pet, {suggestion.found}", groups="", notices=())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import count_channels, read_image
 from pipeline.imaging.errors import ImageError
+from pipeline.imaging.tiff_resolution import StatedPixelSize, read_pixel_size
 from pipeline.init.suggestion import SuggestedClasses, Suggestion
 from pipeline.prepare.image_mask_pair import read_limited
 from pipeline.prepare.mask_sample import sample_evenly
+from pipeline.prepare.pixel_sizes import describe_stated_sizes, find_common_size
 from pipeline.prepare.size_effects import MULTIPLE
 from pipeline.prepare.splitting.groups import suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST
@@ -38,6 +41,7 @@ def suggest_section(source: str, folder: Path, names: Mapping[str, str], classes
     """
     sizes: Counter[tuple[int, int]] = Counter()  # width and height
     channels: Counter[tuple[int | None, int]] = Counter()  # value of `data.channels`, and number of channels
+    stated: list[StatedPixelSize | None] = []
     reason, reasons = "", dict[int | None, str]()
     files = sorted(names)
     for file in sample_evenly(files, MAX_FILES):
@@ -48,6 +52,7 @@ def suggest_section(source: str, folder: Path, names: Mapping[str, str], classes
             reason = f"{file} {error}"
             continue
         sizes[width, height] += 1
+        stated.append(read_pixel_size(io.BytesIO(content)))
         channels[asked, held] += 1
         reasons.setdefault(asked, f"{file} {why}")
     if not sizes:
@@ -67,6 +72,7 @@ def suggest_section(source: str, folder: Path, names: Mapping[str, str], classes
     where: dict[str, Any] = {
         key: classes.section[key] for key in ("images", "masks", "annotations") if key in classes.section
     }
+    pixel, unit, pixel_notices = _suggest_pixel(stated)
     section: dict[str, Any] = {
         "source": source,
         "path": str(folder),
@@ -74,6 +80,8 @@ def suggest_section(source: str, folder: Path, names: Mapping[str, str], classes
         "image_size": min(DEFAULT_SIZE, max(MULTIPLE, int(longest) // MULTIPLE * MULTIPLE)),
         "resize": "stretch" if all(max(size) <= _SQUARE * min(size) for size in sizes) else "letterbox",
         "channels": asked,
+        "pixel_size": pixel,
+        "pixel_unit": unit,
         **classes.section,
         "splits": splits,
         "on_invalid": "error",
@@ -85,7 +93,11 @@ def suggest_section(source: str, folder: Path, names: Mapping[str, str], classes
         "image_size": f"px, a multiple of 32; the images are {span}",
         "splits": f"{DEFAULT_LIST.file} has the split of each image" if has_list else "shares of the images",
     }
-    notices = [*classes.notices]
+    if pixel is not None:
+        remarks["pixel_size"] = (
+            "size of a pixel of the original images, from their metadata; empty: distances are in px"
+        )
+    notices = [*classes.notices, *pixel_notices]
     if asked is not None:
         notices.append(f"data.channels: {asked} is proposed, because {reasons[asked]}.")
     if groups:
@@ -101,6 +113,21 @@ def suggest_section(source: str, folder: Path, names: Mapping[str, str], classes
         sizes={(height, width): count for (width, height), count in sizes.items()},
         notices=tuple(notices),
     )
+
+
+def _suggest_pixel(
+    stated: Sequence[StatedPixelSize | None],
+) -> tuple[float | list[float] | None, str | None, list[str]]:
+    """Suggest `data.pixel_size` and `data.pixel_unit`, null if the images state no common size, and list notices."""
+    common = find_common_size(stated)
+    if common is None:
+        return None, None, [*describe_stated_sizes(stated)]
+    size = common.size
+    notice = (
+        f"data.pixel_size is {size.describe()} in the {common.source} metadata of all images that were opened. If that "
+        f"is wrong, correct it, or leave data.pixel_size and data.pixel_unit empty for distances in px."
+    )
+    return size.height if size.height == size.width else [size.height, size.width], size.unit, [notice]
 
 
 def _read_shape(content: bytes) -> tuple[tuple[int, ...], int | None, str]:

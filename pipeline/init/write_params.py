@@ -34,6 +34,7 @@ from pipeline.init.suggestion import (
     steps_per_epoch,
 )
 from pipeline.params import Params
+from pipeline.params.data.original_pixel import find_original_pixel
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.model import SmpModel, is_packaged
 from pipeline.params.yaml_document import format_like_dvc
@@ -57,6 +58,8 @@ _COMMENTS = {
     "masks": "pattern of the masks; {class} or {object}: one file per class or object",
     "resize": "stretch: stretched to the size | letterbox: keeps the aspect, centered and padded",
     "channels": "empty: RGB, or one if all images are 16-bit gray | 1: gray | the number of channels of TIFFs",
+    "pixel_size": "size of a pixel of the original images, or [height, width]; empty: distances are in px",
+    "pixel_unit": "unit of pixel_size, such as µm, mm or m",
     "annotations": "relative to the folder; docs/how-to/layouts.md describes the formats",
     "classes": "choose names and colors; foreground: the objects of interest",
     "ignore_value": "pixels that training and scores ignore; empty, or [] for categories: none",
@@ -106,7 +109,12 @@ def init(folder: Path) -> str:
         shown = "patches" if suggestion.patch else "images"
         lines.append(f"Training takes {epochs} epochs of {steps} steps with {batch} {shown} each.")
     lines += _describe_sizes(params, suggestion)
-    notices = (*suggestion.notices, *describe_loss(params.train, suggestion.rare), *_describe_short(params, suggestion))
+    notices = (
+        *suggestion.notices,
+        *_describe_tolerance(params),
+        *describe_loss(params.train, suggestion.rare),
+        *_describe_short(params, suggestion),
+    )
     lines += [f"Notice: {escape_unprintable(notice)}" for notice in notices]
     lines += [f"The previous {PARAMS_FILE} {kept}.", "Next:"]
     return "\n".join([*lines, f"  pipeline data check {shlex.quote(str(folder))}", "  make report"])
@@ -191,6 +199,18 @@ def _get_usual_epochs(sections: dict[str, Any]) -> int:
         return max(1, int(sections["train"]["epochs"]))
     except (KeyError, TypeError, ValueError):
         return 1  # the validation of the new text reports it
+
+
+def _describe_tolerance(params: Params) -> list[str]:
+    """Describe the tolerance of the normalized surface Dice, whose unit is that of the pixel size."""
+    pixel, tolerance = find_original_pixel(params.data), params.evaluation.surface_tolerance
+    if pixel is None:
+        return []
+    return [
+        f"evaluation.surface_tolerance: {tolerance:g} is in the unit of data.pixel_size, so it is {tolerance:g} "
+        f"{pixel.unit}, or {tolerance / max(pixel.height, pixel.width):.2g} px of the original images. Choose a "
+        f"distance that does not matter in your images."
+    ]
 
 
 def _describe_short(params: Params, suggestion: Suggestion) -> list[str]:

@@ -83,8 +83,10 @@ class Evaluation(Section):
     """Number of validation images, evenly spaced, whose predicted masks are kept as examples."""
     tile_overlap: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.5
     """Minimum overlap of neighboring tiles, as a fraction of their side, when native images are predicted in tiles."""
-    surface_tolerance: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 2.0
-    """Largest distance in px, at the prepared size, at which outlines count as equal in the normalized surface Dice."""
+    surface_tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
+    """Largest distance at which outlines count as equal in the normalized surface Dice: in `data.pixel_unit` if
+    `data.pixel_size` is set, otherwise in px of the prepared image.
+    """
     objects: list[ClassName] | None = None
     """Names of the foreground classes whose objects are scored. If null, these are all foreground classes of data whose
     objects are known: COCO annotations, and masks that number objects (`data.instances`). `[]` turns the scores of

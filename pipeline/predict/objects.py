@@ -22,11 +22,13 @@ from pipeline.atomic_io import atomic_file
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import to_gray
 from pipeline.imaging.objects import MAX_REACH, grow_into_boundary, label_insides, select_numbers
+from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.tiff_image import TiffImage
 from pipeline.inference.objects import ObjectSettings
 from pipeline.predict.outputs import escape_formula
 from pipeline.predict.tiff_mask import write_tiff_mask
 
+_AREA_DIGITS = 6  # significant digits of an area in square units
 STRIP_PIXELS = 2_000_000  # pixels of a strip; a strip of a wide image has at least MAX_REACH rows
 
 Image = NDArray[Any] | TiffImage
@@ -271,18 +273,24 @@ class _Measures:
         )
 
 
-def write_object_table(path: Path, tables: Sequence[ObjectTable]) -> None:
+def write_object_table(path: Path, tables: Sequence[ObjectTable], pixel: PixelSize | None = None) -> None:
     """Write one row per object as CSV.
 
-    The columns are file, label, class, area, centroid_x, centroid_y, mean_<channel> from 1, and touches_edge. Images
-    with fewer channels than others have empty cells.
+    The columns are file, label, class, area, area_<unit>2 if `pixel` is given, centroid_x, centroid_y, mean_<channel>
+    from 1, and touches_edge. Images with fewer channels than others have empty cells.
+
+    Args:
+        path: The file to write.
+        tables: The objects of each image.
+        pixel: Size of a pixel of the images; None if it is unknown.
     """
     num_channels = max((table.means.shape[1] for table in tables), default=0)
+    areas = ["area"] if pixel is None else ["area", f"area_{pixel.unit}2"]
     with atomic_file(path) as binary:
         text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
         means = (f"mean_{channel}" for channel in range(1, num_channels + 1))
-        writer.writerow(["file", "label", "class", "area", "centroid_x", "centroid_y", *means, "touches_edge"])
+        writer.writerow(["file", "label", "class", *areas, "centroid_x", "centroid_y", *means, "touches_edge"])
         for table in tables:
             empty = [""] * (num_channels - table.means.shape[1])
             columns = zip(
@@ -295,10 +303,18 @@ def write_object_table(path: Path, tables: Sequence[ObjectTable]) -> None:
             )
             writer.writerows(
                 [
-                    escape_formula(table.file), label, name, area, *(f"{value:.2f}" for value in centroid),
-                    *(f"{value:.2f}" for value in channels), *empty, str(is_at_edge).lower(),
+                    escape_formula(table.file), label, name, *_format_areas(area, pixel),
+                    *(f"{value:.2f}" for value in centroid), *(f"{value:.2f}" for value in channels), *empty,
+                    str(is_at_edge).lower(),
                 ]
                 for label, (name, area, centroid, channels, is_at_edge) in enumerate(columns, start=1)
             )  # fmt: skip
         text.flush()
         text.detach()  # otherwise it would close the file
+
+
+def _format_areas(area: int, pixel: PixelSize | None) -> tuple[str, ...]:
+    """Format an area in px and, if the size of a pixel is known, in square units, without an exponent."""
+    if pixel is None:
+        return (str(area),)
+    return str(area), np.format_float_positional(area * pixel.area, _AREA_DIGITS, fractional=False, trim="-")

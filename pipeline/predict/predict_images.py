@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from rich.console import Console
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.errors import ImageError
+from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.resize import NativeSize
 from pipeline.imaging.tiff_image import TiffImage
+from pipeline.imaging.tiff_resolution import read_pixel_size
 from pipeline.inference.objects import ObjectSettings
 from pipeline.inference.preprocessing import NetworkInput, Probs
 from pipeline.inference.tiles import Tiles
@@ -25,6 +28,7 @@ from pipeline.predict.objects import write_object_table
 from pipeline.predict.outputs import ClassShares, write_table
 from pipeline.predict.result_writer import OutputFiles, ResultWriter
 from pipeline.predict.uncertainty import ImageUncertainty, UncertaintyMeter, rank_by_uncertainty, write_ranking
+from pipeline.prepare.pixel_sizes import describe_contradictions
 from pipeline.runtime.progress import PredictionProgress
 
 TABLE, OBJECT_TABLE, RANKING = "shares.csv", "objects.csv", "uncertainty.csv"  # in the output folder
@@ -48,6 +52,7 @@ def predict_images(
     files: OutputFiles,
     console: Console,
     objects: ObjectSettings | None = None,
+    pixel: PixelSize | None = None,
     *,
     is_ranked: bool = False,
 ) -> PredictedImages:
@@ -61,6 +66,8 @@ def predict_images(
         files: Output folder and kinds of files.
         console: Console for the progress and the skipped images.
         objects: Classes whose objects are also written, as label images and a table; None for no objects.
+        pixel: Size of a pixel of the images, for the areas of objects; None if it is unknown. Images that state another
+            size are reported.
         is_ranked: Whether the images are also ranked by uncertainty, in another table.
 
     Raises:
@@ -125,12 +132,25 @@ def predict_images(
             finish_batch()
     write_table(files.folder / TABLE, rows, run.data.classes)
     if objects is not None:
-        write_object_table(files.folder / OBJECT_TABLE, writer.tables)
+        write_object_table(files.folder / OBJECT_TABLE, writer.tables, pixel)
+        for sentence in describe_contradictions(pixel, _read_pixel_sizes(names)) if pixel else ():
+            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     ranked = rank_by_uncertainty(uncertainties) if is_ranked else None
     if ranked is not None:
         write_ranking(files.folder / RANKING, ranked)
     counts = None if objects is None else [len(table) for table in writer.tables]
     return PredictedImages(rows, num_skipped, counts, ranked)
+
+
+def _read_pixel_sizes(paths: Iterable[Path]) -> dict[str, PixelSize]:
+    """Read the pixel sizes that images state, by path."""
+    sizes = {}
+    for path in paths:
+        with contextlib.suppress(OSError), path.open("rb") as file:  # an unreadable image is reported elsewhere
+            stated = read_pixel_size(file)
+            if stated is not None and not stated.is_for_print:
+                sizes[str(path)] = stated.size
+    return sizes
 
 
 def _predict_tiles(

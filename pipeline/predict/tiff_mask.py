@@ -14,18 +14,25 @@ from numpy.typing import NDArray
 
 from pipeline.atomic_io import atomic_file, remove_leftovers
 from pipeline.imaging.errors import ImageError
+from pipeline.imaging.pixel_size import UNITS_PER_CENTIMETER
 from pipeline.imaging.tiff import open_pages
+from pipeline.imaging.tiff_resolution import (
+    CENTIMETER,
+    DESCRIPTION,
+    INCH,
+    NO_UNIT,
+    ORIENTATION,
+    RESOLUTION_UNIT,
+    read_imagej_unit,
+    read_ome_pixels,
+    read_resolution,
+)
 
 TILE = 256  # px, side of a tile
 BIG_BYTES = 4e9  # a mask with more uncompressed bytes is written as a BigTIFF
 
-_DESCRIPTION, _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 270, 274, 282, 283, 296
 # GeoTIFF 1.1 (OGC 19-008r4): pixel scale, tie points, transformation, and the key directory with its two value tags.
 _GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
-# ImageJ writes the unit of the resolution to the image description instead of TIFF's tag.
-_UNITS_PER_CENTIMETER = {
-    "nm": 1e7, "micron": 1e4, "um": 1e4, "µm": 1e4, "\\u00B5m": 1e4, "mm": 10.0, "cm": 1.0, "m": 0.01, "inch": 1 / 2.54,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class Calibration:
 
     georeference: tuple[tuple[int, int, int, Any], ...] = ()  # tags: code, type, count, value
     resolution: tuple[float, float] | None = None  # pixels per unit, in x and y
-    resolution_unit: int = 1  # TIFF's code: 1 none, 2 inch, 3 centimeter
+    resolution_unit: int = NO_UNIT  # NO_UNIT, INCH or CENTIMETER
     ome: dict[str, Any] | None = None  # OME metadata for tifffile; None if the TIFF has no OME-XML
 
     @classmethod
@@ -46,10 +53,10 @@ class Calibration:
         try:
             with path.open("rb") as file, open_pages(file) as (pages, _):
                 found = pages[0].tags
-                if found.valueof(_ORIENTATION) not in (None, 1):
+                if found.valueof(ORIENTATION) not in (None, 1):
                     return cls()
                 known = (found.get(code) for code in _GEOREFERENCE)
-                description = str(found.valueof(_DESCRIPTION, ""))
+                description = str(found.valueof(DESCRIPTION, ""))
                 resolution, unit = _read_resolution(found, description)
                 return cls(
                     georeference=tuple(
@@ -138,26 +145,25 @@ def _cut_row(rows: Sequence[NDArray[Any]]) -> Iterator[NDArray[Any]]:
 
 
 def _read_resolution(tags: Any, description: str) -> tuple[tuple[float, float] | None, int]:
-    """Read the pixels per unit in x and y, and TIFF's unit code; ImageJ's units are converted to centimeters."""
-    fractions = tags.valueof(_X_RESOLUTION), tags.valueof(_Y_RESOLUTION)
-    if not all(isinstance(one, tuple) and len(one) == 2 and all(one) for one in fractions):
-        return None, 1
-    (x, x_divisor), (y, y_divisor) = fractions
-    unit = int(tags.valueof(_RESOLUTION_UNIT, 1))
-    name = re.search(r"^unit=(.+)$", description, re.MULTILINE) if description.startswith("ImageJ=") else None
-    per_centimeter = _UNITS_PER_CENTIMETER.get(name[1].strip()) if name else None
-    if per_centimeter is not None:
-        return (x / x_divisor * per_centimeter, y / y_divisor * per_centimeter), 3
-    return (x / x_divisor, y / y_divisor), unit if unit in (1, 2, 3) else 1
+    """Read the pixels per unit in x and y, and TIFF's code of the unit.
+
+    ImageJ writes the unit to the description instead of TIFF's tag; its units are converted to centimeters.
+    """
+    resolution, code = read_resolution(tags), int(tags.valueof(RESOLUTION_UNIT, NO_UNIT))
+    if resolution is None:
+        return None, NO_UNIT
+    if per_centimeter := UNITS_PER_CENTIMETER.get(read_imagej_unit(description)):
+        x, y = resolution
+        return (x * per_centimeter, y * per_centimeter), CENTIMETER
+    return resolution, code if code in (NO_UNIT, INCH, CENTIMETER) else NO_UNIT
 
 
 def _read_ome(description: str) -> dict[str, Any] | None:
     """Read the pixel size and the channel names from OME-XML; None if the description is not OME-XML."""
-    if "<OME" not in description[:2000]:
+    sizes = read_ome_pixels(description)
+    if sizes is None:
         return None
-    pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", description)
-    attributes = re.findall(r'\b(PhysicalSize[XY](?:Unit)?)="([^"]*)"', pixels[0]) if pixels else []
-    ome: dict[str, Any] = {name: html.unescape(text) for name, text in attributes}
+    ome: dict[str, Any] = dict(sizes)
     names = re.findall(r'<(?:\w+:)?Channel\b[^>]*?\bName="([^"]*)"', description)
     if names:
         ome["Description"] = f"Mask of an image with the channels {', '.join(map(html.unescape, names))}"

@@ -10,7 +10,7 @@ import json
 import os
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.imaging.mask_decoding import Palette
 from pipeline.imaging.metadata import ImageMetadata
+from pipeline.imaging.pixel_size import PixelSize
 from pipeline.prepare.near_duplicates import THUMBNAIL_SIDE, ImageFingerprint
 
 MAX_AGE_DAYS = 30  # since the last use
@@ -82,7 +83,7 @@ class DecodedPairCache:
             image=image,
             mask=mask,
             instances=instances,
-            stored=ImageMetadata(**facts.pop("stored")),
+            stored=_parse_metadata(facts.pop("stored")),
             fingerprint=ImageFingerprint(facts.pop("image_sha256"), facts.pop("hash"), thumbnail),
             palette=tuple((index, color) for index, color in facts.pop("palette")),
             **facts,
@@ -95,7 +96,7 @@ class DecodedPairCache:
             "width": pair.width,
             "sha256": pair.sha256,
             "image_sha256": pair.fingerprint.sha256,
-            "stored": vars(pair.stored),
+            "stored": asdict(pair.stored),
             "hash": pair.fingerprint.hash,
             "palette": pair.palette,
             "dtype": pair.image.dtype.str,
@@ -122,6 +123,11 @@ class DecodedPairCache:
                 with contextlib.suppress(OSError):
                     if file.stat().st_mtime < oldest:
                         Path(file).unlink()
+
+
+def _parse_metadata(content: dict[str, Any]) -> ImageMetadata:
+    pixel = content.pop("pixel")
+    return ImageMetadata(**content, pixel=PixelSize(**pixel) if pixel else None)
 
 
 def _checksum(content: bytes | memoryview) -> bytes:

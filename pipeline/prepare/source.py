@@ -64,6 +64,8 @@ class SourceData:
     size_effects: SizeEffects | None = None  # None if images are composed at the prepared size
     size_ceilings: SizeCeilings | None = None  # None if images are composed, or keep their native size
     duplicates: Iterable[DuplicatePair] = ()  # pairs across splits first; images are decoded on iteration
+    # Sentences on data.pixel_size. They are not in `stats`, because runs are stale if the prepared data changes.
+    pixel_notices: Sequence[str] = ()
 
 
 class Source(Protocol):

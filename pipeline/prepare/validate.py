@@ -173,7 +173,7 @@ def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
     """
     found = create_source(data).read(lambda *_: None)
     stats = add_mask_notices(found)
-    stats = replace(stats, notices=tuple(dict.fromkeys((*notices, *stats.notices))))
+    stats = replace(stats, notices=tuple(dict.fromkeys((*notices, *stats.notices, *found.pixel_notices))))
     sheet = None
     with contextlib.suppress(OSError):  # the folder is not writable
         sheet = write_contact_sheet(found.duplicates, CONTACT_SHEET)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.artifacts.comparison import BestSetting, SettingSummary, Summary
+from pipeline.artifacts.scores import DistanceScale
 from pipeline.compare.findings import list_findings
 from pipeline.compare.metric_findings import compare_metrics
 from tests.report.conftest import ReportProject
@@ -78,7 +79,10 @@ def test_distance_is_better_if_it_is_lower(original: Summary, best: BestSetting)
     higher = set_metric(original, "hd95", other.variant, other.learning_rate, 9.0, 9.1, 9.2)
     assert "By HD95" not in describe(higher, best)
     lower = set_metric(original, "hd95", other.variant, other.learning_rate, 3.0, 3.1, 2.9)
-    assert f"By HD95, {other.variant} at {other.learning_rate} would be the best, by 2.0" in describe(lower, best)
+    first = f"By HD95, {other.variant} at {other.learning_rate} would be the best, by"
+    assert f"{first} 2.0 px (95 % interval 1.8 to 2.2)" in describe(lower, best)
+    scaled = replace(lower, distances=DistanceScale("mm", 2.0, 0.04, 0.05))
+    assert f"{first} 2.000 mm (95 % interval 1.752 to 2.248)" in describe(scaled, best)
 
 
 def test_metric_that_is_undefined_for_a_run_is_not_ranked(original: Summary, best: BestSetting) -> None:

@@ -20,9 +20,13 @@ from skimage.measure import regionprops_table
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.cli import main
 from pipeline.imaging.objects import label_objects
+from pipeline.imaging.pixel_size import PixelSize
 from pipeline.inference.objects import ObjectSettings
 from pipeline.predict import objects
 from pipeline.predict.objects import ObjectFinder, ObjectTable, write_object_table
+from pipeline.prepare.prepare_data import prepare
+from pipeline.train.train_cell import train_cell
+from tests.nuclei import SECTION, draw_nuclei, write_nuclei, write_nuclei_params
 
 CLASSES = (
     SegmentationClass("ground", "#000000", foreground=False),
@@ -135,6 +139,53 @@ def test_object_table_has_empty_cells_for_missing_channels(tmp_path: Path) -> No
         "./=a.png,1,cell,4,1.50,2.00,7.25,,true",
         "b.png,1,cell,4,1.50,2.00,7.25,7.25,true",
     ]
+
+
+def test_object_table_has_areas_in_square_units(tmp_path: Path) -> None:
+    areas = np.array([4, 1_234_567, 30])
+    centers, is_at_edge = np.zeros((3, 2)), np.zeros(3, bool)
+    table = ObjectTable("a.tif", ("cell",) * 3, areas, centers, np.zeros((3, 1)), is_at_edge)
+
+    def read(pixel: PixelSize) -> list[str]:
+        write_object_table(tmp_path / "objects.csv", [table], pixel)
+        with (tmp_path / "objects.csv").open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert [int(row["area"]) for row in rows] == areas.tolist()
+        assert list(rows[0])[3:5] == ["area", f"area_{pixel.unit}2"]
+        return [row[f"area_{pixel.unit}2"] for row in rows]
+
+    assert read(PixelSize(0.5, 0.65, "µm")) == ["1.3", "401234", "9.75"]
+    assert read(PixelSize(30.0, 30.0, "m")) == ["3600", "1111110000", "27000"]
+    assert read(PixelSize(1e-4, 1e-4, "mm")) == ["0.00000004", "0.0123457", "0.0000003"]
+
+
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+def test_predict_objects_measures_the_pixels_of_the_original_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resize: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_nuclei(Path("nuclei"))
+    section = {**SECTION, "image_size": 32, "resize": resize, "pixel_size": [0.5, 2.0], "pixel_unit": "µm"}
+    params = write_nuclei_params(tmp_path, data=section)
+    prepare(params)
+    train_cell(params.cell("unet", 0.01, 0))
+    gray = draw_nuclei(np.random.default_rng(99), (90, 140))[0]
+    Path("new").mkdir()
+    imagej = {"imagej": True, "resolution": (1.0, 1.0), "metadata": {"unit": "micron"}}  # another pixel size
+    tifffile.imwrite("new/a.tif", gray, photometric="minisblack", **imagej)
+    arguments = ["predict", "new", "--run", "unet-0.01-0", "--out", "found", "--objects"]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert "1 image states another pixel size than data.pixel_size" in result.stderr
+    labels, mask = tifffile.imread("found/objects/a.tif"), tifffile.imread("found/masks/a.tif")
+    assert labels.shape == mask.shape == gray.shape
+    np.testing.assert_array_equal(labels, label_objects(mask, [1], [2]).labels)
+    with Path("found/objects.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    props = regionprops_table(labels, gray, properties=("area", "centroid", "intensity_mean"))
+    assert [int(row["area"]) for row in rows] == props["area"].tolist()
+    np.testing.assert_allclose([float(row["area_µm2"]) for row in rows], props["area"], rtol=1e-5)
+    np.testing.assert_allclose([float(row["centroid_x"]) for row in rows], props["centroid-1"], atol=0.006)
+    np.testing.assert_allclose([float(row["mean_1"]) for row in rows], props["intensity_mean"], atol=0.006)
 
 
 def test_predict_objects_writes_label_images_and_a_table(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.artifacts.project import Project
+from pipeline.artifacts.scores import DistanceScale
 from pipeline.report.context import ReportContext
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.metrics import Metrics, build_metrics
@@ -35,6 +37,35 @@ def test_section_has_validation_and_test_metrics_of_the_best_run(project: Report
     assert any("fewer than ten groups" in note for note in view.tables[0].notes)
 
 
+@pytest.mark.parametrize(
+    ("scale", "heading", "explanation", "value", "num_notes"),
+    [
+        (None, "HD95 (px)", "within the tolerance,", "1.2", 0),
+        (DistanceScale("px", 2.0, 1.0, 1.0), "HD95 (px)", "within the tolerance of 2 px,", "1.2", 1),
+        (DistanceScale("mm", 0.5, 0.012, 0.03), "HD95 (mm)", "within the tolerance of 0.5 mm,", "1.234", 1),
+        (DistanceScale("µm", 2.0, 1.5, 4.0), "HD95 (µm)", "within the tolerance of 2 µm,", "1.2", 2),
+        (DistanceScale("m", 2.0, 30.0, 30.0), "HD95 (m)", "within the tolerance of 2 m,", "1", 2),
+    ],
+)
+def test_distances_have_their_unit_and_digits(
+    project: ReportProject, scale: DistanceScale | None, heading: str, explanation: str, value: str, num_notes: int
+) -> None:
+    best, comparison = project.summary.best, project.project.comparison
+    assert best is not None
+    evaluation = project.project.evaluation(best.run)
+    evaluation.write_json(evaluation.METRICS, replace(evaluation.metrics, distances=scale))
+    table = comparison.metrics.copy()
+    table.loc[table["metric"] == "hd95", "value"] = 1.2344
+    comparison.write_table(comparison.METRICS, comparison.METRIC_COLUMNS, table.itertuples(index=False))
+    view = build(project)
+    headings = dict(view.headings)
+    assert heading in headings
+    assert explanation in headings["NSD"]
+    place = [*headings].index(heading)
+    assert [figures[place][0] for figures in view.tables[0].rows.values()] == [value] * 3
+    assert len(view.notes) == num_notes
+
+
 def test_confusion_matrix_has_shares_of_each_true_class(project: ReportProject) -> None:
     matrix = build(project).confusion
     assert matrix is not None
@@ -42,6 +73,7 @@ def test_confusion_matrix_has_shares_of_each_true_class(project: ReportProject) 
     assert matrix.largest[0] == "pet as border (1.1 %)"
     html = write_report(project.params, project=Project(project.root)).path.read_text(encoding="utf-8")
     assert 'aria-label="Confusion matrix"' in html
+    assert ">HD95 (px)</abbr>" in html
 
 
 def test_many_classes_have_a_list_of_confusions_instead_of_a_matrix(

@@ -57,6 +57,15 @@ def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
             f"data.downscale: must be 1.0 with image_size: {data.image_size}, but is {data.downscale}; only "
             f"native images are downscaled."
         )
+    if data.pixel_size is not None and data.pixel_unit is None:
+        mistakes.append(
+            f"data.pixel_unit: is missing, but data.pixel_size is {data.pixel_size}; write its unit, such as µm."
+        )
+    if data.pixel_unit is not None and data.pixel_size is None:
+        mistakes.append(
+            f"data.pixel_size: is missing, but data.pixel_unit is '{data.pixel_unit}'; write the size of a pixel of "
+            f"the original images, or remove the unit."
+        )
     if data.showcase_ids == []:
         mistakes.append(
             "data.showcase_ids: must have at least 1 entry, but is []; write null to choose an image automatically."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Literal
 
@@ -12,6 +13,8 @@ TrainImages = Annotated[int, Field(ge=2)]
 MIN_SIZE, MAX_SIZE = 16, 2048  # limits of a prepared image's side, px
 NATIVE = "native"  # an image_size: images are not resized
 
+_UNIT = re.compile(r"[^\W\d_]{1,12}")  # in names of columns
+_PIXEL_UNITS = ("px", "pixel", "pixels")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _NAME = re.compile(r"\w[\w -]*")
 _QUOTES = ' in quotes, such as "#e69f00" (otherwise it is a comment in YAML)'
@@ -34,6 +37,22 @@ def _check_prepared_size(value: object) -> object:
         return _check_image_size(value)
     except ValueError as error:
         raise ValueError(f"{error}, or {NATIVE}") from None
+
+
+def _check_pixel_size(value: object) -> object:
+    # Checked before pydantic's union, which would report one error per type.
+    sides = tuple(value) if isinstance(value, list | tuple) else (value, value)
+    if len(sides) != 2 or not all(type(side) in (int, float) and 0 < side < math.inf for side in sides):
+        raise ValueError("must be a number above 0, or [height, width], two such numbers")
+    return value
+
+
+def _check_pixel_unit(value: object) -> object:
+    if not isinstance(value, str) or not _UNIT.fullmatch(value):
+        raise ValueError("must be a unit of length in up to 12 letters, such as µm, mm or m")
+    if value.lower() in _PIXEL_UNITS:
+        raise ValueError("must be a unit of length, such as µm, mm or m; without a pixel_size, distances are in px")
+    return value
 
 
 def _check_color(value: object) -> object:
@@ -79,6 +98,8 @@ _Side = Annotated[int, Field(ge=MIN_SIZE, le=MAX_SIZE)]
 _Sides = _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)]
 ImageSize = Annotated[_Sides, BeforeValidator(_check_image_size)]
 PreparedSize = Annotated[_Sides | Literal["native"], BeforeValidator(_check_prepared_size)]
+PixelSides = Annotated[float | list[float], BeforeValidator(_check_pixel_size)]  # in the unit of data.pixel_unit
+PixelUnit = Annotated[str, BeforeValidator(_check_pixel_unit)]
 Color = Annotated[str, BeforeValidator(_check_color)]
 MaskValue = Annotated[int | str, BeforeValidator(_check_mask_value)]  # an int, or #rrggbb
 MaskValues = Annotated[int | str | list[int | str], BeforeValidator(_check_mask_values)]  # one or more of a class

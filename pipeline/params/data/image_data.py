@@ -12,6 +12,8 @@ from pipeline.params.data.fields import (
     ClassValues,
     Color,
     MaskValues,
+    PixelSides,
+    PixelUnit,
     PreparedSize,
     Share,
     TrainImages,
@@ -237,6 +239,12 @@ class ImageMaskData(ImageMaskFolder):
     """Factor by which native images are downscaled."""
     channels: Annotated[int, Field(ge=1, le=32)] | None = None
     """Number of channels. If null, 3 (RGB), or 1 if all images are 16-bit gray."""
+    pixel_size: PixelSides | None = None
+    """Size of a pixel of the original, upright images, or `[height, width]`, in `pixel_unit`. Distances between
+    outlines and `evaluation.surface_tolerance` are then in this unit. If null, they are in px of the prepared images.
+    """
+    pixel_unit: PixelUnit | None = None
+    """Unit of `pixel_size`, such as `µm`, `mm` or `m`."""
     showcase_ids: list[str] | None
     """Ids of images that the report shows first. They are in no split. If null, a typical training image is chosen."""
     seed: int = Field(ge=0)

@@ -13,14 +13,17 @@ from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.decode import read_fitted
 from pipeline.imaging.metadata import ImageMetadata
+from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.resize import FixedSize, Resizing
 from pipeline.params.data.image_data import ImageMaskData
+from pipeline.params.data.original_pixel import find_original_pixel
 from pipeline.prepare.data_issues import DataIssue, IssueKind, build_error
 from pipeline.prepare.dataset_stats import build_stats, describe_leaks
 from pipeline.prepare.decoded_pair import DecodedPair
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, PaletteCheck, read_limited
 from pipeline.prepare.near_duplicates import DuplicatePair, NearDuplicateCheck, parse_distinct
 from pipeline.prepare.parallel_decode import DecodeResult, DecodeSettings, decode_pairs
+from pipeline.prepare.pixel_sizes import describe_contradictions
 from pipeline.prepare.size_effects import SizeCeilings, SizeEffects, measure_size_ceilings, measure_size_effects
 from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData, SplitOrigin
 from pipeline.prepare.split_tables import count_pixels, tabulate_samples
@@ -94,6 +97,7 @@ class ImageMaskSource:
             ceilings = measure_size_ceilings(pairs, collection, self._resizing)
         issues = (*self._issues, *checks.issues)
         reasons = ((issue.id, issue.reason) for issue in issues)
+        declared = find_original_pixel(self._data)
         return SourceData(
             title=collection.title,
             credit=collection.credit,
@@ -107,6 +111,7 @@ class ImageMaskSource:
             size_effects=effects,
             size_ceilings=ceilings,
             duplicates=self._decode_duplicates(checks.duplicates),
+            pixel_notices=[*describe_contradictions(declared, checks.pixels)] if declared else [],
         )
 
     def _decode_valid(self, splits: Sequence[str], checks: _PairChecks) -> Iterator[tuple[str, Sample]]:
@@ -233,6 +238,7 @@ class _PairChecks:
         self.issues: list[DataIssue] = []
         self.duplicates = NearDuplicateCheck(data.near_duplicates, distinct, data.showcase_ids is None)
         self.stored: list[ImageMetadata] = []  # metadata of the valid images
+        self.pixels: dict[str, PixelSize] = {}  # sizes of a pixel that valid images state, by file
         self.brightest = 0.0  # highest value of all valid images, as a fraction of the range
         self._compares_invalid = data.on_invalid == "error"
         self._palettes = PaletteCheck()
@@ -251,6 +257,8 @@ class _PairChecks:
         if decoded is None or issues:
             return None
         self.stored.append(decoded.stored)
+        if decoded.stored.pixel:
+            self.pixels[result.pair.image] = decoded.stored.pixel
         self.brightest = max(self.brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)
         return decoded
 

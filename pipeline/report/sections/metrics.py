@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
 from pipeline.analysis.metrics import LOWER_IS_BETTER, OVERALL
+from pipeline.artifacts.scores import DistanceScale
 from pipeline.report.context import ReportContext
 from pipeline.report.formatting import SPLIT_NAMES, format_number, format_percent, pluralize
 from pipeline.report.run_selection import RunSelection, find_leading_run
@@ -45,9 +47,11 @@ class Metrics:
     run: str
     headings: tuple[tuple[str, str], ...]  # abbreviation and explanation
     tables: tuple[MetricTable, ...]
+    notes: tuple[str, ...]  # sentences on the scale of distances
     confusion: ConfusionMatrix | None
 
 
+# Metric, abbreviation and explanation, with the unit of distances and a phrase for the tolerance
 COLUMNS = (
     ("dice", "Dice", "Dice coefficient, or F1 score, over all pixels"),
     ("iou", "IoU", "intersection over union, over all pixels"),
@@ -55,9 +59,13 @@ COLUMNS = (
     ("recall", "Recall", "share of the true pixels that are found"),
     ("image_dice", "Dice by image", "mean over the images"),
     ("boundary_iou", "Boundary IoU", "IoU of the pixels near the outline, mean over the images"),
-    ("nsd", "NSD", "normalized surface Dice: share of the outline within the tolerance, mean over the images"),
-    ("hd95", "HD95", "95th percentile of the distance between the outlines in px, mean over the images"),
-    ("asd", "ASD", "mean distance between the outlines in px, mean over the images"),
+    (
+        "nsd",
+        "NSD",
+        "normalized surface Dice: share of the outline within the tolerance{tolerance}, mean over the images",
+    ),
+    ("hd95", "HD95 ({unit})", "95th percentile of the distance between the outlines, mean over the images"),
+    ("asd", "ASD ({unit})", "mean distance between the outlines, mean over the images"),
 )
 OVERALL_NAMES = {
     "accuracy": "accuracy",
@@ -81,33 +89,58 @@ def build_metrics(context: ReportContext, selection: RunSelection) -> Metrics:
     table = table[table["run"] == run]
     if run is None or table.empty:
         raise NothingToShowError("Only the best run of each variant has these metrics, and it is not on this page.")
-    names = context.dataset.class_names
-    folds = context.dataset.folds
+    names, scale = context.dataset.class_names, context.project.evaluation(run).metrics.distances
+    folds, digits = context.dataset.folds, scale.digits if scale else 1
     where = {"validation": " of all folds"} if folds else {}
     tables = tuple(
-        _build_table(f"On the {SPLIT_NAMES[str(split)]} images{where.get(str(split), '')}", rows, names)
+        _build_table(f"On the {SPLIT_NAMES[str(split)]} images{where.get(str(split), '')}", rows, names, digits)
         for split, rows in table.groupby("split", sort=False)
     )
     row = context.summary.get_run(run)
     return Metrics(
         run=run if folds is None else f"{row.variant} at {row.learning_rate}",
-        headings=tuple((heading, explanation) for _, heading, explanation in COLUMNS),
+        headings=_describe_columns(scale),
         tables=tables,
+        notes=tuple(_describe_scale(scale)) if scale else (),
         confusion=_build_confusion(context, run, names),
     )
 
 
-def _build_table(title: str, table: pd.DataFrame, class_names: list[str]) -> MetricTable:
+def _describe_columns(scale: DistanceScale | None) -> tuple[tuple[str, str], ...]:
+    """Return the heading of each column and its explanation; evaluations of earlier versions have no scale."""
+    unit = scale.unit if scale else "px"
+    tolerance = f" of {scale.tolerance:g} {unit}" if scale else ""
+    return tuple(
+        (heading.format(unit=unit), explanation.format(tolerance=tolerance)) for _, heading, explanation in COLUMNS
+    )
+
+
+def _describe_scale(scale: DistanceScale) -> Iterator[str]:
+    low, high = f"{scale.smallest_pixel:.3g}", f"{scale.largest_pixel:.3g}"
+    if scale.unit == "px":
+        yield "Distances are in px of the prepared images."
+    else:
+        yield f"A pixel of the prepared images measures {low if low == high else f'{low} to {high}'} {scale.unit}."
+    if scale.tolerance < scale.smallest_pixel:
+        yield "The tolerance of NSD is smaller than a pixel, so outlines count as equal only at the same pixels."
+    elif scale.tolerance < scale.largest_pixel:
+        yield (
+            "The tolerance of NSD is smaller than the longest side of a pixel, so a shift by one pixel can count as an "
+            "error."
+        )
+
+
+def _build_table(title: str, table: pd.DataFrame, class_names: list[str], distance_digits: int) -> MetricTable:
     by_key = {(row.metric, row.class_name): row for row in table.itertuples()}
-    rows = {name: tuple(_format(by_key[metric, name]) for metric, _, _ in COLUMNS) for name in class_names}
+    digits = {metric: distance_digits if metric in LOWER_IS_BETTER else 3 for metric, _, _ in COLUMNS}
+    rows = {name: tuple(_format(by_key[key, name], digits[key]) for key in digits) for name in class_names}
     overall = tuple((title, _format(by_key[metric, OVERALL])) for metric, title in OVERALL_NAMES.items())
     return MetricTable(title, rows, overall, _list_notes(table))
 
 
-def _format(row: object) -> Figure:
+def _format(row: object, digits: int = 3) -> Figure:
     """Format a value and its interval."""
     value, low, high = (float(getattr(row, name)) for name in ("value", "low", "high"))
-    digits = 1 if getattr(row, "metric") in LOWER_IS_BETTER else 3  # noqa: B009 - rows of itertuples have no type
     interval = "" if math.isnan(low) else f"{format_number(low, digits)} to {format_number(high, digits)}"
     return format_number(value, digits), interval
 

@@ -171,7 +171,7 @@ def _tabulate_metrics(summary: Summary, settings: Sequence[SettingSummary]) -> M
     """Tabulate all metrics that are defined for at least one setting, with the gap, the seeds and the costs."""
     metrics = [
         metric
-        for metric in list_metrics(summary.foreground, summary.boundary)
+        for metric in list_metrics(summary.foreground, summary.boundary, summary.distances)
         if any(row.get_spread(metric.name)[0] is not None for row in settings)
     ]
     headings = ("Setting", *(metric.heading for metric in metrics), "Gap", "Seeds", "Parameters", "Weights, MB")
