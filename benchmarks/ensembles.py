@@ -7,6 +7,8 @@ FOLDER contains `params.yaml`, and the results of `make report` with at least tw
 - members: mean and standard deviation over the runs;
 - flips: the same, with probabilities averaged over each image and its horizontal flip;
 - ensemble, and ensemble with flips: the mean of the probabilities of all runs;
+- ensemble, temperature: the logits of the ensemble divided by the number for which its loss on the validation images
+  is lowest (Guo et al., On calibration of modern neural networks, ICML 2017), only for test;
 - soup: one network with the mean weights of all runs (Wortsman et al., Model soups, ICML 2022), also with the
   statistics of its normalization layers recomputed on the training images (as in Izmailov et al., Averaging weights
   leads to wider optima and better generalization, UAI 2018).
@@ -27,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from pipeline.analysis.scores import compute_mean_iou
@@ -36,13 +39,15 @@ from pipeline.artifacts.prepared_data import Split
 from pipeline.artifacts.project import Project
 from pipeline.data.batch_loader import BatchLoader
 from pipeline.ensemble.collect_predictions import collect_predictions
+from pipeline.imaging import IGNORE
 from pipeline.inference.confidence import ConfidenceCollector
-from pipeline.inference.prediction import predict_split
+from pipeline.inference.prediction import predict_batches, predict_split
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.models.precision import get_device
 from pipeline.params.file import read_params
 from pipeline.runtime.operating_system import disable_malloc_trim
 
+TEMPERATURES = [step / 100 for step in range(70, 131, 2)]
 BATCH = 16  # images per batch when statistics are recomputed
 
 
@@ -94,6 +99,32 @@ def recompute_statistics(network: nn.Module, split: Split) -> nn.Module:
     return copied.eval()
 
 
+class Scaled(nn.Module):
+    """A network whose logits are divided by a temperature."""
+
+    def __init__(self, network: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.network, self.temperature = network, temperature
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images to logits."""
+        logits: torch.Tensor = self.network(images)
+        return logits / self.temperature
+
+
+def fit_temperature(run: TrainedRun, split: Split) -> float:
+    """Find the temperature of the ensemble with the lowest loss on images of equal size."""
+    batches = [*predict_batches(run.network, split, run.precision)]
+
+    def compute_loss(temperature: float) -> float:
+        return sum(
+            F.cross_entropy(log_probs / temperature, truth, ignore_index=IGNORE, reduction="sum").item()
+            for log_probs, truth in batches
+        )
+
+    return min(TEMPERATURES, key=compute_loss)
+
+
 def print_row(name: str, rows: Sequence[Row], seconds: float) -> None:
     """Print the mean of rows, and their standard deviation if there are several."""
     cells = []
@@ -105,8 +136,8 @@ def print_row(name: str, rows: Sequence[Row], seconds: float) -> None:
     print(f"{name:<34}" + "".join(f"{cell:>20}" for cell in cells) + f"{times:>9.1f}", flush=True)
 
 
-def compare_networks(run: TrainedRun, split: Split, training: Split) -> None:
-    """Print one row per way to combine the members of an ensemble."""
+def compare_networks(run: TrainedRun, split: Split, training: Split, temperature: float | None) -> None:
+    """Print one row per way to combine the members of an ensemble; the temperature may be unknown."""
     members, with_flips = [*run.ensemble.members], run.average_flips()
     single = [score(run, member, split) for member in members]
     seconds = float(np.mean([row.seconds for row in single]))
@@ -118,6 +149,8 @@ def compare_networks(run: TrainedRun, split: Split, training: Split) -> None:
         "ensemble, flips": lambda: with_flips.network,
         "soup": lambda: soup,
     }
+    if temperature is not None:
+        networks[f"ensemble, temperature {temperature}"] = lambda: Scaled(run.network, temperature)
     if run.tiles is None:
         networks["soup, statistics recomputed"] = lambda: recompute_statistics(soup, training)
     for name, create in networks.items():
@@ -132,12 +165,14 @@ def main() -> None:
     disable_malloc_trim()
     run = TrainedRun.load(read_params(project.root / "params.yaml"), RUN_NAME, project)
     run = replace(run, network=run.ensemble.eval())
-    training = project.prepared.open_split("train")
+    training, temperature = project.prepared.open_split("train"), None
     for name in ("validation", "test") if run.data.folds is None else ("test",):
         split = project.prepared.open_split(name)
         headings = "".join(f"{heading:>20}" for heading in ("loss", "mean IoU", "calibration error"))
         print(f"{f'{name}, {len(split)} images':<34}{headings}{'time':>9}")
-        compare_networks(run, split, training)
+        compare_networks(run, split, training, temperature)
+        if name == "validation" and run.tiles is None:
+            temperature = fit_temperature(run, split)
         found = collect_predictions(run, split)
         losses = found.ensemble.prediction.losses
         entropy, disagreement = (correlate_ranks(one, losses) for one in (found.ensemble.entropy, found.disagreement))

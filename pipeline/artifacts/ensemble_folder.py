@@ -17,6 +17,7 @@ from pipeline.artifacts.folder import ArtifactFolder, Record
 if TYPE_CHECKING:
     import pandas as pd
 
+MAP_DECIMALS = 3  # of the maps of the uncertainty, which are then smaller
 RUN_NAME = "ensemble"  # the name by which commands select the ensemble instead of a run
 
 
@@ -128,7 +129,6 @@ class EnsembleFolder(ArtifactFolder):
     RISK_COVERAGE = "risk_coverage.csv"  # error rate of the most certain pixels, by their share of all pixels
     RISK_COVERAGE_COLUMNS = ("split", "coverage", "error_rate")
     EXAMPLES = "examples"  # folder with <sample id>.npz: arrays `prediction`, `entropy` and `disagreement`
-    MAP_DECIMALS = 3  # of the entropies in EXAMPLES, which are then smaller
 
     @cached_property
     def record(self) -> EnsembleRecord:
@@ -159,7 +159,7 @@ class EnsembleFolder(ArtifactFolder):
         for sample, found in maps:
             arrays: dict[str, npt.NDArray[np.generic]] = {"prediction": found.prediction}
             for kind in ("entropy", "disagreement"):
-                arrays[kind] = np.round(getattr(found, kind), self.MAP_DECIMALS).astype(np.float16)
+                arrays[kind] = np.round(getattr(found, kind), MAP_DECIMALS).astype(np.float16)
             self.write_arrays(f"{self.EXAMPLES}/{sample}.npz", arrays)
 
 

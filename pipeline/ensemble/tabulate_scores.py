@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -34,7 +35,8 @@ def list_scores(
     yield from compare_with_members(split, images, groups, classes)
     # There are no intervals for these: they are not smooth functions of sums over images.
     others: dict[str, Callable[[NetworkPredictions], float]] = {
-        "calibration_error": _compute_calibration_error,
+        "confidence": lambda one: one.bins.mean_confidence if one.bins.pixels.any() else math.nan,
+        "calibration_error": lambda one: one.bins.expected_calibration_error if one.bins.pixels.any() else math.nan,
         "entropy": lambda one: _average(one.entropy, one),
         "risk_coverage_area": lambda one: one.errors.compute_risk_coverage_area(),
         "error_auroc": lambda one: one.errors.compute_auroc(),
@@ -85,11 +87,7 @@ def select_examples(ids: Sequence[str], found: SplitPredictions, count: int) -> 
     ]
 
 
-def _compute_calibration_error(one: NetworkPredictions) -> float:
-    return one.bins.expected_calibration_error if one.bins.pixels.any() else float("nan")
-
-
 def _average(values: npt.NDArray[np.float64], one: NetworkPredictions) -> float:
     """Average over the evaluated pixels of all images; NaN without any."""
     pixels = one.prediction.pixels
-    return float((np.nan_to_num(values) * pixels).sum() / pixels.sum()) if pixels.any() else float("nan")
+    return float((np.nan_to_num(values) * pixels).sum() / pixels.sum()) if pixels.any() else math.nan

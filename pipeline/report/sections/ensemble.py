@@ -25,6 +25,7 @@ NAMES = {
     "accuracy": "Accuracy",
     "mean_iou": "Mean IoU",
     "mean_dice": "Mean Dice",
+    "confidence": "Mean confidence",
     "calibration_error": "Calibration error",
     "entropy": "Mean entropy",
     "disagreement": "Mean disagreement",
@@ -146,6 +147,7 @@ def _describe(summary: Summary, record: EnsembleRecord) -> tuple[str, ...]:
     ]
     if phrases:
         sentences.append(f"On the test images, it has {'; '.join(phrases)}.")
+    sentences += _describe_confidence(record)
     if record.cost is not None:
         operations = record.cost.multiply_accumulates
         sentences.append(
@@ -153,6 +155,19 @@ def _describe(summary: Summary, record: EnsembleRecord) -> tuple[str, ...]:
             f"{pluralize(record.cost.networks, 'time', 'times')} as long as with one network."
         )
     return tuple(sentences)
+
+
+def _describe_confidence(record: EnsembleRecord) -> list[str]:
+    """Compare the mean confidence on the test images with the accuracy: averaging lowers the confidence."""
+    confidence, accuracy = (record.find_score("test", name) for name in ("confidence", "accuracy"))
+    if confidence is None or accuracy is None or confidence.ensemble is None or accuracy.ensemble is None:
+        return []
+    side = "under" if confidence.ensemble < accuracy.ensemble else "over"
+    return [
+        f"Its mean confidence is {format_number(confidence.ensemble)} and its accuracy "
+        f"{format_number(accuracy.ensemble)}, so it is {side}confident on average; that of its members is "
+        f"{format_spread(confidence.members_mean, confidence.members_sd)}."
+    ]
 
 
 def _describe_difference(row: EnsembleScore) -> str:
