@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from pipeline.analysis.metrics import LOWER_IS_BETTER, OVERALL
 from pipeline.report.context import ReportContext
-from pipeline.report.formatting import SPLIT_NAMES, format_number, format_percent, pluralize
+from pipeline.report.figures.confusion_map import draw_confusion_map
+from pipeline.report.formatting import SPLIT_NAMES, format_count, format_number, format_percent, pluralize
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.view_models import NothingToShowError
 from pipeline.wording import join_words
@@ -22,7 +27,8 @@ class MetricTable:
     """Metrics on a split: one row per class, and the metrics over all classes."""
 
     title: str
-    rows: dict[str, tuple[Figure, ...]]  # by class, one figure per heading in COLUMNS
+    rows: dict[str, tuple[Figure, ...]]  # by class, the worst one first; one figure per heading in COLUMNS
+    keys: dict[str, str]  # by class, JSON list of sort keys
     overall: tuple[tuple[str, Figure], ...]  # name and figure
     notes: tuple[str, ...]  # sentences on undefined values and missing intervals
 
@@ -34,8 +40,8 @@ class ConfusionMatrix:
     names: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]  # percentages as text, by true class; empty if they are below 0.05 %
     shades: tuple[tuple[str, ...], ...]  # the same shares for the style sheet, such as 37%
-    largest: tuple[str, ...]  # phrases on the most frequent confusions
-    is_legible: bool  # whether the table has few enough columns to be shown
+    largest: tuple[tuple[str, str, str, str], ...]  # true and predicted class, share and number of pixels
+    map: Markup | None  # heat map in place of the table, if there are too many classes for it
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class Metrics:
 
     run: str
     headings: tuple[tuple[str, str], ...]  # abbreviation and explanation
+    order: str  # heading of the metric that orders the classes
     tables: tuple[MetricTable, ...]
     confusion: ConfusionMatrix | None
 
@@ -65,8 +72,10 @@ OVERALL_NAMES = {
     "mean_iou": "mean IoU",
     "mean_dice": "mean Dice",
 }
+BY_CLASS = {"mean_iou": "iou", "foreground_iou": "iou", "object_iou": "iou"}  # metric by class, by ranked metric
 MAX_CLASSES = 20  # of a confusion matrix that is shown as a table
 MAX_CONFUSIONS = 5
+MAX_LISTED_CONFUSIONS = 20  # with a heat map
 MIN_CONFUSION = 0.01  # share of a class's pixels; rarer confusions are not listed
 
 
@@ -81,24 +90,42 @@ def build_metrics(context: ReportContext, selection: RunSelection) -> Metrics:
     table = table[table["run"] == run]
     if run is None or table.empty:
         raise NothingToShowError("Only the best run of each variant has these metrics, and it is not on this page.")
-    names = context.dataset.class_names
+    names, ranked = context.dataset.class_names, context.summary.rank_by
+    headings = {metric: heading for metric, heading, _ in COLUMNS}
+    metric = BY_CLASS.get(ranked, ranked) if BY_CLASS.get(ranked, ranked) in headings else "dice"
+    splits = dict(iter(table.groupby("split", sort=False)))
+    ordered = _order_classes(next(iter(splits.values())), metric, names)
     tables = tuple(
-        _build_table(f"On the {SPLIT_NAMES[str(split)]} images", rows, names)
-        for split, rows in table.groupby("split", sort=False)
+        _build_table(f"On the {SPLIT_NAMES[str(split)]} images", rows, ordered) for split, rows in splits.items()
     )
     return Metrics(
         run=run,
         headings=tuple((heading, explanation) for _, heading, explanation in COLUMNS),
+        order=headings[metric],
         tables=tables,
         confusion=_build_confusion(context, run, names),
     )
 
 
+def _order_classes(table: pd.DataFrame, metric: str, class_names: list[str]) -> list[str]:
+    """Order the classes by a metric, the worst one first; classes for which it is undefined come last."""
+    rows = table[table["metric"] == metric]
+    values = dict(zip(rows["class_name"], rows["value"].astype(float), strict=True))
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    return sorted(class_names, key=lambda name: (math.isnan(values[name]), sign * values[name]))
+
+
 def _build_table(title: str, table: pd.DataFrame, class_names: list[str]) -> MetricTable:
     by_key = {(row.metric, row.class_name): row for row in table.itertuples()}
     rows = {name: tuple(_format(by_key[metric, name]) for metric, _, _ in COLUMNS) for name in class_names}
+    keys = {name: _list_keys(name, [by_key[metric, name] for metric, _, _ in COLUMNS]) for name in class_names}
     overall = tuple((title, _format(by_key[metric, OVERALL])) for metric, title in OVERALL_NAMES.items())
-    return MetricTable(title, rows, overall, _list_notes(table))
+    return MetricTable(title, rows, keys, overall, _list_notes(table))
+
+
+def _list_keys(name: str, rows: Sequence[object]) -> str:
+    values = [float(getattr(row, "value")) for row in rows]  # noqa: B009 - rows of itertuples have no type
+    return json.dumps([name, *(None if math.isnan(value) else value for value in values)], allow_nan=False)
 
 
 def _format(row: object) -> Figure:
@@ -130,12 +157,15 @@ def _build_confusion(context: ReportContext, run: str, names: list[str]) -> Conf
     counts = table.pivot_table(index="actual", columns="predicted", values="pixels", aggfunc="sum", fill_value=0)
     counts = counts.reindex(index=names, columns=names, fill_value=0)
     shares = counts.div(counts.sum(axis=1), axis=0)  # NaN for a class without pixels
+    has_map = len(names) > MAX_CLASSES
     confusions = [
-        (float(share), f"{actual} as {predicted} ({format_percent(float(share))})")
-        for actual, row in shares.iterrows()
-        for predicted, share in row.items()
+        (float(share), int(pixels), names[actual], names[predicted])
+        for (actual, predicted), share, pixels in zip(
+            np.ndindex(shares.shape), shares.to_numpy().flat, counts.to_numpy().flat, strict=True
+        )
         if actual != predicted and share >= MIN_CONFUSION
     ]
+    confusions = sorted(confusions, reverse=True)[: MAX_LISTED_CONFUSIONS if has_map else MAX_CONFUSIONS]
     return ConfusionMatrix(
         names=tuple(names),
         rows=tuple(
@@ -143,6 +173,9 @@ def _build_confusion(context: ReportContext, run: str, names: list[str]) -> Conf
             for row in shares.to_numpy()
         ),
         shades=tuple(tuple(f"{share:.0%}" for share in row) for row in shares.fillna(0).to_numpy()),
-        largest=tuple(text for _, text in sorted(confusions, reverse=True)[:MAX_CONFUSIONS]),
-        is_legible=len(names) <= MAX_CLASSES,
+        largest=tuple(
+            (actual, predicted, format_percent(share), format_count(pixels))
+            for share, pixels, actual, predicted in confusions
+        ),
+        map=draw_confusion_map(shares.to_numpy(np.float64), context.project) if has_map else None,
     )
