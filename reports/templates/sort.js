@@ -22,7 +22,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
   headings.forEach((heading, column) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = heading.textContent;
+    button.append(...heading.childNodes);
     button.addEventListener("click", () => sortBy(column));
     heading.replaceChildren(button);
   });

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.artifacts.project import Project
@@ -70,13 +75,32 @@ def test_confusion_matrix_has_shares_of_each_true_class(project: ReportProject) 
     matrix = build(project).confusion
     assert matrix is not None
     assert matrix.rows[0] == ("97.8%", "1.1%", "1.1%")
-    assert matrix.largest[0] == "pet as border (1.1 %)"
+    assert matrix.largest[0] == ("pet", "border", "1.1 %", "10")
+    assert matrix.map is None
     html = write_report(project.params, project=Project(project.root)).path.read_text(encoding="utf-8")
     assert 'aria-label="Confusion matrix"' in html
     assert ">HD95 (px)</abbr>" in html
 
 
-def test_many_classes_have_a_list_of_confusions_instead_of_a_matrix(
+def test_classes_are_ordered_by_the_ranked_metric_worst_first(project: ReportProject) -> None:
+    path = project.project.comparison.path / project.project.comparison.METRICS
+    table = pd.read_csv(path)
+    values = {"dice": (0.3, 0.9, 0.6), "hd95": (7.5, 1.0, np.nan)}  # pet, background, border
+    for metric, of_classes in values.items():
+        for name, value in zip(("pet", "background", "border"), of_classes, strict=True):
+            table.loc[(table["metric"] == metric) & (table["class_name"] == name), "value"] = value
+    table.to_csv(path, index=False)
+    view = build(project)
+    assert (view.order, [*view.tables[0].rows]) == ("Dice", ["pet", "border", "background"])
+    assert [*view.tables[1].rows] == [*view.tables[0].rows]
+    assert json.loads(view.tables[0].keys["pet"])[:2] == ["pet", 0.3]
+    project.write_summary(replace(project.summary, rank_by="hd95"))
+    view = build(project)
+    assert (view.order, [*view.tables[0].rows]) == ("HD95", ["pet", "background", "border"])  # the last is undefined
+    assert json.loads(view.tables[0].keys["border"])[8] is None
+
+
+def test_many_classes_have_a_heat_map_and_a_list_of_confusions_instead_of_a_matrix(
     make_project: type[ReportProject], tmp_path: Path
 ) -> None:
     classes = tuple(SegmentationClass(f"class {i}", f"#{i * 9000:06x}", i == 0) for i in range(30))
@@ -94,7 +118,15 @@ def test_many_classes_have_a_list_of_confusions_instead_of_a_matrix(
     project.project.evaluation(best.run).write_confusion({"validation": matrix}, [item.name for item in classes])
     html = write_report(project.params, project=Project(project.root)).path.read_text(encoding="utf-8")
     assert 'aria-label="Confusion matrix"' not in html
-    assert "The most frequent confusions: class 3 as class 4 (30.0 %)." in html
+    table = html.partition('aria-label="Largest confusions"')[2].partition("</table>")[0]
+    assert re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", table)[4:] == ["class 3", "class 4", "30.0 %", "30"]
+    (data,) = re.findall(r'xlink:href="data:image/png;base64,([^"]+)"', html.partition('class="confusion-map"')[2])
+    with Image.open(io.BytesIO(base64.b64decode(re.sub(r"\s", "", data)))) as image:
+        opacity = np.asarray(image)[..., 3]
+    assert opacity.shape == (30, 30)
+    assert (opacity > 0).sum() == 31
+    assert opacity[3, 4] == pytest.approx(255 * 0.3**0.5, abs=1)
+    assert html.count('class="scroll tall"') == 3  # metrics on validation and test, and the gap
 
 
 def test_class_without_pixels_has_dashes(project: ReportProject) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from pipeline.analysis.metrics import LOWER_IS_BETTER, OVERALL
 from pipeline.artifacts.scores import DistanceScale
 from pipeline.report.context import ReportContext
-from pipeline.report.formatting import SPLIT_NAMES, format_number, format_percent, pluralize
+from pipeline.report.figures.confusion_map import draw_confusion_map
+from pipeline.report.formatting import SPLIT_NAMES, format_count, format_number, format_percent, pluralize
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.view_models import NothingToShowError
 from pipeline.wording import join_words
@@ -24,7 +28,8 @@ class MetricTable:
     """Metrics on a split: one row per class, and the metrics over all classes."""
 
     title: str
-    rows: dict[str, tuple[Figure, ...]]  # by class, one figure per heading in COLUMNS
+    rows: dict[str, tuple[Figure, ...]]  # by class, the worst one first; one figure per heading in COLUMNS
+    keys: dict[str, str]  # by class, JSON list of sort keys
     overall: tuple[tuple[str, Figure], ...]  # name and figure
     notes: tuple[str, ...]  # sentences on undefined values and missing intervals
 
@@ -36,8 +41,8 @@ class ConfusionMatrix:
     names: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]  # percentages as text, by true class; empty if they are below 0.05 %
     shades: tuple[tuple[str, ...], ...]  # the same shares for the style sheet, such as 37%
-    largest: tuple[str, ...]  # phrases on the most frequent confusions
-    is_legible: bool  # whether the table has few enough columns to be shown
+    largest: tuple[tuple[str, str, str, str], ...]  # true and predicted class, share and number of pixels
+    map: Markup | None  # heat map in place of the table, if there are too many classes for it
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Metrics:
 
     run: str
     headings: tuple[tuple[str, str], ...]  # abbreviation and explanation
+    order: str  # heading of the metric that orders the classes
     tables: tuple[MetricTable, ...]
     notes: tuple[str, ...]  # sentences on the scale of distances
     confusion: ConfusionMatrix | None
@@ -73,8 +79,10 @@ OVERALL_NAMES = {
     "mean_iou": "mean IoU",
     "mean_dice": "mean Dice",
 }
+BY_CLASS = {"mean_iou": "iou", "foreground_iou": "iou", "object_iou": "iou"}  # metric by class, by ranked metric
 MAX_CLASSES = 20  # of a confusion matrix that is shown as a table
 MAX_CONFUSIONS = 5
+MAX_LISTED_CONFUSIONS = 20  # with a heat map
 MIN_CONFUSION = 0.01  # share of a class's pixels; rarer confusions are not listed
 
 
@@ -91,15 +99,21 @@ def build_metrics(context: ReportContext, selection: RunSelection) -> Metrics:
         raise NothingToShowError("Only the best run of each variant has these metrics, and it is not on this page.")
     names, scale = context.dataset.class_names, context.project.evaluation(run).metrics.distances
     folds, digits = context.dataset.folds, scale.digits if scale else 1
-    where = {"validation": " of all folds"} if folds else {}
+    where, ranked = {"validation": " of all folds"} if folds else {}, context.summary.rank_by
+    headings = _describe_columns(scale)
+    places = {metric: place for place, (metric, _, _) in enumerate(COLUMNS)}
+    metric = BY_CLASS.get(ranked, ranked) if BY_CLASS.get(ranked, ranked) in places else "dice"
+    splits = dict(iter(table.groupby("split", sort=False)))
+    ordered = _order_classes(next(iter(splits.values())), metric, names)
     tables = tuple(
-        _build_table(f"On the {SPLIT_NAMES[str(split)]} images{where.get(str(split), '')}", rows, names, digits)
-        for split, rows in table.groupby("split", sort=False)
+        _build_table(f"On the {SPLIT_NAMES[str(split)]} images{where.get(str(split), '')}", rows, ordered, digits)
+        for split, rows in splits.items()
     )
     row = context.summary.get_run(run)
     return Metrics(
         run=run if folds is None else f"{row.variant} at {row.learning_rate}",
-        headings=_describe_columns(scale),
+        headings=headings,
+        order=headings[places[metric]][0],
         tables=tables,
         notes=tuple(_describe_scale(scale)) if scale else (),
         confusion=_build_confusion(context, run, names),
@@ -130,12 +144,26 @@ def _describe_scale(scale: DistanceScale) -> Iterator[str]:
         )
 
 
+def _order_classes(table: pd.DataFrame, metric: str, class_names: list[str]) -> list[str]:
+    """Order the classes by a metric, the worst one first; classes for which it is undefined come last."""
+    rows = table[table["metric"] == metric]
+    values = dict(zip(rows["class_name"], rows["value"].astype(float), strict=True))
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    return sorted(class_names, key=lambda name: (math.isnan(values[name]), sign * values[name]))
+
+
 def _build_table(title: str, table: pd.DataFrame, class_names: list[str], distance_digits: int) -> MetricTable:
     by_key = {(row.metric, row.class_name): row for row in table.itertuples()}
     digits = {metric: distance_digits if metric in LOWER_IS_BETTER else 3 for metric, _, _ in COLUMNS}
     rows = {name: tuple(_format(by_key[key, name], digits[key]) for key in digits) for name in class_names}
+    keys = {name: _list_keys(name, [by_key[metric, name] for metric, _, _ in COLUMNS]) for name in class_names}
     overall = tuple((title, _format(by_key[metric, OVERALL])) for metric, title in OVERALL_NAMES.items())
-    return MetricTable(title, rows, overall, _list_notes(table))
+    return MetricTable(title, rows, keys, overall, _list_notes(table))
+
+
+def _list_keys(name: str, rows: Sequence[object]) -> str:
+    values = [float(getattr(row, "value")) for row in rows]  # noqa: B009 - rows of itertuples have no type
+    return json.dumps([name, *(None if math.isnan(value) else value for value in values)], allow_nan=False)
 
 
 def _format(row: object, digits: int = 3) -> Figure:
@@ -166,12 +194,15 @@ def _build_confusion(context: ReportContext, run: str, names: list[str]) -> Conf
     counts = table.pivot_table(index="actual", columns="predicted", values="pixels", aggfunc="sum", fill_value=0)
     counts = counts.reindex(index=names, columns=names, fill_value=0)
     shares = counts.div(counts.sum(axis=1), axis=0)  # NaN for a class without pixels
+    has_map = len(names) > MAX_CLASSES
     confusions = [
-        (float(share), f"{actual} as {predicted} ({format_percent(float(share))})")
-        for actual, row in shares.iterrows()
-        for predicted, share in row.items()
+        (float(share), int(pixels), names[actual], names[predicted])
+        for (actual, predicted), share, pixels in zip(
+            np.ndindex(shares.shape), shares.to_numpy().flat, counts.to_numpy().flat, strict=True
+        )
         if actual != predicted and share >= MIN_CONFUSION
     ]
+    confusions = sorted(confusions, reverse=True)[: MAX_LISTED_CONFUSIONS if has_map else MAX_CONFUSIONS]
     return ConfusionMatrix(
         names=tuple(names),
         rows=tuple(
@@ -179,6 +210,9 @@ def _build_confusion(context: ReportContext, run: str, names: list[str]) -> Conf
             for row in shares.to_numpy()
         ),
         shades=tuple(tuple(f"{share:.0%}" for share in row) for row in shares.fillna(0).to_numpy()),
-        largest=tuple(text for _, text in sorted(confusions, reverse=True)[:MAX_CONFUSIONS]),
-        is_legible=len(names) <= MAX_CLASSES,
+        largest=tuple(
+            (actual, predicted, format_percent(share), format_count(pixels))
+            for share, pixels, actual, predicted in confusions
+        ),
+        map=draw_confusion_map(shares.to_numpy(np.float64), context.project) if has_map else None,
     )
