@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -54,8 +55,8 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     collectors: dict[str, ContradictionCollector] = {}
     samples: dict[str, Split] = {}
     matches: dict[str, list[ObjectMatches]] = {}
+    view = project.prepared.select_fold(record.fold)
     if record.best_epoch is not None:
-        view = project.prepared.select_fold(record.fold)
         prepared = {name: view.open_split(name) for name in (*SPLITS, SHOWCASE)}
         settings = find_object_settings(params.evaluation, data.classes, prepared["train"].instances is not None)
         cell = read_run_config(record, trained.path)
@@ -89,7 +90,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
             evaluation = replace(evaluation, objects=summarize_objects(matches, settings))
     else:
         evaluation = RunEvaluation(record.run, record.key, None, None, None, None, None, (), None, None)
-    tolerance, pixels = params.evaluation.surface_tolerance, _find_pixels(params, project, scored)
+    tolerance, pixels = params.evaluation.surface_tolerance, _find_pixels(params, view.samples, scored)
     surfaces = [
         (splits[name].split.ids[index], name, data.class_names[label], *map(drop_nan, scores))
         for name in pixels
@@ -114,9 +115,8 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     return evaluation
 
 
-def _find_pixels(params: Params, project: Project, scored: Collection[str]) -> dict[str, list[PixelSize]]:
+def _find_pixels(params: Params, samples: pd.DataFrame, scored: Collection[str]) -> dict[str, list[PixelSize]]:
     """Find the size of a pixel of each prepared image, in the splits whose outlines are compared."""
-    samples = project.prepared.samples
     return {
         name: find_prepared_pixels(params.data, samples[samples["split"] == name])
         for name in ("validation", "test")

@@ -19,7 +19,8 @@ import pipeline
 from pipeline.artifacts.project import METRICS
 from pipeline.errors import PipelineError
 from pipeline.notebook.project_results import ProjectResults
-from pipeline.notebook.run_results import RunResults, Segmentation
+from pipeline.notebook.run_results import RunResults
+from pipeline.notebook.segmentation import Segmentation
 from tests.conftest import ROOT, TRAINED
 from tests.optional import import_or_skip
 
