@@ -75,8 +75,8 @@ class EnsembleExample(Record):
     """An image whose maps are kept."""
 
     id: str
-    entropy: float | None  # mean over the evaluated pixels, nats; None without evaluated pixels
-    disagreement: float | None
+    entropy: float  # mean over the evaluated pixels, nats
+    disagreement: float  # likewise
 
 
 @dataclass(frozen=True)

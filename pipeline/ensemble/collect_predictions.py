@@ -65,15 +65,12 @@ def collect_predictions(run: TrainedRun, split: Split) -> SplitPredictions:
 def predict_maps(run: TrainedRun, split: Split) -> Iterator[UncertaintyMaps]:
     """Predict the images of a split with an ensemble, with the uncertainty of each pixel."""
     for index in range(len(split)):
-        probs = np.concatenate(
-            [
-                log_probs[0].exp().cpu().numpy()
-                for _, _, log_probs, _ in _predict_members(run, split.take(np.array([index])))
-            ],
-            axis=-2,
-        )
-        entropy = compute_entropy(probs)
-        yield UncertaintyMaps(probs[0].argmax(axis=0).astype(np.uint8), entropy[0], compute_disagreement(entropy))
+        strips = []
+        for _, _, log_probs, _ in _predict_members(run, split.take(np.array([index]))):
+            probs = log_probs[0].exp().cpu().numpy()
+            entropy = compute_entropy(probs)
+            strips.append((probs[0].argmax(axis=0).astype(np.uint8), entropy[0], compute_disagreement(entropy)))
+        yield UncertaintyMaps(*(np.concatenate(parts) for parts in zip(*strips, strict=True)))
 
 
 def _predict_members(run: TrainedRun, split: Split) -> Iterator[tuple[int, slice, Tensor, Tensor]]:

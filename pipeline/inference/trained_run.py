@@ -199,7 +199,7 @@ def find_members(project: Project) -> list[str]:
     """
     summary = project.comparison.summary
     if reason := summary.explain_missing_ensemble():
-        raise PipelineError(f"{reason} Name a run, or finish at least two seeds: {project.make_command('report')}")
+        raise PipelineError(f"{reason} Name a run, or train at least two seeds: {project.make_command('report')}")
     return [row.run for row in summary.list_ensemble()]
 
 

@@ -27,13 +27,12 @@ class EnsembleCard(ModelCard):
 
     def _collect_spread(self) -> dict[str, str]:
         record = read_ensemble_record(self.project, self.run)
-        spread: dict[str, str] = {}
-        for name in self.evidence if record else ():
-            abbreviation, _, score = name.partition("_")
-            row = record.find_score(SPLITS[abbreviation], score) if record and abbreviation in SPLITS else None
-            if row is not None:
-                spread[name] = format_mean_and_sd(row.members_mean, row.members_sd)
-        return spread
+        return {
+            f"{prefix}_{row.score}": format_mean_and_sd(row.members_mean, row.members_sd)
+            for prefix, split in SPLITS.items()
+            for row in (record.scores if record else ())
+            if row.split == split and not row.class_name
+        }
 
     def _list_score_notes(self) -> list[str]:
         return [self._explain_loss(), "The calibration error is 0 for perfect probabilities."]

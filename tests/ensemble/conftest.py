@@ -21,7 +21,8 @@ MEMBERS = ("unet-0.01-0", "unet-0.01-1", "unet-0.01-2")
 def write_grid(folder: Path, seeds: list[int]) -> Params:
     """Write the parameters of a grid with one setting."""
     grid = {"variant": ["unet"], "learning_rate": [0.01], "seed": seeds}
-    return read_params(write_params(folder, {"grid": grid, "evaluation": {"examples": 3}}))
+    changes = {"grid": grid, "evaluation": {"examples": 3}, "train": {"precision": "float32"}}
+    return read_params(write_params(folder, changes))
 
 
 def train_and_compare(params: Params) -> None:

@@ -104,7 +104,7 @@ def test_maps_have_the_means_of_the_record_and_the_most_uncertain_image_first(se
     assert record.example_split == "validation"
     entropies = [one.entropy for one in record.examples]
     assert len(entropies) == 3
-    assert entropies == sorted(entropies, key=lambda value: -(value or 0))
+    assert entropies == sorted(entropies, reverse=True)
     images = project.ensemble.read_images()
     assert entropies[0] == pytest.approx(images[images["split"] == "validation"]["entropy"].max())
     validation = project.prepared.open_split("validation")

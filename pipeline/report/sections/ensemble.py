@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from markupsafe import Markup
@@ -16,7 +16,7 @@ from pipeline.report.figures import image_html
 from pipeline.report.figures.risk_coverage import draw_risk_coverage
 from pipeline.report.formatting import SPLIT_NAMES, format_number, format_percent, format_spread
 from pipeline.report.run_selection import RunSelection
-from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_sample
+from pipeline.report.sections.gallery import SMALL_SIZE, Sample, build_class_legend, build_error_legend, build_sample
 from pipeline.report.view_models import EmbeddedImage, LegendEntry, NothingToShowError, Notice, collect_problem
 from pipeline.wording import join_words, pluralize
 
@@ -265,7 +265,7 @@ def _build_image(
     highest_disagreement: float,
     highest_entropy: float,
 ) -> UncertainImage:
-    frame = context.get_frame(*context.find_sample(example.id))
+    frame = replace(context.get_frame(*context.find_sample(example.id)), max_size=SMALL_SIZE)
     disagreement, entropy = (
         image_html.render_heatmap(frame.crop(values), highest, f"{kind} in {example.id}", frame=frame)
         for kind, values, highest in (
