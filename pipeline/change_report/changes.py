@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.analysis.ranked_metric import RankedMetric, get_ranked_metric, rank_settings
 from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values, compute_paired_difference
@@ -101,7 +101,9 @@ def compare_grids(before: Project, now: Project) -> GridChanges:
     """
     same_data = before.prepared.dataset.fingerprint == now.prepared.dataset.fingerprint
     old, new = before.comparison.summary, now.comparison.summary
-    metric = get_ranked_metric(new)
+    metric, previous_metric = get_ranked_metric(new), get_ranked_metric(old)
+    if metric != previous_metric:
+        old = _rank_again(old, metric)
     old_settings, new_settings = ({_key(row): row for row in summary.settings} for summary in (old, new))
 
     def pair(old_key: Setting, new_key: Setting, name: str) -> PairedDifference | None:
@@ -113,7 +115,7 @@ def compare_grids(before: Project, now: Project) -> GridChanges:
     values = {(key, key): pair(key, key, metric.name) for key in both}
     best = None
     old_ranked, new_ranked = (rank_settings(summary.settings, metric) for summary in (old, new))
-    old_best = old.best if old.rank_by == new.rank_by else next(iter(old_ranked), None)
+    old_best = old.best if metric == previous_metric else next(iter(old_ranked), None)
     if old_best and new.best:
         best = (_key(old_best), _key(new.best))
         values.setdefault(best, pair(*best, metric.name))
@@ -121,7 +123,7 @@ def compare_grids(before: Project, now: Project) -> GridChanges:
     p_values = dict(zip(tested, adjust_p_values(list(tested.values())), strict=True))
     return GridChanges(
         metric=metric,
-        previous_metric=get_ranked_metric(old),
+        previous_metric=previous_metric,
         best=BestChange(old_settings[best[0]], new_settings[best[1]], values[best], p_values.get(best))
         if best
         else None,
@@ -144,6 +146,17 @@ def compare_grids(before: Project, now: Project) -> GridChanges:
         parameters=_list_changed_parameters(before, now, new),
         is_same_data=same_data,
     )
+
+
+def _rank_again(summary: Summary, metric: RankedMetric) -> Summary:
+    """Rank the settings of a grid by another metric."""
+    settings = []
+    for row in summary.settings:
+        runs = summary.list_runs(row)
+        spread = metric.compute_spread(runs)
+        is_ranked = len(metric.list_by_seed(runs)) == len(runs)
+        settings.append(replace(row, ranked=is_ranked, spreads={**row.spreads, metric.name: spread}))
+    return replace(summary, settings=tuple(settings))
 
 
 def _key(row: SettingSummary | BestSetting | RunSummary) -> Setting:

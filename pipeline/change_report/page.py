@@ -120,7 +120,7 @@ def _describe_result(changes: GridChanges) -> str:
     best, metric = changes.best, changes.metric
     switched = ""
     if changes.previous_metric.name != metric.name:
-        switched = f" Both grids are ranked by {metric.title} here; before, it was {changes.previous_metric.title}."
+        switched = f" The other grid was ranked by {changes.previous_metric.title}; here, {metric.title} ranks both."
     if best is None:
         return f"One of the grids has no ranked setting, so the best settings cannot be compared.{switched}"
     before, now = (f"{row.variant} at {row.learning_rate}" for row in (best.before, best.now))

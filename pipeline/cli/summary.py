@@ -35,7 +35,8 @@ def summary(as_json: bool, as_csv: bool, figures: Path | None, conditions: tuple
     \b
     Names: best.variant, best.run, best.verdict (text); best.learning_rate, best.seeds, best.val_loss,
     best.gap, best.mean_iou, best.test_loss, best.test_accuracy, best.test_mean_iou (means over seeds), each also with
-    _sd (standard deviation); best.missed_classes. A condition on an undefined value counts as one that holds.
+    _sd (standard deviation); best.missed_classes; likewise all metrics of compare.rank_by, such as best.dice and
+    best.test_dice. A condition on an undefined value counts as one that holds.
     """  # noqa: D301 - the backspace makes click keep the line breaks of a paragraph
     from pipeline.analysis.best_setting import describe_best
     from pipeline.artifacts.project import Project

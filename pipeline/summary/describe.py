@@ -23,7 +23,7 @@ from pipeline.wording import join_words, pluralize
 
 MAX_SETTINGS = 20  # rows of the table, so that the text stays under 60 lines
 MAX_FINDINGS = 8
-SHOWN: tuple[RankBy, ...] = ("val_loss", "mean_iou")  # beside the metric that settings are ranked by
+SHOWN: tuple[RankBy, ...] = ("val_loss", "mean_iou")  # in addition to the metric that settings are ranked by
 
 
 def format_markdown(

@@ -87,3 +87,20 @@ def test_report_against_a_revision_without_results_says_what_to_do(project: Proj
     output = project.run("pipeline", "report", "--against", "HEAD~1", code=1)
     assert "the results of HEAD~1 are neither in DVC's cache nor in its remote" in output
     assert not list(Path(project.root / "reports").glob("against-HEAD-1*"))
+
+
+def test_another_metric_runs_only_the_comparison_and_later_stages(project: Project) -> None:
+    path = project.root / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("rank_by: val_loss", "rank_by: image_dice"), encoding="utf-8")
+    assert project.find_stale_stages() == {"compare"}
+    project.run("dvc", "repro")
+    best = json.loads((project.root / "metrics.json").read_text())["best"]
+    assert {"image_dice", "test_image_dice"} <= set(best)
+    table = json.loads(project.run("dvc", "metrics", "diff", "--json", "--all"))["metrics.json"]
+    assert "best.image_dice" in table
+    html = (project.root / "reports/learning-report.html").read_text(encoding="utf-8")
+    assert "has the highest Dice by image of this grid" in html
+    path.write_text(text, encoding="utf-8")
+    project.run("dvc", "repro")
+    assert project.find_stale_stages() == set()

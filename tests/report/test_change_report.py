@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeline.analysis.ranked_metric import get_metric
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import Project
 from pipeline.change_report.changes import compare_grids
 from pipeline.cli import main
+from pipeline.compare.summary_tables import summarize_settings
 from tests.report.conftest import REPOSITORY, ReportProject
 
 SEEDS = (0, 1, 2)
@@ -73,6 +75,35 @@ def test_regression_is_a_loss_that_increased_for_every_seed(before: ReportProjec
     }
     (regression,) = changes.regressions
     assert regression.startswith("unet at 0.001: the validation loss is higher by 0.100 nats per pixel (95 % interval")
+
+
+def rank_by_image_dice(project: ReportProject, *values: float) -> None:
+    """Rank the settings of a project by Dice by image, which has these values for the seeds of every setting."""
+    rows = [replace(row, val_metrics={"image_dice": values[row.seed]}) for row in project.summary.runs]
+    settings = summarize_settings(rows, get_metric("image_dice", (), ("border",)))
+    summary = replace(project.summary, runs=tuple(rows), settings=tuple(settings), rank_by="image_dice")
+    project.write_summary(summary)
+
+
+def test_grids_are_compared_by_the_metric_that_the_current_one_is_ranked_by(
+    run: Callable[..., Result], before: ReportProject, now: ReportProject
+) -> None:
+    rank_by_image_dice(before, 0.800, 0.801, 0.802)
+    rank_by_image_dice(now, 0.700, 0.702, 0.701)
+    changes = compare_grids(Project(before.root), Project(now.root))
+    assert {change.is_supported for change in changes.settings} == {True}
+    assert all("the Dice by image is lower by 0.100 (95 % interval" in text for text in changes.regressions)
+    assert len(changes.regressions) == 5  # four settings, and the best one
+    result = run("--fail-on-regression", "--out", "page.html")
+    assert result.exit_code == 3
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "Dice by image before" in page
+    before.write_summary(replace(before.summary, rank_by="val_loss"))
+    page = Path(run("--out", "page.html").output.strip()).read_text(encoding="utf-8")
+    assert "The other grid was ranked by validation loss" in page
+    assert [change.ranks for change in compare_grids(Project(before.root), Project(now.root)).settings] == [
+        change.ranks for change in changes.settings
+    ]
 
 
 def test_changed_ranks_verdicts_and_settings_are_listed(before: ReportProject, now: ReportProject) -> None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pipeline.analysis.ranked_metric import get_metric
 from pipeline.artifacts.project import REPORT
+from pipeline.compare.summary_tables import summarize_settings
 from pipeline.errors import PipelineError
-from pipeline.report.run_selection import MAX_STEM, select_runs
+from pipeline.report.run_selection import MAX_STEM, choose_metric, find_leading_run, select_runs
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject
@@ -104,6 +106,21 @@ def test_best_settings_are_represented_by_their_median_runs(project: ReportProje
     assert set(selection.names) == {setting.run for setting in ranked[:2]}
     assert selection.out == Path("reports/best-2.html")
     assert len(select_runs(project.summary, "best:99").names) == 3  # the fourth setting has a diverged seed
+
+
+def test_best_settings_and_the_leading_run_follow_the_ranked_metric(project: ReportProject) -> None:
+    rows = [
+        replace(row, val_metrics={"nsd": place / 10}) if row.is_complete else row
+        for place, row in enumerate(project.summary.runs)
+    ]
+    settings = summarize_settings(rows, get_metric("nsd", (), ("border",)))
+    summary = replace(project.summary, runs=tuple(rows), settings=tuple(settings), rank_by="nsd")
+    assert select_runs(summary, "best:1").names == ("unet_no_skip-0.001-1",)  # the better one of two in the middle
+    shown = select_runs(summary, "unet-0.01-*")
+    assert find_leading_run(summary, shown) == "unet-0.01-1"
+    assert choose_metric(summary, shown).name == "nsd"
+    unknown = replace(summary, runs=tuple(replace(row, val_metrics={}) for row in rows))
+    assert choose_metric(unknown, select_runs(unknown, "unet-0.01-*")).name == "val_loss"
 
 
 @pytest.mark.parametrize(

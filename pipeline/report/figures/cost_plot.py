@@ -98,7 +98,7 @@ def _draw_point(axes: Axes, point: CostPoint, cost: float, shift: float) -> None
 def _draw_names(
     figure: Figure, axes: Axes, points: Sequence[CostPoint], costs: Sequence[float], shifts: Sequence[float]
 ) -> None:
-    """Write the names next to the points, marked points first, where they overlap least with what is already there."""
+    """Write the names next to the points, at the positions with the least overlap; marked points come first."""
     figure.canvas.draw()  # computes the layout
     scale = 72 / figure.dpi
 

@@ -49,7 +49,7 @@ def build_authors(team: TeamResults, context: ReportContext) -> Authors:
         runs = pluralize(team.num_unknown, "run")
         sentences = (
             *sentences,
-            f"Left out: {runs} without {metric.column} in MLflow. Their authors can upload it with `pipeline sync`.",
+            f"Left out: {runs} without {metric.column} in MLflow. Their authors can upload it with pipeline sync.",
         )
     return Authors(
         metric=metric,
