@@ -130,7 +130,7 @@ class ReportProject:
                     self.masks[split, row] = mask
                     counts = np.bincount(mask.ravel(), minlength=256)[: len(self.classes)]
                     sha256 = hashlib.sha256(sample.encode()).hexdigest()
-                    cells = (sample, split, f"animal={split} {row}", *[self.size] * 4, sha256, counts.sum())
+                    cells = (sample, split, f"animal={split} {row}", "", *[self.size] * 4, sha256, counts.sum())
                     samples.append([str(cell) for cell in (*cells, *counts / counts.sum())])
             prepared.write_tables(
                 Dataset("composites", source, "Generated images.", self.classes, "3f9c" * 16),
