@@ -18,6 +18,7 @@ from PIL import Image
 import pipeline
 from pipeline.artifacts.project import METRICS
 from pipeline.errors import PipelineError
+from pipeline.notebook.ensemble_results import EnsembleResults
 from pipeline.notebook.project_results import ProjectResults
 from pipeline.notebook.run_results import RunResults
 from pipeline.notebook.segmentation import Segmentation
@@ -44,14 +45,15 @@ def test_public_names_are_as_documented() -> None:
     assert list_public_names(RunResults) == {
         *("parameters", "verdict", "evidence", "history", "images", "scores", "predict"),
     }
+    assert list_public_names(EnsembleResults) == {"members", "scores", "images", "predict"}
     names = set(Segmentation.__annotations__) | list_public_names(Segmentation)
     assert names == {"labels", "probabilities", "classes", "class_names"}
     guide = (ROOT / "docs/how-to/notebooks.md").read_text(encoding="utf-8")
-    for kind in (ProjectResults, RunResults):
+    for kind in (ProjectResults, RunResults, EnsembleResults):
         assert all(f"`{name}" in guide for name in list_public_names(kind))
 
 
-@pytest.mark.parametrize("kind", [ProjectResults, RunResults, Segmentation])
+@pytest.mark.parametrize("kind", [ProjectResults, RunResults, EnsembleResults, Segmentation])
 def test_every_public_attribute_is_typed(kind: type) -> None:
     for name in list_public_names(kind):
         member = inspect.getattr_static(kind, name)
