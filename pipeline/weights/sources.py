@@ -48,7 +48,7 @@ def find_source(encoder: str, architecture: str = "Unet") -> HubSource:
     if config is None or not config.hf_hub_id:
         raise PipelineError(
             f"{encoder}: timm publishes no weights for it on the Hugging Face hub. Choose another encoder, set "
-            "pretrained: false, or put a file into weights/ and name it in model.pretrained."
+            "pretrained: false, or put a file with weights into weights/ and name it in model.pretrained."
         )
     repository, _, revision = config.hf_hub_id.partition("@")
     key = name if bare in own else bare

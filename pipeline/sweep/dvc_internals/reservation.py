@@ -20,7 +20,7 @@ from pipeline.errors import PipelineError
 
 @contextlib.contextmanager
 def reserve_folders(repo: Repo, folders: Sequence[Path]) -> Iterator[None]:
-    """Hold DVC's write lock on folders for a block. DVC ignores the locks of dead processes.
+    """Hold DVC's write lock on folders for the duration of a block. DVC ignores the locks of dead processes.
 
     Raises:
         PipelineError: A DVC command reads or writes one of the folders.
