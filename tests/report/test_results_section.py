@@ -41,7 +41,7 @@ def rank(project: ReportProject, rank_by: RankBy) -> ReportProject:
     ]
     metric = get_metric(rank_by, project.summary.foreground, project.summary.boundary)
     summarized = summarize_settings(rows, metric)
-    selected = select_best_settings(summarized, metric)
+    selected = select_best_settings(summarized, metric, rows)
     project.write_summary(
         replace(
             project.summary,
