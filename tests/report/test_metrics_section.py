@@ -96,7 +96,7 @@ def test_classes_are_ordered_by_the_ranked_metric_worst_first(project: ReportPro
     assert json.loads(view.tables[0].keys["pet"])[:2] == ["pet", 0.3]
     project.write_summary(replace(project.summary, rank_by="hd95"))
     view = build(project)
-    assert (view.order, [*view.tables[0].rows]) == ("HD95 (px)", ["pet", "background", "border"])  # the last is undefined
+    assert (view.order, [*view.tables[0].rows]) == ("HD95 (px)", ["pet", "background", "border"])  # border: undefined
     assert json.loads(view.tables[0].keys["border"])[8] is None
 
 
