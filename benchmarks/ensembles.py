@@ -7,15 +7,15 @@ FOLDER contains `params.yaml`, and the results of `make report` with at least tw
 - members: mean and standard deviation over the runs;
 - flips: the same, with probabilities averaged over each image and its horizontal flip;
 - ensemble, and ensemble with flips: the mean of the probabilities of all runs;
-- ensemble, temperature: the logits of the ensemble divided by the number for which its loss on the validation images
-  is lowest (Guo et al., On calibration of modern neural networks, ICML 2017), only for test;
+- temperature: logits divided by the number for which the network's loss on the validation images is lowest (Guo et al.,
+  On calibration of modern neural networks, ICML 2017), only for test;
 - soup: one network with the mean weights of all runs (Wortsman et al., Model soups, ICML 2022), also with the
   statistics of its normalization layers recomputed on the training images (as in Izmailov et al., Averaging weights
   leads to wider optima and better generalization, UAI 2018).
 
 Each row has the loss in nats per pixel, the mean IoU, the expected calibration error, and the CPU time of a prediction
 relative to one network. The last lines have the rank correlations of the uncertainty of an image and its loss. With
-cross-validation, only the test images are new to all runs, so that there are no rows for validation.
+cross-validation, only the test images are new to all runs, so the table for validation is left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import argparse
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -112,9 +112,9 @@ class Scaled(nn.Module):
         return logits / self.temperature
 
 
-def fit_temperature(run: TrainedRun, split: Split) -> float:
-    """Find the temperature of the ensemble with the lowest loss on images of equal size."""
-    batches = [*predict_batches(run.network, split, run.precision)]
+def fit_temperature(run: TrainedRun, network: nn.Module, split: Split) -> float:
+    """Find the temperature with the lowest loss of a network on images of equal size."""
+    batches = [*predict_batches(network, split, run.precision)]
 
     def compute_loss(temperature: float) -> float:
         return sum(
@@ -136,25 +136,31 @@ def print_row(name: str, rows: Sequence[Row], seconds: float) -> None:
     print(f"{name:<34}" + "".join(f"{cell:>20}" for cell in cells) + f"{times:>9.1f}", flush=True)
 
 
-def compare_networks(run: TrainedRun, split: Split, training: Split, temperature: float | None) -> None:
-    """Print one row per way to combine the members of an ensemble; the temperature may be unknown."""
+def compare_networks(run: TrainedRun, split: Split, training: Split, validation: Split | None) -> None:
+    """Print one row per way to combine the members of an ensemble; temperatures are fitted on `validation`, if any."""
     members, with_flips = [*run.ensemble.members], run.average_flips()
-    single = [score(run, member, split) for member in members]
-    seconds = float(np.mean([row.seconds for row in single]))
-    print_row("members", single, seconds)
-    print_row("members, flips", [score(run, one, split) for one in with_flips.ensemble.members], seconds)
     soup = average_weights(members)
-    networks: dict[str, Callable[[], nn.Module]] = {
-        "ensemble": lambda: run.network,
-        "ensemble, flips": lambda: with_flips.network,
-        "soup": lambda: soup,
+    rows: dict[str, Callable[[], list[nn.Module]]] = {
+        "members": lambda: members,
+        "members, flips": lambda: [*with_flips.ensemble.members],
+        "ensemble": lambda: [run.network],
+        "ensemble, flips": lambda: [with_flips.network],
+        "soup": lambda: [soup],
     }
-    if temperature is not None:
-        networks[f"ensemble, temperature {temperature}"] = lambda: Scaled(run.network, temperature)
     if run.tiles is None:
-        networks["soup, statistics recomputed"] = lambda: recompute_statistics(soup, training)
-    for name, create in networks.items():
-        print_row(name, [score(run, create(), split)], seconds)
+        rows["soup, statistics recomputed"] = lambda: [recompute_statistics(soup, training)]
+        if validation is not None:
+
+            def scale(network: nn.Module) -> nn.Module:
+                return Scaled(network, fit_temperature(run, network, validation))
+
+            rows["members, temperature"] = lambda: [scale(member) for member in members]
+            rows["ensemble, temperature"] = lambda: [scale(run.network)]
+    seconds = 0.0
+    for name, create in rows.items():
+        found = [score(run, network, split) for network in create()]
+        seconds = seconds or float(np.mean([row.seconds for row in found]))  # the first row is one network
+        print_row(name, found, seconds)
 
 
 def main() -> None:
@@ -164,15 +170,13 @@ def main() -> None:
     project = Project(parser.parse_args().folder)
     disable_malloc_trim()
     run = TrainedRun.load(read_params(project.root / "params.yaml"), RUN_NAME, project)
-    run = replace(run, network=run.ensemble.eval())
-    training, temperature = project.prepared.open_split("train"), None
-    for name in ("validation", "test") if run.data.folds is None else ("test",):
-        split = project.prepared.open_split(name)
+    names = ("validation", "test") if run.data.folds is None else ("test",)
+    splits = {name: project.prepared.open_split(name) for name in ("train", *names)}
+    for name in names:
+        split = splits[name]
         headings = "".join(f"{heading:>20}" for heading in ("loss", "mean IoU", "calibration error"))
         print(f"{f'{name}, {len(split)} images':<34}{headings}{'time':>9}")
-        compare_networks(run, split, training, temperature)
-        if name == "validation" and run.tiles is None:
-            temperature = fit_temperature(run, split)
+        compare_networks(run, split, splits["train"], splits.get("validation") if name == "test" else None)
         found = collect_predictions(run, split)
         losses = found.ensemble.prediction.losses
         entropy, disagreement = (correlate_ranks(one, losses) for one in (found.ensemble.entropy, found.disagreement))

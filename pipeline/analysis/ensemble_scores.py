@@ -28,7 +28,7 @@ BY_CLASS = "dice"
 
 @dataclass(frozen=True)
 class ImageScores:
-    """What a network's scores on a set of N images with C classes depend on."""
+    """A network's losses and confusion matrices for N images and C classes, which determine its scores."""
 
     losses: Floats  # N, mean cross-entropy in nats of an image's evaluated pixels; NaN without any
     confusion: Integers  # N x C x C, evaluated pixels by ground truth (rows) and prediction (columns)

@@ -101,7 +101,7 @@ class ErrorBins:
 
 
 def correlate_ranks(first: Floats, second: Floats) -> float:
-    """Compute Spearman's rank correlation of N pairs of numbers, of which pairs with NaN are left out.
+    """Compute Spearman's rank correlation of N pairs of numbers. Pairs with NaN are left out.
 
     It is NaN for fewer than `MIN_IMAGES` pairs, and if one of the sides is constant.
     """

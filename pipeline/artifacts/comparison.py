@@ -205,12 +205,12 @@ class Summary(Record):
         return self.list_runs(self.best) if self.best else []
 
     def explain_missing_ensemble(self) -> str:
-        """Return a sentence on why there is no ensemble; empty if there is one."""
+        """Return a sentence on the missing runs if they are too few for an ensemble; otherwise, it is empty."""
         if self.best is None:
-            return "There is no ensemble, because no setting has finished all its seeds."
+            return "The ensemble consists of the runs of the best setting, but no setting has finished all its seeds."
         if len(self.list_ensemble()) < 2:
             setting = f"{self.best.variant} at {self.best.learning_rate:g}"
-            return f"There is no ensemble, because the best setting, {setting}, has only one seed (`grid.seed`)."
+            return f"An ensemble needs at least two runs, but the best setting, {setting}, has only one (`grid.seed`)."
         return ""
 
 

@@ -85,7 +85,7 @@ class EnsembleRecord(Record):
 
     members: tuple[EnsembleMember, ...]  # empty if no setting is ranked
     key: str  # hash of the members' keys
-    reason: str  # sentence why there is no ensemble; empty if there is one
+    reason: str  # sentence on why the runs are too few for an ensemble; otherwise empty
     images: dict[str, int]  # number of images by split, of the splits that are scored
     scores: tuple[EnsembleScore, ...]
     cost: EnsembleCost | None
@@ -94,7 +94,7 @@ class EnsembleRecord(Record):
 
     @classmethod
     def without_scores(cls, members: tuple[EnsembleMember, ...], reason: str) -> EnsembleRecord:
-        """Create the record if there is no ensemble to score."""
+        """Create the record of too few runs."""
         key = compute_ensemble_key([member.key for member in members])
         return cls(members, key, reason, {}, (), None, None, ())
 

@@ -33,7 +33,7 @@ def list_scores(
     """
     images = [ImageScores(one.prediction.losses, one.prediction.confusion) for one in found.networks]
     yield from compare_with_members(split, images, groups, classes)
-    # There are no intervals for these: they are not smooth functions of sums over images.
+    # These are not smooth functions of sums over images, so pseudo-values cannot give their intervals.
     others: dict[str, Callable[[NetworkPredictions], float]] = {
         "confidence": lambda one: one.bins.mean_confidence if one.bins.pixels.any() else math.nan,
         "calibration_error": lambda one: one.bins.expected_calibration_error if one.bins.pixels.any() else math.nan,

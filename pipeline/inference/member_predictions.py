@@ -27,7 +27,7 @@ def predict_member_batches(
         Log-probabilities of the ensemble and then of each member, N x (1 + members) x classes x H x W, and the ground
         truth N x H x W.
     """
-    outputs, batches = MemberOutputs(ensemble), BatchLoader(split, get_device(ensemble))
+    outputs, batches = MemberOutputs(ensemble).eval(), BatchLoader(split, get_device(ensemble))
     size = max(1, compute_batch_size(*split.size) // (1 + len(ensemble.members)))
     for start in range(0, len(split), size):
         check_signals()
@@ -45,6 +45,6 @@ def predict_member_strips(
         Rows of the image, and the log-probabilities of the ensemble and then of each member, (1 + members) x classes x
         rows x W.
     """
-    num_logits = (1 + len(ensemble.members)) * num_classes
-    for rows, logits in predict_logit_strips(MemberOutputs(ensemble), image, tiles, num_logits, precision):
+    outputs, num_logits = MemberOutputs(ensemble).eval(), (1 + len(ensemble.members)) * num_classes
+    for rows, logits in predict_logit_strips(outputs, image, tiles, num_logits, precision):
         yield rows, logits.reshape(-1, num_classes, *logits.shape[1:]).log_softmax(dim=1)

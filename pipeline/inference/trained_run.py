@@ -95,7 +95,7 @@ class TrainedRun:
         best = find_best_run(project)
         return replace(
             next(member for member in members if member.record.run == best),
-            network=Ensemble(member.network for member in members),
+            network=Ensemble(member.network for member in members).eval(),
             num_train_images=len(project.prepared.open_split("train")),
             members=tuple(member.record for member in members),
         )
@@ -103,7 +103,7 @@ class TrainedRun:
     @property
     def ensemble(self) -> Ensemble:
         """The network as an ensemble; that of a run has one member."""
-        return self.network if isinstance(self.network, Ensemble) else Ensemble([self.network])
+        return self.network if isinstance(self.network, Ensemble) else Ensemble([self.network]).eval()
 
     @property
     def name(self) -> str:
@@ -130,8 +130,8 @@ class TrainedRun:
     def average_flips(self) -> TrainedRun:
         """Return a run that predicts an image and its horizontal flip, and averages the class probabilities."""
         if isinstance(self.network, Ensemble):
-            return replace(self, network=Ensemble(map(FlipAverage, self.network.members)))
-        return replace(self, network=FlipAverage(self.network))
+            return replace(self, network=Ensemble(map(FlipAverage, self.network.members)).eval())
+        return replace(self, network=FlipAverage(self.network).eval())
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -199,7 +199,7 @@ def find_members(project: Project) -> list[str]:
     """
     summary = project.comparison.summary
     if reason := summary.explain_missing_ensemble():
-        raise PipelineError(f"{reason} Name a run, or train at least two seeds: {project.make_command('report')}")
+        raise PipelineError(f"{reason} Name a run, or add seeds and run `{project.make_command('report')}`.")
     return [row.run for row in summary.list_ensemble()]
 
 

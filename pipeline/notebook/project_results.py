@@ -82,7 +82,7 @@ class ProjectResults:
         `best` is the median run of the best setting, and `ensemble` the ensemble of all runs of this setting.
 
         Raises:
-            PipelineError: There is no such run, or no setting is ranked; or there is no ensemble.
+            PipelineError: There is no such run, no setting is ranked, or the best one has only one run.
         """
         if name == RUN_NAME:
             return EnsembleResults(self._params, self._project)

@@ -13,7 +13,6 @@ import pytest
 import tifffile
 from click.testing import CliRunner
 from PIL import Image
-from ruamel.yaml import YAML
 
 from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.artifacts.project import Project
@@ -23,8 +22,6 @@ from pipeline.errors import PipelineError
 from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.imaging.resize import NativeSize
 from pipeline.inference.trained_run import TrainedRun
-from pipeline.params import Params
-from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
 from pipeline.promote.package import package_model
@@ -33,60 +30,13 @@ from pipeline.tracking.run_metrics import TrainingState
 from pipeline.tracking.sync import sync_runs
 from pipeline.train.train_cell import train_cell
 from pipeline.variants.table import measure_variants
-from tests.conftest import ROOT, TRAINED, write_params
-
-SHAPES = ((40, 60), (96, 50), (20, 20), (130, 90))  # H x W
-CLASSES = [
-    {"name": "ground", "mask_value": 0, "color": "#0072b2", "foreground": False},
-    {"name": "disc", "mask_value": 255, "color": "#e69f00", "foreground": True},
-]
-DATA = {
-    "source": "image_mask_folder",
-    "path": "discs",
-    "image_size": "native",
-    "downscale": 1.0,
-    "resize": "letterbox",
-    "channels": None,
-    "classes": CLASSES,
-    "ignore_value": None,
-    "splits": {"validation": 0.2, "test": 0.2},
-    "showcase_ids": None,
-    "seed": 0,
-    "max_train_images": None,
-}
-
-
-def draw_pair(index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a bright disc of 12 px on dark noise, and its mask."""
-    random = np.random.default_rng(index)
-    height, width = SHAPES[index % len(SHAPES)]
-    row, column = random.integers(6, height - 5), random.integers(6, width - 5)
-    y, x = np.mgrid[:height, :width]
-    disc = (y - row) ** 2 + (x - column) ** 2 < 36
-    image = random.integers(0, 90, (height, width, 3)) + 140 * disc[..., None]
-    return image.astype(np.uint8), (255 * disc).astype(np.uint8)
-
-
-def write_native_params(
-    root: Path, changes: dict[str, object], train: dict[str, object], model: dict[str, object] | None = None
-) -> Params:
-    grid = {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}
-    path = write_params(root, {"grid": grid, "train": {"patch_size": 32, "epochs": 6, **train}})
-    yaml = YAML(typ="safe")
-    content = yaml.load(path.read_text(encoding="utf-8"))
-    content["data"] = {**DATA, **changes}
-    content["variants"]["unet"] = {"model": model} if model else {}
-    with path.open("w", encoding="utf-8") as file:
-        yaml.dump(content, file)
-    return read_params(path)
+from tests.conftest import ROOT, TRAINED
+from tests.discs import SHAPES, draw_pair, write_discs, write_native_params
 
 
 @pytest.fixture
 def discs(project: Path) -> Path:
-    for index in range(24):
-        for kind, pixels in zip(("images", "masks"), draw_pair(index), strict=True):
-            (project / "discs" / kind).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(project / "discs" / kind / f"{index:02}.png")
+    write_discs(project / "discs", 24)
     (project / "reports").symlink_to(ROOT / "reports")
     return project
 

@@ -150,7 +150,7 @@ def test_setting_with_one_run_has_a_reason_and_no_scores(seeds_copy: Path) -> No
     compare(params)
     done = CliRunner().invoke(main, ["ensemble"])
     assert done.exit_code == 0
-    assert "only one seed" in done.output
+    assert "has only one" in done.output
     record = read_record(seeds_copy)
     assert [member.run for member in record.members] == [MEMBERS[1]]
     assert (record.scores, record.images, record.cost, record.examples) == ((), {}, None, ())

@@ -151,7 +151,7 @@ def test_commands_without_an_ensemble_say_what_to_do(seeds_copy: Path, command: 
     compare(write_grid(seeds_copy, [0]))
     done = CliRunner().invoke(main, [*command, "--run", "ensemble"])
     assert done.exit_code == 1
-    assert "only one seed" in done.output
+    assert "has only one" in done.output
     assert "make report" in done.output
 
 
@@ -185,7 +185,7 @@ def test_notebook_has_scores_and_predictions_of_the_ensemble(seeds_copy: Path) -
 
 def test_notebook_without_an_ensemble_states_the_reason(seeds_copy: Path) -> None:
     compare(write_grid(seeds_copy, [0]))
-    with pytest.raises(PipelineError, match="only one seed"):
+    with pytest.raises(PipelineError, match="has only one"):
         pipeline.open(".").run("ensemble")
 
 

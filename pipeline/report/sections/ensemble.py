@@ -163,10 +163,10 @@ def _describe_confidence(record: EnsembleRecord) -> list[str]:
     if confidence is None or accuracy is None or confidence.ensemble is None or accuracy.ensemble is None:
         return []
     side = "under" if confidence.ensemble < accuracy.ensemble else "over"
+    of_members = format_spread(confidence.members_mean, confidence.members_sd)
     return [
-        f"Its mean confidence is {format_number(confidence.ensemble)} and its accuracy "
-        f"{format_number(accuracy.ensemble)}, so it is {side}confident on average; that of its members is "
-        f"{format_spread(confidence.members_mean, confidence.members_sd)}."
+        f"Its mean confidence is {format_number(confidence.ensemble)} (its members: {of_members}) and its accuracy "
+        f"{format_number(accuracy.ensemble)}: it is {side}confident on average."
     ]
 
 
