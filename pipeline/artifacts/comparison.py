@@ -178,11 +178,13 @@ class Summary(Record):
         assert self.baseline.loss is not None
         return self.baseline.loss
 
-    def describe_seeds(self, count: int) -> str:
-        """Describe a number of seeds, such as `3 seeds`, or `10 runs in 5 folds` with cross-validation."""
+    def describe_seeds(self, setting: SettingSummary | BestSetting) -> str:
+        """Describe how often a setting was trained: `3 seeds`, or with cross-validation `10 runs in 5 folds`."""
+        runs = self.list_runs(setting)
         if self.folds is None:
-            return pluralize(count, "seed")
-        return f"{count} folds" if count == self.folds else f"{pluralize(count, 'run')} in {self.folds} folds"
+            return pluralize(len(runs), "seed")
+        folds = len({row.fold for row in runs})
+        return pluralize(folds, "fold") if folds == len(runs) else f"{len(runs)} runs in {pluralize(folds, 'fold')}"
 
     def get_run(self, name: str) -> RunSummary:
         """Return a run by name."""
@@ -194,11 +196,22 @@ class Summary(Record):
             row for row in self.settings if (row.variant, row.learning_rate) == (best.variant, best.learning_rate)
         )
 
-    def list_runs(self, setting: SettingSummary | BestSetting) -> list[RunSummary]:
+    def list_runs(self, setting: SettingSummary | BestSetting | RunSummary) -> list[RunSummary]:
         """Return the runs of a setting, one per seed."""
         return [
             row for row in self.runs if (row.variant, row.learning_rate) == (setting.variant, setting.learning_rate)
         ]
+
+    def list_fold_runs(self, chosen: BestSetting | RunSummary) -> list[str]:
+        """Return one run per fold of a run's setting, that with the lowest seed, so that every image is validated once.
+
+        Without cross-validation, return only the run itself.
+        """
+        first: dict[int, str] = {}
+        for row in sorted(self.list_runs(chosen), key=lambda row: row.seed):
+            if row.is_complete and row.fold is not None:
+                first.setdefault(row.fold, row.run)
+        return list(first.values()) or [chosen.run]
 
     def list_ensemble(self) -> list[RunSummary]:
         """Return the runs of the ensemble: all runs of the best setting. There may be fewer than two."""

@@ -109,7 +109,8 @@ def compare_grids(before: Project, now: Project) -> GridChanges:
     def pair(old_key: Setting, new_key: Setting, name: str) -> PairedDifference | None:
         if not same_data:
             return None
-        return compute_paired_difference(_list_by_seed(new, new_key, name), _list_by_seed(old, old_key, name))
+        by_seed = _list_by_seed(new, new_key, name), _list_by_seed(old, old_key, name)
+        return compute_paired_difference(*by_seed, folds=new.folds)
 
     both = [key for key in new_settings if key in old_settings]
     values = {(key, key): pair(key, key, metric.name) for key in both}

@@ -25,7 +25,7 @@ from pipeline.artifacts.scores import Scores
 from pipeline.atomic_io import to_json, write_text
 from pipeline.compare.findings import list_findings
 from pipeline.compare.gap_breakdown import break_down_gap
-from pipeline.compare.out_of_fold import compute_folded_gap, select_fold_runs
+from pipeline.compare.out_of_fold import compute_folded_gap
 from pipeline.compare.summary_tables import add_folded_gap, select_best_settings, summarize_run, summarize_settings
 from pipeline.compare.suspicious_masks import rank_suspicious_masks
 from pipeline.compare.verdicts import RunJudge, check_class_mix
@@ -120,8 +120,7 @@ def compare(
         new.write_summary(summary)
         new.write_findings(list_findings(summary, gap_parts))
         on_validation = {
-            selection.run: [evaluated[run] for run in select_fold_runs(_list_seeds(rows, selection), selection.run)]
-            for selection in selected
+            selection.run: [evaluated[run] for run in summary.list_fold_runs(selection)] for selection in selected
         }
         chosen = [(run, "validation", runs) for run, runs in on_validation.items()]
         chosen += [(best.run, "test", [evaluated[best.run]])] if best and best.test else []

@@ -55,7 +55,7 @@ def _report_best_setting(summary: Summary, best: BestSetting, metric: RankedMetr
     prior = f"the class-prior baseline of {summary.baseline_loss:.3f}"
     sentence = (
         f"{row.variant} at a learning rate of {row.learning_rate} has {metric.best_value}: "
-        f"{metric.add_unit(_format_mean(metric, row))} over {summary.describe_seeds(row.seeds)}"
+        f"{metric.add_unit(_format_mean(metric, row))} over {summary.describe_seeds(row)}"
     )
     conclusion = ": nothing was learned"
     if metric.name != "val_loss":

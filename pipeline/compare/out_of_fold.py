@@ -16,20 +16,6 @@ from pipeline.artifacts.run_folder import RunFolder
 from pipeline.wording import pluralize
 
 
-def select_fold_runs(runs: Sequence[RunSummary], run: str) -> list[str]:
-    """Select one run per fold, the one with the lowest seed, so that every image is validated once.
-
-    Args:
-        runs: Runs of a setting.
-        run: The run that represents the setting, which is the only one selected without cross-validation.
-    """
-    first: dict[int, str] = {}
-    for row in sorted(runs, key=lambda row: row.seed):
-        if row.fold is not None:
-            first.setdefault(row.fold, row.run)
-    return list(first.values()) or [run]
-
-
 def compute_folded_gap(
     runs: Sequence[RunSummary], folders: Mapping[str, tuple[RunFolder, EvaluationFolder]], samples: pd.DataFrame
 ) -> FoldedGap | None:

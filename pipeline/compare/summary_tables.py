@@ -135,15 +135,17 @@ def select_best_settings(
     """Select the best learning rate of each variant, best variant first.
 
     With cross-validation, all selected runs have the seed of the best setting's run, and hence the same validation
-    images.
+    images. A setting without this seed, in a grid that is not complete, keeps its median run.
     """
     best: dict[str, BestSetting] = {}
     for row in rank_settings(settings, metric):
         if row.run is not None:
             best.setdefault(row.variant, BestSetting(row.variant, row.learning_rate, row.run, test=None))
     selected = list(best.values())
-    by_cell = {(row.variant, row.learning_rate, row.seed): row for row in runs}
     shown = next((row for row in runs if selected and row.run == selected[0].run), None)
     if shown is None or shown.fold is None:
         return selected
-    return [replace(one, run=by_cell[one.variant, one.learning_rate, shown.seed].run) for one in selected]
+    same_seed = {
+        (row.variant, row.learning_rate): row.run for row in runs if row.seed == shown.seed and row.is_complete
+    }
+    return [replace(one, run=same_seed.get((one.variant, one.learning_rate), one.run)) for one in selected]

@@ -139,8 +139,8 @@ class ModelCard:
 
     def _name_spread(self) -> str:
         """Name the column of `_collect_spread`."""
-        num_seeds = self._setting.finished if self._setting else 0
-        return f"mean ± standard deviation over {pluralize(num_seeds, 'seed')}"
+        seeds = self._summary.describe_seeds(self._setting) if self._setting else "0 seeds"
+        return f"mean ± standard deviation over {seeds}"
 
     def _collect_spread(self) -> dict[str, str]:
         """Collect the mean and the standard deviation of scores over the seeds of the run's setting."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.artifacts.comparison import Summary
-from pipeline.artifacts.prepared_data import Dataset, PreparedData
+from pipeline.artifacts.prepared_data import Dataset, PreparedData, Split
 from pipeline.artifacts.project import EXTERNAL_RESULTS, Project
 from pipeline.curve_readers.external_results import ExternalResult, read_results
 from pipeline.errors import PipelineError
@@ -70,6 +70,16 @@ class ReportContext:
     def sample_ids(self) -> dict[str, tuple[str, ...]]:
         """Sample ids of each split, in the order of the arrays."""
         return {split: tuple(rows["id"]) for split, rows in self._samples.items()}
+
+    @cached_property
+    def validated_ids(self) -> tuple[str, ...]:
+        """Ids of the images that a run is validated on; with cross-validation, those of all folds."""
+        samples = self.project.prepared.samples
+        return tuple(samples.loc[(samples["split"] == "validation") | (samples["fold"] != ""), "id"])
+
+    def open_validation(self, run: str) -> Split:
+        """Open the images that a run is validated on."""
+        return self.project.prepared.select_fold(self.summary.get_run(run).fold).open_split("validation")
 
     def find_sample(self, sample: str) -> tuple[str, int]:
         """Find the split and the row of a sample, which with cross-validation are those of the best run's fold.

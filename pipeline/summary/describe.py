@@ -82,7 +82,7 @@ def _describe_best(summary: Summary) -> str:
         return reason or "**No setting is ranked**, because none has finished all its seeds."
     metric = get_ranked_metric(summary)
     row, best = summary.get_setting(summary.best), describe_best(summary)
-    seeds = f" over {pluralize(row.seeds, 'seed')}" if row.seeds > 1 else ""
+    seeds = f" over {summary.describe_seeds(row)}" if row.seeds > 1 else ""
     value = metric.add_unit(format_spread(*row.get_spread(metric.name), metric.digits))
     first = "" if metric.name == "val_loss" else f"{metric.title_with_article} of {value}, "
     sentence = (

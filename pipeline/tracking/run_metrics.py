@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.artifacts.metric_names import get_column
+from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunFolder, RunRecord, RunTiming
 from pipeline.errors import PipelineError
@@ -165,7 +166,7 @@ def describe_finished(
     if evaluation.exists() and evaluation.metrics.key == record.key:
         metrics = best_metrics(evaluation.metrics, record, timing)
         if trained_on:  # the images of the evaluation are the prepared ones
-            metrics |= _compute_metrics(evaluation, project)
+            metrics |= _compute_metrics(evaluation, project.prepared.select_fold(record.fold))
         files["evaluation"] = list_files(evaluation.path)
     return RunContent(
         name=record.run,
@@ -243,11 +244,10 @@ def name_in_mlflow(column: str) -> str:
     return f"{column}_best" if column in _BY_EPOCH else column
 
 
-def _compute_metrics(evaluation: EvaluationFolder, project: Project) -> dict[str, float]:
+def _compute_metrics(evaluation: EvaluationFolder, prepared: PreparedData) -> dict[str, float]:
     """Compute the metrics on validation that are not in the evaluation's scores, without undefined ones."""
     from pipeline.analysis.evaluation_metrics import compute_run_metrics
 
-    prepared = project.prepared
     found = compute_run_metrics(evaluation, prepared.samples, "validation", prepared.dataset.classes)
     return {get_column(name): value for name, value in found.values.items() if value is not None}
 

@@ -116,7 +116,7 @@ def name_setting(cell: Mapping[str, Any], data_fingerprint: str) -> str:
         cell: `pipeline.params.Cell` as JSON.
         data_fingerprint: fingerprint of the data that the run was trained on.
     """
-    parameters = {name: value for name, value in cell.items() if name != "seed"}
+    parameters = {name: value for name, value in cell.items() if name not in ("seed", "fold")}
     digest = hashlib.sha256(f"{_to_canonical_json(parameters)} {data_fingerprint}".encode()).hexdigest()
     return f"{cell['learning_rate']} {cell['variant']} ({digest[:_SETTING_DIGITS]})"
 

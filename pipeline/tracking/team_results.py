@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _SEED = "seed"
+# Parameters that differ between the runs of a setting: with cross-validation, a seed determines the fold.
+_OF_A_RUN = (_SEED, "fold", "data.num_train_images", "data.num_val_images")
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def _to_result(run: Run, name: str) -> SeedResult | None:
     try:
         return SeedResult(
             author=get_author(run.data.tags),
-            setting=json.dumps(sorted((name, value) for name, value in params.items() if name != _SEED)),
+            setting=json.dumps(sorted((name, value) for name, value in params.items() if name not in _OF_A_RUN)),
             variant=params["variant"],
             learning_rate=float(params["learning_rate"]),
             seed=int(params[_SEED]),

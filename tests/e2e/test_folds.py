@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +26,12 @@ from pipeline.prepare.prepare_data import prepare
 from pipeline.report.context import ReportContext
 from pipeline.report.write_report import write_report
 from pipeline.tracking.run_metrics import DataSummary
+from pipeline.tracking.store import open_client
+from pipeline.tracking.tags import GRID_STAGE, SETTING, STAGE
+from pipeline.tracking.team_results import read_team_results
 from pipeline.train.train_cell import train_cell
 from tests.conftest import ROOT, write_params
-from tests.e2e.test_native_size import CLASSES, DATA, draw_pair
+from tests.discs import DATA, draw_pair
 
 FOLDS = 3
 SEEDS = [0, 1, 2, 3]  # fold 0 is validated by two seeds
@@ -48,7 +53,7 @@ def params(root: Path) -> Params:
     yaml = YAML(typ="safe")
     content = yaml.load(path.read_text(encoding="utf-8"))
     splits = {"validation": 0.2, "test": 0.2, "folds": FOLDS, "group_regex": "^(p[0-9]+)_"}
-    content["data"] = {**DATA, "image_size": 32, "classes": CLASSES, "splits": splits}
+    content["data"] = {**DATA, "image_size": 32, "splits": splits}
     content["grid"] |= {"variant": ["unet"], "learning_rate": [0.01, 0.001]}
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
@@ -152,6 +157,24 @@ def test_a_run_of_a_fold_predicts(params: Params, project: Project, summary: Sum
     assert trained.num_train_images == counts[fold]["train"]
     (probs,) = trained.predict_batch([np.zeros((32, 32, 3), np.uint8)])
     assert probs.shape == (2, 32, 32)
+
+
+def test_sync_logs_the_runs_of_all_folds(
+    params: Params, project: Project, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    result = CliRunner().invoke(main, ["sync"])
+    assert result.exit_code == 0, result.output
+    client = open_client(uri)
+    (experiment,) = [one for one in client.search_experiments() if one.name == params.tracking.experiment]
+    runs = [run for run in client.search_runs([experiment.experiment_id]) if run.data.tags[STAGE] != GRID_STAGE]
+    assert len(runs) == len([*params.cells()])
+    settings = Counter(run.data.tags[SETTING] for run in runs)
+    assert set(settings.values()) == {len(SEEDS)}
+    results = read_team_results(params.tracking, project.prepared.dataset.fingerprint, "val_loss").results
+    assert set(Counter(one.setting for one in results).values()) == {len(SEEDS)}
 
 
 def test_params_command_accepts_folds(project: Project) -> None:

@@ -115,12 +115,12 @@ def _build_samples(
 ) -> tuple[Sample, ...]:
     # Each run stores predictions of samples that all runs share, and of its own best and worst images. The latter are
     # not shown side by side.
-    validation = context.sample_ids.get("validation", ())
-    common = set(validation).intersection(*kept.values()) if kept else set()
+    validated = context.validated_ids
+    common = set(validated).intersection(*kept.values()) if kept else set()
     wanted = common or {sample for samples in kept.values() for sample in samples}
     if len(kept) == 1:
         wanted = wanted - extremes  # the extremes are shown above
-    return build_samples(context, kept, [sample for sample in validation if sample in wanted], problems)
+    return build_samples(context, kept, [sample for sample in validated if sample in wanted], problems)
 
 
 def _build_strip(context: ReportContext, run: str, problems: list[Notice]) -> tuple[EmbeddedImage, ...]:

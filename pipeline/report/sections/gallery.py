@@ -142,7 +142,7 @@ def build_crop(context: ReportContext, run: str, sample: str) -> Sample | None:
 
 
 def _read_validation(context: ReportContext, sample: str) -> tuple[ImageArray, Mask, Frame]:
-    return context.read_sample("validation", context.sample_ids["validation"].index(sample))
+    return context.read_sample(*context.find_sample(sample))
 
 
 def _render_sample(

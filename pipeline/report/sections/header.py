@@ -96,7 +96,7 @@ def _describe_result(summary: Summary, selection: RunSelection) -> str:
             f"No result: {setting} has {metric.best_value} of {group}, {value}, but its masks are "
             f"{ONE_CLASS_LABEL}: {_compare_with_one_class(summary, row)} on validation."
         )
-    seeds = f" over {summary.describe_seeds(row.seeds)}" if row.seeds > 1 else ""
+    seeds = f" over {summary.describe_seeds(row)}" if row.seeds > 1 else ""
     baseline = f"(class-prior baseline {format_number(summary.baseline.loss)})"
     if metric.name == "val_loss":
         start = f"{setting} has the lowest loss of {group}: {value} on validation{seeds} {baseline}."

@@ -116,7 +116,7 @@ def build_metrics(context: ReportContext, selection: RunSelection) -> Metrics:
         order=headings[places[metric]][0],
         tables=tables,
         notes=tuple(_describe_scale(scale)) if scale else (),
-        confusion=_build_confusion(context, run, names),
+        confusion=_build_confusion(context, context.summary.list_fold_runs(row), names),
     )
 
 
@@ -188,8 +188,9 @@ def _list_notes(table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _build_confusion(context: ReportContext, run: str, names: list[str]) -> ConfusionMatrix:
-    table = context.project.evaluation(run).read_confusion()
+def _build_confusion(context: ReportContext, runs: Sequence[str], names: list[str]) -> ConfusionMatrix:
+    """Build the confusion matrix over the validation images of one run per fold."""
+    table = pd.concat([context.project.evaluation(run).read_confusion() for run in runs])
     table = table[table["split"] == "validation"]
     counts = table.pivot_table(index="actual", columns="predicted", values="pixels", aggfunc="sum", fill_value=0)
     counts = counts.reindex(index=names, columns=names, fill_value=0)

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.analysis.objects import ObjectMatches, match_objects, score_objects
 from pipeline.artifacts.object_scores import ObjectEvaluation, ObjectScores
+from pipeline.artifacts.prepared_data import Dataset, Split
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.objects import ObjectLabels, label_objects, label_true_objects
@@ -106,7 +107,7 @@ def build_objects(context: ReportContext, selection: RunSelection) -> Objects:
     ceiling = ""
     if found.is_numbered:
         with collect_problem(problems, "The highest possible scores of objects are not shown"):
-            highest = _score_class_masks(context, found)
+            highest = _score_class_masks(context.open_validation(run), context.dataset, found)
             rows.append(_build_row("Highest possible", highest, is_ceiling=True))
             ceiling = _describe_ceiling(highest, context.dataset.has_object_borders)
     worst: tuple[OutlinedImage, ...] = ()
@@ -221,12 +222,11 @@ def _describe_ceiling(highest: ObjectScores, has_borders: bool) -> str:
 
 
 def _find_labels(
-    context: ReportContext, found: ObjectEvaluation, row: int, mask: Mask
+    samples: Split, dataset: Dataset, found: ObjectEvaluation, row: int, mask: Mask
 ) -> tuple[ObjectLabels, ObjectLabels]:
-    """Label the objects of a validation image's ground truth, and those of a class mask of the image."""
-    samples, classes = context.prepared.open_split("validation"), context.dataset.classes
-    foreground = [index for index, item in enumerate(classes) if item.name in found.classes]
-    boundary = [index for index, item in enumerate(classes) if item.is_boundary]
+    """Label the objects of an image's ground truth, and those of a class mask of the image."""
+    foreground = [index for index, item in enumerate(dataset.classes) if item.name in found.classes]
+    boundary = [index for index, item in enumerate(dataset.classes) if item.is_boundary]
     truth = np.array(samples.masks[row])
     instances = samples.instances[row] if samples.instances is not None and found.is_numbered else None
     return (
@@ -239,10 +239,10 @@ def _match(truth: ObjectLabels, prediction: ObjectLabels) -> ObjectMatches:
     return match_objects(truth.labels, prediction.labels, truth.classes, prediction.classes)
 
 
-def _score_class_masks(context: ReportContext, found: ObjectEvaluation) -> ObjectScores:
+def _score_class_masks(samples: Split, dataset: Dataset, found: ObjectEvaluation) -> ObjectScores:
     """Score the objects of the ground truth's class masks as if a run had predicted them."""
-    masks = context.prepared.open_split("validation").masks
-    return score_objects([_match(*_find_labels(context, found, row, mask)) for row, mask in enumerate(masks)])
+    labels = (_find_labels(samples, dataset, found, row, mask) for row, mask in enumerate(samples.masks))
+    return score_objects([_match(*pair) for pair in labels])
 
 
 def _draw_worst(context: ReportContext, run: str, found: ObjectEvaluation) -> tuple[OutlinedImage, ...]:
@@ -255,10 +255,9 @@ def _draw_worst(context: ReportContext, run: str, found: ObjectEvaluation) -> tu
 
 
 def _draw_image(context: ReportContext, run: str, found: ObjectEvaluation, sample: str) -> OutlinedImage:
-    row = context.sample_ids["validation"].index(sample)
-    mask = context.project.evaluation(run).read_example(sample)
-    image, truth_mask, frame = context.read_sample("validation", row)
-    true, predicted = _find_labels(context, found, row, mask)
+    samples, mask = context.open_validation(run), context.project.evaluation(run).read_example(sample)
+    image, truth_mask, frame = context.read_sample(*context.find_sample(sample))
+    true, predicted = _find_labels(samples, context.dataset, found, samples.ids.index(sample), mask)
     matches = _match(true, predicted)
     scores = score_objects([matches])
     note = (

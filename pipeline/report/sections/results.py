@@ -174,7 +174,8 @@ def _tabulate_metrics(summary: Summary, settings: Sequence[SettingSummary]) -> M
         for metric in list_metrics(summary.foreground, summary.boundary, summary.distances)
         if any(row.get_spread(metric.name)[0] is not None for row in settings)
     ]
-    headings = ("Setting", *(metric.heading for metric in metrics), "Gap", "Seeds", "Parameters", "Weights, MB")
+    titles = (f"{one.heading}, {one.unit}" if one.unit else one.heading for one in metrics)
+    headings = ("Setting", *titles, "Gap, nats per pixel", "Seeds", "Parameters", "Weights, MB")
     lines = []
     for row in settings:
         name = f"{row.variant} at {row.learning_rate}"

@@ -70,7 +70,9 @@ def build_test_scores(context: ReportContext, selection: RunSelection) -> TestSc
     lines = {split: tuple(format_number(get(scores)) for get in every.values()) for split, scores in known.items()}
     if len(best.test_by_seed) > 1:
         spreads = [compute_mean_and_sd(map(get, best.test_by_seed)) for get in every.values()]
-        lines[f"Test, over {len(best.test_by_seed)} seeds"] = tuple(format_spread(mean, sd) for mean, sd in spreads)
+        lines[f"Test, over {context.summary.describe_seeds(best)}"] = tuple(
+            format_spread(mean, sd) for mean, sd in spreads
+        )
     is_wide = _estimate_width([*every], lines) > MAX_WIDTH
     shown = len(columns) if is_wide else len(every)
     judgment = context.summary.get_run(best.run).judgment
