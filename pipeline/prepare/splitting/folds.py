@@ -42,8 +42,8 @@ def assign_folds(
     ids = [name for stratum in strata for name in stratum]
     if fixed := [name for name in ids if name in rows and rows[name].split in ("validation", "valtest")]:
         raise PipelineError(
-            f"data.splits.folds: {source} assigns {len(fixed)} images to validation ({join_names(fixed)}), but every "
-            f"image is in the validation images of one fold. Assign them to trainval, or write folds: null."
+            f"data.splits.folds: {source} assigns {len(fixed)} images to validation ({join_names(fixed)}), but with "
+            f"folds every image is validated once. Assign them to trainval, or write folds: null."
         )
     units: dict[Unit, list[str]] = {}
     for name in ids:
@@ -60,7 +60,8 @@ def assign_folds(
     offset = 0  # so that small strata do not all begin with the same fold
     for stratum in strata:
         ordered = sorted({get_unit(name, groups) for name in stratum}, key=lambda unit: _hash(seed, unit))
-        fold_of = {unit: (place * folds // len(ordered) + offset) % folds for place, unit in enumerate(ordered)}
+        parts = max(len(ordered), folds)  # a stratum with fewer units than folds fills consecutive ones
+        fold_of = {unit: (place * folds // parts + offset) % folds for place, unit in enumerate(ordered)}
         found |= {name: fold_of[get_unit(name, groups)] for name in stratum}
         offset += len(ordered)
     return found
