@@ -46,8 +46,9 @@ class ContradictionCollector:
         self._counts[pixels.first : pixels.first + num_images] += counts.reshape(num_images, classes, NUM_BINS)
         # Ignored pixels get an extra class after all others, which is cheaper than selecting the evaluated pixels.
         label = pixels.truth.where(evaluated, classes).flatten()
-        probs = torch.bincount(label, weights=pixels.losses.neg().exp().flatten(), minlength=classes + 1)
-        self._mask_probs += probs[:classes].double().cpu().numpy()
+        probs = pixels.losses.neg().exp().double().flatten()  # float32 would lose the small terms of a large sum
+        sums = torch.bincount(label, weights=probs, minlength=classes + 1)
+        self._mask_probs += sums[:classes].cpu().numpy()
 
     def get_pixels(self) -> WrongPixels:
         """Return the counts of all images, in the order of the split."""

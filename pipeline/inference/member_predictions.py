@@ -28,7 +28,7 @@ def predict_member_batches(
         truth N x H x W.
     """
     outputs, batches = MemberOutputs(ensemble).eval(), BatchLoader(split, get_device(ensemble))
-    size = max(1, compute_batch_size(*split.size) // (1 + len(ensemble.members)))
+    size = _compute_batch_size(ensemble, split.size)
     for start in range(0, len(split), size):
         check_signals()
         images, truth, _ = batches.take(np.arange(start, min(start + size, len(split))))
@@ -46,5 +46,11 @@ def predict_member_strips(
         rows x W.
     """
     outputs, num_logits = MemberOutputs(ensemble).eval(), (1 + len(ensemble.members)) * num_classes
-    for rows, logits in predict_logit_strips(outputs, image, tiles, num_logits, precision):
+    size = _compute_batch_size(ensemble, tiles.size)
+    for rows, logits in predict_logit_strips(outputs, image, tiles, num_logits, size, precision):
         yield rows, logits.reshape(-1, num_classes, *logits.shape[1:]).log_softmax(dim=1)
+
+
+def _compute_batch_size(ensemble: Ensemble, size: tuple[int, int]) -> int:
+    """Compute a batch size at which the outputs of all members take no more memory than those of one network."""
+    return max(1, compute_batch_size(*size) // (1 + len(ensemble.members)))

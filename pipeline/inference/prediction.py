@@ -102,21 +102,21 @@ def predict_strips(
     Yields:
         Rows of the image, and their log-probabilities, classes x rows x W.
     """
-    for rows, logits in predict_logit_strips(network, image, tiles, num_classes, precision):
+    batch_size = compute_batch_size(*tiles.size)
+    for rows, logits in predict_logit_strips(network, image, tiles, num_classes, batch_size, precision):
         yield rows, logits.log_softmax(dim=0)
 
 
 def predict_logit_strips(
-    network: nn.Module, image: WindowedImage, tiles: Tiles, num_logits: int, precision: Precision
+    network: nn.Module, image: WindowedImage, tiles: Tiles, num_logits: int, batch_size: int, precision: Precision
 ) -> Iterator[tuple[slice, Tensor]]:
     """Predict rows of an image like `predict_strips`, and yield their blended logits, num_logits x rows x W."""
     device = get_device(network)
 
     def predict(windows: Sequence[Window]) -> Iterator[Tensor]:
-        size = compute_batch_size(*tiles.size)
-        for start in range(0, len(windows), size):
+        for start in range(0, len(windows), batch_size):
             check_signals()
-            parts = np.stack([cut_window(image, window) for window in windows[start : start + size]])
+            parts = np.stack([cut_window(image, window) for window in windows[start : start + batch_size]])
             yield from predict_logits(network, to_network_input(torch.from_numpy(parts).to(device)), precision)
 
     tiling = tiles.cover(image.shape)

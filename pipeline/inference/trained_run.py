@@ -62,7 +62,7 @@ class TrainedRun:
     def load(cls, params: Params, run: str, project: Project) -> TrainedRun:
         """Load a run of a project by its name.
 
-        The name `best` stands for the best run by validation loss, and `ensemble` for all runs of the best setting. The
+        The name `best` stands for the median run of the best setting, and `ensemble` for all its runs. The
         `data` section of the parameters defines how images are resized, and the values of the masks.
 
         Raises:
@@ -192,7 +192,7 @@ def find_best_run(project: Project) -> str:
 
 
 def find_members(project: Project) -> list[str]:
-    """Find the runs of the ensemble: all runs of the setting with the lowest mean validation loss.
+    """Find the runs of the ensemble: all runs of the best setting.
 
     Raises:
         PipelineError: No setting has finished all its seeds, or the best one has only one run.

@@ -53,6 +53,14 @@ def test_collector_counts_wrong_pixels_by_predicted_class_and_confidence() -> No
     assert found.mask_probs == pytest.approx([sum(values) for values in probs], rel=1e-5)
 
 
+def test_sums_of_many_pixels_are_exact() -> None:
+    # In float32, small terms are lost as the sum grows.
+    shape, loss = (1, 1000, 2000), 3.0
+    zeros, collector = torch.zeros(shape, dtype=torch.int64), ContradictionCollector(1, CLASSES)
+    collector(PixelPredictions(0, zeros, zeros, torch.full(shape, 0.5), torch.full(shape, loss)))
+    assert collector.get_pixels().mask_probs[0] == pytest.approx(zeros.numel() * np.exp(-loss), rel=1e-6)
+
+
 def test_collector_adds_the_rows_of_an_image() -> None:
     whole, parts, pixels = ContradictionCollector(1, CLASSES), ContradictionCollector(1, CLASSES), make_pixels(images=1)
     whole(pixels)
