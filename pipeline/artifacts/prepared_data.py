@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "validation", "test")
-COMPOSITES, COCO = "composites", "coco"  # values of data.source for composed images and COCO annotations
+COMPOSITES = "composites"  # value of data.source for composed images
 SHOWCASE = "showcase"  # a folder like a split's, with images that are in no split
 
 Images = npt.NDArray[np.uint8 | np.uint16]  # H x W x C
@@ -61,8 +61,8 @@ class Dataset(Record):
 
     @property
     def has_object_borders(self) -> bool:
-        """Whether numbered objects have a border class, drawn around each of them."""
-        return self.source != COCO
+        """Whether objects have a border class, drawn around each of them."""
+        return any(item.is_boundary for item in self.classes)
 
 
 @dataclass(frozen=True)

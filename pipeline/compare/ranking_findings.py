@@ -39,9 +39,9 @@ def report_undefined_distances(summary: Summary, best: BestSetting, metric: Rank
         return None
     compared = f"; the other ranked settings have {min(counts):.3g} to {max(counts):.3g}" if counts else ""
     sentence = (
-        f"{metric.heading} leaves out images in which only one of the masks has a class: {best.variant} at "
-        f"{best.learning_rate} has {here:.3g} of them per run{compared}. A setting that misses a class in more images "
-        "can have a lower mean; normalized surface Dice counts these images as 0."
+        f"{metric.heading} leaves out a class in images in which only one of the masks has it: {best.variant} at "
+        f"{best.learning_rate} has {here:.3g} of these cases per run{compared}. A setting that misses a class in more "
+        "images can have a lower mean; normalized surface Dice counts these cases as 0."
     )
     return Finding("undefined_distances", sentence, tuple(row.run for row in summary.list_runs(best)))
 

@@ -115,12 +115,10 @@ def _inspect_layout(folder: Path, layout: Layout) -> Suggestion:
         patterns = {"images": layout.images, "masks": layout.masks}
     classes = replace(classes, section={**patterns, **classes.section}, notices=(*layout.notices, *classes.notices))
     names = {file: images.names[name] for name, file in images.by_id.items() if name in masks.by_id}
-    suggestion = suggest_section("image_mask_folder", folder, names, classes)
-    section = {**suggestion.section, "splits": {**suggestion.section["splits"], **layout.splits}}
-    groups = suggestion.groups if "group_regex" not in layout.splits else ""
+    suggestion = suggest_section("image_mask_folder", folder, names, classes, layout.splits)
     title = layout.title or (f"{layout.images} with masks {layout.masks}" if patterns else "")
     title = f"{title}, " if title else ""
-    return replace(suggestion, section=section, found=f"{title}{suggestion.found}", groups=groups)
+    return replace(suggestion, found=f"{title}{suggestion.found}")
 
 
 def _inspect_annotated(folder: Path, annotation_format: AnnotationFormat, settings: FormatSettings) -> Suggestion:

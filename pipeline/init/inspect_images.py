@@ -27,7 +27,13 @@ DEFAULT_SIZE = 128  # px; smaller images show too little detail
 _SQUARE = 1.1  # maximum ratio of longer to shorter side for stretching images
 
 
-def suggest_section(source: str, folder: Path, names: Mapping[str, str], classes: SuggestedClasses) -> Suggestion:
+def suggest_section(
+    source: str,
+    folder: Path,
+    names: Mapping[str, str],
+    classes: SuggestedClasses,
+    splits: Mapping[str, Any] | None = None,
+) -> Suggestion:
     """Suggest a section for a source with these image files and classes.
 
     Args:
@@ -35,6 +41,7 @@ def suggest_section(source: str, folder: Path, names: Mapping[str, str], classes
         folder: Folder of the source.
         names: Names of the images, with / after folders, by file.
         classes: Suggested classes, and other keys of the section.
+        splits: Keys of `data.splits` that the layout of the folder determines.
 
     Raises:
         PipelineError: None of the images can be read.
@@ -65,10 +72,12 @@ def suggest_section(source: str, folder: Path, names: Mapping[str, str], classes
     asked, held = channels.most_common(1)[0][0]
     longest = median(max(size) for size in sizes.elements())
     has_list = (folder / DEFAULT_LIST.file).is_file()
-    groups = None if has_list else suggest_groups([names[file] for file in files])
-    splits: dict[str, Any] = {"validation": 0.15, "test": 0.15, "split_file": None}
+    shares: dict[str, Any] = {"validation": 0.15, "test": 0.15, "split_file": None}
     if not has_list:
-        splits["stratify"] = True
+        shares["stratify"] = True
+    splits = {**shares, **(splits or {})}
+    has_groups = has_list or "group_regex" in splits
+    groups = None if has_groups else suggest_groups([names[file] for file in files])
     where: dict[str, Any] = {
         key: classes.section[key] for key in ("images", "masks", "annotations") if key in classes.section
     }

@@ -293,7 +293,12 @@ def format_section(suggestion: Suggestion) -> str:
             if key == "splits" and suggestion.groups:
                 what = "keeps images of a patient, film or slide in one split, if the names number them"
                 lines.append(_format_line(f"    # group_regex: {format_scalar(suggestion.groups)}", what))
-            if key == "splits" and "stratify" in value and suggestion.training <= MAX_FOLDED:
+            if (
+                key == "splits"
+                and "stratify" in value
+                and "split_lists" not in value
+                and suggestion.training <= MAX_FOLDED
+            ):
                 what = "cross-validation, for few images: also write grid.seed: [0, 1, 2, 3, 4]"
                 lines.append(_format_line("    # folds: 5", what))
         else:

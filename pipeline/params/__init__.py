@@ -89,8 +89,8 @@ class Evaluation(Section):
     """
     objects: list[ClassName] | None = None
     """Names of the foreground classes whose objects are scored. If null, these are all foreground classes of data whose
-    objects are known: COCO annotations, and masks that number objects (`data.instances`). `[]` turns the scores of
-    objects off. In other data, an object is a connected region.
+    objects are known: annotations with outlines, and masks that number objects (`data.instances`). `[]` turns the
+    scores of objects off. In other data, an object is a connected region.
     """
     min_object_area: int = Field(default=0, ge=0)
     """Area below which predicted objects are left out, in px of the prepared image. Objects of the ground truth are

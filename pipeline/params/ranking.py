@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.artifacts.metric_names import OBJECT_METRICS
 from pipeline.params import Params
-from pipeline.params.data.image_data import AnnotatedData, FolderData
+from pipeline.params.data.image_data import AnnotatedData, FolderData, ImageMaskData
 
 KEY = "compare.rank_by"
 
@@ -12,11 +12,11 @@ KEY = "compare.rank_by"
 def find_ranking_mistakes(params: Params) -> list[str]:
     """Find reasons why the metric is undefined for every run.
 
-    Classes of sources other than folders and COCO annotations are known only after `prepare`. `compare` then leaves all
+    Classes of sources other than folders and annotations are known only after `prepare`. `compare` then leaves all
     settings unranked.
     """
     metric, data, objects = params.compare.rank_by, params.data, params.evaluation.objects
-    has_numbers = isinstance(data, FolderData) and data.instances is not None
+    has_numbers = isinstance(data, ImageMaskData) and data.has_numbered_objects
     if metric in OBJECT_METRICS and not (has_numbers if objects is None else objects):
         found = "null, and the data has no numbered objects" if objects is None else "[]"
         return [

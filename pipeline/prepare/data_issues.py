@@ -113,10 +113,10 @@ class IssueKind(Enum):
         "Draw these objects again, or remove their annotations. Boxes and keypoints are not masks.",
     )
     UNLISTED = (
-        "image with annotations of categories that the file does not list",
-        "images with annotations of categories that the file does not list",
-        "has annotations of categories that the file does not list",
-        "Add the categories to the file's `categories`, or remove the annotations.",
+        "image with annotations of categories that are not listed",
+        "images with annotations of categories that are not listed",
+        "has annotations of categories that are not listed",
+        "Add the categories to the list of categories in the annotations, or remove these annotations.",
     )
     NO_SIZE = (
         "image without a usable height and width in the annotations",

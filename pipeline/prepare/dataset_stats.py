@@ -144,7 +144,7 @@ def describe_leaks(left_out: Counter[tuple[str, str]], is_published: bool) -> It
         is_published: Whether the splits are those of a published data set.
     """
     parts = []
-    folds = sorted({of for of, _ in left_out} - {*SPLITS, SHOWCASE})
+    folds = sorted({name for pair in left_out for name in pair} - {*SPLITS, SHOWCASE})
     for split in (*SPLITS, *folds):
         others = {other: count for (of, other), count in left_out.items() if of == split}
         if count := sum(others.values()):

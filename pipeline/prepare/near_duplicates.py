@@ -138,7 +138,8 @@ def parse_distinct(limits: NearDuplicates, names: Collection[str], key: str) -> 
         one, other = (image_id(name) for name in written)
         if unknown := [name for name in (one, other) if name not in names]:
             mistakes.append(
-                f"there is no image {join_names(unknown)}; write paths below images/ without their extensions."
+                f"there is no image {join_names(unknown)}; write paths below images/, or the parts that the "
+                f"wildcards of data.images match, without extensions."
             )
         elif one == other:
             mistakes.append(f"{join_names(written)} are the same image; write two different ones.")

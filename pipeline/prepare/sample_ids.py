@@ -11,7 +11,9 @@ FORMULA_STARTS = ("=", "+", "-", "@")  # spreadsheets interpret cells that begin
 
 
 def image_id(path: str) -> str:
-    """Convert an image's path below images/, without the extension, to an id that can be a file name.
+    """Convert an image's name, without the extension, to an id that can be a file name.
+
+    The name is the path below images/, or the part of the path that the wildcards of `data.images` match.
 
     The id is normalized (NFC), because macOS decomposes accented letters, and names that look equal should be equal.
     """

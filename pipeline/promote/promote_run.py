@@ -57,8 +57,8 @@ def promote_run(params: Params, run: str) -> RegisteredModel:
 
     Args:
         params: the content of `params.yaml`.
-        run: the name of a run; `best` for the best run by validation loss; `ensemble` for all runs of its setting,
-            whose model belongs to the best run in MLflow.
+        run: the name of a run; `best` for the median run of the best setting; `ensemble` for all runs of this
+            setting, whose model belongs to the median run in MLflow.
 
     Raises:
         PipelineError: The run cannot be read, its network cannot be exported, or MLflow does not answer.

@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from tests.conftest import write_params
-from tests.nuclei import SECTION
+from tests.nuclei import COCO_SECTION, SECTION
 
 
 def read(folder: Path, rank_by: str, data: dict[str, Any] | None = None, **evaluation: object) -> Params:
@@ -40,8 +40,9 @@ def test_every_metric_can_be_chosen_if_objects_are_scored(tmp_path: Path) -> Non
     assert set(FOREGROUND_METRICS) - set(get_args(RankBy)) == {"precision", "recall"}
 
 
-def test_numbered_objects_are_scored_without_being_named(tmp_path: Path) -> None:
-    assert read(tmp_path, "object_f1", SECTION).compare.rank_by == "object_f1"
+@pytest.mark.parametrize("section", [SECTION, COCO_SECTION], ids=["instances", "annotations"])
+def test_numbered_objects_are_scored_without_being_named(tmp_path: Path, section: dict[str, Any]) -> None:
+    assert read(tmp_path, "object_f1", section).compare.rank_by == "object_f1"
 
 
 @pytest.mark.parametrize(

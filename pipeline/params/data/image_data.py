@@ -257,6 +257,11 @@ class ImageMaskData(ImageMaskFolder):
         """Height and width of the prepared images in px; None if they keep their own sizes."""
         return None if isinstance(self.image_size, str) else list_sides(self.image_size)
 
+    @property
+    def has_numbered_objects(self) -> bool:
+        """Whether the masks or annotations tell the objects of a class apart."""
+        return False
+
 
 class FolderData(ImageMaskData, FilePatterns):
     """A folder of images and masks and, optionally, a table of splits."""
@@ -279,6 +284,11 @@ class FolderData(ImageMaskData, FilePatterns):
         """Whether the classes are values in one mask file per image."""
         return super().has_mask_values and self.instances is None
 
+    @property
+    def has_numbered_objects(self) -> bool:
+        """Whether the masks number objects."""
+        return self.instances is not None
+
 
 class AnnotatedData(ImageMaskData):
     """A folder of images with outlines of objects in the format of an annotation tool."""
@@ -295,6 +305,11 @@ class AnnotatedData(ImageMaskData):
     """Categories whose pixels are ignored."""
     crowd: Crowd = "ignore"
     """`ignore`: pixels of annotations with `iscrowd: 1` are ignored; `object`: they are drawn like all others."""
+
+    @property
+    def has_numbered_objects(self) -> bool:
+        """Whether every annotation is an object; the masks of `coco_panoptic` only have classes."""
+        return self.source != "coco_panoptic"
 
 
 class OxfordPetsData(ImageMaskData):

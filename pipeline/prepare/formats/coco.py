@@ -73,7 +73,7 @@ class CocoIssueKind(Enum):
     PANOPTIC = (
         "panoptic annotation",
         "panoptic annotations",
-        "Their masks are in separate PNG files: export instances as polygons or RLE.",
+        "Their masks are PNG files: set data.source: coco_panoptic, or export instances as polygons or RLE.",
     )
     NO_MASK = (
         "annotation without a segmentation",

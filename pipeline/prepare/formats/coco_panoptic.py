@@ -101,6 +101,9 @@ def read(annotations: str, index: ImageIndex, key: str) -> Annotations:
                     f"panoptic."
                 )
         _add_file(found, content, path, index, key)
+    for name, image in found.images.items():
+        if not image.mask and not image.issues:
+            found.issues.append(DataIssue(IssueKind.NO_TRUTH, name, image.file_name))
     return found
 
 
@@ -144,9 +147,6 @@ def _add_file(found: Annotations, content: dict[str, Any], path: PurePosixPath, 
             image.note(IssueKind.UNREADABLE, f"annotation with the file name {written!r}")
             continue
         _add_segments(image, entry, str(path.with_suffix("") / written), found.categories)
-    for name, image in found.images.items():
-        if not image.mask and not image.issues:
-            found.issues.append(DataIssue(IssueKind.NO_TRUTH, name, image.file_name))
 
 
 def _add_segments(image: AnnotatedImage, entry: dict[str, Any], file: str, categories: dict[int, str]) -> None:

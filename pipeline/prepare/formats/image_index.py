@@ -11,7 +11,9 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from pipeline.imaging.decode import FORMATS
+from pipeline.imaging.errors import ImageError
 from pipeline.imaging.metadata import swaps_sides
+from pipeline.imaging.tiff import open_pages
 from pipeline.prepare.sources.image_files import ImageFiles
 
 
@@ -47,16 +49,25 @@ class ImageIndex:
 
     def read_size(self, name: str) -> tuple[int, int] | None:
         """Read the height and width in px of an upright image from its header. None if it cannot be read."""
+        path = self.folder / self.files.by_id[name]
         try:
-            with (
-                warnings.catch_warnings(action="ignore"),
-                Image.open(self.folder / self.files.by_id[name], formats=FORMATS) as file,
-            ):
+            with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as file:
                 width, height = file.size
                 orientation = file.getexif().get(Tag.Orientation, 1)
         except Exception:  # broken files can raise any exception
-            return None
+            return _read_tiff_size(path)
         return (width, height) if swaps_sides(orientation) else (height, width)
+
+
+def _read_tiff_size(path: Path) -> tuple[int, int] | None:
+    """Read the height and width in px of an upright TIFF with channels that Pillow does not read."""
+    try:
+        with path.open("rb") as file, open_pages(file) as (pages, _):
+            _, _, height, width, _ = pages[0].shaped
+            orientation = pages[0].tags.valueof(Tag.Orientation, 1)
+    except (ImageError, OSError, LookupError):
+        return None
+    return (int(width), int(height)) if swaps_sides(orientation) else (int(height), int(width))
 
 
 def _normalize(path: str) -> str:

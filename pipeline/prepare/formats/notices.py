@@ -153,7 +153,7 @@ class AnnotationStats:
             total, union = (sum(column) for column in zip(*areas, strict=True))
             yield (
                 f"Annotations overlap in {count:,} of {len(areas):,} images, with {1 - union / total:.2%} of all "
-                f"annotated pixels. The smaller object is on top, and the larger one loses these pixels."
+                f"annotated pixels. They belong to the upper annotation, or in formats without an order to the smaller."
             )
 
     def _sample_crowds(self) -> list[tuple[Any, tuple[int, int]]]:

@@ -82,7 +82,7 @@ def collect_annotated(data: AnnotatedData, classes: Sequence[SegmentationClass])
     annotation_format = FORMATS[data.source]
     annotated = annotation_format.read(data.annotations, ImageIndex(folder, files), "data.annotations")
     index_of = _map_categories(data, annotated.categories)
-    listed = None
+    listed, all_ids = None, set(files.by_id)
     if data.splits.split_lists:
         listed = read_split_lists(folder, data.splits.split_lists, files.by_id, files.names, "data", data.splits.folds)
         if listed.rows is not None:
@@ -93,7 +93,8 @@ def collect_annotated(data: AnnotatedData, classes: Sequence[SegmentationClass])
     ]
     known = images.keys() | {issue.id for issue in annotated.issues}
     issues += [DataIssue(IssueKind.NO_TRUTH, name, file) for name, file in files.by_id.items() if name not in known]
-    issues += annotated.issues
+    left_out = all_ids - files.by_id.keys()
+    issues += [issue for issue in annotated.issues if issue.id not in left_out]
     issues += [
         DataIssue(IssueKind.CATEGORIES, name, image.file_name, ", ".join(sorted(undeclared)), undeclared)
         for name, image in images.items()

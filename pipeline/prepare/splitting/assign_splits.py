@@ -214,8 +214,9 @@ def _find_named(data: ImageMaskData, ids: Collection[str]) -> list[str]:
     for written in data.showcase_ids or ():
         if image_id(written) not in ids:
             raise PipelineError(
-                f"data.showcase_ids: there is no image '{written}' in {data.path}; write the path below images/ "
-                f"without the extension, or null to choose an image automatically."
+                f"data.showcase_ids: there is no image '{written}' in {data.path}; write the path below images/, or "
+                f"the part that the wildcards of data.images match, without the extension; or null to choose an image "
+                f"automatically."
             )
     return [image_id(written) for written in data.showcase_ids or ()]
 

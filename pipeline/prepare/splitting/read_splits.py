@@ -107,7 +107,10 @@ def _find_row_problem(
     written: str, name: str, row: SplitRow, ids: Collection[str], rows: Mapping[str, SplitRow]
 ) -> str:
     if name not in ids:
-        return f"there is no image '{written}'; an id is the path below images/ without the extension."
+        return (
+            f"there is no image '{written}'; an id is the path below images/, or the part that the wildcards of "
+            f"data.images match, without the extension."
+        )
     if name in rows:
         return f"'{written}' is repeated; remove all but one of its lines, because an image is in one split."
     if row.split not in (*SPLITS, TRAINVAL, ""):
@@ -220,12 +223,27 @@ def interpret_splits(there: Collection[str]) -> dict[str, str]:
 
 def _describe_split_folders(rows: Mapping[str, SplitRow], key: str) -> str:
     """Describe how folders that are named like splits were interpreted."""
-    splits, rest = {row.split for row in rows.values()}, ""
+    missing = describe_missing_splits(rows, "folder", key)
+    return f"The folders of the images are named like splits and are used as splits{f'; {missing}' if missing else ''}."
+
+
+def describe_missing_splits(rows: Mapping[str, SplitRow], kind: str, key: str) -> str:
+    """Describe where the images of a split come from that has no folder or list of its own.
+
+    Args:
+        rows: Rows by image id.
+        kind: `folder` or `list`.
+        key: Key of the section.
+
+    Returns:
+        A clause; empty if all splits have one.
+    """
+    splits = {row.split for row in rows.values()}
     if TRAINVAL in splits:
-        rest = f"; a share of the training folder is used for validation ({key}.splits.validation)"
-    elif VALTEST in splits:
-        rest = "; without a test folder, half of the validation folder is used for testing"
-    return f"The folders of the images are named like splits and are used as splits{rest}."
+        return f"a share of the training {kind} is used for validation ({key}.splits.validation)"
+    if VALTEST in splits:
+        return f"without a test {kind}, half of the validation {kind} is used for testing"
+    return ""
 
 
 def strip_split_folders(path: str) -> str:

@@ -10,7 +10,13 @@ from pipeline.errors import PipelineError
 from pipeline.params.data.file_pattern import FilePattern
 from pipeline.prepare.image_mask_pair import SplitRow, WrittenSplits, read_limited
 from pipeline.prepare.sample_ids import image_id
-from pipeline.prepare.splitting.read_splits import TRAINVAL, find_folder_splits, interpret_splits, match_split
+from pipeline.prepare.splitting.read_splits import (
+    TRAINVAL,
+    describe_missing_splits,
+    find_folder_splits,
+    interpret_splits,
+    match_split,
+)
 from pipeline.wording import join_names, pluralize
 
 _ENDING = ".txt"
@@ -47,11 +53,12 @@ def read_split_lists(
         if len(splits := find_folder_splits(names[name])) == 1:
             (split_of[name],) = splits
     meaning = interpret_splits(set(split_of.values()))
-    left_out = len(images) - len(split_of)
-    notices = (
-        [f"{pluralize(left_out, 'image is', 'images are')} in no list ({where}) and left out."] if left_out else []
-    )
     rows = {name: SplitRow(meaning[split]) for name, split in split_of.items()}
+    notices = []
+    if left_out := len(images) - len(rows):
+        notices.append(f"{pluralize(left_out, 'image is', 'images are')} in no list ({where}) and left out.")
+    if missing := describe_missing_splits(rows, "list", key):
+        notices.append(f"The lists {where} are used as splits; {missing}.")
     return WrittenSplits(rows, where, tuple(notices))
 
 
