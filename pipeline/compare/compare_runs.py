@@ -102,7 +102,8 @@ def compare(
     )
     with project.comparison.replace() as new:
         new.write_summary(summary)
-        new.write_findings(list_findings(summary, gap_parts))
+        margin = params.compare.equivalence_margin if is_grid else None
+        new.write_findings(list_findings(summary, gap_parts, margin))
         on_validation = {
             selection.run: [evaluated[run] for run in select_fold_runs(_list_seeds(rows, selection), selection.run)]
             for selection in selected

@@ -10,6 +10,7 @@ from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values,
 from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, SettingSummary, Summary
 from pipeline.compare import run_findings
 from pipeline.compare.metric_findings import compare_metrics
+from pipeline.compare.settling import report_settling
 from pipeline.wording import pluralize
 
 SIGNIFICANT = 0.05  # significance level, Fisher's convention
@@ -19,8 +20,17 @@ MAX_COST_SHARE = 0.9  # a variant that takes more of the best variant's operatio
 MIN_CALIBRATION_GAP = 0.005  # a smaller difference between mean confidence and accuracy, 0 to 1, is not reported
 
 
-def list_findings(summary: Summary, parts: dict[str, list[GapPart]]) -> list[Finding]:
-    """List the findings of the grid, most important first; `parts` has the gap breakdown of each finished run."""
+def list_findings(
+    summary: Summary, parts: dict[str, list[GapPart]], equivalence_margin: float | None = None
+) -> list[Finding]:
+    """List the findings of the grid, most important first.
+
+    Args:
+        summary: The results.
+        parts: Gap breakdown of each finished run.
+        equivalence_margin: As in `compare.equivalence_margin`; None for runs outside of a grid, to which no seeds can
+            be added.
+    """
     best = summary.best
     if best is None:
         none = Finding("none_ranked", "No setting has finished all its seeds, so nothing can be ranked.", ())
@@ -31,6 +41,7 @@ def list_findings(summary: Summary, parts: dict[str, list[GapPart]]) -> list[Fin
         _report_best_setting(summary, best),
         _compare_learning_rates(summary, best),
         *_compare_with_tenth(summary),
+        *(() if equivalence_margin is None else report_settling(summary, equivalence_margin)),
         _report_widest_gap(summary),
         run_findings.verdicts(summary, best),
         run_findings.one_class_other_runs(summary),

@@ -94,6 +94,15 @@ class Evaluation(Section):
     """
 
 
+class Compare(Section):
+    """Settings for the `compare` stage."""
+
+    equivalence_margin: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.02
+    """Difference below which two settings are equal for practical purposes, as a fraction of the lower mean validation
+    loss. With 0.0, no settings are equal.
+    """
+
+
 class Verdict(Section):
     """Thresholds for the verdicts on runs, as applied by `pipeline.analysis.verdict.judge`."""
 
@@ -211,6 +220,8 @@ class Params(Section):
     """Combinations to train."""
     evaluation: Evaluation
     """Settings for the `evaluate` stage."""
+    compare: Compare
+    """Settings for the `compare` stage."""
     verdict: Verdict
     """Thresholds for the verdicts on runs."""
     tracking: Tracking

@@ -297,8 +297,8 @@ def test_cell_validates_learning_rate_and_seed(learning_rate: float, seed: int) 
 
 def test_schema_names_every_section_and_its_ranges() -> None:
     schema = Params.model_json_schema()
-    sections = {"data", "model", "train", "variants", "grid", "evaluation", "verdict", "tracking", "ray", "report"}
-    assert set(schema["properties"]) == sections
+    sections = ["data", "model", "train", "variants", "grid", "evaluation", "compare", "verdict", "tracking", "ray"]
+    assert set(schema["properties"]) == {*sections, "report"}
     assert schema["$defs"]["Train"]["properties"]["epochs"]["minimum"] == 1
 
 
