@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.artifacts.folder import ArtifactFolder, Record
+from pipeline.artifacts.learning_curve import LearningCurve
 from pipeline.artifacts.scores import MissedClass, Scores
 from pipeline.artifacts.status import RunStatus
 
@@ -142,6 +143,7 @@ class Summary(Record):
     foreground: tuple[str, ...]  # names of the foreground classes
     boundary: tuple[str, ...]  # names of the boundary classes
     folds: int | None = None  # number of folds of the cross-validation; None without one
+    learning_curves: tuple[LearningCurve, ...] = ()  # of a grid, the one with the lowest loss first
 
     @property
     def baseline_loss(self) -> float:

@@ -21,6 +21,7 @@ from pipeline.artifacts.scores import Scores
 from pipeline.atomic_io import to_json, write_text
 from pipeline.compare.findings import list_findings
 from pipeline.compare.gap_breakdown import break_down_gap
+from pipeline.compare.learning_curves import fit_learning_curves
 from pipeline.compare.metric_table import EvaluatedRun, tabulate_run_metrics
 from pipeline.compare.out_of_fold import compute_folded_gap, select_fold_runs
 from pipeline.compare.summary_tables import add_folded_gap, select_best_settings, summarize_run, summarize_settings
@@ -84,6 +85,7 @@ def compare(
         add_folded_gap(setting, compute_folded_gap(_list_seeds(rows, setting), folders, project.prepared.samples))
         for setting in summarize_settings(rows)
     ]
+    available = {fold: int((view.samples["split"] == "train").sum()) for fold, view in views.items()}
     selected = select_best_settings(settings, rows)
     best = selected[0] if selected else None
     if best is not None and is_grid:
@@ -99,6 +101,7 @@ def compare(
         foreground=tuple(item.name for item in data.classes if item.foreground),
         boundary=tuple(item.name for item in data.classes if item.is_boundary),
         folds=data.folds,
+        learning_curves=tuple(fit_learning_curves(cells, rows, settings, available)) if is_grid else (),
     )
     with project.comparison.replace() as new:
         new.write_summary(summary)

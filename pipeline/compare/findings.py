@@ -9,6 +9,7 @@ from pipeline.analysis.gap_breakdown import GapPart
 from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values, compute_paired_difference
 from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, SettingSummary, Summary
 from pipeline.compare import run_findings
+from pipeline.compare.learning_curves import report_more_images
 from pipeline.compare.metric_findings import compare_metrics
 from pipeline.compare.settling import report_settling
 from pipeline.wording import pluralize
@@ -42,6 +43,7 @@ def list_findings(
         _compare_learning_rates(summary, best),
         *_compare_with_tenth(summary),
         *(() if equivalence_margin is None else report_settling(summary, equivalence_margin)),
+        report_more_images(summary),
         _report_widest_gap(summary),
         run_findings.verdicts(summary, best),
         run_findings.one_class_other_runs(summary),
