@@ -1,8 +1,9 @@
-"""Format counts, names, sizes and columns for messages and pages, and suggest corrections for misspelled names."""
+"""Format counts, names, sizes, times, losses and columns for messages and pages, and suggest corrections of names."""
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection, Iterable, Sequence
 
 MAX_NAMES = 10  # maximum number of names or lines in a message
@@ -90,3 +91,16 @@ def suggest_closest(name: str, known: Iterable[str], otherwise: str = "") -> str
 def format_megabytes(size: int) -> str:
     """Format a byte count in megabytes, such as 18.8 MB."""
     return f"{size / 1e6:.1f} MB"
+
+
+def format_duration(seconds: float) -> str:
+    """Format a duration with at most two significant digits."""
+    for unit, length in (("days", 86_400.0), ("h", 3_600.0)):
+        if seconds >= 1.5 * length:
+            return f"{float(f'{seconds / length:.2g}'):g} {unit}"
+    return f"{float(f'{seconds / 60:.2g}'):.0f} min" if seconds >= 60 else "1 min"
+
+
+def format_loss(loss: float, level: float) -> str:
+    """Format a loss, or a difference between losses, to three digits of losses of this level; at least 3 decimals."""
+    return f"{loss:.{max(3, 2 - math.floor(math.log10(level)) if level > 0 else 3)}f}"

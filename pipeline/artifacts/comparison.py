@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.artifacts.folder import ArtifactFolder, Record
+from pipeline.artifacts.learning_curve import LearningCurve
 from pipeline.artifacts.metric_names import FOREGROUND_METRICS, OBJECT_METRICS, RankBy, get_column
 from pipeline.artifacts.scores import DistanceScale, MissedClass, Scores
 from pipeline.artifacts.status import RunStatus
@@ -171,6 +172,7 @@ class Summary(Record):
     rank_by: RankBy = "val_loss"  # metric on validation that settings are ranked by
     folds: int | None = None  # number of folds of the cross-validation; None without one
     distances: DistanceScale | None = None  # of the runs' distances between outlines; None if no run has any
+    learning_curves: tuple[LearningCurve, ...] = ()  # of a grid, the one with the lowest loss first
 
     @property
     def baseline_loss(self) -> float:

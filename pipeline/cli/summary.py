@@ -26,7 +26,8 @@ from pipeline.cli.json_output import json_option, print_json
 def summary(as_json: bool, as_csv: bool, figures: Path | None, conditions: tuple[str, ...]) -> None:
     """Print the results of the grid: best setting, all settings, findings.
 
-    The Markdown fits a comment on a pull request. With --fail-on, the command checks a condition on the best setting,
+    The Markdown fits a comment on a pull request. If more seeds would settle a comparison, it ends with the time that
+    they take on this machine. With --fail-on, the command checks a condition on the best setting,
     which is a name, an operator (== != < <= > >=) and a value. Repeat the option for several conditions:
 
     \b
@@ -43,11 +44,13 @@ def summary(as_json: bool, as_csv: bool, figures: Path | None, conditions: tuple
     from pipeline.params.file import read_params
     from pipeline.summary.describe import describe_results, format_csv, format_markdown
     from pipeline.summary.gate import parse_condition
+    from pipeline.summary.seed_times import describe_seed_times
 
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other.")
     checks = [parse_condition(text) for text in conditions]
-    title, comparison = read_params().report.title, Project().comparison
+    params, project = read_params(), Project()
+    title, comparison = params.report.title, project.comparison
     results = comparison.summary
     drawn: list[tuple[str, Path]] = []
     if figures:
@@ -59,7 +62,8 @@ def summary(as_json: bool, as_csv: bool, figures: Path | None, conditions: tuple
     elif as_csv:
         click.echo(format_csv(comparison), nl=False)
     else:
-        click.echo(format_markdown(title, results, comparison.findings, drawn))
+        times = describe_seed_times(results, params.compare.equivalence_margin, project)
+        click.echo(format_markdown(title, results, comparison.findings, drawn, times))
     failures = [text for check in checks if (text := check.explain_failure(describe_best(results)))]
     for text in failures:
         click.echo(f"Failed: {text}", err=True)

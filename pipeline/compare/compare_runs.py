@@ -25,6 +25,7 @@ from pipeline.artifacts.scores import Scores
 from pipeline.atomic_io import to_json, write_text
 from pipeline.compare.findings import list_findings
 from pipeline.compare.gap_breakdown import break_down_gap
+from pipeline.compare.learning_curves import fit_learning_curves
 from pipeline.compare.out_of_fold import compute_folded_gap
 from pipeline.compare.summary_tables import add_folded_gap, select_best_settings, summarize_run, summarize_settings
 from pipeline.compare.suspicious_masks import rank_suspicious_masks
@@ -92,6 +93,7 @@ def compare(
         for setting in summarize_settings(rows, metric)
     ]
     selected = select_best_settings(settings, metric, rows)
+    available = {fold: int((view.samples["split"] == "train").sum()) for fold, view in views.items()}
     best = selected[0] if selected else None
     if best is not None and is_grid:
         # Only the setting selected on validation gets test scores.
@@ -115,10 +117,12 @@ def compare(
         rank_by=metric.name,
         folds=data.folds,
         distances=distances,
+        learning_curves=tuple(fit_learning_curves(cells, rows, settings, available)) if is_grid else (),
     )
     with project.comparison.replace() as new:
         new.write_summary(summary)
-        new.write_findings(list_findings(summary, gap_parts))
+        margin = params.compare.equivalence_margin if is_grid else None
+        new.write_findings(list_findings(summary, gap_parts, margin))
         on_validation = {
             selection.run: [evaluated[run] for run in summary.list_fold_runs(selection)] for selection in selected
         }

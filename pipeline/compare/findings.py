@@ -10,8 +10,10 @@ from pipeline.analysis.ranked_metric import RankedMetric, get_ranked_metric, ran
 from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values
 from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, SettingSummary, Summary
 from pipeline.compare import ranking_findings, run_findings
+from pipeline.compare.learning_curves import report_more_images
 from pipeline.compare.metric_findings import compare_metrics
 from pipeline.compare.out_of_fold import report_folded_gap
+from pipeline.compare.settling import report_settling
 from pipeline.wording import pluralize
 
 SIGNIFICANT = 0.05  # significance level, Fisher's convention
@@ -21,8 +23,17 @@ MAX_COST_SHARE = 0.9  # a variant that takes more of the best variant's operatio
 MIN_CALIBRATION_GAP = 0.005  # a smaller difference between mean confidence and accuracy, 0 to 1, is not reported
 
 
-def list_findings(summary: Summary, parts: dict[str, list[GapPart]]) -> list[Finding]:
-    """List the findings of the grid, most important first; `parts` has the gap breakdown of each finished run."""
+def list_findings(
+    summary: Summary, parts: dict[str, list[GapPart]], equivalence_margin: float | None = None
+) -> list[Finding]:
+    """List the findings of the grid, most important first.
+
+    Args:
+        summary: The results.
+        parts: Gap breakdown of each finished run.
+        equivalence_margin: As in `compare.equivalence_margin`; None for runs outside of a grid, to which no seeds can
+            be added.
+    """
     best, metric = summary.best, get_ranked_metric(summary)
     if best is None:
         none = ranking_findings.report_missing_ranking(summary)
@@ -36,6 +47,8 @@ def list_findings(summary: Summary, parts: dict[str, list[GapPart]]) -> list[Fin
         ranking_findings.report_undefined_distances(summary, best, metric),
         _compare_learning_rates(summary, best, metric),
         *_compare_with_tenth(summary, metric),
+        *(() if equivalence_margin is None else report_settling(summary, equivalence_margin)),
+        report_more_images(summary),
         _report_widest_gap(summary),
         run_findings.verdicts(summary, best),
         run_findings.one_class_other_runs(summary),

@@ -97,14 +97,6 @@ def measure_grid_time(params: Params, suggestion: Suggestion, classes: int) -> G
     return GridTime(len(runs), max(1, at_once), steps, found)
 
 
-def format_duration(seconds: float) -> str:
-    """Format a duration with at most two significant digits."""
-    for unit, length in (("days", 86_400.0), ("h", 3_600.0)):
-        if seconds >= 1.5 * length:
-            return f"{float(f'{seconds / length:.2g}'):g} {unit}"
-    return f"{float(f'{seconds / 60:.2g}'):.0f} min" if seconds >= 60 else "1 min"
-
-
 def _time_variant(cell: Cell, batch: int, channels: int, classes: int) -> StepTime | None:
     """Time a variant at two sizes. Return None if its network or optimizer cannot be run."""
     is_cpu = select_device().type == "cpu"

@@ -39,7 +39,7 @@ from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.model import SmpModel, is_packaged
 from pipeline.params.yaml_document import format_like_dvc
 from pipeline.prepare.size_effects import Column, format_size_table
-from pipeline.wording import escape_unprintable, join_names, pluralize
+from pipeline.wording import escape_unprintable, format_duration, join_names, pluralize
 
 BACKUPS = "params.before{}.yaml"  # previous files: the oldest without a number, then 2, 3, ...
 PRETRAINED = "they are pretrained on three channels"
@@ -235,7 +235,7 @@ def _describe_sizes(params: Params, suggestion: Suggestion) -> list[str]:
     ceilings = suggestion.ceilings
     if ceilings is None or not ceilings.sizes:
         return []
-    from pipeline.init.grid_time import format_duration, measure_grid_time
+    from pipeline.init.grid_time import measure_grid_time
     from pipeline.sweep.training_memory import measure_process
     from pipeline.variants.data_shape import PET_CLASSES, DataShape
 

@@ -105,6 +105,10 @@ class Compare(Section):
     """Metric on validation that decides which setting is the best one, as a mean over its seeds. The best epoch of a
     run is always that with the lowest validation loss. docs/reference/metrics.md lists the metrics.
     """
+    equivalence_margin: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.02
+    """Difference below which two settings are equal for practical purposes, as a fraction of the best setting's mean.
+    With 0.0, no settings are equal.
+    """
 
 
 class Verdict(Section):

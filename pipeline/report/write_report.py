@@ -23,6 +23,7 @@ from pipeline.report.sections.ensemble import build_ensemble, has_ensemble
 from pipeline.report.sections.examples import build_examples
 from pipeline.report.sections.gap_breakdown import build_gap_breakdown
 from pipeline.report.sections.header import Header, build_header
+from pipeline.report.sections.learning_curves import build_learning_curves, select_learning_curves
 from pipeline.report.sections.metrics import build_metrics
 from pipeline.report.sections.notes import build_notes
 from pipeline.report.sections.objects import build_objects, has_objects
@@ -154,6 +155,9 @@ def write_report(
     ensemble: list[Section] = []
     if has_ensemble(context, selection):
         ensemble = [_build("ensemble", "Ensemble", lambda: build_ensemble(context))]
+    images: list[Section] = []
+    if select_learning_curves(context, selection):
+        images = [_build("more_images", "More images", lambda: build_learning_curves(context, selection))]
     external = read_external_results(params.report, project)
     sections = (
         *progress,
@@ -163,6 +167,7 @@ def write_report(
         _build("findings", "Findings", lambda: build_findings(context, selection)),
         _build("curves", "Loss curves", lambda: build_curves(context, selection, external)),
         _build("results", "Results", lambda: build_results(context, selection)),
+        *images,
         _build("runs", "All runs", lambda: build_run_table(selection, context.summary, external)),
         _build("metrics", "Metrics by class", lambda: build_metrics(context, selection)),
         _build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context, selection)),

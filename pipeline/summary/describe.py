@@ -27,7 +27,11 @@ SHOWN: tuple[RankBy, ...] = ("val_loss", "mean_iou")  # in addition to the metri
 
 
 def format_markdown(
-    title: str, summary: Summary, findings: Sequence[Finding], figures: Sequence[tuple[str, Path]] = ()
+    title: str,
+    summary: Summary,
+    findings: Sequence[Finding],
+    figures: Sequence[tuple[str, Path]] = (),
+    times: Sequence[str] = (),
 ) -> str:
     """Format the results as Markdown: the best setting, figures, a table of settings, and findings.
 
@@ -36,6 +40,7 @@ def format_markdown(
         summary: The results.
         findings: Sentences on the results, most important first.
         figures: Title and path of each figure to include.
+        times: Sentences on the time that proposed seeds take.
     """
     ranked = rank_settings(summary.settings, get_ranked_metric(summary))
     settings = [*ranked, *(row for row in summary.settings if not row.ranked)]
@@ -54,6 +59,7 @@ def format_markdown(
     lines += [f"- {finding.sentence}" for finding in findings[:MAX_FINDINGS]]
     if len(findings) > MAX_FINDINGS:
         lines.append(f"- The report has {pluralize(len(findings) - MAX_FINDINGS, 'more finding')}.")
+    lines += [f"- {sentence}" for sentence in times]
     return "\n".join(lines)
 
 

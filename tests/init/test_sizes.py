@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from pipeline.cli import main
 from pipeline.init import grid_time
-from pipeline.init.grid_time import GridTime, StepTime, format_duration, measure_grid_time
+from pipeline.init.grid_time import GridTime, StepTime, measure_grid_time
 from pipeline.init.suggestion import (
     MANY_STEPS,
     MAX_SIZE,
@@ -26,6 +26,7 @@ from pipeline.init.suggestion import (
     steps_per_epoch,
 )
 from pipeline.params.file import read_params
+from pipeline.wording import format_duration
 from tests.conftest import write_custom
 from tests.prepare.conftest import create_image
 

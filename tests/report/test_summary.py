@@ -18,9 +18,12 @@ from PIL import Image
 
 from pipeline.analysis.best_setting import NAMES, TEXT_NAMES, describe_best
 from pipeline.artifacts.comparison import SettingSummary
+from pipeline.artifacts.run_folder import RunTiming
 from pipeline.cli import main
+from pipeline.compare.settling import list_settlings
 from pipeline.errors import PipelineError
 from pipeline.summary.gate import parse_condition
+from pipeline.wording import format_duration
 from tests.report.conftest import REPOSITORY, ReportProject
 
 Run = Callable[..., Result]
@@ -158,3 +161,18 @@ def test_missing_comparison_is_named(run: Run, project: ReportProject) -> None:
     assert result.exit_code == 1
     assert "comparison/summary.json is missing" in result.stderr
     assert not Path("figures").exists()
+
+
+def test_time_of_proposed_seeds_is_printed_if_the_times_of_the_runs_are_known(run: Run, project: ReportProject) -> None:
+    assert "more seed" not in run().output
+    for row in project.summary.runs:
+        folder = project.project.run(row.run)
+        timing = RunTiming(folder.record.key, 90.0, 80.0, 5.0, 10.0, (), "a processor", "2.0")
+        folder.write_json(folder.TIMING, timing)
+    settling = [one for one in list_settlings(project.summary, 0.02) if one.new_seeds]
+    assert settling
+    output = run().output
+    for one in settling:
+        time = format_duration(180.0 * len(one.new_seeds))
+        assert f"of {one.first.variant} at {one.first.learning_rate} and {one.second.variant} at" in output
+        assert f"take about {time} to train" in output
