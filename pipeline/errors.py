@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import errno
-import tokenize
-import zipfile
-import zlib
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full. Free some space",
@@ -13,13 +10,6 @@ _ADVICE = {
     errno.EFBIG: "the file would be larger than this system allows. Raise the limit (ulimit -f)",
     errno.EROFS: "the disk is read-only. Make it writable",
 }
-
-# What numpy.load raises for a damaged file. The header of an array is parsed as Python source, and an .npz file is a
-# compressed archive.
-DAMAGED_ARRAY_ERRORS = (
-    *(OSError, ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError),
-    *(KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error),
-)
 
 
 class PipelineError(Exception):

@@ -23,15 +23,12 @@ from pipeline.analysis.gap_interval import estimate_gap
 
 @dataclass(frozen=True)
 class FoldedGap:
-    """Losses of a setting over the images that its runs validated, in nats per pixel."""
+    """Gap of a setting over the images that its runs validated, in nats per pixel."""
 
     images: int  # number of images that were validated
-    val_loss: float
-    train_loss: float
     gap: float  # corrected for the choice of the best epochs
-    low: float | None  # ends of the 95 % interval
+    low: float | None  # ends of the 95 % interval; None if there are too few groups
     high: float | None
-    reason: str = ""  # why there is no interval; empty otherwise
 
 
 def estimate_folded_gap(
@@ -70,7 +67,7 @@ def estimate_folded_gap(
     gap = val_loss - train_loss + selection_bias
     shift = gap - float(differences.compute_means()[0])
     low, high = (None if end is None else end + shift for end in (found.low, found.high))
-    return FoldedGap(int(known.sum()), val_loss, train_loss, gap, low, high, found.reason)
+    return FoldedGap(int(known.sum()), gap, low, high)
 
 
 def _average_by_image(table: pd.DataFrame, losses: pd.Series[float], images: pd.Index[str]) -> pd.DataFrame:

@@ -11,9 +11,10 @@ import re
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.artifacts.folder import DAMAGED_ARRAY_ERRORS
 from pipeline.curve_readers.log_file import LogFile
 from pipeline.curve_readers.logged_run import LoggedRun, LoggedValue
-from pipeline.errors import DAMAGED_ARRAY_ERRORS, PipelineError
+from pipeline.errors import PipelineError
 
 MAX_VALUES = 1_000_000
 _LINE = re.compile(r"(?:^|\s)(\d{1,9}), train_loss=([^\s,]+), test_loss=([^\s,]+)")  # versions 3 and 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,10 +14,10 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.decode import count_channels, read_image
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.tiff_resolution import StatedPixelSize, read_pixel_size
+from pipeline.init.pixel_sizes import suggest_pixel_size
 from pipeline.init.suggestion import SuggestedClasses, Suggestion
 from pipeline.prepare.image_mask_pair import read_limited
 from pipeline.prepare.mask_sample import sample_evenly
-from pipeline.prepare.pixel_sizes import describe_stated_sizes, find_common_size
 from pipeline.prepare.size_effects import MULTIPLE
 from pipeline.prepare.splitting.groups import suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST
@@ -81,7 +81,7 @@ def suggest_section(
     where: dict[str, Any] = {
         key: classes.section[key] for key in ("images", "masks", "annotations") if key in classes.section
     }
-    pixel, unit, pixel_notices = _suggest_pixel(stated)
+    pixel, unit, pixel_notices = suggest_pixel_size(stated)
     section: dict[str, Any] = {
         "source": source,
         "path": str(folder),
@@ -122,21 +122,6 @@ def suggest_section(
         sizes={(height, width): count for (width, height), count in sizes.items()},
         notices=tuple(notices),
     )
-
-
-def _suggest_pixel(
-    stated: Sequence[StatedPixelSize | None],
-) -> tuple[float | list[float] | None, str | None, list[str]]:
-    """Suggest `data.pixel_size` and `data.pixel_unit`, null if the images state no common size, and list notices."""
-    common = find_common_size(stated)
-    if common is None:
-        return None, None, [*describe_stated_sizes(stated)]
-    size = common.size
-    notice = (
-        f"data.pixel_size is {size.describe()} in the {common.source} metadata of all images that were opened. If that "
-        f"is wrong, correct it, or leave data.pixel_size and data.pixel_unit empty for distances in px."
-    )
-    return size.height if size.height == size.width else [size.height, size.width], size.unit, [notice]
 
 
 def _read_shape(content: bytes) -> tuple[tuple[int, ...], int | None, str]:

@@ -24,11 +24,11 @@ from pipeline.inference.objects import ObjectSettings
 from pipeline.inference.preprocessing import NetworkInput, Probs
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.params.data.original_pixel import describe_contradictions
 from pipeline.predict.objects import write_object_table
 from pipeline.predict.outputs import ClassShares, write_table
 from pipeline.predict.result_writer import OutputFiles, ResultWriter
 from pipeline.predict.uncertainty import ImageUncertainty, UncertaintyMeter, rank_by_uncertainty, write_ranking
-from pipeline.prepare.pixel_sizes import describe_contradictions
 from pipeline.runtime.progress import PredictionProgress
 
 TABLE, OBJECT_TABLE, RANKING = "shares.csv", "objects.csv", "uncertainty.csv"  # in the output folder

@@ -132,59 +132,59 @@ def write_report(
     project = project or Project()
     context = ReportContext(Project(source.folder) if source else project, params.data)
     selection = select_runs(context.summary, run_spec)
-    data: list[Section] = []
-    authors: list[Section] = []
-    progress: list[Section] = []
+    external = read_external_results(params.report, project)
+
+    def build(name: str, title: str, body: Callable[[], object], is_shown: bool = True) -> tuple[Section, ...]:
+        is_left_out = isinstance(source, GrowingGrid) and name in OMITTED_WHILE_GROWING
+        return (_build(name, title, body),) if is_shown and not is_left_out else ()
+
+    progress: tuple[Section, ...] = ()
+    authors: tuple[Section, ...] = ()
     if isinstance(source, GrowingGrid):
-        progress = [Section("progress", "Progress", source.progress)]
+        progress = (Section("progress", "Progress", source.progress),)
         so_far = f"Results so far: {source.progress.complete} of {source.progress.total} runs have ended."
         selection = replace(selection, notices=(so_far,))
     elif source:
         selection = replace(selection, origin=source.origin, notices=source.notices)
-        if len({result.author for result in source.team.results}) > 1:
-            authors = [_build("authors", "By author", lambda: build_authors(source.team, context))]
-    if context.project.prepared.path.is_dir():  # otherwise the header reports that it is missing
-        data = [_build("data", "The data", lambda: build_data_card(context))]
-    masks: list[Section] = []
-    if has_checked_masks(context):
-        masks = [_build("masks", "Where masks may be wrong", lambda: build_suspicious_masks(context, selection))]
+        num_authors = len({result.author for result in source.team.results})
+        authors = build("authors", "By author", lambda: build_authors(source.team, context), num_authors > 1)
+    # Without prepared data, the header reports that it is missing.
+    data = build("data", "The data", lambda: build_data_card(context), context.project.prepared.path.is_dir())
     has_leakage = any(isinstance(section.body, DataCard) and section.body.leakage for section in data)
-    objects: list[Section] = []
-    if has_objects(context, selection):
-        objects = [_build("objects", "Objects", lambda: build_objects(context, selection))]
-    ensemble: list[Section] = []
-    if has_ensemble(context, selection):
-        ensemble = [_build("ensemble", "Ensemble", lambda: build_ensemble(context))]
-    images: list[Section] = []
-    if select_learning_curves(context, selection):
-        images = [_build("more_images", "More images", lambda: build_learning_curves(context, selection))]
-    external = read_external_results(params.report, project)
     sections = (
         *progress,
         *(data if has_leakage else ()),  # at the top, because leakage puts all scores in doubt
         *authors,
-        _build("notes", "Notes", lambda: build_notes(project, params.report.notes_file, context, selection)),
-        _build("findings", "Findings", lambda: build_findings(context, selection)),
-        _build("curves", "Loss curves", lambda: build_curves(context, selection, external)),
-        _build("results", "Results", lambda: build_results(context, selection)),
-        *images,
-        _build("runs", "All runs", lambda: build_run_table(selection, context.summary, external)),
-        _build("metrics", "Metrics by class", lambda: build_metrics(context, selection)),
-        _build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context, selection)),
-        *objects,
-        *masks,
-        _build("test", "Test scores", lambda: build_test_scores(context, selection)),
-        *ensemble,
-        _build("examples", "Examples", lambda: build_examples(context, selection)),
+        *build("notes", "Notes", lambda: build_notes(project, params.report.notes_file, context, selection)),
+        *build("findings", "Findings", lambda: build_findings(context, selection)),
+        *build("curves", "Loss curves", lambda: build_curves(context, selection, external)),
+        *build("results", "Results", lambda: build_results(context, selection)),
+        *build(
+            "more_images",
+            "More images",
+            lambda: build_learning_curves(context, selection),
+            bool(select_learning_curves(context, selection)),
+        ),
+        *build("runs", "All runs", lambda: build_run_table(selection, context.summary, external)),
+        *build("metrics", "Metrics by class", lambda: build_metrics(context, selection)),
+        *build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context, selection)),
+        *build("objects", "Objects", lambda: build_objects(context, selection), has_objects(context, selection)),
+        *build(
+            "masks",
+            "Where masks may be wrong",
+            lambda: build_suspicious_masks(context, selection),
+            has_checked_masks(context),
+        ),
+        *build("test", "Test scores", lambda: build_test_scores(context, selection)),
+        *build("ensemble", "Ensemble", lambda: build_ensemble(context), has_ensemble(context, selection)),
+        *build("examples", "Examples", lambda: build_examples(context, selection)),
         *(() if has_leakage else data),
-        _build(
+        *build(
             "reproduce",
             "How to reproduce",
             lambda: build_reproduce(params, context, selection, provenance=provenance),
         ),
     )
-    if progress:
-        sections = tuple(section for section in sections if section.id not in OMITTED_WHILE_GROWING)
     page = Page(build_header(params, context, selection), sections)
     path = out if out is not None else project.root / selection.out
     num_learning_rates = len({row.learning_rate for row in context.summary.runs})

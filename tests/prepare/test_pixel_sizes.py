@@ -13,8 +13,8 @@ from PIL import Image
 
 from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.tiff_resolution import IMAGEJ, TIFF, StatedPixelSize
+from pipeline.init.pixel_sizes import describe_stated_sizes, find_common_size
 from pipeline.params.data.image_data import FolderData
-from pipeline.prepare.pixel_sizes import describe_stated_sizes, find_common_size
 from pipeline.prepare.prepare_data import prepare
 from pipeline.prepare.validate import validate_data
 from tests.nuclei import SECTION, write_nuclei, write_nuclei_params

@@ -25,7 +25,7 @@ from pipeline.prepare.formats.table import FORMATS
 from pipeline.prepare.image_mask_pair import FittedMask, ImageMaskPair, MaskReader, PairCollection, fit_numbered_mask
 from pipeline.prepare.sources.image_files import ImageFiles
 from pipeline.prepare.splitting.read_splits import read_splits
-from pipeline.prepare.splitting.split_lists import read_split_lists
+from pipeline.prepare.splitting.split_lists import apply_split_lists
 from pipeline.wording import find_closest
 
 
@@ -82,11 +82,8 @@ def collect_annotated(data: AnnotatedData, classes: Sequence[SegmentationClass])
     annotation_format = FORMATS[data.source]
     annotated = annotation_format.read(data.annotations, ImageIndex(folder, files), "data.annotations")
     index_of = _map_categories(data, annotated.categories)
-    listed, all_ids = None, set(files.by_id)
-    if data.splits.split_lists:
-        listed = read_split_lists(folder, data.splits.split_lists, files.by_id, files.names, "data", data.splits.folds)
-        if listed.rows is not None:
-            files.keep(listed.rows)
+    all_ids = set(files.by_id)
+    listed = apply_split_lists(folder, data.splits.split_lists, "data", data.splits.folds, files)
     images = {name: image for name, image in annotated.images.items() if not listed or name in files.by_id}
     issues = [
         DataIssue(IssueKind.NO_FILE, name, image.file_name) for name, image in images.items() if name not in files.by_id

@@ -23,7 +23,7 @@ from pipeline.prepare.mask_parts import ClassFilesReader, ObjectFilesReader, enc
 from pipeline.prepare.sources.affixes import find_pairing_patterns
 from pipeline.prepare.sources.image_files import ImageFiles
 from pipeline.prepare.splitting.read_splits import read_splits
-from pipeline.prepare.splitting.split_lists import read_split_lists
+from pipeline.prepare.splitting.split_lists import apply_split_lists
 from pipeline.wording import join_names, pluralize
 
 _NAMED = 5  # unpaired files named on each side if nothing fits
@@ -68,13 +68,8 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
             f"{key}.path: the folder {folder} does not exist. Set {key}.path to the folder of the images."
         )
     images, masks = match_files(folder, data.images, data.masks, key)
-    listed = None
-    if data.splits.split_lists:
-        folds = data.splits.folds if isinstance(data, FolderData) else None
-        listed = read_split_lists(folder, data.splits.split_lists, images.by_id, images.names, key, folds)
-        if listed.rows is not None:
-            images.keep(listed.rows)
-            masks.keep(listed.rows)
+    folds = data.splits.folds if isinstance(data, FolderData) else None
+    listed = apply_split_lists(folder, data.splits.split_lists, key, folds, images, masks)
     unpaired = [
         DataIssue(IssueKind.NO_MASK, name, file) for name, file in images.by_id.items() if name not in masks.by_id
     ]

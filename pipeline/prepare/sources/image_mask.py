@@ -16,14 +16,13 @@ from pipeline.imaging.metadata import ImageMetadata
 from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.resize import FixedSize, Resizing
 from pipeline.params.data.image_data import ImageMaskData
-from pipeline.params.data.original_pixel import find_original_pixel
+from pipeline.params.data.original_pixel import describe_contradictions, find_original_pixel
 from pipeline.prepare.data_issues import DataIssue, IssueKind, build_error
 from pipeline.prepare.dataset_stats import build_stats, describe_leaks
 from pipeline.prepare.decoded_pair import DecodedPair
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, PaletteCheck, read_limited
 from pipeline.prepare.near_duplicates import DuplicatePair, NearDuplicateCheck, parse_distinct
 from pipeline.prepare.parallel_decode import DecodeResult, DecodeSettings, decode_pairs
-from pipeline.prepare.pixel_sizes import describe_contradictions
 from pipeline.prepare.size_effects import SizeCeilings, SizeEffects, measure_size_ceilings, measure_size_effects
 from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData, SplitOrigin
 from pipeline.prepare.split_tables import count_pixels, tabulate_samples

@@ -10,6 +10,7 @@ from pipeline.errors import PipelineError
 from pipeline.params.data.file_pattern import FilePattern
 from pipeline.prepare.image_mask_pair import SplitRow, WrittenSplits, read_limited
 from pipeline.prepare.sample_ids import image_id
+from pipeline.prepare.sources.image_files import ImageFiles
 from pipeline.prepare.splitting.read_splits import (
     TRAINVAL,
     describe_missing_splits,
@@ -23,21 +24,40 @@ _ENDING = ".txt"
 _PARTS = {"train": "train", "val": "validation"}  # of a fold
 
 
-def read_split_lists(
-    folder: Path, lists: str, images: Mapping[str, str], names: Mapping[str, str], key: str, folds: int | None = None
-) -> WrittenSplits:
-    """Read the split of each image from lists. With cross-validation, read its fold from splits_final.json.
+def apply_split_lists(
+    folder: Path, lists: str | None, key: str, folds: int | None, images: ImageFiles, *others: ImageFiles
+) -> WrittenSplits | None:
+    """Read the split of each image from lists, and leave out the files of images in no list.
 
-    Images that no list names keep the split of their folder if it is named like a split. Otherwise, they have no row.
-    Mistakes are returned instead of raised, because they are reported together with file issues.
+    With cross-validation, the fold of each image is read from splits_final.json. Images that no list names keep the
+    split of their folder if it is named like a split.
 
     Args:
         folder: Folder of the source.
-        lists: Value of `data.splits.split_lists`.
-        images: Paths of the images by id.
-        names: Names that the ids are made from, with / after folders.
+        lists: Value of `data.splits.split_lists`; None without lists.
         key: Key of the section, for messages.
         folds: Number of folds of the cross-validation; None without one.
+        images: The images.
+        others: Other files with the ids of the images, such as masks.
+
+    Returns:
+        The splits; None without lists.
+    """
+    if lists is None:
+        return None
+    found = _read_splits(folder, lists, images.by_id, images.names, key, folds)
+    if found.rows is not None:
+        for files in (images, *others):
+            files.keep(found.rows)
+    return found
+
+
+def _read_splits(
+    folder: Path, lists: str, images: Mapping[str, str], names: Mapping[str, str], key: str, folds: int | None
+) -> WrittenSplits:
+    """Read the split or, with cross-validation, the fold of each image.
+
+    Mistakes are returned instead of raised, because they are reported together with file issues.
     """
     where, list_key = str(folder / lists), f"{key}.splits.split_lists"
     try:

@@ -1,31 +1,29 @@
-"""Compare the pixel sizes that image files state with each other and with `data.pixel_size`."""
+"""Suggest `data.pixel_size` from the pixel sizes that image files state."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.tiff_resolution import StatedPixelSize
 from pipeline.wording import join_names, pluralize
 
-_MAX_NAMED = 3  # files or sizes in a sentence
+_MAX_NAMED = 3  # sizes in a sentence
 
 
-def describe_contradictions(declared: PixelSize, stated: Mapping[str, PixelSize]) -> Iterator[str]:
-    """Describe that files state another pixel size than `data.pixel_size`, in at most one sentence.
-
-    Args:
-        declared: The size in `data.pixel_size`.
-        stated: The sizes that files state, by file.
-    """
-    others = [f"{file} with {pixel.describe()}" for file, pixel in stated.items() if declared.contradicts(pixel)]
-    if others:
-        yield (
-            f"{pluralize(len(others), 'image states', 'images state')} another pixel size than data.pixel_size, "
-            f"which is {declared.describe()}: {join_names(others, _MAX_NAMED)}. Distances and areas are computed with "
-            f"data.pixel_size: correct it, or the files' metadata."
-        )
+def suggest_pixel_size(
+    stated: Sequence[StatedPixelSize | None],
+) -> tuple[float | list[float] | None, str | None, list[str]]:
+    """Suggest `data.pixel_size` and `data.pixel_unit`, null if the images state no common size, and list notices."""
+    common = find_common_size(stated)
+    if common is None:
+        return None, None, [*describe_stated_sizes(stated)]
+    size = common.size
+    notice = (
+        f"data.pixel_size is {size.describe()} in the {common.source} metadata of all images that were opened. If that "
+        f"is wrong, correct it, or leave data.pixel_size and data.pixel_unit empty for distances in px."
+    )
+    return size.height if size.height == size.width else [size.height, size.width], size.unit, [notice]
 
 
 def find_common_size(stated: Sequence[StatedPixelSize | None]) -> StatedPixelSize | None:
