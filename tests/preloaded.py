@@ -35,7 +35,8 @@ LIBRARIES = (
     "click", "dvc.cli", "dvc.commands.repro", "dvc.render", "dvc.repo", "filelock", "imagehash", "jinja2",
     "markdown_it", "matplotlib.backends.backend_svg", "matplotlib.figure", "mlflow", "pandas", "pydantic",
     "mlflow.store.tracking.sqlalchemy_store", "rich.progress", "ruamel.yaml", "safetensors.torch", "scipy.ndimage",
-    "scipy.optimize", "scipy.stats", "scmrepo.git", "tifffile", "torch", "torch._dynamo", "torch.utils.data",
+    "scipy.optimize", "scipy.stats", "scmrepo.git", "tabulate", "tifffile", "torch", "torch._dynamo",
+    "torch.utils.data",
 )  # fmt: skip
 # Replaces a command on the PATH, or the interpreter that `multiprocessing` starts. It forwards arguments, open files
 # and signals to the server and exits as the forked process exits. -I -S: skip site-packages, to start fast.

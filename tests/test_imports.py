@@ -14,7 +14,7 @@ import pipeline
 PACKAGE = Path(pipeline.__file__).parent
 STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "ensemble", "report"}
 LIBRARIES = {"data", "imaging", "inference", "models", "analysis", "curve_readers", "tracking", "variants"}
-BASE = {"artifacts", "atomic_io", "errors", "params", "runtime", "wording"}
+BASE = {"array_errors", "artifacts", "atomic_io", "errors", "params", "runtime", "wording"}
 COMMANDS = {
     *("__main__", "change_report", "cli", "init", "judge", "lr_find", "mlflow_report", "notebook", "predict"),
     *("promote", "study", "summary", "sweep", "weights"),
