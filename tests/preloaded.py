@@ -52,7 +52,8 @@ with socket.socket(socket.AF_UNIX) as server:
     signal.signal(signal.SIGTERM, lambda number, _: os.kill(process, number))
     code = int(answers.readline())
 if code < 0:
-    signal.signal(-code, signal.SIG_DFL)
+    if -code != signal.SIGKILL:
+        signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)
 sys.exit(code)
 """
@@ -91,6 +92,11 @@ class PreloadedCommands:
                     yield cls(folder)
                 finally:
                     server.kill()
+
+    @property
+    def worker(self) -> str:
+        """The interpreter for `multiprocessing.set_executable`."""
+        return str(self._folder / WORKER)
 
     def run(self, *command: str, folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """Run a command in a folder; commands that it starts, such as those of DVC and make, are preloaded too."""
