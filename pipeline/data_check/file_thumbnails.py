@@ -1,0 +1,91 @@
+"""Thumbnails of untrusted image and mask files, which may be invalid."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pipeline.artifacts.prepared_data import SegmentationClass
+from pipeline.imaging.decode import read_fitted
+from pipeline.imaging.errors import ImageError
+from pipeline.imaging.mask_decoding import decode_mask
+from pipeline.imaging.resize import FixedSize
+from pipeline.prepare.image_mask_pair import read_limited
+from pipeline.report.figures.image_html import render_mask
+from pipeline.report.sections.contact_sheet import SIDE, render_thumbnail
+from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray
+
+_NO_MASK = (SegmentationClass("", "#000000", foreground=False),)
+# Undeclared values are drawn over gray declared ones. Both colors differ in lightness.
+UNDECLARED_COLOR, DECLARED_COLOR = "#d9480f", "#bdb9ae"
+_DECLARED = tuple(
+    SegmentationClass(name, color, foreground=False)
+    for name, color in (("declared", DECLARED_COLOR), ("undeclared", UNDECLARED_COLOR))
+)
+# Colors of values in ascending order; further values start again. Black, then colors of Okabe and Ito (2008).
+_VALUE_COLORS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+_VALUES = tuple(SegmentationClass(color, color, foreground=False) for color in _VALUE_COLORS)
+
+
+def render_plain(image: ImageArray, alt: str, caption: str, frame: Frame) -> EmbeddedImage:
+    """Render a thumbnail of an image (H x W x C) without a mask."""
+    return render_thumbnail(image, np.zeros(image.shape[:2], np.uint8), _NO_MASK, alt, caption, frame)
+
+
+@dataclass(frozen=True)
+class FileThumbnails:
+    """Renders thumbnails of files in a folder. A file that cannot be shown has no thumbnail.
+
+    Names come from annotations, so files outside the folder are never opened.
+    """
+
+    folder: Path
+    channels: int | None  # of the images
+
+    def render_image(self, file: str) -> EmbeddedImage | None:
+        """Render an image file."""
+        try:
+            content = read_limited(self._locate(file))
+            fitted, height, width = read_fitted(content, self.channels, FixedSize((SIDE, SIDE), "letterbox"))
+        except (OSError, ValueError, ImageError):  # ValueError: the name contains a null character
+            return None
+        return render_plain(fitted, f"Image {file}", "image", Frame(height, width, "letterbox"))
+
+    def render_mask(self, file: str, undeclared: Collection[str]) -> EmbeddedImage | None:
+        """Render the values of a mask file as colors, or highlight those that no class declares."""
+        try:
+            values = self._read_values(file, are_colors=any(value.startswith("#") for value in undeclared))
+            marked = [int(value.removeprefix("#"), 16 if value.startswith("#") else 10) for value in undeclared]
+        except (OSError, ValueError, ImageError):
+            return None
+        height, width = values.shape
+        scale = min(1.0, SIDE / max(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        if marked:
+            # The box filter keeps a trace of single pixels.
+            found = Image.fromarray(np.where(np.isin(values, marked), 255, 0).astype(np.uint8))
+            small = (np.asarray(found.resize(size, Image.Resampling.BOX)) > 0).astype(np.uint8)
+            return render_mask(small, _DECLARED, f"Mask {file}, with undeclared values highlighted", "undeclared")
+        ranks = np.unique(values, return_inverse=True)[1].reshape(values.shape) % len(_VALUES)
+        small = np.asarray(Image.fromarray(ranks.astype(np.uint8)).resize(size, Image.Resampling.NEAREST))
+        return render_mask(small, _VALUES, f"Values of the mask {file}, each in a color", "mask")
+
+    def _read_values(self, file: str, are_colors: bool) -> npt.NDArray[np.integer]:
+        content = read_limited(self._locate(file))
+        try:
+            return decode_mask(content, colors=are_colors).values
+        except ImageError:
+            if are_colors:
+                raise
+            return decode_mask(content, colors=True).values
+
+    def _locate(self, file: str) -> Path:
+        path = PurePath(file)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError("the file is outside the folder")
+        return self.folder / path

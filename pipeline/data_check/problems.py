@@ -1,0 +1,113 @@
+"""What must be fixed before training: issues by kind with thumbnails, and other errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pipeline.data_check.check_folder import DataCheck
+from pipeline.data_check.duplicates import ImagePair
+from pipeline.data_check.file_thumbnails import DECLARED_COLOR, UNDECLARED_COLOR, FileThumbnails
+from pipeline.params.data.image_data import ImageMaskData
+from pipeline.prepare.data_issues import (
+    DataIssue,
+    InvalidFilesError,
+    IssueGroup,
+    IssueKind,
+    describe_skipping,
+    group_issues,
+)
+from pipeline.prepare.mask_sample import sample_evenly
+from pipeline.report.formatting import format_count
+from pipeline.report.view_models import EmbeddedImage, LegendEntry
+
+MAX_SHOWN = 8  # files with thumbnails per kind
+MAX_LISTED = 100  # files in the list of a kind
+
+
+@dataclass(frozen=True)
+class AffectedFile:
+    """A file with an issue."""
+
+    text: str  # name of the file, and details
+    images: tuple[EmbeddedImage, ...]  # its image, and its mask if the issue is about a mask file
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All issues of a kind."""
+
+    title: str
+    remedy: str
+    shown: tuple[AffectedFile, ...]
+    listed: tuple[str, ...]  # names of all files, if not all are shown
+    more: str  # number of files that are neither shown nor listed; empty if there are none
+    colors: tuple[LegendEntry, ...]  # of masks with undeclared values
+    pairs: tuple[ImagePair, ...]  # near-duplicates across splits
+
+
+@dataclass(frozen=True)
+class Problems:
+    """Everything that must be fixed."""
+
+    of_files: tuple[Problem, ...]
+    skipping: str  # sentence about skipping invalid files; empty if they cannot be skipped
+    others: tuple[str, ...]  # messages about other errors
+
+    @property
+    def count(self) -> int:
+        """Number of kinds of issues and other errors."""
+        return len(self.of_files) + len(self.others)
+
+
+def build_problems(check: DataCheck, pairs: Sequence[ImagePair]) -> Problems | None:
+    """Build the problems of a folder; None if there are none.
+
+    Args:
+        check: The check of the folder.
+        pairs: Near-duplicates across splits.
+    """
+    error = check.error
+    if error is None:
+        return None
+    if not isinstance(error, InvalidFilesError):
+        return Problems((), "", tuple(str(error).splitlines()))
+    channels = check.section.channels if isinstance(check.section, ImageMaskData) else None
+    thumbnails = FileThumbnails(error.folder, channels)
+    groups = group_issues(error.issues, error.key)
+    return Problems(
+        of_files=tuple(_build_problem(group, error, thumbnails, pairs) for group in groups),
+        skipping=describe_skipping(error.issues, error.key),
+        others=tuple(str(error.other).splitlines()) if error.other else (),
+    )
+
+
+def _build_problem(
+    group: IssueGroup, error: InvalidFilesError, thumbnails: FileThumbnails, pairs: Sequence[ImagePair]
+) -> Problem:
+    are_copies = group.kind is IssueKind.LOOKS_ALIKE
+    shown = [] if are_copies and pairs else sample_evenly(group.issues, MAX_SHOWN)
+    listed = group.issues[:MAX_LISTED] if len(shown) < len(group.issues) else ()
+    rest = len(group.issues) - len(listed) if listed else 0
+    files = tuple(AffectedFile(str(issue), tuple(_render(issue, error, thumbnails))) for issue in shown)
+    has_undeclared = group.kind is IssueKind.VALUES and any(file.images for file in files)
+    return Problem(
+        title=group.title,
+        remedy=group.remedy,
+        shown=files,
+        listed=tuple(map(str, listed)),
+        more=f"and {format_count(rest)} more" if rest else "",
+        colors=(LegendEntry(UNDECLARED_COLOR, "undeclared values"), LegendEntry(DECLARED_COLOR, "declared values"))
+        if has_undeclared
+        else (),
+        pairs=tuple(pairs) if are_copies else (),
+    )
+
+
+def _render(issue: DataIssue, error: InvalidFilesError, thumbnails: FileThumbnails) -> Iterator[EmbeddedImage]:
+    """Render the image of an issue, and the mask file if the issue is about one; files may be missing or invalid."""
+    file = error.images.get(issue.id, "" if issue.kind is IssueKind.NO_IMAGE else issue.file)
+    if file and (image := thumbnails.render_image(file)):
+        yield image
+    if issue.file != file and (mask := thumbnails.render_mask(issue.file, issue.undeclared)):
+        yield mask
