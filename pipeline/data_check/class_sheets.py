@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipeline.artifacts.prepared_data import SegmentationClass
+from pipeline.data_check.samples import View
 from pipeline.report.formatting import format_count, format_percent
 from pipeline.report.sections.data_card import format_share
 from pipeline.report.view_models import EmbeddedImage, LegendEntry
 
 MAX_THUMBNAILS = 180  # on all sheets together
-MAX_PER_ROW = 4  # images in a row of a sheet
+MAX_PER_ROW = 3  # images in a row of a sheet
 MAX_CLASSES = 60  # classes with a sheet
 
 Rows = tuple[tuple[str, tuple[str, ...]], ...]  # label and ids of each row
@@ -27,6 +28,10 @@ class ClassImages:
     sentence: str
     rows: Rows
     shares: Mapping[str, str]  # share of the class in each of these images, by id
+
+    def list_views(self) -> list[View]:
+        """List the thumbnails to render."""
+        return [(name, self.legend.text) for _, names in self.rows for name in names]
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def _choose_rows(ids: Sequence[str], per_row: int) -> Rows:
     if not ids:
         return ()
     if len(ids) <= 3 * per_row:
-        return (("From largest to smallest", tuple(ids)),)
+        return (("All images with this class, largest first", tuple(ids)),)
     middle = (len(ids) - per_row) // 2
     return (
         ("Largest", tuple(ids[:per_row])),
@@ -80,10 +85,11 @@ def _choose_rows(ids: Sequence[str], per_row: int) -> Rows:
     )
 
 
-def show_class(chosen: ClassImages, thumbnails: Mapping[str, EmbeddedImage]) -> ClassSheet:
+def show_class(chosen: ClassImages, thumbnails: Mapping[View, EmbeddedImage]) -> ClassSheet:
     """Add thumbnails to the images of a class."""
+    name = chosen.legend.text
     rows = tuple(
-        (label, tuple((thumbnails[name], chosen.shares[name]) for name in names if name in thumbnails))
+        (label, tuple((thumbnails[one, name], chosen.shares[one]) for one in names if (one, name) in thumbnails))
         for label, names in chosen.rows
     )
     return ClassSheet(chosen.legend, chosen.sentence, rows)

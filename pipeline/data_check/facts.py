@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, list_groups
 from pipeline.data_check.check_folder import DataCheck
+from pipeline.params.file import PARAMS_FILE
 from pipeline.prepare.validate import ValidationReport
 from pipeline.report.formatting import SPLIT_NAMES, format_count, pluralize
 from pipeline.wording import join_words
@@ -25,7 +26,9 @@ def list_facts(check: DataCheck, samples: pd.DataFrame) -> list[Fact]:
         check: The check of the folder.
         samples: Rows of `samples.csv` for the valid samples.
     """
-    facts = [("Read with", check.origin.replace("`", ""))] if check.origin else []
+    is_written = check.origin == str(PARAMS_FILE)
+    origin = check.origin if is_written else f"the data section that {check.origin.replace('`', '')} would write"
+    facts = [("Read with", origin)] if check.origin else []
     if check.report is None:
         return facts
     data = check.report.data
@@ -33,7 +36,7 @@ def list_facts(check: DataCheck, samples: pd.DataFrame) -> list[Fact]:
     if len(samples):
         facts.append(("Groups", _describe_groups(samples)))
         facts.append(("Folds" if data.folds is not None else "Splits", _describe_splits(samples, data.folds)))
-    facts.append(("Left out", format_count(len(data.skipped))))
+    facts.append(("Left out", pluralize(len(data.skipped), "file") if data.skipped else "none"))
     return facts
 
 

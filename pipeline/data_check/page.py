@@ -122,9 +122,9 @@ def _add_samples(
 ) -> DataPage:
     """Add what is known from the valid samples."""
     suspects, classes = find_suspects(samples, data.classes), choose_class_images(samples, data.classes)
-    shown = {name for found in suspects for name in found.names}
-    shown |= {name for one in classes for _, names in one.rows for name in names}
-    thumbnails = render_samples(data, section, samples, sorted(shown))
+    views = {view for found in suspects for view in found.list_views()}
+    views |= {view for one in classes for view in one.list_views()}
+    thumbnails = render_samples(data, section, samples, views)
     skipped = pd.DataFrame(data.skipped, columns=["id", "reason"])
     is_error = page.problems is not None
     checks = replace(

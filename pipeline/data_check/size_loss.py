@@ -52,6 +52,11 @@ class SizeLoss:
     remedy: str  # empty if the size is good
     examples: tuple[LossExample, ...]
 
+    @property
+    def has_iou(self) -> bool:
+        """Whether the highest possible IoU is known, as for images that are resized to a fixed size."""
+        return any(one.iou != MISSING for one in self.classes)
+
 
 def describe_size_loss(data: SourceData, section: Data) -> SizeLoss | None:
     """Describe the prepared size; None if no mask could be examined."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.artifacts.prepared_data import SegmentationClass
+from pipeline.data_check.samples import View
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.report.formatting import format_count, pluralize
 from pipeline.report.view_models import EmbeddedImage
@@ -26,6 +27,10 @@ class Suspects:
     text: str
     names: tuple[str, ...]  # ids of those that are shown, evenly spaced
     notes: Mapping[str, str]  # by id, shown after the id
+
+    def list_views(self) -> list[View]:
+        """List the thumbnails to render."""
+        return [(name, "") for name in self.names]
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def _find_unusual_sizes(samples: pd.DataFrame) -> Suspects | None:
     return _describe(rows, ("image has an unusual size", "images have unusual sizes"), text, notes)
 
 
-def show_suspects(found: Suspects, thumbnails: Mapping[str, EmbeddedImage]) -> SuspectImages:
+def show_suspects(found: Suspects, thumbnails: Mapping[View, EmbeddedImage]) -> SuspectImages:
     """Add thumbnails to suspects."""
-    shown = [(thumbnails[name], found.notes.get(name, "")) for name in found.names if name in thumbnails]
+    shown = [(thumbnails[view], found.notes.get(view[0], "")) for view in found.list_views() if view in thumbnails]
     return SuspectImages(found.title, found.text, tuple(shown))

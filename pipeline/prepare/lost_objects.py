@@ -56,7 +56,7 @@ def cut_lost_object(
     largest = int(areas.argmax())
     if not areas[largest]:
         return None
-    box = ndimage.find_objects(regions == largest)[0]
+    (box,) = ndimage.find_objects((regions == largest).astype(np.uint8))
     inner_size = resizing.compute_inner_size(mask.shape)
     scale = max(side / inner for side, inner in zip(mask.shape, inner_size, strict=True))
     longest = max(places.stop - places.start for places in box)
