@@ -86,7 +86,9 @@ def write_data_page(check: DataCheck, project: Project, out: Path | None = None)
         PipelineError: A template is missing or invalid.
     """
     path = out or project.root / DATA_CHECK
-    write_text(path, render_html(TEMPLATE, build_page(check, project), project))
+    html = render_html(TEMPLATE, build_page(check, project), project)
+    # Names of files may contain bytes that are not UTF-8, which Python represents as surrogates.
+    write_text(path, html.encode("utf-8", "backslashreplace").decode("utf-8"))
     return path
 
 
@@ -125,7 +127,7 @@ def _add_samples(
     views = {view for found in suspects for view in found.list_views()}
     views |= {view for one in classes for view in one.list_views()}
     thumbnails = render_samples(data, section, samples, views)
-    skipped = pd.DataFrame(data.skipped, columns=["id", "reason"])
+    skipped = pd.DataFrame([map(escape_unprintable, row) for row in data.skipped], columns=["id", "reason"])
     is_error = page.problems is not None
     checks = replace(
         page.checks,
