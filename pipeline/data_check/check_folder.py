@@ -1,4 +1,4 @@
-"""Check a folder, and keep what is known about it if it has errors."""
+"""Check a folder. If it has errors, keep the results of the checks that succeeded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.prepare.validate import ValidationReport, examine_data
 
 @dataclass(frozen=True)
 class DataCheck:
-    """What is known about a folder of images and masks."""
+    """Result of checking a folder of images and masks."""
 
     folder: Path
     section: Data | None  # None if no section could be found

@@ -1,4 +1,4 @@
-"""The facts at the top of the page: how many images, of which sizes and formats, in which groups and splits."""
+"""The facts at the top of the page: number, sizes and formats of the images, groups and splits."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Checks:
 
     notices: tuple[str, ...]
     more: str = ""  # number of further notices; empty if there are none
-    pairs: tuple[ImagePair, ...] = ()  # near-duplicates that are no error
+    pairs: tuple[ImagePair, ...] = ()  # near-duplicates that may be kept
     pairs_text: str = ""
     suspects: tuple[SuspectImages, ...] = ()
     skipped: SkippedFiles | None = None
@@ -122,7 +122,7 @@ def _add_samples(
     pairs: Sequence[ImagePair],
     project: Project,
 ) -> DataPage:
-    """Add what is known from the valid samples."""
+    """Add the sections that show valid samples."""
     suspects, classes = find_suspects(samples, data.classes), choose_class_images(samples, data.classes)
     views = {view for found in suspects for view in found.list_views()}
     views |= {view for one in classes for view in one.list_views()}

@@ -1,4 +1,4 @@
-"""Find an object that vanishes at the prepared size, and cut out its surroundings before and after resizing."""
+"""Find an object that vanishes at the prepared size, and crop its surroundings before and after resizing."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class LostObject:
     prepared_mask: NDArray[np.uint8]  # H x W
 
 
-def cut_lost_object(
+def crop_lost_object(
     name: str, class_name: str, index: int, image: NDArray[Any], mask: NDArray[np.uint8], resizing: Resizing
 ) -> LostObject | None:
-    """Cut out the largest object that vanishes at the prepared size.
+    """Crop the surroundings of the largest object that vanishes at the prepared size.
 
     Args:
         name: Id of the pair.

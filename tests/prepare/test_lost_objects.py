@@ -1,4 +1,4 @@
-"""Objects that vanish at the prepared size, cut out before and after resizing."""
+"""Objects that vanish at the prepared size, cropped before and after resizing."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.imaging.resize import FixedSize, NativeSize, Resizing
-from pipeline.prepare.lost_objects import MIN_SIDE, LostObject, cut_lost_object
+from pipeline.prepare.lost_objects import MIN_SIDE, LostObject, crop_lost_object
 
 
-def cut(mask: np.ndarray, resizing: Resizing) -> LostObject | None:
+def crop(mask: np.ndarray, resizing: Resizing) -> LostObject | None:
     image = np.repeat(mask[..., None] * np.uint8(100), 3, axis=-1)
-    return cut_lost_object("a", "cell", 1, image, mask, resizing)
+    return crop_lost_object("a", "cell", 1, image, mask, resizing)
 
 
 @st.composite
@@ -35,7 +35,7 @@ def test_object_is_lost_if_it_has_no_pixel_at_the_prepared_size(
     mask = np.zeros(shape, np.uint8)
     top, left = (round(part * (side - length)) for part, side, length in zip(place, shape, sides, strict=True))
     mask[top : top + sides[0], left : left + sides[1]] = 1
-    lost = cut(mask, resizing)
+    lost = crop(mask, resizing)
     assert (lost is None) == (resizing.resize_mask(mask) == 1).any()
     if lost is not None:
         assert (lost.area, int((lost.mask == 1).sum())) == (sides[0] * sides[1],) * 2  # all of it is shown
@@ -45,11 +45,11 @@ def test_object_is_lost_if_it_has_no_pixel_at_the_prepared_size(
         np.testing.assert_array_equal(lost.image[..., 0], lost.mask * np.uint8(100))
 
 
-def test_largest_lost_object_is_cut_out() -> None:
+def test_largest_lost_object_is_cropped() -> None:
     mask = np.zeros((128, 128), np.uint8)
     mask[1:3, 1:3] = mask[1:2, 100:102] = 1
     mask[60:100, 60:100] = 1  # is kept
-    lost = cut(mask, FixedSize((16, 16), "stretch"))
+    lost = crop(mask, FixedSize((16, 16), "stretch"))
     assert lost is not None
     assert lost.area == 4
     assert lost.mask[1, 1] == 1
@@ -60,7 +60,7 @@ def test_prepared_part_shows_what_the_network_sees() -> None:
     mask[0, 0] = 1
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     resizing = FixedSize((16, 16), "stretch")
-    lost = cut_lost_object("a", "cell", 1, image, mask, resizing)
+    lost = crop_lost_object("a", "cell", 1, image, mask, resizing)
     assert lost is not None
     shown = -(-max(lost.mask.shape) // 4)
     expected = resizing.fit_image(image)[:shown, :shown].repeat(4, axis=0).repeat(4, axis=1)

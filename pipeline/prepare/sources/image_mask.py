@@ -28,7 +28,7 @@ from pipeline.prepare.image_mask_pair import (
     UndeclaredValuesError,
     read_limited,
 )
-from pipeline.prepare.lost_objects import LostObject, cut_lost_object
+from pipeline.prepare.lost_objects import LostObject, crop_lost_object
 from pipeline.prepare.near_duplicates import DuplicatePairs, NearDuplicateCheck, parse_distinct
 from pipeline.prepare.parallel_decode import CACHE_FOLDER, DecodeResult, DecodeSettings, decode_pair, decode_pairs
 from pipeline.prepare.size_effects import SizeCeilings, SizeEffects, measure_size_ceilings, measure_size_effects
@@ -173,7 +173,7 @@ class ImageMaskSource:
                 continue
             if mask.shape != image.shape[:2]:
                 continue
-            lost = cut_lost_object(pair.id, effect.name, index_of[effect.name], image, mask, self._resizing)
+            lost = crop_lost_object(pair.id, effect.name, index_of[effect.name], image, mask, self._resizing)
             if lost is not None:
                 yield lost
 
