@@ -20,14 +20,15 @@ MAX_PAIRS = 24
 
 @dataclass(frozen=True)
 class ImagePair:
-    """Two near-duplicates, whose captions are their ids."""
+    """Two near-duplicates."""
 
+    names: tuple[str, str]  # ids of the images, which are also their captions
     images: tuple[EmbeddedImage, EmbeddedImage]
     splits: tuple[str, str]
 
     @property
     def is_across(self) -> bool:
-        """Whether the images are in different splits or folds, so that training data leaks into evaluation."""
+        """Whether the images are in different splits or folds."""
         return self.splits[0] != self.splits[1]
 
 
@@ -38,7 +39,7 @@ def render_pairs(data: SourceData, section: Data) -> list[ImagePair]:
         for pair in islice(data.duplicates, MAX_PAIRS):
             one, other = (_render(pair, place, section) for place in (0, 1))
             splits = (SPLIT_NAMES.get(pair.splits[0], pair.splits[0]), SPLIT_NAMES.get(pair.splits[1], pair.splits[1]))
-            pairs.append(ImagePair((one, other), splits))
+            pairs.append(ImagePair(pair.names, (one, other), splits))
     return pairs
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.imaging.decode import read_fitted
@@ -21,15 +21,9 @@ from pipeline.report.sections.contact_sheet import SIDE, render_thumbnail
 from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray
 
 _NO_MASK = (SegmentationClass("", "#000000", foreground=False),)
-# Undeclared values are drawn over gray declared ones. Both colors differ in lightness.
-UNDECLARED_COLOR, DECLARED_COLOR = "#d9480f", "#bdb9ae"
-_DECLARED = tuple(
-    SegmentationClass(name, color, foreground=False)
-    for name, color in (("declared", DECLARED_COLOR), ("undeclared", UNDECLARED_COLOR))
-)
-# Colors of values in ascending order; further values start again. Black, then colors of Okabe and Ito (2008).
-_VALUE_COLORS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
-_VALUES = tuple(SegmentationClass(color, color, foreground=False) for color in _VALUE_COLORS)
+# Colors of values in ascending order; further values start again. Declared values are gray if others are highlighted.
+DECLARED_COLORS, UNDECLARED_COLOR = ("#2b2a27", "#bdb9ae", "#74706a"), "#ff5a1f"
+_VALUE_COLORS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")  # Okabe, Ito
 
 
 def render_plain(image: ImageArray, alt: str, caption: str, frame: Frame) -> EmbeddedImage:
@@ -66,14 +60,19 @@ class FileThumbnails:
         height, width = values.shape
         scale = min(1.0, SIDE / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        if marked:
-            # The box filter keeps a trace of single pixels.
-            found = Image.fromarray(np.where(np.isin(values, marked), 255, 0).astype(np.uint8))
-            small = (np.asarray(found.resize(size, Image.Resampling.BOX)) > 0).astype(np.uint8)
-            return render_mask(small, _DECLARED, f"Mask {file}, with undeclared values highlighted", "undeclared")
-        ranks = np.unique(values, return_inverse=True)[1].reshape(values.shape) % len(_VALUES)
-        small = np.asarray(Image.fromarray(ranks.astype(np.uint8)).resize(size, Image.Resampling.NEAREST))
-        return render_mask(small, _VALUES, f"Values of the mask {file}, each in a color", "mask")
+        colors = DECLARED_COLORS if marked else _VALUE_COLORS
+        ranks = np.unique(values, return_inverse=True)[1].reshape(values.shape) % len(colors)
+        small = np.array(Image.fromarray(ranks.astype(np.uint8)).resize(size, Image.Resampling.NEAREST))
+        if not marked:
+            return render_mask(small, _create_classes(colors), f"Values of the mask {file}, each in a color", "mask")
+        is_undeclared = np.isin(values, marked)
+        if scale < 1:  # keep single pixels, and enlarge them so that they are visible
+            found = Image.fromarray(np.where(is_undeclared, 255, 0).astype(np.uint8))
+            found = found.resize(size, Image.Resampling.BOX).filter(ImageFilter.MaxFilter(3))
+            is_undeclared = np.asarray(found) > 0
+        small[is_undeclared] = len(colors)
+        alt = f"Mask {file}, with undeclared values highlighted"
+        return render_mask(small, _create_classes((*colors, UNDECLARED_COLOR)), alt, "mask")
 
     def _read_values(self, file: str, are_colors: bool) -> npt.NDArray[np.integer]:
         content = read_limited(self._locate(file))
@@ -89,3 +88,7 @@ class FileThumbnails:
         if path.is_absolute() or ".." in path.parts:
             raise ValueError("the file is outside the folder")
         return self.folder / path
+
+
+def _create_classes(colors: tuple[str, ...]) -> tuple[SegmentationClass, ...]:
+    return tuple(SegmentationClass(color, color, foreground=False) for color in colors)

@@ -14,7 +14,7 @@ from pipeline.artifacts.project import DATA_CHECK, Project
 from pipeline.atomic_io import write_text
 from pipeline.data_check.check_folder import DataCheck
 from pipeline.data_check.class_sheets import ClassSheet, choose_class_images, show_class
-from pipeline.data_check.duplicates import ImagePair, render_pairs
+from pipeline.data_check.duplicates import MAX_PAIRS, ImagePair, render_pairs
 from pipeline.data_check.facts import Fact, list_facts, list_largest_groups
 from pipeline.data_check.problems import Problems, build_problems
 from pipeline.data_check.samples import render_samples, tabulate_valid
@@ -96,7 +96,7 @@ def build_page(check: DataCheck, project: Project) -> DataPage:
     """Build the content of the page."""
     report, section = check.report, check.section
     pairs = render_pairs(report.data, section) if report and section else []
-    problems = build_problems(check, [pair for pair in pairs if pair.is_across])
+    problems = build_problems(check, pairs)
     samples = tabulate_valid(report.data) if report else pd.DataFrame()
     notices = report.data.stats.notices if report else check.notices
     page = DataPage(
@@ -109,9 +109,9 @@ def build_page(check: DataCheck, project: Project) -> DataPage:
     )
     if report is None or section is None:
         return page
-    if problems and any(problem.pairs for problem in problems.of_files):
-        pairs = [pair for pair in pairs if not pair.is_across]
-    return _add_samples(page, report.data, section, samples, pairs, project)
+    wrong = [pair for problem in problems.of_files for pair in problem.pairs] if problems else []
+    others = [pair for pair in pairs if pair not in wrong]
+    return _add_samples(page, report.data, section, samples, others, project)
 
 
 def _add_samples(
@@ -165,8 +165,8 @@ def _describe_pairs(num_shown: int, data: SourceData) -> str:
         return ""
     alike = pluralize(data.stats.duplicates, "image looks", "images look")
     texts = [f"{alike} the same as another one in the same split."] if data.stats.duplicates else []
-    if num_shown < len(data.duplicates):
-        texts.append(f"{pluralize(num_shown, 'pair is', 'pairs are')} shown.")
+    if len(data.duplicates) > MAX_PAIRS:
+        texts.append(f"The first {MAX_PAIRS} of {format_count(len(data.duplicates))} pairs are shown.")
     return " ".join(
         [*texts, "If related images must stay together, give them the same group; see docs/how-to/choose-splits.md."]
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.data_check.check_folder import DataCheck
 from pipeline.data_check.duplicates import ImagePair
-from pipeline.data_check.file_thumbnails import DECLARED_COLOR, UNDECLARED_COLOR, FileThumbnails
+from pipeline.data_check.file_thumbnails import DECLARED_COLORS, UNDECLARED_COLOR, FileThumbnails
 from pipeline.params.data.image_data import ImageMaskData
 from pipeline.prepare.data_issues import (
     DataIssue,
@@ -65,7 +65,7 @@ def build_problems(check: DataCheck, pairs: Sequence[ImagePair]) -> Problems | N
 
     Args:
         check: The check of the folder.
-        pairs: Near-duplicates across splits.
+        pairs: Near-duplicates. Those that are an issue become part of the problem.
     """
     error = check.error
     if error is None:
@@ -85,8 +85,10 @@ def build_problems(check: DataCheck, pairs: Sequence[ImagePair]) -> Problems | N
 def _build_problem(
     group: IssueGroup, error: InvalidFilesError, thumbnails: FileThumbnails, pairs: Sequence[ImagePair]
 ) -> Problem:
-    are_copies = group.kind is IssueKind.LOOKS_ALIKE
-    shown = [] if are_copies and pairs else sample_evenly(group.issues, MAX_SHOWN)
+    # The first image of a pair is the one that has the issue.
+    copies = {issue.id for issue in group.issues} if group.kind is IssueKind.LOOKS_ALIKE else set()
+    pairs = [pair for pair in pairs if pair.is_across and pair.names[0] in copies]
+    shown = [] if pairs else sample_evenly(group.issues, MAX_SHOWN)
     listed = group.issues[:MAX_LISTED] if len(shown) < len(group.issues) else ()
     rest = len(group.issues) - len(listed) if listed else 0
     files = tuple(AffectedFile(str(issue), tuple(_render(issue, error, thumbnails))) for issue in shown)
@@ -97,10 +99,10 @@ def _build_problem(
         shown=files,
         listed=tuple(map(str, listed)),
         more=f"and {format_count(rest)} more" if rest else "",
-        colors=(LegendEntry(UNDECLARED_COLOR, "undeclared values"), LegendEntry(DECLARED_COLOR, "declared values"))
+        colors=(LegendEntry(UNDECLARED_COLOR, "undeclared values"), LegendEntry(DECLARED_COLORS[1], "declared values"))
         if has_undeclared
         else (),
-        pairs=tuple(pairs) if are_copies else (),
+        pairs=tuple(pairs),
     )
 
 
