@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.imaging.decode import read_fitted
 from pipeline.imaging.errors import ImageError
-from pipeline.imaging.mask_decoding import decode_mask
+from pipeline.imaging.mask_decoding import MASK_ENDINGS, decode_mask
 from pipeline.imaging.resize import FixedSize
 from pipeline.prepare.image_mask_pair import read_limited
 from pipeline.report.figures.image_html import render_mask
@@ -52,6 +52,8 @@ class FileThumbnails:
 
     def render_mask(self, file: str, undeclared: Collection[str]) -> EmbeddedImage | None:
         """Render the values of a mask file as colors, or highlight those that no class declares."""
+        if not file.lower().endswith(MASK_ENDINGS):  # a file of annotations
+            return None
         try:
             values = self._read_values(file, are_colors=any(value.startswith("#") for value in undeclared))
             marked = [int(value.removeprefix("#"), 16 if value.startswith("#") else 10) for value in undeclared]

@@ -52,12 +52,12 @@ class Problems:
 
     of_files: tuple[Problem, ...]
     skipping: str  # sentence about skipping invalid files; empty if they cannot be skipped
-    others: tuple[str, ...]  # messages about other errors
+    other: str  # message about another error; empty if there is none
 
     @property
     def count(self) -> int:
-        """Number of kinds of issues and other errors."""
-        return len(self.of_files) + len(self.others)
+        """Number of kinds of issues, plus one for another error."""
+        return len(self.of_files) + bool(self.other)
 
 
 def build_problems(check: DataCheck, pairs: Sequence[ImagePair]) -> Problems | None:
@@ -71,14 +71,14 @@ def build_problems(check: DataCheck, pairs: Sequence[ImagePair]) -> Problems | N
     if error is None:
         return None
     if not isinstance(error, InvalidFilesError):
-        return Problems((), "", tuple(str(error).splitlines()))
+        return Problems((), "", str(error))
     channels = check.section.channels if isinstance(check.section, ImageMaskData) else None
     thumbnails = FileThumbnails(error.folder, channels)
     groups = group_issues(error.issues, error.key)
     return Problems(
         of_files=tuple(_build_problem(group, error, thumbnails, pairs) for group in groups),
         skipping=describe_skipping(error.issues, error.key),
-        others=tuple(str(error.other).splitlines()) if error.other else (),
+        other=str(error.other or ""),
     )
 
 

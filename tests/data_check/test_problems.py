@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.artifacts.project import Project
+from pipeline.artifacts.project import DATA_CHECK, Project
 from pipeline.data_check.check_folder import DataCheck
 from pipeline.data_check.file_thumbnails import FileThumbnails
 from pipeline.data_check.page import write_data_page
@@ -157,31 +157,27 @@ def test_files_outside_the_folder_are_not_opened(tmp_path: Path, file: str) -> N
 
 
 @pytest.fixture(scope="module")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plain_page(tmp_path_factory: pytest.TempPathFactory) -> WrittenPage:
+    """A page on issues with a file called name."""
     folder = tmp_path_factory.mktemp("project")
     link_templates(folder)
-    return folder
+    return write_issue_page(folder, "name")
 
 
 MARKUP = ("<script>alert(1)</script>", "</style><img src=x onerror=y>", "'\"&", "`a`")
 
 
-def write_issue_page(folder: Path, text: str) -> WrittenPage:
+def write_issue_page(folder: Path, text: str, file: Path = DATA_CHECK) -> WrittenPage:
     """Write a page on issues in which every name is a text."""
     issues = [DataIssue(IssueKind.NO_MASK, text, text), DataIssue(IssueKind.VALUES, text, text, text, {text: 3})]
     error = InvalidFilesError(issues, "data", folder / "cells", {text: text}, PipelineError(text or "empty"))
     check = DataCheck(Path("cells"), None, "`pipeline init`", (text,), None, error)
-    return WrittenPage(write_data_page(check, Project(folder)), 1)
+    return WrittenPage(write_data_page(check, Project(folder), folder / file), 1)
 
 
 @given(text=st.text(min_size=1) | st.sampled_from(MARKUP))
-def test_names_with_markup_are_escaped(templates: Path, text: str) -> None:
-    """The page has the same elements as one with a plain name."""
-    expected = write_issue_page(templates, "name").list_elements()
-    page = write_issue_page(templates, text)
-    num_codes = page.list_elements().count("code") - expected.count("code")  # of names in backticks
-    num_cards = page.html.count('class="card alarm"') - 1  # one per line of the error
-    found = [name for name in page.list_elements() if name != "code"]
-    assert len(found) == len([name for name in expected if name != "code"]) + 3 * num_cards
-    assert set(found) <= set(expected)
-    assert num_codes >= 0
+def test_names_with_markup_are_escaped(plain_page: WrittenPage, text: str) -> None:
+    """The page has the same elements as one with a plain name, apart from code in backticks."""
+    expected = [name for name in plain_page.list_elements() if name != "code"]
+    page = write_issue_page(plain_page.path.parent.parent, text, Path("odd.html"))
+    assert [name for name in page.list_elements() if name != "code"] == expected
