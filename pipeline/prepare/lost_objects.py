@@ -50,13 +50,13 @@ def crop_lost_object(
         The object; None if every object of the class has a pixel at the prepared size.
     """
     regions, number = ndimage.label(mask == index, np.ones((3, 3)), output=np.int32)
-    kept = np.bincount(resizing.resize_mask(regions).ravel(), minlength=number + 1)
-    areas = np.where(kept == 0, np.bincount(regions.ravel(), minlength=number + 1), 0)
-    areas[0] = 0  # pixels without an object
-    largest = int(areas.argmax())
-    if not areas[largest]:
+    kept = np.bincount(resizing.resize_mask(regions).ravel(), minlength=number + 1)[1:]
+    if kept.all():
         return None
-    (box,) = ndimage.find_objects((regions == largest).astype(np.uint8))
+    boxes = ndimage.find_objects(regions)
+    areas = {place: int((regions[boxes[place]] == place + 1).sum()) for place in np.flatnonzero(kept == 0).tolist()}
+    largest = max(areas, key=areas.__getitem__)
+    box = boxes[largest]
     inner_size = resizing.compute_inner_size(mask.shape)
     scale = max(side / inner for side, inner in zip(mask.shape, inner_size, strict=True))
     longest = max(places.stop - places.start for places in box)
@@ -72,7 +72,7 @@ def crop_lost_object(
     return LostObject(
         id=name,
         name=class_name,
-        area=int(areas[largest]),
+        area=areas[largest],
         image=image[rows, columns],
         mask=mask[rows, columns],
         prepared_image=inner[near],
