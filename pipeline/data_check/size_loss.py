@@ -86,7 +86,7 @@ def describe_size_loss(data: SourceData, section: Data) -> SizeLoss | None:
         sizes=()
         if is_good or ceilings is None
         else tuple((format_size(one.size), format_number(one.lowest), one.worst) for one in ceilings.sizes),
-        remedy="" if is_good or ceilings is None else f"{ceilings.remedy()}.",
+        remedy="" if is_good or ceilings is None else f"For a higher IoU: {ceilings.remedy()}.",
         examples=tuple(_show(lost, tuple(data.classes)) for lost in islice(data.lost_objects, MAX_EXAMPLES)),
     )
 
