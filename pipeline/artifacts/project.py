@@ -24,6 +24,7 @@ CACHE = Path(".cache")  # files that no stage reads; may be removed at any time
 REPORTS = Path("reports")
 REPORT = REPORTS / "learning-report.html"
 FAILURE = REPORTS / "failure.html"
+DATA_CHECK = REPORTS / "data-check.html"
 GROWING_REPORT = REPORTS / "growing-report.html"  # not REPORT, because DVC refuses to restore over an unknown file
 TEMPLATES = REPORTS / "templates"
 SHOWCASE_IMAGES = REPORTS / "showcase"  # the user's own images

@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 
 def sample_masks(
     pairs: Sequence[ImageMaskPair], collection: PairCollection, max_masks: int, max_pixels: int
-) -> Iterator[NDArray[np.uint8]]:
+) -> Iterator[tuple[ImageMaskPair, NDArray[np.uint8]]]:
     """Decode evenly spaced masks one at a time, because a hundred large masks may not fit into memory.
 
     Masks that cannot be decoded are skipped.
@@ -28,7 +28,7 @@ def sample_masks(
         max_pixels: Maximum number of pixels in all masks together. The first mask may have more.
 
     Yields:
-        Class indices and IGNORE (H x W) of one mask.
+        A pair, and the class indices and IGNORE (H x W) of its mask.
     """
     pixels = 0
     for pair in _reorder(sample_evenly(pairs, max_masks)):
@@ -39,7 +39,7 @@ def sample_masks(
         if pixels and pixels + mask.size > max_pixels:
             return
         pixels += mask.size
-        yield mask
+        yield pair, mask
 
 
 def _reorder(items: Sequence[ImageMaskPair]) -> list[ImageMaskPair]:
