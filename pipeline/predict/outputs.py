@@ -1,4 +1,4 @@
-"""Write the results of `pipeline predict`: masks, overlays, foregrounds, and a table of class shares."""
+"""Write results of `pipeline predict` beside the masks: overlays, foregrounds, and a table of class shares."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from PIL import Image, ImageColor
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.atomic_io import write_text, write_with
-from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.inference.preprocessing import Probs
 from pipeline.prepare.sample_ids import FORMULA_STARTS
 
@@ -31,31 +29,6 @@ class ClassShares:
     height: int  # px
     width: int  # px
     shares: tuple[float, ...]  # each class's share of the pixels
-
-
-def encode_labels(labels: NDArray[np.uint8], encoding: MaskEncoding) -> NDArray[Any]:
-    """Convert class indices (H x W) to mask values as in the training data: uint8, uint16, or colors (H x W x 3)."""
-    values = encoding.output_values[labels]
-    if encoding.are_colors:
-        return np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1).astype(np.uint8)
-    return values.astype(np.uint16 if encoding.output_values.max() > 255 else np.uint8)
-
-
-def create_palette(encoding: MaskEncoding, classes: Sequence[SegmentationClass]) -> NDArray[np.uint8] | None:
-    """Create a palette (256 x 3) with the classes' colors for 8-bit masks; None if values are colors or exceed 255."""
-    if encoding.are_colors or encoding.output_values.max() > 255:
-        return None
-    palette = np.zeros((256, 3), np.uint8)
-    palette[encoding.output_values] = [ImageColor.getrgb(item.color) for item in classes]
-    return palette
-
-
-def write_png_mask(path: Path, values: NDArray[Any], palette: NDArray[np.uint8] | None) -> None:
-    """Write mask values, as returned by `encode_labels`, to a PNG file."""
-    image = Image.fromarray(values)
-    if palette is not None:
-        image.putpalette(palette.tobytes())
-    write_with(path, lambda file: image.save(file, "PNG", optimize=True))
 
 
 def write_overlay(
