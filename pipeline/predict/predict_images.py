@@ -112,8 +112,7 @@ def predict_images(
     with PredictionProgress(console) as progress:
         for source in progress.track_images(images):
             try:
-                image = run.preprocessing.open_image(source.path)
-                check_size(writers, image.shape)
+                image = _open_image(run, source, writers)
             except ImageError as error:
                 skip(source, error)
                 continue
@@ -148,6 +147,18 @@ def predict_images(
         write_ranking(files.folder / RANKING, ranked)
     counts = None if objects is None else [len(table) for table in writer.tables]
     return PredictedImages(rows, num_skipped, counts, ranked)
+
+
+def _open_image(run: TrainedRun, source: SourceImage, writers: Mapping[str, MaskWriter]) -> NDArray[Any] | TiffImage:
+    """Open an image. Raise `ImageError` if it is not one, or is too large for a writer."""
+    image = run.preprocessing.open_image(source.path)
+    try:
+        check_size(writers, image.shape)
+    except ImageError:
+        if isinstance(image, TiffImage):
+            image.close()
+        raise
+    return image
 
 
 def _check_folder(folder: Path) -> None:
