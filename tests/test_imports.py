@@ -16,7 +16,7 @@ STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "ensemble", "re
 LIBRARIES = {"data", "imaging", "inference", "models", "analysis", "curve_readers", "tracking", "variants"}
 BASE = {"artifacts", "atomic_io", "errors", "params", "runtime", "wording"}
 COMMANDS = {
-    *("__main__", "change_report", "cli", "init", "judge", "lr_find", "mlflow_report", "notebook", "predict"),
+    *("__main__", "change_report", "cli", "export", "init", "judge", "lr_find", "mlflow_report", "notebook", "predict"),
     *("promote", "study", "summary", "sweep", "weights"),
 }
 

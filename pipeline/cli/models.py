@@ -1,4 +1,4 @@
-"""The commands `predict`, `promote`, `sync` and `ui`, which use trained runs."""
+"""The commands `predict`, `promote`, `export`, `sync` and `ui`, which use trained runs."""
 
 from __future__ import annotations
 
@@ -163,6 +163,30 @@ def promote(run: str, as_json: bool) -> None:
 
     registered = promote_run(read_params(), run)
     print_json(registered) if as_json else click.echo(registered.describe())
+
+
+@click.command()
+@run_option
+@click.option(
+    "--out",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write.  [default: exports/<run>.onnx]",
+)
+@json_option
+def export(run: str, file: Path | None, as_json: bool) -> None:
+    """Write a run's model to an ONNX file, without MLflow.
+
+    The file needs only ONNX Runtime. It contains the network, or all networks of the ensemble, and describes itself:
+    its metadata has the names of the classes, the input size, the channels, and how images are resized and normalized.
+    The command prints Python code that segments an image; the file contains this code, too.
+    """
+    from pipeline.export.export_run import export_run
+    from pipeline.params.file import read_params
+
+    exported = export_run(read_params(), run, file)
+    print_json(exported) if as_json else click.echo(exported.describe())
 
 
 @click.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from pipeline.atomic_io import require_writable
 from pipeline.errors import PipelineError
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.pixel_size import PixelSize
@@ -82,7 +82,7 @@ def predict_images(
         for target in (*files.paths(source), *(path for one in writers.values() for path in one.list_files(source))):
             if target.resolve() in existing:
                 raise PipelineError(f"The results for {source} would overwrite the image {target}. Change --out.")
-    _check_folder(files.folder)
+    require_writable(files.folder, "--out")
     writer = ResultWriter(run, files, writers.values(), objects)
     meter = UncertaintyMeter(run) if is_ranked else None
     rows: list[ClassShares] = []
@@ -159,18 +159,6 @@ def _open_image(run: TrainedRun, source: SourceImage, writers: Mapping[str, Mask
             image.close()
         raise
     return image
-
-
-def _check_folder(folder: Path) -> None:
-    """Create the output folder. Raise `PipelineError` if files cannot be written to it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise PipelineError(
-            f"--out: {folder} is not writable ({error.strerror}). Choose another folder, or fix its permissions."
-        ) from None
 
 
 def _read_pixel_sizes(paths: Iterable[Path]) -> dict[str, PixelSize]:
