@@ -17,12 +17,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
-from pipeline.artifacts.project import PREPARED
+from pipeline.artifacts.project import PREPARED, Project
 from pipeline.cli import main
+from pipeline.export.usage_example import create_example
+from pipeline.inference.trained_run import TrainedRun
 from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.train.train_cell import train_cell
-from tests.conftest import TRAINED, write_params
+from tests.conftest import ROOT, TRAINED, write_params
 from tests.discs import write_discs, write_native_params
 from tests.nuclei import SECTION, draw_nuclei, write_nuclei, write_nuclei_params
 
@@ -127,6 +129,12 @@ def test_printed_code_segments_stretched_gray_images_like_predict(
         Image.fromarray(draw_nuclei(np.random.default_rng(99), (90, 140))[0])
     )
     assert agreement > 0.99
+
+
+def test_code_in_the_guide_is_the_printed_code(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    code = create_example(TrainedRun.load(read_params(), TRAINED, Project()), Path("exports/unet-0.002-0.onnx"))
+    assert f"```python\n{code}```" in (ROOT / "docs/how-to/export.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("channels", "dtype"), [(1, np.uint8), (1, np.uint16), (5, np.uint16)])
