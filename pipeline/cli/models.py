@@ -168,24 +168,36 @@ def promote(run: str, as_json: bool) -> None:
 @click.command()
 @run_option
 @click.option(
+    "--format",
+    "file_format",
+    default="onnx",
+    show_default=True,
+    type=click.Choice(["onnx", "bioimageio"]),
+    help="An ONNX file, or a package for bioimage.io that contains it.",
+)
+@click.option(
     "--out",
     "file",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write.  [default: exports/<run>.onnx]",
+    help="File to write.  [default: exports/<run>.onnx, or .zip for a package]",
 )
+@click.option("--license", "license_id", metavar="SPDX", help="License of a package, such as CC-BY-4.0.")
 @json_option
-def export(run: str, file: Path | None, as_json: bool) -> None:
-    """Write a run's model to an ONNX file, without MLflow.
+def export(run: str, file_format: str, file: Path | None, license_id: str | None, as_json: bool) -> None:
+    """Write a run's model to a file, without MLflow.
 
-    The file needs only ONNX Runtime. It contains the network, or all networks of the ensemble, and describes itself:
-    its metadata has the names of the classes, the input size, the channels, and how images are resized and normalized.
-    The command prints Python code that segments an image; the file contains this code, too.
+    The ONNX file needs only ONNX Runtime. It contains the network, or all networks of the ensemble, and describes
+    itself: its metadata has the names of the classes, the input size, the channels, and how images are resized and
+    normalized. The command prints Python code that segments an image; the file contains this code, too.
+
+    The package for bioimage.io also contains test arrays, a cover and documentation. Its authors are those in
+    report.author. It needs the extra bioimageio.
     """
     from pipeline.export.export_run import export_run
     from pipeline.params.file import read_params
 
-    exported = export_run(read_params(), run, file)
+    exported = export_run(read_params(), run, file, file_format, license_id)
     print_json(exported) if as_json else click.echo(exported.describe())
 
 

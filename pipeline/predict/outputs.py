@@ -35,14 +35,22 @@ def write_overlay(
     path: Path, image: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Sequence[SegmentationClass]
 ) -> None:
     """Write an RGB image to a JPEG file, with foreground and boundary tinted in the classes' colors."""
+    tinted = Image.fromarray(tint_classes(image, labels, classes))
+    write_with(path, lambda file: tinted.save(file, "JPEG", quality=JPEG_QUALITY))
+
+
+def tint_classes(
+    image: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Sequence[SegmentationClass]
+) -> NDArray[np.uint8]:
+    """Tint the foreground and the boundary of an RGB image (H x W x 3) in the classes' colors."""
     alphas = [OVERLAY_ALPHA if item.foreground or item.is_boundary else 0.0 for item in classes]
     by_class = np.array(alphas, np.float32)[:, None]
     colors = np.array([ImageColor.getrgb(item.color) for item in classes], np.float32)
-    blended = np.empty(image.shape, np.uint8)
+    tinted = np.empty(image.shape, np.uint8)
     # Row by row, because a whole image in float32 would take four times its memory.
     for row, (pixels, line) in enumerate(zip(image, labels, strict=True)):
-        blended[row] = np.rint(pixels * (1 - by_class[line]) + colors[line] * by_class[line])
-    write_with(path, lambda file: Image.fromarray(blended).save(file, "JPEG", quality=JPEG_QUALITY))
+        tinted[row] = np.rint(pixels * (1 - by_class[line]) + colors[line] * by_class[line])
+    return tinted
 
 
 def write_foreground(path: Path, image: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> None:
