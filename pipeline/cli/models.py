@@ -197,6 +197,8 @@ def export(run: str, file_format: str, file: Path | None, license_id: str | None
     from pipeline.export.export_run import export_run
     from pipeline.params.file import read_params
 
+    if license_id is not None and file_format != "bioimageio":
+        raise click.UsageError("--license is only for packages: add --format bioimageio, or leave it out.")
     exported = export_run(read_params(), run, file, file_format, license_id)
     print_json(exported) if as_json else click.echo(exported.describe())
 

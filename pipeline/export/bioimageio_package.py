@@ -87,7 +87,7 @@ def package_for_bioimageio(
     Args:
         run: The run, or the ensemble.
         onnx: Its exported network.
-        examples: Images, the first of which is the test input and the cover.
+        examples: Images; the first one is the test input and the cover.
         credit: Authors and license.
         evidence: Scores by name, for the documentation.
         target: The zip file to write.

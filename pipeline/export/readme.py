@@ -33,9 +33,7 @@ A network for semantic segmentation, {run.describe()}, trained with unet-learnin
 
 ## Input
 
-{describe_channels(run.preprocessing)}, {run.preprocessing.channels} x height x width, values from 0 to
-{get_max_value(run.preprocessing)}. {_describe_resizing(run)} The network receives values from 0 to 1; any further
-normalization is part of it.
+{_describe_input(run)}
 
 ## Output
 
@@ -57,6 +55,16 @@ compare the most probable class of each pixel with annotations of your own image
 
 {run.data.title}, fingerprint {run.data.fingerprint}.{credit}
 """
+
+
+def _describe_input(run: TrainedRun) -> str:
+    channels, maximum = describe_channels(run.preprocessing), get_max_value(run.preprocessing)
+    sentences = [
+        f"The channels are {channels}: {run.preprocessing.channels} x height x width, values from 0 to {maximum}.",
+        _describe_resizing(run),
+        "The network receives values from 0 to 1; any further normalization is part of it.",
+    ]
+    return "\n".join(sentences)
 
 
 def _describe_resizing(run: TrainedRun) -> str:

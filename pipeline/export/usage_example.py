@@ -15,6 +15,10 @@ session = onnxruntime.InferenceSession({path})
 about = session.get_modelmeta().custom_metadata_map
 height, width = json.loads(about["input_size"])
 """
+_OPEN = """\
+original = ImageOps.exif_transpose(Image.open("image.png")).convert("RGBA")
+opaque = Image.alpha_composite(Image.new("RGBA", original.size, "black"), original)  # transparent pixels become black
+"""
 _STRETCH = """\
 size, top, left = (height, width), 0, 0
 bands = [Image.fromarray(band).resize((width, height), Image.Resampling.LANCZOS) for band in np.moveaxis(image, -1, 0)]
@@ -83,8 +87,8 @@ def _create_reading(preprocessing: Preprocessing) -> tuple[str, str]:
     imports = "import json\n\nimport numpy as np\nimport onnxruntime\n"
     if (preprocessing.channels, preprocessing.bits) in ((1, 8), (3, 8)):
         mode, axis = ("L", "[..., None]") if preprocessing.channels == 1 else ("RGB", "")
-        opened = f'ImageOps.exif_transpose(Image.open("image.png")).convert("{mode}")'
-        return f"{imports}from PIL import Image, ImageOps\n", f"image = np.asarray({opened}, np.float32){axis}\n"
+        read = _OPEN + f'image = np.asarray(opaque.convert("{mode}"), np.float32){axis}\n'
+        return f"{imports}from PIL import Image, ImageOps\n", read
     imports += "import tifffile\nfrom PIL import Image\n"
     if preprocessing.channels == 1:
         return imports, 'image = tifffile.imread("image.tif").astype(np.float32)[..., None]\n'

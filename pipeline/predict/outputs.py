@@ -1,4 +1,4 @@
-"""Write results of `pipeline predict` beside the masks: overlays, foregrounds, and a table of class shares."""
+"""Write further results of `pipeline predict`: overlays, foregrounds, and a table of class shares."""
 
 from __future__ import annotations
 

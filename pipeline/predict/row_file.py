@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 
-STRIP_PIXELS = 2_000_000  # pixels that are read at once
+STRIP_PIXELS = 2_000_000  # pixels per strip
 
 
 class RowFile:

@@ -111,6 +111,9 @@ def test_printed_code_segments_padded_images_like_predict(project: Path) -> None
     columns = np.linspace(0, 255, 150).astype(np.uint8)
     image = Image.fromarray(np.broadcast_to(columns[None, :, None], (90, 150, 3)).copy())
     image.paste((200, 60, 20), (40, 20, 90, 70))
+    transparency = Image.new("L", image.size, 255)
+    transparency.paste(0, (0, 60, 150, 90))
+    image.putalpha(transparency)
     printed, agreement = compare_printed_code_with_predict(image)
     assert agreement > 0.99
     assert [line.split(":")[0] for line in printed.splitlines()] == ["animal", "background", "border"]
@@ -192,6 +195,7 @@ def test_printed_code_segments_native_images_in_tiles(
         (["--run", "ensemble"], 1, "Name a run"),
         (["--out", "file/model.onnx"], 1, "--out: file is not writable"),
         (["--out", "."], 2, "is a directory"),
+        (["--license", "MIT"], 2, "--license is only for packages"),
     ],
 )
 def test_export_that_cannot_succeed_is_refused(

@@ -69,7 +69,7 @@ def join_rings(rings: Sequence[Points]) -> Points:
 
 
 def _find_edge_to_the_left(polygon: Points, point: Points) -> tuple[int, Points]:
-    """Find the nearest edge to the left of a point inside a polygon: its first point's index, and where it is hit."""
+    """Find the nearest edge to the left of a point inside a polygon: its first point's index, and the point on it."""
     x, y = polygon.T
     next_x, next_y = np.roll(polygon, -1, axis=0).T
     crosses = (y <= point[1]) != (next_y <= point[1])

@@ -18,7 +18,7 @@ from pipeline.wording import join_names
 
 # px; the largest image that is split. The numbers of the regions take up to 20 bytes per pixel while they are computed.
 MAX_PIXELS = 50_000_000
-_ROWS = 512  # rows that are averaged at once
+_ROWS = 512  # rows per step of an average
 
 
 @dataclass(frozen=True, eq=False)
