@@ -15,10 +15,9 @@ from PIL import Image
 
 from pipeline.cli import main
 from pipeline.params.file import read_params
-from pipeline.prepare.prepare_data import prepare
 from pipeline.train.train_cell import train_cell
 from tests.conftest import TRAINED, write_params
-from tests.discs import write_discs, write_native_params
+from tests.discs import train_on_discs
 from tests.optional import import_or_skip
 
 # Its dependencies are only imported here, and warn when they are imported.
@@ -78,10 +77,7 @@ def test_package_of_native_images_passes_the_validator(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    write_discs(Path("discs"), 20)
-    params = write_native_params(tmp_path, {}, {"epochs": 1})
-    prepare(params)
-    train_cell(params.cell("unet", 0.01, 0))
+    train_on_discs({}, epochs=1)
     output = call("--run", TRAINED)
     assert "The package states no license" in output
     model = check_package(spec, Path(f"exports/{TRAINED}.zip"))

@@ -16,7 +16,7 @@ import tifffile
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
+from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import PREPARED, Project
 from pipeline.cli import main
 from pipeline.export.usage_example import create_example
@@ -24,8 +24,9 @@ from pipeline.inference.trained_run import TrainedRun
 from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.train.train_cell import train_cell
+from tests.channels import replace_images
 from tests.conftest import ROOT, TRAINED, write_params
-from tests.discs import write_discs, write_native_params
+from tests.discs import train_on_discs
 from tests.nuclei import SECTION, draw_nuclei, write_nuclei, write_nuclei_params
 
 # Runs code in an interpreter that can import neither this package nor torch nor mlflow.
@@ -142,13 +143,7 @@ def test_code_in_the_guide_is_the_printed_code(trained: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize(("channels", "dtype"), [(1, np.uint8), (1, np.uint16), (5, np.uint16)])
 def test_printed_code_reads_other_channels(channels: int, dtype: type, project: Path) -> None:
-    random, full = np.random.default_rng(0), np.iinfo(dtype).max
-    for split in (*SPLITS, SHOWCASE):
-        folder = project / PREPARED / split
-        masks = np.load(folder / PreparedData.MASKS)
-        images = random.integers(0, full, (*masks.shape, channels), dtype, endpoint=True)
-        images[..., 0] = (masks == 0) * full
-        np.save(folder / PreparedData.IMAGES, images)
+    images = replace_images(project, channels, dtype)
     params = read_params(write_params(project, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}))
     train_cell(params.cell("unet", 0.01, 0))
     ending = "png" if (channels, dtype) == (1, np.uint8) else "tif"
@@ -168,11 +163,7 @@ def test_printed_code_segments_native_images_in_tiles(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    write_discs(Path("discs"), 20)
-    changes = {"downscale": downscale, "pixel_size": [0.5, 0.25], "pixel_unit": "µm"}
-    params = write_native_params(tmp_path, changes, {})
-    prepare(params)
-    train_cell(params.cell("unet", 0.01, 0))
+    train_on_discs({"downscale": downscale, "pixel_size": [0.5, 0.25], "pixel_unit": "µm"}, epochs=6)
     Image.open("discs/images/03.png").save("image.png")
     output = call("export", "--run", TRAINED, "--out", "native.onnx")
     about = read_metadata(Path("native.onnx"))

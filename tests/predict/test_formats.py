@@ -40,7 +40,7 @@ from pipeline.prepare.formats.outlines import decode_segmentation
 from pipeline.prepare.prepare_data import prepare
 from pipeline.train.train_cell import train_cell
 from tests.conftest import write_params
-from tests.discs import write_discs, write_native_params
+from tests.discs import train_on_discs
 from tests.nuclei import COCO_SECTION, SECTION, write_nuclei_params
 
 CLASSES = (
@@ -118,11 +118,7 @@ def discs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     """A run on images of discs at their own size, in the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    write_discs(Path("discs"), 20)
-    params = write_native_params(tmp_path, {"pixel_size": [0.5, 0.25], "pixel_unit": "µm"}, {"epochs": 3})
-    prepare(params)
-    train_cell(params.cell("unet", 0.01, 0))
-    return params
+    return train_on_discs({"pixel_size": [0.5, 0.25], "pixel_unit": "µm"}, epochs=3)
 
 
 def predict(*arguments: object, code: int = 0) -> Result:

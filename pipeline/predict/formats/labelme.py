@@ -12,17 +12,16 @@ from typing import Any
 import numpy as np
 
 from pipeline.atomic_io import write_text
-from pipeline.predict.find_images import SourceImage, escape_invalid_bytes
+from pipeline.predict.find_images import escape_invalid_bytes
 from pipeline.predict.formats.compact_json import to_compact_json
-from pipeline.predict.formats.mask_format import MaskFormat, MaskWriter, PredictedMask, WriterSettings
+from pipeline.predict.formats.mask_format import FileWriter, MaskFormat, PredictedMask, WriterSettings
 from pipeline.predict.formats.polygons import outline_region
 from pipeline.predict.formats.regions import MAX_PIXELS, find_regions, list_annotated
 
-FOLDER = "labelme"
 _VERSION = "5.5.0"  # of LabelMe, whose file format this is
 
 
-class LabelMeWriter(MaskWriter):
+class LabelMeWriter(FileWriter):
     """Writer of LabelMe files: each shape is the polygon of a connected region of a class, the largest first.
 
     LabelMe finds the image by `imagePath`, which is relative to the JSON file.
@@ -32,21 +31,12 @@ class LabelMeWriter(MaskWriter):
     max_pixels = MAX_PIXELS
 
     def __init__(self, settings: WriterSettings) -> None:
-        self._folder, self._classes = settings.folder / FOLDER, settings.classes
-        self._annotated = list_annotated(settings, "labelme")
-
-    @property
-    def place(self) -> str:
-        """Folder of the JSON files."""
-        return f"{FOLDER}/"
-
-    def list_files(self, image: SourceImage) -> list[Path]:
-        """Return the JSON file."""
-        return [self._folder / f"{image.name}.json"]
+        super().__init__(settings.folder, "labelme", ".json")
+        self._classes, self._annotated = settings.classes, list_annotated(settings, "labelme")
 
     def write(self, mask: PredictedMask) -> None:
         """Write the JSON file of an image."""
-        (path,) = self.list_files(mask.image)
+        path = self.locate(mask.image)
         content: dict[str, Any] = {
             "version": _VERSION,
             "flags": {},

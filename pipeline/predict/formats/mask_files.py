@@ -13,36 +13,30 @@ from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.atomic_io import write_with
 from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.predict.find_images import SourceImage
-from pipeline.predict.formats.mask_format import MaskFormat, MaskWriter, PredictedMask, WriterSettings
+from pipeline.predict.formats.mask_format import FileWriter, MaskFormat, PredictedMask, WriterSettings
 from pipeline.predict.tiff_mask import write_tiff_mask
 
-MASKS, LABELS = "masks", "labels"  # folders
 TIFF_ENDINGS = (".tif", ".tiff")
 
 
-class ValueMaskWriter(MaskWriter):
+class ValueMaskWriter(FileWriter):
     """Writer of masks with the values of the user's own masks: PNG, or TIFF for a TIFF image.
 
     The mask of a TIFF is written in strips. A PNG needs the whole mask, but so does its image.
     """
 
     def __init__(self, settings: WriterSettings) -> None:
-        self._folder, self._encoding = settings.folder / MASKS, settings.encoding
+        super().__init__(settings.folder, "masks", ".png")
+        self._encoding = settings.encoding
         self._palette = create_palette(settings.encoding, settings.classes)
 
-    @property
-    def place(self) -> str:
-        """Folder of the masks."""
-        return f"{MASKS}/"
-
-    def list_files(self, image: SourceImage) -> list[Path]:
-        """Return the mask."""
-        ending = ".tif" if image.path.suffix.lower() in TIFF_ENDINGS else ".png"
-        return [self._folder / f"{image.name}{ending}"]
+    def get_ending(self, image: SourceImage) -> str:
+        """Return the ending of a mask: that of a TIFF for a TIFF image."""
+        return ".tif" if image.path.suffix.lower() in TIFF_ENDINGS else super().get_ending(image)
 
     def write(self, mask: PredictedMask) -> None:
         """Write a mask."""
-        (path,) = self.list_files(mask.image)
+        path = self.locate(mask.image)
         if path.suffix == ".png":
             write_png_mask(path, encode_labels(mask.read(), self._encoding), self._palette)
             return
@@ -51,7 +45,7 @@ class ValueMaskWriter(MaskWriter):
         write_tiff_mask(path, strips, shape, self._palette, mask.image.path)
 
 
-class LabelWriter(MaskWriter):
+class LabelWriter(FileWriter):
     """Writer of TIFFs with class indices, in strips.
 
     The size of a pixel is `data.pixel_size`; without it, that of the image, if it is a TIFF.
@@ -60,24 +54,17 @@ class LabelWriter(MaskWriter):
     writes_pixel_size = True
 
     def __init__(self, settings: WriterSettings) -> None:
-        self._folder, self._pixel = settings.folder / LABELS, settings.pixel
+        super().__init__(settings.folder, "labels", ".tif")
+        self._pixel = settings.pixel
         self._palette = np.zeros((256, 3), np.uint8)
         self._palette[: len(settings.classes)] = _list_colors(settings.classes)
 
-    @property
-    def place(self) -> str:
-        """Folder of the label images."""
-        return f"{LABELS}/"
-
-    def list_files(self, image: SourceImage) -> list[Path]:
-        """Return the label image."""
-        return [self._folder / f"{image.name}.tif"]
-
     def write(self, mask: PredictedMask) -> None:
         """Write a label image."""
-        (path,) = self.list_files(mask.image)
         shape = mask.height, mask.width
-        write_tiff_mask(path, mask.read_strips(), shape, self._palette, mask.image.path, pixel=self._pixel)
+        write_tiff_mask(
+            self.locate(mask.image), mask.read_strips(), shape, self._palette, mask.image.path, pixel=self._pixel
+        )
 
 
 def encode_labels(labels: NDArray[np.uint8], encoding: MaskEncoding) -> NDArray[Any]:

@@ -76,6 +76,36 @@ class MaskWriter(ABC):
         """Write what all images share, after the last one."""
 
 
+class FileWriter(MaskWriter):
+    """Writer of one file per image.
+
+    Args:
+        folder: Output folder.
+        name: Folder in it.
+        ending: Ending of the files.
+    """
+
+    def __init__(self, folder: Path, name: str, ending: str) -> None:
+        self._folder, self._name, self._ending = folder, name, ending
+
+    @property
+    def place(self) -> str:
+        """Folder of the files."""
+        return f"{self._name}/"
+
+    def locate(self, image: SourceImage) -> Path:
+        """Return the file of an image."""
+        return self._folder / self._name / f"{image.name}{self.get_ending(image)}"
+
+    def get_ending(self, image: SourceImage) -> str:  # noqa: ARG002
+        """Return the ending of the file of an image."""
+        return self._ending
+
+    def list_files(self, image: SourceImage) -> list[Path]:
+        """Return the file of an image."""
+        return [self.locate(image)]
+
+
 @dataclass(frozen=True)
 class MaskFormat:
     """A format of masks."""
