@@ -23,6 +23,7 @@ from pipeline.export.metadata import describe_channels, get_max_value
 from pipeline.export.readme import create_readme
 from pipeline.imaging.to_rgb import to_rgb
 from pipeline.imaging.windows import cut_window
+from pipeline.inference.preprocessing import Preprocessing
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params
 from pipeline.predict.outputs import tint_classes
@@ -134,7 +135,7 @@ def _describe(spec: Any, run: TrainedRun, credit: PackageCredits, folder: Path) 
         description=f"{describe_channels(run.preprocessing)}, resized to the input size; see the documentation",
         axes=[
             v0_5.BatchAxis(),
-            v0_5.ChannelAxis(channel_names=_name_channels(run.preprocessing.channels)),
+            v0_5.ChannelAxis(channel_names=_name_channels(run.preprocessing)),
             v0_5.SpaceInputAxis(id=v0_5.AxisId("y"), size=height),
             v0_5.SpaceInputAxis(id=v0_5.AxisId("x"), size=width),
         ],
@@ -178,8 +179,9 @@ def _create_name(run: TrainedRun) -> str:
     return name if len(name) >= _MIN_NAME else f"U-Net {name}"
 
 
-def _name_channels(channels: int) -> list[str]:
-    return {1: ["gray"], 3: ["red", "green", "blue"]}.get(channels, [f"channel{i}" for i in range(1, channels + 1)])
+def _name_channels(preprocessing: Preprocessing) -> list[str]:
+    numbered = [f"channel{number}" for number in range(1, preprocessing.channels + 1)]
+    return {"gray": ["gray"], "RGB": ["red", "green", "blue"]}.get(describe_channels(preprocessing), numbered)
 
 
 def _read_opset_version(path: Path) -> int:

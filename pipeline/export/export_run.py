@@ -27,6 +27,7 @@ class ExportedModel:
     """A model that was written to a file."""
 
     file: Path
+    file_format: str  # `ONNX` or `BIOIMAGEIO`
     run: str  # name of the run, or `ensemble of` and the names of its members
     agreement: float  # share of the validation pixels for which the file and the trained network predict the same class
     input_size: tuple[int, int]  # height and width in px
@@ -38,14 +39,15 @@ class ExportedModel:
     def describe(self) -> str:
         """Describe the file, and how to use it."""
         classes = pluralize(len(self.class_names), "class", "classes")
-        unpacked = ", after unpacking the file" if self.file.suffix == ENDINGS[BIOIMAGEIO] else ""
-        return (
+        unpacked = ", after unpacking the file" if self.file_format == BIOIMAGEIO else ""
+        lines = [
             f"{self.file}: {self.run}, {format_megabytes(self.file.stat().st_size)}, for inputs of "
             f"{format_size(self.input_size)} with {pluralize(self.channels, 'channel')} and {classes}. It predicts the "
-            f"same class as the trained network for {self.agreement:.2%} of the validation pixels.\n"
-            f"{''.join(f'{notice}{chr(10)}' for notice in self.notices)}"
-            f"To segment an image{unpacked}:\n\n{self.example}"
-        )
+            f"same class as the trained network for {self.agreement:.2%} of the validation pixels.",
+            *self.notices,
+            f"To segment an image{unpacked}:\n\n{self.example}",
+        ]
+        return "\n".join(lines)
 
 
 def export_run(
@@ -84,6 +86,7 @@ def export_run(
             write_bytes(file, onnx.read_bytes())
     return ExportedModel(
         file=file,
+        file_format=file_format,
         run=trained.describe(),
         agreement=agreement,
         input_size=trained.input_size,

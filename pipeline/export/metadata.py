@@ -52,8 +52,10 @@ def get_max_value(preprocessing: Preprocessing) -> int:
 
 
 def describe_channels(preprocessing: Preprocessing) -> str:
-    """Name the channels: `gray`, `RGB`, or `as in the images`."""
-    return {1: "gray", 3: "RGB"}.get(preprocessing.channels, "as in the images")
+    """Name the channels: `gray`, `RGB`, or `as in the images`; three channels of 16 bits need not be RGB."""
+    if preprocessing.channels == 1:
+        return "gray"
+    return "RGB" if (preprocessing.channels, preprocessing.bits) == (3, 8) else "as in the images"
 
 
 def format_mask_values(encoding: MaskEncoding) -> list[int | str]:

@@ -148,7 +148,7 @@ def prepare_export(folder: Path, source: str, annotations: str, **keys: Any) -> 
 
 def test_every_format_has_the_predicted_mask(discs: Params) -> None:
     done = predict("discs/images", "--format", "png,tiff", "--format", "coco,labelme", "--out", "discs/predictions")
-    assert "20 masks by unet-0.01-0 in masks/, labels/, instances.json and labelme/" in done.output
+    assert "20 masks by unet-0.01-0 in masks/, labels/, coco.json and labelme/" in done.output
     assert "Pixels of the class ground have no annotation." in done.output
     out = Path("discs/predictions")
     masks = {path.stem: np.asarray(Image.open(path)) // 255 for path in (out / "masks").iterdir()}
@@ -162,7 +162,7 @@ def test_every_format_has_the_predicted_mask(discs: Params) -> None:
             x, y = (tags[tag].value[0] / tags[tag].value[1] for tag in ("XResolution", "YResolution"))
             assert (x, y) == (pytest.approx(1e4 / 0.25), pytest.approx(1e4 / 0.5))  # pixels per centimeter
 
-    coco = COCO(out / "instances.json")
+    coco = COCO(out / "coco.json")
     assert coco.cats == {2: {"id": 2, "name": "disc", "supercategory": ""}}
     for image in coco.loadImgs(coco.getImgIds()):
         annotations = coco.imgToAnns[image["id"]]
@@ -173,8 +173,8 @@ def test_every_format_has_the_predicted_mask(discs: Params) -> None:
         assert sum(one["area"] for one in annotations) == expected.sum()
         assert all(0.5 < one["score"] <= 1 for one in annotations)
 
-    (out / "instances.json").rename("discs/instances.json")
-    exact = prepare_export(Path("discs"), "coco", "instances.json", images="images/**/*")
+    (out / "coco.json").rename("discs/coco.json")
+    exact = prepare_export(Path("discs"), "coco", "coco.json", images="images/**/*")
     assert exact.keys() == masks.keys()
     for name, mask in masks.items():
         np.testing.assert_array_equal(exact[name], mask)
@@ -206,7 +206,7 @@ def test_predictions_of_a_large_tiff_are_refused_by_formats_without_strips(
     monkeypatch.setattr(CocoWriter, "max_pixels", 100_000)
     done = predict("large.tif", "--format", "coco", code=1)
     assert "large.tif has 0.1 megapixels, but --format coco" in done.output.replace("\n", " ")
-    assert json.loads(Path("predictions/instances.json").read_text())["images"] == []
+    assert json.loads(Path("predictions/coco.json").read_text())["images"] == []
     predict("large.tif", "--format", "tiff,png")
     assert tifffile.imread("predictions/labels/large.tif").shape == (300, 400)
     assert tifffile.imread("predictions/masks/large.tif").shape == (300, 400)
@@ -255,7 +255,7 @@ def test_names_with_unusual_characters_are_valid_json(tmp_path: Path) -> None:
     for writer in (CocoWriter(create_settings(tmp_path)), LabelMeWriter(create_settings(tmp_path))):
         write_mask(writer, mask, image)
         writer.finish()
-    coco = COCO(tmp_path / "instances.json")
+    coco = COCO(tmp_path / "coco.json")
     assert [one["name"] for one in coco.loadCats(coco.getCatIds())] == ["Zell-Kern é", "tissue_2"]
     assert coco.loadImgs(1)[0]["file_name"] == 'caf\\udce9 "1".png'
     shapes = json.loads((tmp_path / "labelme/cafe.json").read_text(encoding="utf-8"))["shapes"]
@@ -271,7 +271,7 @@ def test_mask_of_background_only_has_no_annotation(tmp_path: Path) -> None:
     for writer in writers:
         write_mask(writer, np.zeros((5, 4), np.uint8), SourceImage(Path("x.png"), "x.png", "x"))
         writer.finish()
-    assert COCO(tmp_path / "instances.json").getAnnIds() == []
+    assert COCO(tmp_path / "coco.json").getAnnIds() == []
     assert json.loads((tmp_path / "labelme/x.json").read_text())["shapes"] == []
 
 
@@ -333,3 +333,20 @@ def test_help_names_every_format() -> None:
     assert ", ".join(FORMATS).replace(", labelme", " or labelme") in " ".join(
         CliRunner().invoke(main, ["predict", "--help"]).output.split()
     )
+
+
+def test_formats_are_completed_after_a_comma() -> None:
+    environment = {
+        "_PIPELINE_COMPLETE": "bash_complete",
+        "COMP_WORDS": "pipeline predict --format png,c",
+        "COMP_CWORD": "3",
+    }
+    done = CliRunner().invoke(main, [], prog_name="pipeline", complete_var="_PIPELINE_COMPLETE", env=environment)
+    assert done.output == "plain,png,coco\n"
+
+
+def test_images_that_state_another_pixel_size_are_reported(discs: Params) -> None:
+    tifffile.imwrite("a.tif", np.zeros((40, 40, 3), np.uint8), resolution=(25_400, 25_400), resolutionunit="INCH")
+    assert "data.pixel_size" not in predict("a.tif").output
+    output = predict("a.tif", "--format", "tiff").output
+    assert "1 image states another pixel size than data.pixel_size" in output.replace("\n", " ")

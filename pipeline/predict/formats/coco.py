@@ -18,7 +18,7 @@ from pipeline.predict.formats.compact_json import to_compact_json
 from pipeline.predict.formats.mask_format import MaskFormat, MaskWriter, PredictedMask, WriterSettings
 from pipeline.predict.formats.regions import MAX_PIXELS, average_in_regions, find_regions, list_annotated
 
-FILE = "instances.json"
+FILE = "coco.json"  # not instances.json, which the user's own annotations may be called
 _SCORE_DIGITS = 4
 
 
