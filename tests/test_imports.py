@@ -16,19 +16,8 @@ STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "ensemble", "re
 LIBRARIES = {"data", "imaging", "inference", "models", "analysis", "curve_readers", "tracking", "variants"}
 BASE = {"array_errors", "artifacts", "atomic_io", "errors", "params", "runtime", "wording"}
 COMMANDS = {
-    *(
-        "__main__",
-        "change_report",
-        "cli",
-        "data_check",
-        "init",
-        "judge",
-        "lr_find",
-        "mlflow_report",
-        "notebook",
-        "predict",
-    ),
-    *("promote", "study", "summary", "sweep", "weights"),
+    *("__main__", "change_report", "cli", "data_check", "export", "init", "judge", "lr_find", "mlflow_report"),
+    *("notebook", "predict", "promote", "study", "summary", "sweep", "weights"),
 }
 
 

@@ -21,6 +21,7 @@ COMPARISON, SHOWCASE_PREDICTIONS = Path("comparison"), Path("showcase_prediction
 ENSEMBLE = Path("ensemble")
 METRICS = Path("metrics.json")  # for `dvc metrics`; not in comparison/, because DVC allows no metrics inside an output
 CACHE = Path(".cache")  # files that no stage reads; may be removed at any time
+EXPORTS = Path("exports")  # models that were written to files
 REPORTS = Path("reports")
 REPORT = REPORTS / "learning-report.html"
 FAILURE = REPORTS / "failure.html"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from pipeline.atomic_io import require_writable
 from pipeline.errors import PipelineError
-from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.resize import NativeSize
@@ -25,6 +24,8 @@ from pipeline.inference.preprocessing import NetworkInput, Probs
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params.data.original_pixel import describe_contradictions
+from pipeline.predict.find_images import SourceImage, find_images
+from pipeline.predict.formats.mask_format import MaskWriter, check_size
 from pipeline.predict.objects import write_object_table
 from pipeline.predict.outputs import ClassShares, write_table
 from pipeline.predict.result_writer import OutputFiles, ResultWriter
@@ -50,6 +51,7 @@ def predict_images(
     run: TrainedRun,
     paths: Sequence[Path],
     files: OutputFiles,
+    writers: Mapping[str, MaskWriter],
     console: Console,
     objects: ObjectSettings | None = None,
     pixel: PixelSize | None = None,
@@ -64,51 +66,53 @@ def predict_images(
         run: The run that segments the images.
         paths: Images and folders of images.
         files: Output folder and kinds of files.
+        writers: Writers of the masks, by the names of their formats.
         console: Console for the progress and the skipped images.
         objects: Classes whose objects are also written, as label images and a table; None for no objects.
-        pixel: Size of a pixel of the images, for the areas of objects; None if it is unknown. Images that state another
-            size are reported.
+        pixel: Size of a pixel of the images, for the areas of objects; None if it is unknown. If results depend on it,
+            images that state another size are reported.
         is_ranked: Whether the images are also ranked by uncertainty, in another table.
 
     Raises:
-        PipelineError: There is no image, or a result would overwrite an image.
+        PipelineError: There is no image, a result would overwrite an image, or the output folder is not writable.
     """
-    names = _find_images(paths, files.folder)
-    existing = {source.resolve() for source in names}
-    for source, name in names.items():
-        for target in files.paths(source, name):
+    images = find_images(paths, files.folder)
+    existing = {source.path.resolve() for source in images}
+    for source in images:
+        for target in (*files.paths(source), *(path for one in writers.values() for path in one.list_files(source))):
             if target.resolve() in existing:
                 raise PipelineError(f"The results for {source} would overwrite the image {target}. Change --out.")
-    writer = ResultWriter(run, files, objects)
+    require_writable(files.folder, "--out")
+    writer = ResultWriter(run, files, writers.values(), objects)
     meter = UncertaintyMeter(run) if is_ranked else None
     rows: list[ClassShares] = []
     uncertainties: list[ImageUncertainty] = []
     num_skipped = 0
-    batch: dict[Path, NDArray[Any]] = {}
+    batch: list[tuple[SourceImage, NDArray[Any]]] = []
 
-    def write(source: Path, image: NDArray[Any] | TiffImage, strips: Iterable[Probs]) -> None:
+    def write(source: SourceImage, image: NDArray[Any] | TiffImage, strips: Iterable[Probs]) -> None:
         if meter is not None:
             strips = meter.measure(strips, image.shape)
-        rows.append(writer.write(source, names[source], image, strips))
+        rows.append(writer.write(source, image, strips))
         if meter is not None:
             uncertainties.append(meter.read(rows[-1].file))
 
     def finish_batch() -> None:
-        inputs = [run.preprocessing.create_input(image) for image in batch.values()]
+        inputs = [run.preprocessing.create_input(image) for _, image in batch]
         predicted = run.predict_batch(inputs) if meter is None else run.predict_member_batch(inputs)
-        for (source, image), probs in zip(batch.items(), predicted, strict=True):
+        for (source, image), probs in zip(batch, predicted, strict=True):
             write(source, image, [probs])
         batch.clear()
 
-    def skip(source: Path, reason: object) -> None:
+    def skip(source: SourceImage, reason: object) -> None:
         nonlocal num_skipped
         num_skipped += 1
         console.print(f"{source} {reason}; skipped.", markup=False, highlight=False, soft_wrap=True)
 
     with PredictionProgress(console) as progress:
-        for source in progress.track_images(names):
+        for source in progress.track_images(images):
             try:
-                image = run.preprocessing.open_image(source)
+                image = _open_image(run, source, writers)
             except ImageError as error:
                 skip(source, error)
                 continue
@@ -117,8 +121,8 @@ def predict_images(
                 continue
             if run.tiles is None:
                 assert isinstance(image, np.ndarray)
-                batch[source] = image
-                if len(batch) == MAX_IMAGES or sum(image.nbytes for image in batch.values()) > MAX_BYTES:
+                batch.append((source, image))
+                if len(batch) == MAX_IMAGES or sum(image.nbytes for _, image in batch) > MAX_BYTES:
                     finish_batch()
                 continue
             try:
@@ -130,16 +134,31 @@ def predict_images(
                     image.close()
         if batch:
             finish_batch()
+    for one in writers.values():
+        one.finish()
     write_table(files.folder / TABLE, rows, run.data.classes)
     if objects is not None:
         write_object_table(files.folder / OBJECT_TABLE, writer.tables, pixel)
-        for sentence in describe_contradictions(pixel, _read_pixel_sizes(names)) if pixel else ():
+    if pixel is not None and (objects is not None or any(one.writes_pixel_size for one in writers.values())):
+        for sentence in describe_contradictions(pixel, _read_pixel_sizes(source.path for source in images)):
             console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     ranked = rank_by_uncertainty(uncertainties) if is_ranked else None
     if ranked is not None:
         write_ranking(files.folder / RANKING, ranked)
     counts = None if objects is None else [len(table) for table in writer.tables]
     return PredictedImages(rows, num_skipped, counts, ranked)
+
+
+def _open_image(run: TrainedRun, source: SourceImage, writers: Mapping[str, MaskWriter]) -> NDArray[Any] | TiffImage:
+    """Open an image. Raise `ImageError` if it is not one, or is too large for a writer."""
+    image = run.preprocessing.open_image(source.path)
+    try:
+        check_size(writers, image.shape)
+    except ImageError:
+        if isinstance(image, TiffImage):
+            image.close()
+        raise
+    return image
 
 
 def _read_pixel_sizes(paths: Iterable[Path]) -> dict[str, PixelSize]:
@@ -170,43 +189,3 @@ def _predict_tiles(
     tiling = tiles.cover(network_input.shape)
     strips = (run.predict_member_strips if with_members else run.predict_strips)(network_input, tiles)
     return progress.track_tiles(strips, len(tiling.columns.starts), len(tiling))
-
-
-def _find_images(paths: Sequence[Path], out: Path) -> dict[Path, str]:
-    """Find images: all files in `paths`, and all images in its folders and their subfolders, except results in `out`.
-
-    Returns:
-        The name of the results of each image: its path relative to the given folder, without suffix. Images that would
-        have the same name keep their suffix.
-
-    Raises:
-        PipelineError: There is no image, or two results would have the same name.
-    """
-    relative: dict[Path, Path] = {}
-    for path in paths:
-        for file in _find_in_folder(path, out) if path.is_dir() else [path]:
-            relative.setdefault(file, file.relative_to(path) if path.is_dir() else Path(file.name))
-    if not relative:
-        raise PipelineError(
-            f"{', '.join(map(str, paths))}: no image found; expected files with {', '.join(ENDINGS)}, also in "
-            "subfolders."
-        )
-    times = Counter(name.with_suffix("") for name in relative.values())
-    names = {file: name if times[name.with_suffix("")] > 1 else name.with_suffix("") for file, name in relative.items()}
-    if duplicates := [name for name, count in Counter(names.values()).items() if count > 1]:
-        raise PipelineError(
-            f"Several images have the name {duplicates[0]}. Predict one folder at a time, each with its own --out."
-        )
-    return {file: name.as_posix() for file, name in names.items()}
-
-
-def _find_in_folder(folder: Path, out: Path) -> list[Path]:
-    results = out.resolve()
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in ENDINGS
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and results not in path.resolve().parents
-    )

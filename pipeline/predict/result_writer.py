@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,38 +17,29 @@ from pipeline.imaging.to_rgb import to_rgb
 from pipeline.inference.objects import ObjectSettings
 from pipeline.inference.preprocessing import STRIP_ROWS, Probs
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.predict.find_images import SourceImage
+from pipeline.predict.formats.mask_format import MaskWriter, PredictedMask
 from pipeline.predict.objects import ObjectFinder, ObjectTable
-from pipeline.predict.outputs import (
-    ClassShares,
-    compute_opacity,
-    create_palette,
-    encode_labels,
-    write_foreground,
-    write_overlay,
-    write_png_mask,
-)
-from pipeline.predict.tiff_mask import write_tiff_mask
+from pipeline.predict.outputs import ClassShares, compute_opacity, write_foreground, write_overlay
+from pipeline.predict.row_file import RowFile
 
 MAX_PREVIEW = 8192  # px, longest side of an overlay or foreground, which are downsampled for larger images
-TIFF_ENDINGS = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """Output folder, and the files to write for each image."""
+    """Output folder, and the files to write for each image beside its mask."""
 
     folder: Path
     has_overlay: bool  # whether to write the image with its foreground classes in color
     has_foreground: bool  # whether to write the foreground on a transparent background
 
-    def paths(self, source: Path, name: str) -> tuple[Path, Path, Path, Path]:
-        """Return the paths of an image's mask, overlay, foreground and objects; the mask of a TIFF is a TIFF."""
-        ending = ".tif" if source.suffix.lower() in TIFF_ENDINGS else ".png"
+    def paths(self, image: SourceImage) -> tuple[Path, Path, Path]:
+        """Return the paths of an image's overlay, foreground and objects."""
         return (
-            self.folder / "masks" / f"{name}{ending}",
-            self.folder / "overlays" / f"{name}.jpg",
-            self.folder / "foreground" / f"{name}.png",
-            self.folder / "objects" / f"{name}.tif",
+            self.folder / "overlays" / f"{image.name}.jpg",
+            self.folder / "foreground" / f"{image.name}.png",
+            self.folder / "objects" / f"{image.name}.tif",
         )
 
 
@@ -58,25 +49,29 @@ class ResultWriter:
     Args:
         run: The run.
         files: Output folder and kinds of files.
+        writers: Writers of the masks.
         objects: Classes of objects; None if no objects are written.
 
     Attributes:
         tables: The objects of each image written so far; empty if no objects are written.
     """
 
-    def __init__(self, run: TrainedRun, files: OutputFiles, objects: ObjectSettings | None = None) -> None:
-        self._files, self._classes, self._encoding = files, run.data.classes, run.encoding
-        self._objects = objects
+    def __init__(
+        self,
+        run: TrainedRun,
+        files: OutputFiles,
+        writers: Collection[MaskWriter],
+        objects: ObjectSettings | None = None,
+    ) -> None:
+        self._files, self._writers, self._objects, self._classes = files, writers, objects, run.data.classes
         self.tables: list[ObjectTable] = []
         self._preprocessing = run.preprocessing
-        self._palette = create_palette(run.encoding, run.data.classes)
 
-    def write(self, source: Path, name: str, image: NDArray[Any] | TiffImage, strips: Iterable[Probs]) -> ClassShares:
+    def write(self, source: SourceImage, image: NDArray[Any] | TiffImage, strips: Iterable[Probs]) -> ClassShares:
         """Write the results of an image.
 
         Args:
             source: The file of the image.
-            name: Name of the results: a path without suffix, relative to the result folders.
             image: The image, H x W x C.
             strips: Class probabilities for strips of the network input from top to bottom, each classes x rows x W.
 
@@ -86,45 +81,43 @@ class ResultWriter:
         Raises:
             ImageError: Part of the file cannot be decoded. In this case, no result is written.
         """
-        mask, overlay, foreground, label_image = self._files.paths(source, name)
+        overlay, foreground, label_image = self._files.paths(source)
         height, width, _ = image.shape
         stride = math.ceil(max(height, width) / MAX_PREVIEW)
         pixels = np.zeros(len(self._classes), np.int64)  # number of pixels of each class
         shown: list[NDArray[np.uint8]] = []  # class indices of the overlay
         opacity: list[NDArray[np.uint8]] = []
+        confidence: list[NDArray[np.float16]] = []
+        needs_confidence = any(writer.needs_confidence for writer in self._writers)
         finder = self._create_finder(image.shape)
-
-        def encode_strips() -> Iterator[NDArray[Any]]:
-            top = 0
+        top = 0
+        with RowFile(width, np.uint8) as mask, finder or contextlib.nullcontext():
             for probs in self._preprocessing.restore_probs(strips, image.shape):
                 labels = probs.argmax(axis=0).astype(np.uint8)
-                pixels[:] += np.bincount(labels.ravel(), minlength=len(pixels))
+                pixels += np.bincount(labels.ravel(), minlength=len(pixels))
                 rows = slice(-top % stride, None, stride)
                 if self._files.has_overlay:
                     shown.append(labels[rows, ::stride].copy())  # a view would keep all labels in memory
                 if self._files.has_foreground:
                     opacity.append(compute_opacity(probs[:, rows, ::stride], self._classes))
+                if needs_confidence:
+                    confidence.append(probs.max(axis=0).astype(np.float16))
                 if finder is not None:
                     finder.add(labels)
+                mask.write(top, labels)
                 top += len(labels)
-                yield encode_labels(labels, self._encoding)
-
-        file = str(source).encode("utf-8", "backslashreplace").decode()  # file names may not be valid UTF-8
-        with finder or contextlib.nullcontext():
-            if mask.suffix == ".png":
-                write_png_mask(mask, np.concatenate(list(encode_strips())), self._palette)
-            else:
-                shape = (height, width, 3) if self._encoding.are_colors else (height, width)
-                write_tiff_mask(mask, encode_strips(), shape, self._palette, source)
+            joined = np.concatenate(confidence) if confidence else None
+            for writer in self._writers:
+                writer.write(PredictedMask(source, height, width, mask, joined))
             if finder is not None:
-                self.tables.append(finder.finish(image, label_image, source, file, self._classes))
+                self.tables.append(finder.finish(image, label_image, source.path, str(source), self._classes))
         if self._files.has_overlay or self._files.has_foreground:
             rgb = to_rgb(_shrink(image, stride))
             if shown:
                 write_overlay(overlay, rgb, np.concatenate(shown), self._classes)
             if opacity:
                 write_foreground(foreground, rgb, np.concatenate(opacity))
-        return ClassShares(file, height, width, tuple((pixels / pixels.sum()).tolist()))
+        return ClassShares(str(source), height, width, tuple((pixels / pixels.sum()).tolist()))
 
     def _create_finder(self, shape: tuple[int, ...]) -> ObjectFinder | None:
         """Create the finder for the objects of an image (H x W x C); None if no objects are written."""
