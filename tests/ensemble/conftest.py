@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.ensemble_folder import Temperature, compute_ensemble_key
+from pipeline.artifacts.project import Project
 from pipeline.compare.compare_runs import compare
 from pipeline.ensemble.evaluate_ensemble import evaluate_ensemble
 from pipeline.evaluate.evaluate_run import evaluate_run
@@ -49,6 +52,13 @@ def seeds(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory)
         train_and_compare(params)
         evaluate_ensemble(params)
     return root
+
+
+def set_temperature(root: Path, value: float) -> None:
+    """Change the temperature of a project's ensemble, as if the stage had fitted it."""
+    folder = Project(root).ensemble
+    key = compute_ensemble_key((member.key for member in folder.record.members), value)
+    folder.write_json(folder.RECORD, replace(folder.record, temperature=Temperature(value, ""), key=key))
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ MAX_CLASSES = 20  # classes with more are left out of the table; `ensemble.json`
 LEFT_OUT = 0.2  # share of the pixels in the sentence on the risk-coverage curve
 LEGEND_STEPS = 4
 MAX_NAMED = 5
+DIGITS = 4  # of scores with and without the temperature, which can differ little
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _describe(summary: Summary, record: EnsembleRecord) -> tuple[str, ...]:
     ]
     if phrases:
         sentences.append(f"On the test images, it has {'; '.join(phrases)}.")
-    sentences += _describe_confidence(record)
+    sentences += [*_describe_temperature(record), *_describe_confidence(record)]
     if record.cost is not None:
         operations = record.cost.multiply_accumulates
         sentences.append(
@@ -155,6 +156,31 @@ def _describe(summary: Summary, record: EnsembleRecord) -> tuple[str, ...]:
             f"{pluralize(record.cost.networks, 'time', 'times')} as long as with one network."
         )
     return tuple(sentences)
+
+
+def _describe_temperature(record: EnsembleRecord) -> list[str]:
+    """Describe the temperature and its effect on the splits, or the reason why there is none."""
+    if record.temperature.reason:
+        return [record.temperature.reason]
+    effects = []
+    for split, before in record.unscaled.items():
+        after = {name: record.find_score(split, name) for name in ("loss", "calibration_error")}
+        changes = [
+            f"the {noun} from {format_number(old, DIGITS)} to {format_number(row.ensemble, DIGITS)}"
+            for noun, old, row in (
+                ("loss", before.loss, after["loss"]),
+                ("calibration error", before.calibration_error, after["calibration_error"]),
+            )
+            if row is not None and row.ensemble is not None
+        ]
+        if changes:
+            effects.append(f"on the {SPLIT_NAMES[split]} images, {join_words(changes)}")
+    effect = f" It changes, {'; '.join(effects)}." if effects else ""
+    return [
+        "Its logits, the logarithms of the mean probabilities, are divided by a temperature of "
+        f"{format_number(record.temperature.value)}, which was fitted on the validation images and changes the "
+        f"probabilities, but not the predicted classes.{effect}"
+    ]
 
 
 def _describe_confidence(record: EnsembleRecord) -> list[str]:
