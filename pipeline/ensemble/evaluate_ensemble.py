@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 NO_VALIDATION = Temperature(
     1.0,
-    "No temperature was fitted, because with cross-validation every validation image is a training image of another "
-    "run.",
+    "No temperature was fitted, because the validation images of a run are training images of the runs of the "
+    "other folds.",
 )
 
 
