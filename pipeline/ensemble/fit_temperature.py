@@ -31,7 +31,7 @@ def fit_temperature(run: TrainedRun, validation: Split, groups: tuple[npt.NDArra
         The temperature. It is 1, with the reason, if the groups are too few, or if the cross-entropy is lowest at an
         end of the range of temperatures.
     """
-    evaluated = np.array([bool((mask != IGNORE).any()) for mask in validation.masks])
+    evaluated = np.array([(mask != IGNORE).any() for mask in validation.masks], dtype=bool)
     num_groups = min(len(np.unique(labels[evaluated])) for labels in groups)
     if num_groups < MIN_GROUPS:
         return Temperature(

@@ -13,24 +13,19 @@ from PIL import Image
 
 import pipeline
 from pipeline.artifacts.ensemble_folder import EnsembleRecord
-from pipeline.artifacts.project import ENSEMBLE, TEMPLATES, Project
+from pipeline.artifacts.project import ENSEMBLE, Project
 from pipeline.cli import main
-from pipeline.ensemble.evaluate_ensemble import evaluate_ensemble
 from pipeline.inference.preprocessing import Probs
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.prepare.prepare_data import prepare
 from pipeline.promote.ensemble_card import EnsembleCard
 from pipeline.promote.evidence import collect_evidence
 from pipeline.promote.onnx_export import export_onnx
 from pipeline.report.write_report import write_report
-from tests.conftest import ROOT
-from tests.discs import write_discs, write_native_params
-from tests.ensemble.conftest import MEMBERS, set_temperature, train_and_compare
+from tests.ensemble.conftest import MEMBERS, create_disc_project, set_temperature
 
 TEMPERATURE = 0.6
-NOISE = 0.2  # share of the pixels of a mask that have the other class
 
 
 @pytest.fixture(scope="module")
@@ -40,21 +35,7 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     The masks have noise, so that the networks cannot be certain.
     """
     root = tmp_path_factory.mktemp("discs")
-    write_discs(root / "discs", 40)
-    random = np.random.default_rng(0)
-    for path in sorted((root / "discs/masks").iterdir()):
-        mask = np.asarray(Image.open(path))
-        Image.fromarray(np.where(random.random(mask.shape) < NOISE, 255 - mask, mask)).save(path)
-    (root / TEMPLATES).parent.mkdir()
-    (root / TEMPLATES).symlink_to(ROOT / TEMPLATES)
-    (root / "reports/notes.md").write_text("A note.", encoding="utf-8")
-    splits = {"validation": 0.5, "test": 0.2}
-    params = write_native_params(root, {"splits": splits}, {"epochs": 3}, seeds=(0, 1))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        prepare(params)
-        train_and_compare(params)
-        evaluate_ensemble(params)
+    create_disc_project(root, 40, {"validation": 0.5, "test": 0.2}, epochs=3, mask_noise=0.2)
     return root
 
 
