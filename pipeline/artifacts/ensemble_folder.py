@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from pipeline.artifacts.folder import ArtifactFolder, Record
 
@@ -33,7 +34,7 @@ class EnsembleMember(Record):
 class Temperature(Record):
     """The number by which the logits of the ensemble, the logarithms of its mean probabilities, are divided."""
 
-    value: float  # 1 if none was fitted
+    value: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # 1 if none was fitted
     reason: str  # sentence on why none was fitted; otherwise empty
 
 

@@ -258,11 +258,12 @@ def test_ensemble_without_a_comparison_names_the_command(seeds_copy: Path) -> No
     assert "pipeline compare" in done.output
 
 
-def test_record_without_a_temperature_is_rejected(seeds_copy: Path) -> None:
+@pytest.mark.parametrize("temperature", [{}, {"temperature": {"value": 0, "reason": ""}}])
+def test_record_without_a_temperature_is_rejected(seeds_copy: Path, temperature: dict[str, object]) -> None:
     path = seeds_copy / ENSEMBLE / EnsembleFolder.RECORD
     content = json.loads(path.read_text(encoding="utf-8"))
     del content["temperature"]
-    path.write_text(json.dumps(content), encoding="utf-8")
+    path.write_text(json.dumps(content | temperature), encoding="utf-8")
     with pytest.raises(PipelineError, match=r"ensemble\.json cannot be read .*temperature.*`pipeline ensemble` again"):
         TrainedRun.load(read_params(), "ensemble", Project(seeds_copy))
     evaluate_ensemble(read_params())  # which does not read it
