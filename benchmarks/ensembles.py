@@ -7,15 +7,17 @@ FOLDER contains `params.yaml`, and the results of `make report` with at least tw
 - members: mean and standard deviation over the runs;
 - flips: the same, with probabilities averaged over each image and its horizontal flip;
 - ensemble, and ensemble with flips: the mean of the probabilities of all runs;
-- temperature: logits divided by the number for which the network's loss on the validation images is lowest (Guo et al.,
-  On calibration of modern neural networks, ICML 2017), only for test;
+- temperature: the same with the temperature that the stage `ensemble` fits on the validation images, only for test;
+  with flips also with a temperature that is fitted with flips;
 - soup: one network with the mean weights of all runs (Wortsman et al., Model soups, ICML 2022), also with the
   statistics of its normalization layers recomputed on the training images (as in Izmailov et al., Averaging weights
   leads to wider optima and better generalization, UAI 2018).
 
 Each row has the loss in nats per pixel, the mean IoU, the expected calibration error, and the CPU time of a prediction
-relative to one network. The last lines have the rank correlations of the uncertainty of an image and its loss. With
+relative to one network. The next lines have the rank correlations of the uncertainty of an image and its loss. With
 cross-validation, only the test images are new to all runs, so the table for validation is left out.
+
+The last table shows how many images a temperature needs: it is fitted on random test images, and scored on the others.
 """
 
 from __future__ import annotations
@@ -24,31 +26,34 @@ import argparse
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from scipy import interpolate
 from torch import nn
 
+from pipeline.analysis.group_labels import create_labels
 from pipeline.analysis.scores import compute_mean_iou
+from pipeline.analysis.temperature import INVERSES, find_temperature
 from pipeline.analysis.uncertainty import correlate_ranks
-from pipeline.artifacts.ensemble_folder import RUN_NAME
 from pipeline.artifacts.prepared_data import Split
 from pipeline.artifacts.project import Project
 from pipeline.data.batch_loader import BatchLoader
 from pipeline.ensemble.collect_predictions import collect_predictions
-from pipeline.imaging import IGNORE
+from pipeline.ensemble.fit_temperature import collect_derivatives, fit_temperature
 from pipeline.inference.confidence import ConfidenceCollector
-from pipeline.inference.prediction import predict_batches, predict_split
-from pipeline.inference.trained_run import TrainedRun
+from pipeline.inference.prediction import predict_split
+from pipeline.inference.trained_run import TrainedRun, find_members
+from pipeline.models.ensemble import Ensemble
 from pipeline.models.precision import get_device
 from pipeline.params.file import read_params
 from pipeline.runtime.operating_system import disable_malloc_trim
 
-TEMPERATURES = [step / 100 for step in range(70, 131, 2)]
 BATCH = 16  # images per batch when statistics are recomputed
+NUM_IMAGES = (3, 5, 10, 20, 30, 60)  # on which a temperature is fitted
+NUM_DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -99,32 +104,6 @@ def recompute_statistics(network: nn.Module, split: Split) -> nn.Module:
     return copied.eval()
 
 
-class Scaled(nn.Module):
-    """A network whose logits are divided by a temperature."""
-
-    def __init__(self, network: nn.Module, temperature: float) -> None:
-        super().__init__()
-        self.network, self.temperature = network, temperature
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map images to logits."""
-        logits: torch.Tensor = self.network(images)
-        return logits / self.temperature
-
-
-def fit_temperature(run: TrainedRun, network: nn.Module, split: Split) -> float:
-    """Find the temperature with the lowest loss of a network on images of equal size."""
-    batches = [*predict_batches(network, split, run.precision)]
-
-    def compute_loss(temperature: float) -> float:
-        return sum(
-            F.cross_entropy(log_probs / temperature, truth, ignore_index=IGNORE, reduction="sum").item()
-            for log_probs, truth in batches
-        )
-
-    return min(TEMPERATURES, key=compute_loss)
-
-
 def print_row(name: str, rows: Sequence[Row], seconds: float) -> None:
     """Print the mean of rows, and their standard deviation if there are several."""
     cells = []
@@ -133,11 +112,13 @@ def print_row(name: str, rows: Sequence[Row], seconds: float) -> None:
         spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else " " * 9
         cells.append(f"{np.mean(values):.4f}{spread}")
     times = np.mean([row.seconds for row in rows]) / seconds
-    print(f"{name:<34}" + "".join(f"{cell:>20}" for cell in cells) + f"{times:>9.1f}", flush=True)
+    print(f"{name:<42}" + "".join(f"{cell:>20}" for cell in cells) + f"{times:>9.1f}", flush=True)
 
 
-def compare_networks(run: TrainedRun, split: Split, training: Split, validation: Split | None) -> None:
-    """Print one row per way to combine the members of an ensemble; temperatures are fitted on `validation`, if any."""
+def compare_networks(
+    run: TrainedRun, split: Split, training: Split, scale: Callable[[nn.Module], Ensemble] | None
+) -> None:
+    """Print one row per way to combine the members of an ensemble; `scale` fits and applies a temperature, if any."""
     members, with_flips = [*run.ensemble.members], run.average_flips()
     soup = average_weights(members)
     rows: dict[str, Callable[[], list[nn.Module]]] = {
@@ -149,18 +130,35 @@ def compare_networks(run: TrainedRun, split: Split, training: Split, validation:
     }
     if run.tiles is None:
         rows["soup, statistics recomputed"] = lambda: [recompute_statistics(soup, training)]
-        if validation is not None:
-
-            def scale(network: nn.Module) -> nn.Module:
-                return Scaled(network, fit_temperature(run, network, validation))
-
-            rows["members, temperature"] = lambda: [scale(member) for member in members]
-            rows["ensemble, temperature"] = lambda: [scale(run.network)]
+    if scale is not None:
+        scaled = scale(run.network)
+        flipped = run.with_temperature(scaled.temperature).average_flips().network
+        rows["members, temperature"] = lambda: [scale(member) for member in members]
+        rows["ensemble, temperature"] = lambda: [scaled]
+        rows["ensemble, flips, temperature"] = lambda: [flipped]
+        rows["ensemble, flips, temperature with flips"] = lambda: [scale(with_flips.network)]
     seconds = 0.0
     for name, create in rows.items():
         found = [score(run, network, split) for network in create()]
         seconds = seconds or float(np.mean([row.seconds for row in found]))  # the first row is one network
         print_row(name, found, seconds)
+
+
+def print_number_of_images(run: TrainedRun, split: Split) -> None:
+    """Print how temperatures that are fitted on random images of a split change the loss of its other images."""
+    derivatives = collect_derivatives(run, split)
+    pixels = run.predict_split(split).pixels
+    random = np.random.default_rng(0)
+    print(f"{'images':<10}{'raised the loss':>18}{'mean change':>16}")
+    for count in NUM_IMAGES:
+        changes = []
+        for _ in range(NUM_DRAWS if count < len(split) else 0):
+            order = random.permutation(len(split))
+            others = interpolate.PchipInterpolator(INVERSES, derivatives[order[count:]].sum(axis=0))
+            temperature = find_temperature(derivatives[order[:count]].sum(axis=0)) or 1.0
+            changes.append(float(others.integrate(1, 1 / temperature)) / pixels[order[count:]].sum())
+        if changes:
+            print(f"{count:<10}{np.mean(np.array(changes) > 0):>18.0%}{np.mean(changes):>+16.4f}")
 
 
 def main() -> None:
@@ -169,20 +167,30 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path())
     project = Project(parser.parse_args().folder)
     disable_malloc_trim()
-    run = TrainedRun.load(read_params(project.root / "params.yaml"), RUN_NAME, project)
+    run = TrainedRun.load_ensemble(read_params(project.root / "params.yaml"), find_members(project), project)
     names = ("validation", "test") if run.data.folds is None else ("test",)
     splits = {name: project.prepared.open_split(name) for name in ("train", *names)}
+    samples = project.prepared.samples
+
+    def scale(network: nn.Module) -> Ensemble:
+        groups = create_labels(samples.loc[samples["split"] == "validation", "groups"])
+        found = fit_temperature(replace(run, network=network), splits["validation"], groups)
+        if found.reason:
+            print(found.reason)
+        return Ensemble([network], found.value).eval()
+
     for name in names:
         split = splits[name]
         headings = "".join(f"{heading:>20}" for heading in ("loss", "mean IoU", "calibration error"))
-        print(f"{f'{name}, {len(split)} images':<34}{headings}{'time':>9}")
-        compare_networks(run, split, splits["train"], splits.get("validation") if name == "test" else None)
+        print(f"{f'{name}, {len(split)} images':<42}{headings}{'time':>9}")
+        compare_networks(run, split, splits["train"], scale if name == "test" and "validation" in splits else None)
         found = collect_predictions(run, split)
         losses = found.ensemble.prediction.losses
         entropy, disagreement = (correlate_ranks(one, losses) for one in (found.ensemble.entropy, found.disagreement))
         single = [correlate_ranks(one.entropy, one.prediction.losses) for one in found.members]
         print(f"rank correlation with the image's loss: entropy {entropy:.3f}, disagreement {disagreement:.3f}")
         print(f"the same for the entropy and loss of the members: {', '.join(f'{one:.3f}' for one in single)}\n")
+    print_number_of_images(run, splits["test"])
 
 
 if __name__ == "__main__":

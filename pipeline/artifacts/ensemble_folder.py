@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from pipeline.artifacts.folder import ArtifactFolder, Record
 
@@ -27,6 +28,23 @@ class EnsembleMember(Record):
 
     run: str
     key: str  # run key
+
+
+@dataclass(frozen=True)
+class Temperature(Record):
+    """The number by which the logits of the ensemble, the logarithms of its mean probabilities, are divided."""
+
+    value: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # 1 if none was fitted
+    reason: str  # sentence on why none was fitted; otherwise empty
+
+
+@dataclass(frozen=True)
+class UnscaledScores(Record):
+    """Scores of the ensemble on a split without its temperature; None without evaluated pixels."""
+
+    loss: float | None
+    confidence: float | None
+    calibration_error: float | None
 
 
 @dataclass(frozen=True)
@@ -84,9 +102,11 @@ class EnsembleRecord(Record):
     """`ensemble.json`: the members of the ensemble and its scores."""
 
     members: tuple[EnsembleMember, ...]  # empty if no setting is ranked
-    key: str  # hash of the members' keys
+    key: str  # hash of the members' keys and of the temperature
     reason: str  # sentence on why the runs are too few for an ensemble; otherwise empty
     images: dict[str, int]  # number of images by split, of the splits that are scored
+    temperature: Temperature
+    unscaled: dict[str, UnscaledScores]  # by split
     scores: tuple[EnsembleScore, ...]
     cost: EnsembleCost | None
     example_split: str | None  # split of `examples`
@@ -95,8 +115,9 @@ class EnsembleRecord(Record):
     @classmethod
     def without_scores(cls, members: tuple[EnsembleMember, ...], reason: str) -> EnsembleRecord:
         """Create the record of too few runs."""
-        key = compute_ensemble_key([member.key for member in members])
-        return cls(members, key, reason, {}, (), None, None, ())
+        temperature = Temperature(1.0, reason)
+        key = compute_ensemble_key([member.key for member in members], temperature.value)
+        return cls(members, key, reason, {}, temperature, {}, (), None, None, ())
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -163,6 +184,6 @@ class EnsembleFolder(ArtifactFolder):
             self.write_arrays(f"{self.EXAMPLES}/{sample}.npz", arrays)
 
 
-def compute_ensemble_key(keys: Iterable[str]) -> str:
-    """Compute the key of an ensemble from the run keys of its members, whose order does not matter."""
-    return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
+def compute_ensemble_key(keys: Iterable[str], temperature: float) -> str:
+    """Compute the key of an ensemble from its temperature and the run keys of its members in any order."""
+    return hashlib.sha256("\n".join([*sorted(keys), f"temperature {temperature:g}"]).encode()).hexdigest()

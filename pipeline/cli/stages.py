@@ -146,6 +146,10 @@ def ensemble() -> None:
         found = evaluate_ensemble(read_params())
     if found.reason:
         click.echo(found.reason)
+    elif found.temperature.reason:
+        click.echo(found.temperature.reason)
+    else:
+        click.echo(f"ensemble of {len(found.members)} runs: temperature {found.temperature.value:g}")
     for split in found.images:
         loss = found.find_score(split, "loss")
         if loss is not None and loss.ensemble is not None and loss.members_mean is not None:

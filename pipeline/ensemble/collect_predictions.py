@@ -15,7 +15,7 @@ from pipeline.analysis.uncertainty import NUM_BINS, ErrorBins, Probs, compute_di
 from pipeline.artifacts.ensemble_folder import UncertaintyMaps
 from pipeline.artifacts.prepared_data import Split
 from pipeline.imaging import IGNORE
-from pipeline.inference.confidence import ConfidenceCollector
+from pipeline.inference.confidence import ConfidenceCollector, ConfidenceStats
 from pipeline.inference.member_predictions import predict_member_batches, predict_member_strips
 from pipeline.inference.prediction import Prediction, PredictionCollector, compare_pixels
 from pipeline.inference.trained_run import TrainedRun
@@ -25,7 +25,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NetworkPredictions:
-    """Predictions of the ensemble, or of one of its members, for N images."""
+    """Predictions of the ensemble, or of one of its members, for N images.
+
+    The entropies of the ensemble are those of the mean of its members, without the temperature.
+    """
 
     prediction: Prediction
     bins: ReliabilityBins
@@ -38,6 +41,7 @@ class SplitPredictions:
     """Predictions of the ensemble and its members for N images."""
 
     ensemble: NetworkPredictions
+    unscaled: ConfidenceStats  # of the mean of the members, without the temperature
     members: tuple[NetworkPredictions, ...]
     disagreement: Floats  # N, mean over an image's evaluated pixels in nats; NaN without any
 
@@ -49,17 +53,22 @@ class SplitPredictions:
 
 def collect_predictions(run: TrainedRun, split: Split) -> SplitPredictions:
     """Predict a split with an ensemble and each of its members."""
-    collectors = [_NetworkCollector(split, len(run.data.classes)) for _ in range(1 + len(run.members))]
+    num_classes = len(run.data.classes)
+    collectors = [_NetworkCollector(split, num_classes) for _ in range(1 + len(run.members))]
+    unscaled = ConfidenceCollector(num_classes)
     disagreement = np.zeros(len(split))
     for first, rows, log_probs, truth in _predict_members(run, split):
-        entropy = compute_entropy(log_probs.exp().cpu().numpy())  # N x (1 + members) x H x W
+        entropy = compute_entropy(log_probs[:, 1:].exp().cpu().numpy())  # N x (1 + members) x H x W
         evaluated = (truth != IGNORE).cpu().numpy()
-        for place, collector in enumerate(collectors):
-            collector.add(first, rows, log_probs[:, place], truth, entropy[:, place])
+        scaled, mean, *of_members = log_probs.unbind(dim=1)
+        unscaled(compare_pixels(first, mean, truth))
+        for place, (collector, own) in enumerate(zip(collectors, (scaled, *of_members), strict=True)):
+            collector.add(first, rows, own, truth, entropy[:, place])
         for offset, (entropies, mask) in enumerate(zip(entropy, evaluated, strict=True)):
             disagreement[first + offset] += compute_disagreement(entropies)[mask].sum(dtype=np.float64)
     ensemble, *members = (collector.finish() for collector in collectors)
-    return SplitPredictions(ensemble, tuple(members), _divide(disagreement, ensemble.prediction.pixels))
+    mean_disagreement = _divide(disagreement, ensemble.prediction.pixels)
+    return SplitPredictions(ensemble, unscaled.stats(), tuple(members), mean_disagreement)
 
 
 def predict_maps(run: TrainedRun, split: Split) -> Iterator[UncertaintyMaps]:
@@ -67,7 +76,7 @@ def predict_maps(run: TrainedRun, split: Split) -> Iterator[UncertaintyMaps]:
     for index in range(len(split)):
         strips = []
         for _, _, log_probs, _ in _predict_members(run, split.take(np.array([index]))):
-            probs = log_probs[0].exp().cpu().numpy()
+            probs = log_probs[0, 1:].exp().cpu().numpy()
             entropy = compute_entropy(probs)
             strips.append((probs[0].argmax(axis=0).astype(np.uint8), entropy[0], compute_disagreement(entropy)))
         yield UncertaintyMaps(*(np.concatenate(parts) for parts in zip(*strips, strict=True)))
@@ -77,7 +86,7 @@ def _predict_members(run: TrainedRun, split: Split) -> Iterator[tuple[int, slice
     """Predict all rows of a batch of images, or some rows of one image, at a time.
 
     Yields:
-        Index of the first image, rows, log-probabilities N x (1 + members) x classes x H x W, and ground truth N x H x
+        Index of the first image, rows, log-probabilities N x (2 + members) x classes x H x W, and ground truth N x H x
         W.
     """
     num_classes = len(run.data.classes)

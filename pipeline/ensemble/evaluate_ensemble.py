@@ -1,7 +1,8 @@
 """Score the ensemble of the best setting's runs, and replace `ensemble/` atomically.
 
-Nothing is chosen here: the setting was chosen on validation. With cross-validation, the validation images of a member
-are training images of others, so that only the test images are new to all members.
+The setting was chosen on validation, and the temperature is fitted there. With cross-validation, the validation images
+of a member are training images of others, so that only the test images are new to all members, and no temperature can
+be fitted.
 """
 
 from __future__ import annotations
@@ -10,12 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.artifacts.ensemble_folder import RUN_NAME, EnsembleCost, EnsembleFolder, EnsembleMember, EnsembleRecord
+from pipeline.artifacts.ensemble_folder import EnsembleCost, EnsembleFolder, EnsembleMember, EnsembleRecord, Temperature
 from pipeline.artifacts.project import Project
 from pipeline.params import Params
 
 if TYPE_CHECKING:
     from pipeline.inference.trained_run import TrainedRun
+
+NO_VALIDATION = Temperature(
+    1.0,
+    "No temperature was fitted, because the validation images of a run are training images of the runs of the "
+    "other folds.",
+)
 
 
 def evaluate_ensemble(params: Params, project: Project | None = None) -> EnsembleRecord:
@@ -46,15 +53,26 @@ def _evaluate(
     # Imported here, because the imports take seconds and are not needed for a setting with one run.
     from pipeline.analysis.group_labels import create_labels
     from pipeline.ensemble.collect_predictions import collect_predictions, predict_maps
-    from pipeline.ensemble.tabulate_scores import list_curve_rows, list_image_rows, list_scores, select_examples
+    from pipeline.ensemble.fit_temperature import fit_temperature
+    from pipeline.ensemble.tabulate_scores import (
+        compute_unscaled_scores,
+        list_curve_rows,
+        list_image_rows,
+        list_scores,
+        select_examples,
+    )
     from pipeline.inference.trained_run import TrainedRun
 
-    run = TrainedRun.load(params, RUN_NAME, project)
+    run = TrainedRun.load_ensemble(params, [member.run for member in members], project)
     names = ("validation", "test") if run.data.folds is None else ("test",)
     splits = {name: project.prepared.open_split(name) for name in names}
-    found = {name: collect_predictions(run, split) for name, split in splits.items()}
     samples = project.prepared.samples
     groups = {name: create_labels(samples.loc[samples["split"] == name, "groups"]) for name in names}
+    temperature = NO_VALIDATION
+    if "validation" in splits:
+        temperature = fit_temperature(run, splits["validation"], groups["validation"])
+    run = run.with_temperature(temperature.value)
+    found = {name: collect_predictions(run, split) for name, split in splits.items()}
     shown = names[0]
     examples = select_examples(splits[shown].ids, found[shown], params.evaluation.examples)
     maps = predict_maps(run, splits[shown].take(np.array([index for index, _ in examples], np.int64)))
@@ -68,6 +86,8 @@ def _evaluate(
         key=run.key,
         reason="",
         images={name: len(split) for name, split in splits.items()},
+        temperature=temperature,
+        unscaled={name: compute_unscaled_scores(one) for name, one in found.items()},
         scores=tuple(row for name in names for row in list_scores(name, found[name], groups[name], run.data.classes)),
         cost=_measure_cost(run, project),
         example_split=shown,

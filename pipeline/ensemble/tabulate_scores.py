@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pipeline.analysis.ensemble_scores import ImageScores, compare_with_members
 from pipeline.analysis.scores import compute_accuracy
 from pipeline.analysis.uncertainty import COVERAGES, correlate_ranks
-from pipeline.artifacts.ensemble_folder import EnsembleExample, EnsembleScore
+from pipeline.artifacts.ensemble_folder import EnsembleExample, EnsembleScore, UnscaledScores
 from pipeline.artifacts.folder import drop_nan
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.ensemble.collect_predictions import NetworkPredictions, SplitPredictions
@@ -46,6 +46,15 @@ def list_scores(
         own, *members = map(compute, found.networks)
         yield EnsembleScore.create(split, name, "", own, members)
     yield EnsembleScore.create(split, "disagreement", "", _average(found.disagreement, found.ensemble), ())
+
+
+def compute_unscaled_scores(found: SplitPredictions) -> UnscaledScores:
+    """Compute the scores of the ensemble without its temperature."""
+    stats, bins = found.unscaled, found.unscaled.sum_bins()
+    if not bins.pixels.any():
+        return UnscaledScores(None, None, None)
+    loss = float(stats.class_losses.sum() / stats.class_pixels.sum())
+    return UnscaledScores(loss, bins.mean_confidence, bins.expected_calibration_error)
 
 
 def list_image_rows(split: str, ids: Sequence[str], found: SplitPredictions) -> Iterator[tuple[str | float, ...]]:

@@ -24,8 +24,8 @@ def predict_member_batches(
     """Predict a split in batches, without augmentation; all images must have the same size.
 
     Yields:
-        Log-probabilities of the ensemble and then of each member, N x (1 + members) x classes x H x W, and the ground
-        truth N x H x W.
+        Log-probabilities of the ensemble, of its members' mean and of each member, N x (2 + members) x classes x H x
+        W, and the ground truth N x H x W.
     """
     outputs, batches = MemberOutputs(ensemble).eval(), BatchLoader(split, get_device(ensemble))
     size = _compute_batch_size(ensemble, split.size)
@@ -42,10 +42,10 @@ def predict_member_strips(
     """Predict an image (H x W x C) of any size tile by tile, as `predict_strips` does.
 
     Yields:
-        Rows of the image, and the log-probabilities of the ensemble and then of each member, (1 + members) x classes x
-        rows x W.
+        Rows of the image, and the log-probabilities of the ensemble, of its members' mean and of each member, (2 +
+        members) x classes x rows x W.
     """
-    outputs, num_logits = MemberOutputs(ensemble).eval(), (1 + len(ensemble.members)) * num_classes
+    outputs, num_logits = MemberOutputs(ensemble).eval(), (2 + len(ensemble.members)) * num_classes
     size = _compute_batch_size(ensemble, tiles.size)
     for rows, logits in predict_logit_strips(outputs, image, tiles, num_logits, size, precision):
         yield rows, logits.reshape(-1, num_classes, *logits.shape[1:]).log_softmax(dim=1)
@@ -53,4 +53,4 @@ def predict_member_strips(
 
 def _compute_batch_size(ensemble: Ensemble, size: tuple[int, int]) -> int:
     """Compute a batch size at which the outputs of all members take no more memory than those of one network."""
-    return max(1, compute_batch_size(*size) // (1 + len(ensemble.members)))
+    return max(1, compute_batch_size(*size) // (2 + len(ensemble.members)))

@@ -137,7 +137,8 @@ def predict_split(
     whole images, which must all have the same size.
     """
     collector = PredictionCollector(split, num_classes)
-    for rows, pixels in _compare_split(network, split, num_classes, precision, tiles):
+    for first, rows, log_probs, truth in predict_parts(network, split, num_classes, precision, tiles):
+        pixels = compare_pixels(first, log_probs, truth)
         if observe is not None:
             observe(pixels)
         collector.add(rows, pixels)
@@ -176,20 +177,24 @@ class PredictionCollector:
         )
 
 
-def _compare_split(
+def predict_parts(
     network: nn.Module, split: Split, num_classes: int, precision: Precision, tiles: Tiles | None
-) -> Iterator[tuple[slice, PixelPredictions]]:
-    """Yield a slice of rows and their pixels: all rows of a batch of images, or some rows of one image."""
+) -> Iterator[tuple[int, slice, Tensor, Tensor]]:
+    """Predict all rows of a batch of images, or some rows of one image, at a time.
+
+    Yields:
+        Index of the first image, rows, log-probabilities N x classes x H x W, and ground truth N x H x W.
+    """
     if tiles is None:
         first = 0
         for log_probs, truth in predict_batches(network, split, precision):
-            yield slice(None), compare_pixels(first, log_probs, truth)
+            yield first, slice(None), log_probs, truth
             first += len(truth)
         return
     for index, (image, mask) in enumerate(zip(split.images, split.masks, strict=True)):
         for rows, log_probs in predict_strips(network, image, tiles, num_classes, precision):
             truth = torch.from_numpy(mask[rows].astype(np.int64)).to(log_probs.device)
-            yield rows, compare_pixels(index, log_probs[None], truth[None])
+            yield index, rows, log_probs[None], truth[None]
 
 
 def create_tiles(cell: Cell, overlap: float) -> Tiles | None:

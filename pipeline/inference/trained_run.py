@@ -62,15 +62,17 @@ class TrainedRun:
     def load(cls, params: Params, run: str, project: Project) -> TrainedRun:
         """Load a run of a project by its name.
 
-        The name `best` stands for the median run of the best setting, and `ensemble` for all its runs. The
-        `data` section of the parameters defines how images are resized, and the values of the masks.
+        The name `best` stands for the median run of the best setting, and `ensemble` for all its runs, with the
+        temperature that `pipeline ensemble` fitted. The `data` section of the parameters defines how images are
+        resized, and the values of the masks.
 
         Raises:
-            PipelineError: The run does not exist, was trained on different data, or its weights cannot be read; or
-                the best setting has only one run.
+            PipelineError: The run does not exist, was trained on different data, or its weights cannot be read. For
+                the ensemble, also: the best setting has only one run, or the temperature is missing or of other runs.
         """
         if run == RUN_NAME:
-            return cls._load_ensemble(params, project)
+            members = find_members(project)
+            return cls.load_ensemble(params, members, project, project.read_ensemble_record().temperature.value)
         run = find_best_run(project) if run == "best" else run
         record, data = load_record(run, project)
         training = project.prepared.select_fold(record.fold).open_split("train")
@@ -90,12 +92,19 @@ class TrainedRun:
         )
 
     @classmethod
-    def _load_ensemble(cls, params: Params, project: Project) -> TrainedRun:
-        members = [cls.load(params, name, project) for name in find_members(project)]
+    def load_ensemble(
+        cls, params: Params, names: Sequence[str], project: Project, temperature: float = 1.0
+    ) -> TrainedRun:
+        """Load the ensemble of the runs of the best setting, with a given temperature.
+
+        Raises:
+            PipelineError: As for `load`.
+        """
+        members = [cls.load(params, name, project) for name in names]
         best = find_best_run(project)
         return replace(
             next(member for member in members if member.record.run == best),
-            network=Ensemble(member.network for member in members).eval(),
+            network=Ensemble((member.network for member in members), temperature).eval(),
             num_train_images=len(project.prepared.open_split("train")),
             members=tuple(member.record for member in members),
         )
@@ -118,8 +127,10 @@ class TrainedRun:
 
     @property
     def key(self) -> str:
-        """The run key; for an ensemble, a hash of the run keys of its members."""
-        return compute_ensemble_key(one.key for one in self.members) if self.members else self.record.key
+        """The run key; for an ensemble, a hash of the run keys of its members and of its temperature."""
+        if not self.members:
+            return self.record.key
+        return compute_ensemble_key((one.key for one in self.members), self.ensemble.temperature)
 
     @property
     def precision(self) -> Precision:
@@ -128,10 +139,19 @@ class TrainedRun:
         return "bfloat16" if used == {"bfloat16"} else "float32"
 
     def average_flips(self) -> TrainedRun:
-        """Return a run that predicts an image and its horizontal flip, and averages the class probabilities."""
+        """Return a run that predicts an image and its horizontal flip, and averages the class probabilities.
+
+        For an ensemble, all these probabilities are averaged before they are divided by the temperature, which was
+        fitted without flips.
+        """
         if isinstance(self.network, Ensemble):
-            return replace(self, network=Ensemble(map(FlipAverage, self.network.members)).eval())
+            flipped = Ensemble(map(FlipAverage, self.network.members), self.network.temperature)
+            return replace(self, network=flipped.eval())
         return replace(self, network=FlipAverage(self.network).eval())
+
+    def with_temperature(self, temperature: float) -> TrainedRun:
+        """Return an ensemble with another temperature."""
+        return replace(self, network=Ensemble(self.ensemble.members, temperature).eval())
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -155,15 +175,15 @@ class TrainedRun:
         """Predict like `predict_batch`, and also each member of the ensemble.
 
         Yields:
-            Class probabilities of the ensemble and then of each member, (1 + members) x classes x H x W. A run is an
-            ensemble of one member.
+            Class probabilities of the ensemble, of its members' mean and of each member, (2 + members) x classes x H x
+            W. A run is an ensemble of one member.
         """
         split, classes = _create_split(inputs), len(self.data.classes)
         for log_probs, _ in predict_member_batches(self.ensemble, split, classes, self.precision):
             yield from log_probs.exp().cpu().numpy()
 
     def predict_member_strips(self, image: WindowedImage, tiles: Tiles) -> Iterator[Probs]:
-        """Predict like `predict_strips`, and also each member: (1 + members) x classes x rows x W."""
+        """Predict like `predict_strips`, and also the members: (2 + members) x classes x rows x W."""
         strips = predict_member_strips(self.ensemble, image, tiles, len(self.data.classes), self.precision)
         return (log_probs.exp().cpu().numpy() for _, log_probs in strips)
 

@@ -12,20 +12,22 @@ from torch import Tensor, nn
 class Ensemble(nn.Module):
     """Several networks whose class probabilities are averaged (Lakshminarayanan, Pritzel and Blundell, NeurIPS 2017).
 
+    The logarithms of the means are divided by a temperature, which calibrates them and keeps their order: "pool, then
+    calibrate" (Rahaman and Thiery, Uncertainty quantification and deep ensembles, NeurIPS 2021).
+
     Args:
         networks: At least one network that maps images (N x C x H x W) to logits (N x classes x H x W).
+        temperature: The temperature; at 1, the probabilities are the means.
     """
 
-    def __init__(self, networks: Iterable[nn.Module]) -> None:
+    def __init__(self, networks: Iterable[nn.Module], temperature: float = 1.0) -> None:
         super().__init__()
         self.members = nn.ModuleList(networks)
+        self.temperature = temperature
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images to logits whose softmax is the mean of the members' probabilities, N x classes x H x W, float32.
-
-        The logits are the logarithms of these means.
-        """
-        return average_probs(self.predict_members(images))
+        """Map images to logits: logarithms of mean probabilities over the temperature, N x classes x H x W, float32."""
+        return average_probs(self.predict_members(images)) / self.temperature
 
     def predict_members(self, images: Tensor) -> Tensor:
         """Predict the members' log-probabilities, members x N x classes x H x W, float32."""
@@ -44,9 +46,15 @@ class MemberOutputs(nn.Module):
         self.ensemble = ensemble
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images to logits of the ensemble, then of each member: N x (1 + members) * classes x H x W, float32."""
+        """Map images to logits of the ensemble, of its members' mean and of each member.
+
+        Returns:
+            N x (2 + members) * classes x H x W, float32. The mean is without the temperature, because only its entropy
+            is at least the mean entropy of the members.
+        """
         members = self.ensemble.predict_members(images)
-        return torch.cat([average_probs(members)[None], members]).transpose(0, 1).flatten(1, 2)
+        mean = average_probs(members)[None]
+        return torch.cat([mean / self.ensemble.temperature, mean, members]).transpose(0, 1).flatten(1, 2)
 
 
 class FlipAverage(nn.Module):

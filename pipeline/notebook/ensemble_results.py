@@ -39,6 +39,11 @@ class EnsembleResults(Segmenter):
         """Names of the runs whose class probabilities are averaged."""
         return [member.run for member in self._record.members]
 
+    @property
+    def temperature(self) -> float:
+        """The number by which the logits are divided; 1 if none was fitted."""
+        return self._record.temperature.value
+
     @cached_property
     def scores(self) -> pd.DataFrame:
         """One row per split, score and class: the ensemble, its members' mean and sd, and the difference."""

@@ -64,7 +64,7 @@ class UncertaintyMeter:
         for strip in strips:
             inner = strip[..., max(0, rows.start - top) : max(0, rows.stop - top), columns]
             top += strip.shape[-2]
-            entropy = compute_entropy(inner)
+            entropy = compute_entropy(inner[1:])  # not of the ensemble's own probabilities, which have a temperature
             self._sums += [values.sum(dtype=np.float64) for values in (entropy[0], compute_disagreement(entropy))]
             self._pixels += entropy[0].size
             yield strip[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.promote.evidence import SPLITS, read_ensemble_record
+from pipeline.promote.evidence import SPLITS
 from pipeline.promote.model_card import CHOSEN_ON_VALIDATION, ModelCard, format_code, format_mean_and_sd
 from pipeline.wording import join_words, pluralize
 
@@ -17,7 +17,17 @@ class EnsembleCard(ModelCard):
         return f"the ensemble of {join_words(names, MAX_MEMBERS)}"
 
     def _describe_version_origin(self) -> str:
-        return f"This version is {self._name_model()}: its class probabilities are the means of theirs."
+        text = f"This version is {self._name_model()}: it averages their class probabilities."
+        return f"{text} {self._describe_temperature()}"
+
+    def _describe_temperature(self) -> str:
+        temperature = self.project.read_ensemble_record().temperature
+        if temperature.reason:
+            return temperature.reason
+        return (
+            f"The logarithms of these means are divided by a temperature of {temperature.value:g}, which was fitted on "
+            "the validation images."
+        )
 
     def _describe_verdict(self) -> str:
         return ""
@@ -26,21 +36,26 @@ class EnsembleCard(ModelCard):
         return "its members, mean ± standard deviation"
 
     def _collect_spread(self) -> dict[str, str]:
-        record = read_ensemble_record(self.project, self.run)
+        record = self.project.read_ensemble_record()
         return {
             f"{prefix}_{row.score}": format_mean_and_sd(row.members_mean, row.members_sd)
             for prefix, split in SPLITS.items()
-            for row in (record.scores if record else ())
+            for row in record.scores
             if row.split == split and not row.class_name
         }
 
     def _list_score_notes(self) -> list[str]:
-        return [self._explain_loss(), "The calibration error is 0 for perfect probabilities."]
+        notes = [self._explain_loss(), "The calibration error is 0 for perfect probabilities."]
+        record = self.project.read_ensemble_record()
+        without = record.unscaled.get("test")
+        if without is not None and without.loss is not None and not record.temperature.reason:
+            notes.append(
+                f"Without the temperature, the test loss is {without.loss:.4f} and the calibration error on the test "
+                f"images {without.calibration_error:.4f}."
+            )
+        return notes
 
     def _list_score_limits(self) -> list[str]:
-        if read_ensemble_record(self.project, self.run) is None:
-            command = self.project.shell_command("pipeline ensemble && pipeline promote --run ensemble")
-            return [f"Its scores are unknown, because the ensemble has not been scored. Run `{command}`."]
         limits = [f"A prediction costs as much as those of {pluralize(len(self.run.members), 'network')}."]
         if self.run.data.folds is None:
             return [*limits, CHOSEN_ON_VALIDATION]

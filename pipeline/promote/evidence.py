@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pipeline.artifacts.ensemble_folder import EnsembleRecord
 from pipeline.artifacts.metric_names import get_column
 from pipeline.artifacts.project import Project
 from pipeline.inference.trained_run import TrainedRun
@@ -16,7 +15,7 @@ _ENSEMBLE_SCORES = ("loss", "mean_iou", "foreground_iou", "calibration_error")
 def has_scores(project: Project, trained: TrainedRun) -> bool:
     """Return whether a model's scores are known; otherwise those recorded earlier must not be removed."""
     if trained.members:
-        return read_ensemble_record(project, trained) is not None
+        return True  # it cannot be loaded without them
     run = trained.record.run
     return project.comparison.exists() and any(row.run == run for row in project.comparison.summary.runs)
 
@@ -26,23 +25,13 @@ def collect_evidence(project: Project, trained: TrainedRun) -> dict[str, str]:
     return _collect_from_ensemble(project, trained) if trained.members else _collect_from_run(project, trained)
 
 
-def read_ensemble_record(project: Project, trained: TrainedRun) -> EnsembleRecord | None:
-    """Read the record of an ensemble; None if it has not been scored.
-
-    Raises:
-        PipelineError: The record is broken.
-    """
-    if not project.ensemble.exists():
-        return None
-    record = project.ensemble.record
-    return record if record.key == trained.key and record.scores else None
-
-
 def _collect_from_ensemble(project: Project, trained: TrainedRun) -> dict[str, str]:
-    found = {"run": trained.name, "members": ", ".join(one.run for one in trained.members)}
-    record = read_ensemble_record(project, trained)
-    if record is None:
-        return found
+    record = project.read_ensemble_record()
+    found = {
+        "run": trained.name,
+        "members": ", ".join(one.run for one in trained.members),
+        "temperature": f"{record.temperature.value:g}",
+    }
     for prefix, split in SPLITS.items():
         for score in _ENSEMBLE_SCORES:
             row = record.find_score(split, score)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pipeline.artifacts.ensemble_folder import EnsembleFolder, EnsembleRecord, compute_ensemble_key
+from pipeline.analysis.clustered_mean import MIN_GROUPS
+from pipeline.artifacts.ensemble_folder import EnsembleFolder, EnsembleRecord, UnscaledScores, compute_ensemble_key
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import COMPARISON, ENSEMBLE, PREPARED, RUNS, Project
 from pipeline.cli import main
@@ -19,6 +20,7 @@ from pipeline.compare.compare_runs import compare
 from pipeline.ensemble.evaluate_ensemble import evaluate_ensemble
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
+from pipeline.inference.trained_run import TrainedRun
 from pipeline.params.file import read_params
 from pipeline.report.write_report import write_report
 from tests.ensemble.conftest import MEMBERS, write_grid
@@ -138,7 +140,7 @@ def test_order_of_the_seeds_changes_nothing_but_rounding(seeds_copy: Path) -> No
     compare(params)
     found = evaluate_ensemble(params)
     assert [member.run for member in found.members] == [MEMBERS[2], MEMBERS[0], MEMBERS[1]]
-    assert found.key == before.key == compute_ensemble_key(member.key for member in found.members)
+    assert found.key == before.key == compute_ensemble_key((member.key for member in found.members), 1.0)
     for row, old in zip(found.scores, before.scores, strict=True):
         assert (row.split, row.score, row.class_name) == (old.split, old.score, old.class_name)
         assert row.ensemble == pytest.approx(old.ensemble, abs=2e-3)  # single pixels may change their class
@@ -168,6 +170,15 @@ def test_grid_without_a_ranked_setting_has_a_reason(seeds_copy: Path) -> None:
     assert found.members == ()
 
 
+def test_few_validation_images_have_no_temperature(seeds: Path) -> None:
+    record = read_record(seeds)
+    assert record.images["validation"] < MIN_GROUPS
+    assert record.temperature.value == 1
+    assert str(MIN_GROUPS) in record.temperature.reason
+    for split in SPLITS:
+        assert record.unscaled[split].loss == pytest.approx(get_value(record, split, "loss"), abs=1e-6)
+
+
 @pytest.mark.parametrize("damage", ["remove", "truncate"])
 def test_damaged_member_is_named_and_the_previous_ensemble_kept(seeds_copy: Path, damage: str) -> None:
     weights = Project(seeds_copy).run(MEMBERS[1]).weights
@@ -188,6 +199,7 @@ def test_images_without_evaluated_pixels_have_no_scores(seeds_copy: Path) -> Non
     np.save(path, masks)
     found = evaluate_ensemble(read_params())
     assert all(row.ensemble is None and row.low is None for row in found.scores if row.split == "test")
+    assert found.unscaled["test"] == UnscaledScores(None, None, None)
     assert get_value(found, "validation", "loss") > 0
     report = write_report(read_params())
     assert not report.faults
@@ -244,6 +256,18 @@ def test_ensemble_without_a_comparison_names_the_command(seeds_copy: Path) -> No
     done = CliRunner().invoke(main, ["ensemble"])
     assert done.exit_code == 1
     assert "pipeline compare" in done.output
+
+
+@pytest.mark.parametrize("temperature", [{}, {"temperature": {"value": 0, "reason": ""}}])
+def test_record_without_a_temperature_is_rejected(seeds_copy: Path, temperature: dict[str, object]) -> None:
+    path = seeds_copy / ENSEMBLE / EnsembleFolder.RECORD
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["temperature"]
+    path.write_text(json.dumps(content | temperature), encoding="utf-8")
+    with pytest.raises(PipelineError, match=r"ensemble\.json cannot be read .*temperature.*`pipeline ensemble` again"):
+        TrainedRun.load(read_params(), "ensemble", Project(seeds_copy))
+    evaluate_ensemble(read_params())  # which does not read it
+    assert read_record(seeds_copy).temperature.value == 1
 
 
 def test_record_with_unknown_keys_is_rejected(seeds_copy: Path) -> None:

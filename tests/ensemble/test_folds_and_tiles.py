@@ -7,33 +7,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline.artifacts.project import TEMPLATES, Project
+from pipeline.artifacts.project import Project
 from pipeline.cli import main
-from pipeline.ensemble.evaluate_ensemble import evaluate_ensemble
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.prepare.prepare_data import prepare
 from pipeline.report.write_report import write_report
-from tests.conftest import ROOT
-from tests.discs import write_discs, write_native_params
-from tests.ensemble.conftest import train_and_compare
+from tests.ensemble.conftest import create_disc_project
 
 
 @pytest.fixture(scope="module")
 def folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder with two folds of a setting; tests must not change it."""
     root = tmp_path_factory.mktemp("folds")
-    write_discs(root / "discs", 16)
-    (root / TEMPLATES).parent.mkdir()
-    (root / TEMPLATES).symlink_to(ROOT / TEMPLATES)
-    (root / "reports/notes.md").write_text("A note.", encoding="utf-8")
-    splits = {"folds": 2, "validation": 0.2, "test": 0.25}
-    params = write_native_params(root, {"splits": splits}, {"epochs": 4}, seeds=(0, 1))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        prepare(params)
-        train_and_compare(params)
-        evaluate_ensemble(params)
+    create_disc_project(root, 16, {"folds": 2, "validation": 0.2, "test": 0.25}, epochs=4)
     return root
 
 
@@ -47,7 +33,9 @@ def test_folds_are_scored_on_test_only(params: Params) -> None:
     project = Project()
     record = project.ensemble.record
     assert [project.run(member.run).record.fold for member in record.members] == [0, 1]
-    assert record.splits == ("test",)
+    assert record.splits == tuple(record.unscaled) == ("test",)
+    assert record.temperature.value == 1
+    assert "folds" in record.temperature.reason
     assert record.example_split == "test"
     assert {row.split for row in record.scores} == {"test"}
     assert set(project.ensemble.read_images()["split"]) == {"test"}

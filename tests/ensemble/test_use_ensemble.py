@@ -71,7 +71,7 @@ def test_ensemble_is_the_best_run_with_a_key_of_all_members(seeds_copy: Path) ->
     best = project.comparison.summary.best
     assert best is not None
     assert found.record.run == best.run
-    assert found.key == compute_ensemble_key(project.run(run).record.key for run in MEMBERS)
+    assert found.key == compute_ensemble_key((project.run(run).record.key for run in MEMBERS), 1.0)
     assert found.key == project.ensemble.record.key
 
 

@@ -50,6 +50,17 @@ def test_softmax_of_the_ensemble_is_the_mean_of_the_members(seed: int, num_membe
     assert torch.allclose(probs[0], expected, atol=1e-6)
 
 
+@given(seeds, sizes, st.floats(0.25, 4))
+def test_temperature_changes_probabilities_but_not_their_order(seed: int, num_members: int, temperature: float) -> None:
+    members = draw_logits(seed, num_members, 3.0)
+    images = torch.zeros(1, 3, 4, 5)
+    mean = Ensemble(map(Constant, members))(images).softmax(dim=1)
+    found = Ensemble(map(Constant, members), temperature)(images).softmax(dim=1)
+    powers = mean ** (1 / temperature)
+    assert torch.allclose(found, powers / powers.sum(dim=1, keepdim=True), atol=1e-5)
+    assert (found.gather(1, mean.argmax(dim=1, keepdim=True)) == found.amax(dim=1, keepdim=True)).all()
+
+
 @given(seeds, sizes, scales)
 def test_cross_entropy_of_the_ensemble_is_never_above_the_mean_of_its_members(
     seed: int, num_members: int, scale: float
@@ -113,13 +124,14 @@ def test_flip_average_of_a_flipped_image_is_the_flipped_prediction() -> None:
         assert torch.allclose(network(images.flip(-1)), network(images).flip(-1), atol=1e-6)
 
 
-def test_member_outputs_are_the_ensemble_and_then_each_member() -> None:
+def test_member_outputs_are_the_ensemble_its_mean_and_each_member() -> None:
     members = draw_logits(3, 3, 2.0)
-    ensemble = Ensemble(map(Constant, members))
+    ensemble = Ensemble(map(Constant, members), 0.8)
     images = torch.zeros(2, 3, 4, 5)
     outputs = MemberOutputs(ensemble)(images)
-    assert outputs.shape == (2, 4 * NUM_CLASSES, 4, 5)
+    assert outputs.shape == (2, 5 * NUM_CLASSES, 4, 5)
     assert torch.equal(outputs[:, :NUM_CLASSES], ensemble(images))
-    for place, logits in enumerate(members, start=1):
+    assert torch.equal(outputs[:, NUM_CLASSES : 2 * NUM_CLASSES], Ensemble(map(Constant, members))(images))
+    for place, logits in enumerate(members, start=2):
         found = outputs[0, place * NUM_CLASSES : (place + 1) * NUM_CLASSES]
         assert torch.allclose(found, logits.log_softmax(dim=0), atol=1e-6)

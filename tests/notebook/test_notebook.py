@@ -45,7 +45,7 @@ def test_public_names_are_as_documented() -> None:
     assert list_public_names(RunResults) == {
         *("parameters", "verdict", "evidence", "history", "images", "scores", "predict"),
     }
-    assert list_public_names(EnsembleResults) == {"members", "scores", "images", "predict"}
+    assert list_public_names(EnsembleResults) == {"members", "temperature", "scores", "images", "predict"}
     names = set(Segmentation.__annotations__) | list_public_names(Segmentation)
     assert names == {"labels", "probabilities", "classes", "class_names"}
     guide = (ROOT / "docs/how-to/notebooks.md").read_text(encoding="utf-8")

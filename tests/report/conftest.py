@@ -19,7 +19,9 @@ from pipeline.artifacts.ensemble_folder import (
     EnsembleMember,
     EnsembleRecord,
     EnsembleScore,
+    Temperature,
     UncertaintyMaps,
+    UnscaledScores,
     compute_ensemble_key,
 )
 from pipeline.artifacts.evaluation_folder import ClassPixels, RunEvaluation
@@ -401,9 +403,11 @@ class ReportProject:
             ids = self.ids("validation")[:2]
             record = EnsembleRecord(
                 members=members,
-                key=compute_ensemble_key(member.key for member in members),
+                key=compute_ensemble_key((member.key for member in members), 0.8),
                 reason="",
                 images={split: COUNTS[split] for split in ("validation", "test")},
+                temperature=Temperature(0.8, ""),
+                unscaled={split: UnscaledScores(0.51, 0.6, 0.55) for split in ("validation", "test")},
                 scores=tuple(scores),
                 cost=EnsembleCost(len(members), 3_000_000_000, 5_820_000, 23_300_000),
                 example_split="validation",

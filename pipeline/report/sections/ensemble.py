@@ -38,6 +38,7 @@ MAX_CLASSES = 20  # classes with more are left out of the table; `ensemble.json`
 LEFT_OUT = 0.2  # share of the pixels in the sentence on the risk-coverage curve
 LEGEND_STEPS = 4
 MAX_NAMED = 5
+DIGITS = 4  # of scores with and without the temperature, which can differ little
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,9 @@ def build_ensemble(context: ReportContext) -> Ensemble:
 
 def _describe(summary: Summary, record: EnsembleRecord) -> tuple[str, ...]:
     members = join_words([member.run for member in record.members], MAX_NAMED)
-    sentences = [f"The ensemble averages the class probabilities of {members}."]
+    sentences = [f"The ensemble averages the class probabilities of {members}.", _describe_temperature(record)]
     if summary.folds is not None:
-        sentences.append(
-            "The validation images of a run are training images of the runs of the other folds, so the ensemble is "
-            "scored on the test images only."
-        )
+        sentences.append("For the same reason, the ensemble is scored on the test images only.")
     compared = [record.find_score("test", name) for name in COMPARED]
     phrases = [
         f"{noun} {_describe_difference(row)}"
@@ -146,7 +144,7 @@ def _describe(summary: Summary, record: EnsembleRecord) -> tuple[str, ...]:
         if row is not None and row.difference is not None
     ]
     if phrases:
-        sentences.append(f"On the test images, it has {'; '.join(phrases)}.")
+        sentences.append(f"On the test images, the ensemble has {'; '.join(phrases)}.")
     sentences += _describe_confidence(record)
     if record.cost is not None:
         operations = record.cost.multiply_accumulates
@@ -155,6 +153,29 @@ def _describe(summary: Summary, record: EnsembleRecord) -> tuple[str, ...]:
             f"{pluralize(record.cost.networks, 'time', 'times')} as long as with one network."
         )
     return tuple(sentences)
+
+
+def _describe_temperature(record: EnsembleRecord) -> str:
+    """Describe the temperature and its effect on the splits, or the reason why there is none."""
+    if record.temperature.reason:
+        return record.temperature.reason
+    effects = []
+    for split, before in record.unscaled.items():
+        after = [record.find_score(split, name) for name in ("loss", "calibration_error")]
+        changes = [
+            f"the {noun} from {format_number(old, DIGITS)} to {format_number(new.ensemble, DIGITS)}"
+            for noun, old, new in zip(
+                ("loss", "calibration error"), (before.loss, before.calibration_error), after, strict=True
+            )
+            if old is not None and new is not None
+        ]
+        if changes:
+            effects.append(f"{join_words(changes)} on the {SPLIT_NAMES[split]} images")
+    return (
+        "The logarithms of these means are divided by a temperature of "
+        f"{format_number(record.temperature.value)}, which was fitted on the validation images. It changes no "
+        f"predicted class, but {'; '.join(effects)}."
+    )
 
 
 def _describe_confidence(record: EnsembleRecord) -> list[str]:
