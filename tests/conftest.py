@@ -7,6 +7,7 @@ import multiprocessing.spawn
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from multiprocessing.process import BaseProcess
@@ -24,6 +25,25 @@ from tests.preloaded import PreloadedCommands
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+MEMORY_FILES = Path("/dev/shm")
+MIN_FREE_BYTES = 4_000_000_000  # of MEMORY_FILES; containers often have much less
+
+
+def use_memory_for_files() -> None:
+    """Write the files of tests to memory instead of the disk, if there is enough and TMPDIR is not set.
+
+    Otherwise, every commit to SQLite and every atomic write waits for the disk.
+    """
+    if "TMPDIR" in os.environ or not os.access(MEMORY_FILES, os.W_OK):
+        return
+    found = os.statvfs(MEMORY_FILES)
+    if not found.f_flag & os.ST_NOEXEC and found.f_bavail * found.f_frsize >= MIN_FREE_BYTES:
+        os.environ["TMPDIR"] = str(MEMORY_FILES)
+        tempfile.tempdir = None  # tempfile reads TMPDIR again
+
+
+use_memory_for_files()
 
 # No deadline: on a busy machine, Hypothesis would fail slow examples.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -18,8 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 
-from pipeline.artifacts.run_folder import RunRecord
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.errors import PipelineError
+from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
 from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import defer_signals
@@ -29,7 +30,7 @@ from pipeline.tracking.mlflow_run import MlflowRun
 from pipeline.tracking.run_metrics import RunContent
 from pipeline.train.checkpoints import CheckpointManager
 from pipeline.train.run_results import RunResults
-from pipeline.train.train_cell import train_and_log
+from pipeline.train.train_cell import train_and_log, train_cell
 from tests.conftest import StartProcess, write_params
 
 RUN = "unet-0.01-0"
@@ -61,20 +62,33 @@ class StoppedError(Exception):
     """Stops a training after an epoch."""
 
 
-def train(root: Path, recipe: dict[str, Any], stop: int | None = None) -> RunRecord:
+def train(root: Path, recipe: dict[str, Any], stop: int | None = None, *, is_logged: bool = False) -> list[int]:
+    """Train up to an epoch, or to the end; return the trained epochs."""
+    epochs: list[int] = []
+
     def listen(report: EpochProgress) -> None:
+        epochs.append(report.epoch)
         if report.epoch == stop:
             raise StoppedError
 
+    params, cell = create_cell(root, recipe)
+    if is_logged:
+        train_and_log(params, cell, listen=listen)
+    else:
+        train_cell(cell, publish=lambda state: listen(state.progress) if state.progress else None)
+    return epochs
+
+
+def create_cell(root: Path, recipe: dict[str, Any]) -> tuple[Params, Cell]:
     changes = {"model": {"dropout": 0.2}, "train": {"epochs": EPOCHS}, "variants": {"unet": {"train": recipe}}}
     params = read_params(write_params(root, changes))
-    return train_and_log(params, params.cell("unet", 0.01, 0), listen=listen)
+    return params, params.cell("unet", 0.01, 0)
 
 
-def train_until(root: Path, recipe: dict[str, Any], stop: int) -> Path:
+def train_until(root: Path, recipe: dict[str, Any], stop: int, *, is_logged: bool = False) -> Path:
     """Train up to an epoch; return the folder of its checkpoints."""
     with pytest.raises(StoppedError):
-        train(root, recipe, stop)
+        train(root, recipe, stop, is_logged=is_logged)
     (unfinished,) = list_unfinished()
     return unfinished.folder
 
@@ -83,8 +97,8 @@ def read_run(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (root / "runs" / RUN).iterdir() if path.name != "timing.json"}
 
 
-def train_without_interruption(root: Path, recipe: dict[str, Any]) -> dict[str, bytes]:
-    train(root, recipe)
+def train_without_interruption(root: Path, recipe: dict[str, Any], *, is_logged: bool = False) -> dict[str, bytes]:
+    train(root, recipe, is_logged=is_logged)
     files = read_run(root)
     shutil.rmtree(root / "runs")
     return files
@@ -104,13 +118,15 @@ def load_points(root: Path) -> list[tuple[str, int, float]]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
-def test_resumed_training_has_the_bytes_of_an_uninterrupted_one(project: Path, recipe: dict[str, Any]) -> None:
-    expected, logged = train_without_interruption(project, recipe), load_points(project)
-    (project / "mlflow.db").unlink()
-    assert len(list(train_until(project, recipe, 2).glob("*.checkpoint"))) == 2
+def test_resumed_training_has_the_bytes_of_an_uninterrupted_one(
+    project: Path, store: Path, recipe: dict[str, Any]
+) -> None:
+    expected, logged = train_without_interruption(project, recipe, is_logged=True), load_points(project)
+    shutil.copy(store, project / "mlflow.db")
+    assert len(list(train_until(project, recipe, 2, is_logged=True).glob("*.checkpoint"))) == 2
     with pytest.raises(StoppedError):
-        train(project, recipe, 3)  # resumes after epoch 2
-    train(project, recipe)
+        train(project, recipe, 3, is_logged=True)  # resumes after epoch 2
+    train(project, recipe, is_logged=True)
     assert read_run(project) == expected
     assert load_points(project) == logged
     assert len({(name, step) for name, step, _ in logged}) == len(logged)
@@ -140,10 +156,7 @@ def test_damaged_checkpoint_is_not_used(
     files = sorted(train_until(project, {}, 3).glob("*.checkpoint"))
     for path in files[-num_damaged:]:
         damage(path)
-    epochs: list[int] = []
-    params = read_params(project / "params.yaml")
-    train_and_log(params, params.cell("unet", 0.01, 0), listen=lambda report: epochs.append(report.epoch))
-    assert epochs[0] == (3 if num_damaged == 1 else 1)
+    assert train(project, {})[0] == (3 if num_damaged == 1 else 1)
     assert f"{files[-1].name} is not used" in caplog.text
     assert read_run(project) == expected
 
@@ -161,10 +174,7 @@ def test_resume_after_the_last_epoch_only_writes_the_folder(project: Path) -> No
     """The training was killed while it wrote its folder: no epoch is trained again."""
     expected = train_without_interruption(project, {})
     train_until(project, {}, EPOCHS)
-    reports: list[EpochProgress] = []
-    params = read_params(project / "params.yaml")
-    train_and_log(params, params.cell("unet", 0.01, 0), listen=reports.append)
-    assert (reports, read_run(project)) == ([], expected)
+    assert (train(project, {}), read_run(project)) == ([], expected)
 
 
 def test_unwritable_checkpoint_causes_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -192,7 +202,7 @@ def test_checkpoint_with_any_changed_byte_is_not_used(tmp_path: Path, data: st.D
 
 def test_run_that_another_process_trains_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.runtime.work_lock.WAIT_SECONDS", 0.2)
-    key = train(project, {}).key
+    key = train_cell(create_cell(project, {})[1]).key
     with (
         RunLock(key).hold(),
         pytest.raises(
@@ -260,7 +270,7 @@ def _train_until_signal(root: Path) -> None:
     MlflowRun.upload = upload_slowly  # type: ignore[method-assign]
     background_logger.END_SECONDS = 2
     defer_signals()
-    train(root, {})
+    train(root, {}, is_logged=True)
 
 
 def test_signal_after_the_last_epoch_loses_no_point(project: Path, start_process: StartProcess) -> None:
@@ -269,11 +279,14 @@ def test_signal_after_the_last_epoch_loses_no_point(project: Path, start_process
     # On a busy machine the operating system ends the process first, while Python unloads its modules.
     assert process.exitcode in (128 + signal.SIGTERM, -signal.SIGALRM)
     assert len(list_unfinished()) == 1
-    record = train(project, {}, stop=EPOCHS)  # no epoch is left, so `stop` is not reached
+    assert train(project, {}, is_logged=True) == []
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("learning-report")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
-    assert (run.info.status, run.data.tags["pipeline.run_key"]) == ("FINISHED", record.key)
+    assert (run.info.status, run.data.tags["pipeline.run_key"]) == (
+        "FINISHED",
+        RunFolder(project / "runs" / RUN).record.key,
+    )
     assert [point.step for point in client.get_metric_history(run.info.run_id, "loss/val")] == [1, 2, 3, 4, 5]
     assert list_unfinished() == []
