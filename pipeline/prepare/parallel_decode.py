@@ -27,11 +27,12 @@ from pipeline.imaging.metadata import UPRIGHT, ImageMetadata, fits_either_way
 from pipeline.imaging.resize import FixedSize, Resizing
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
-from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, UndeclaredValuesError, read_limited
+from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, UndeclaredValuesError, read_file
 from pipeline.prepare.near_duplicates import ImageFingerprint
 from pipeline.runtime.operating_system import count_cores
 from pipeline.runtime.process import terminate_with_parent
 from pipeline.runtime.progress import track
+from pipeline.volumes.slice_file import IntensityWindow
 
 if TYPE_CHECKING:
     from pipeline.params.data.image_data import MaskOrientation
@@ -56,6 +57,7 @@ class DecodeSettings:
     channels: int | None
     masks: MaskReader
     mask_orientation: MaskOrientation | None = None
+    window: IntensityWindow | None = None  # changes the content of slices, and thereby the key
 
     def key(self, sha256: str) -> str:
         """Compute the cache key of a pair from the hash of its files and these settings."""
@@ -108,7 +110,7 @@ def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPai
     issues: list[DataIssue] = []
     mask_name = settings.masks.describe(pair)
     with _collect_issues(issues, pair, pair.image):
-        image_content = read_limited(settings.folder / pair.image)
+        image_content = read_file(settings.folder, pair.image, settings.window)
     with _collect_issues(issues, pair, mask_name):
         mask_content = settings.masks.read(settings.folder, pair.mask)
     if issues:

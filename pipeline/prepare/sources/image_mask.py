@@ -20,7 +20,7 @@ from pipeline.params.data.original_pixel import describe_contradictions, find_or
 from pipeline.prepare.data_issues import DataIssue, IssueKind, build_error
 from pipeline.prepare.dataset_stats import build_stats, describe_leaks
 from pipeline.prepare.decoded_pair import DecodedPair
-from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, PaletteCheck, read_limited
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, PaletteCheck, read_file
 from pipeline.prepare.near_duplicates import DuplicatePair, NearDuplicateCheck, parse_distinct
 from pipeline.prepare.parallel_decode import DecodeResult, DecodeSettings, decode_pairs
 from pipeline.prepare.size_effects import SizeCeilings, SizeEffects, measure_size_ceilings, measure_size_effects
@@ -54,7 +54,12 @@ class ImageMaskSource:
         self._issues = (*collection.issues, *without_group)  # issues with files that are not decoded
         self._resizing = Resizing.create(data.size, data.resize, data.downscale)
         self._settings = DecodeSettings(
-            collection.folder, self._resizing, data.channels, collection.masks, data.mask_orientation
+            collection.folder,
+            self._resizing,
+            data.channels,
+            collection.masks,
+            data.mask_orientation,
+            collection.window,
         )
         ids = sorted(collection.pairs.keys() - {issue.id for issue in without_group})
         try:
@@ -178,7 +183,7 @@ class ImageMaskSource:
 
     def _decode_image(self, name: str) -> NDArray[Any]:
         """Decode an image without its mask, which may be invalid."""
-        content = read_limited(self._settings.folder / self._collection.pairs[name].image)
+        content = read_file(self._settings.folder, self._collection.pairs[name].image, self._settings.window)
         image, _, _ = read_fitted(content, self._data.channels, self._resizing)
         return image
 
