@@ -59,6 +59,9 @@ def predict(
     orientation. Masks have the same values as the masks of the training data. The mask of a TIFF is a TIFF with the
     same georeference and pixel size. Unreadable files are reported and skipped; the exit code is then 1.
 
+    With data.slices, all slices of NIfTI files and TIFF stacks are segmented. The mask of a volume is a volume with the
+    same geometry, and the tables have one row per slice.
+
     With --objects, the connected regions of the foreground classes, or of evaluation.objects, are numbered in label
     TIFFs in objects/. objects.csv has the class, area, centroid and mean values of each object, in pixels. With
     data.pixel_size, it also has the area in square units.
@@ -74,6 +77,7 @@ def predict(
     from pipeline.artifacts.project import Project
     from pipeline.inference.objects import require_object_settings
     from pipeline.inference.trained_run import TrainedRun
+    from pipeline.params.data.image_data import FolderData
     from pipeline.params.data.original_pixel import find_original_pixel
     from pipeline.params.file import read_params
     from pipeline.predict.predict_images import OBJECT_TABLE, RANKING, TABLE, predict_images
@@ -96,7 +100,10 @@ def predict(
         click.echo(advice, err=as_json)
     files = OutputFiles(out, overlay, foreground)
     pixel = find_original_pixel(params.data)
-    found = predict_images(trained, images, files, Console(stderr=True), settings, pixel, is_ranked=is_ranked)
+    slices = params.data.slices if isinstance(params.data, FolderData) else None
+    found = predict_images(
+        trained, images, files, Console(stderr=True), settings, pixel, is_ranked=is_ranked, slices=slices
+    )
     rows, num_skipped, counts, ranked = found.rows, found.num_skipped, found.num_objects, found.ranked
     if as_json:
         names = trained.data.class_names
@@ -112,7 +119,7 @@ def predict(
             if ranked is not None:
                 console.print()
                 console.print(create_ranking_table(ranked, console.width))
-        masks = pluralize(len(rows), "mask")
+        masks = pluralize(found.num_masks, "mask")
         click.echo(f"{out}: {masks} by {trained.describe()} in masks/; {out / TABLE} has the shares of all classes")
         if counts is not None:
             numbers = pluralize(sum(counts), "object", "objects")
@@ -120,7 +127,7 @@ def predict(
         if ranked is not None:
             click.echo(f"{out / RANKING} ranks all images, the most uncertain first")
     if num_skipped:
-        raise PipelineError(f"{num_skipped} of {num_skipped + len(rows)} images were skipped; see above.")
+        raise PipelineError(f"{num_skipped} of {num_skipped + found.num_masks} images were skipped; see above.")
 
 
 @click.command()

@@ -77,7 +77,7 @@ def read_ome_pixels(description: str) -> dict[str, str] | None:
     if "<OME" not in description[:2000]:
         return None
     pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", description)
-    attributes = re.findall(r'\b(PhysicalSize[XY](?:Unit)?)="([^"]*)"', pixels[0]) if pixels else []
+    attributes = re.findall(r'\b(PhysicalSize[XYZ](?:Unit)?)="([^"]*)"', pixels[0]) if pixels else []
     return {name: html.unescape(text) for name, text in attributes}
 
 

@@ -17,6 +17,7 @@ from pipeline.imaging.to_rgb import to_rgb
 from pipeline.inference.objects import ObjectSettings
 from pipeline.inference.preprocessing import STRIP_ROWS, Probs
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.params.data.file_pattern import find_ending
 from pipeline.predict.objects import ObjectFinder, ObjectTable
 from pipeline.predict.outputs import (
     ClassShares,
@@ -28,6 +29,8 @@ from pipeline.predict.outputs import (
     write_png_mask,
 )
 from pipeline.predict.tiff_mask import write_tiff_mask
+from pipeline.predict.volume_mask import VolumeMask
+from pipeline.volumes.nifti import NIFTI_ENDINGS
 
 MAX_PREVIEW = 8192  # px, longest side of an overlay or foreground, which are downsampled for larger images
 TIFF_ENDINGS = (".tif", ".tiff")
@@ -42,14 +45,30 @@ class OutputFiles:
     has_foreground: bool  # whether to write the foreground on a transparent background
 
     def paths(self, source: Path, name: str) -> tuple[Path, Path, Path, Path]:
-        """Return the paths of an image's mask, overlay, foreground and objects; the mask of a TIFF is a TIFF."""
-        ending = ".tif" if source.suffix.lower() in TIFF_ENDINGS else ".png"
+        """Return the paths of an image's mask, overlay, foreground and objects.
+
+        The mask of a TIFF is a TIFF, and that of a NIfTI file a NIfTI file.
+        """
+        ending = find_ending(source.name, NIFTI_ENDINGS)
+        if not ending:
+            ending = ".tif" if source.suffix.lower() in TIFF_ENDINGS else ".png"
         return (
             self.folder / "masks" / f"{name}{ending}",
             self.folder / "overlays" / f"{name}.jpg",
             self.folder / "foreground" / f"{name}.png",
             self.folder / "objects" / f"{name}.tif",
         )
+
+
+@dataclass(frozen=True, eq=False)
+class InputImage:
+    """An image to segment: a file, or a slice of a volume."""
+
+    file: str  # in tables
+    source: Path  # the file, or that of the volume
+    name: str  # of the results: a path without suffix, relative to the result folders
+    pixels: NDArray[Any] | TiffImage  # H x W x C
+    volume_mask: VolumeMask | None = None  # mask of the volume, to which the mask of the slice is added
 
 
 class ResultWriter:
@@ -71,13 +90,16 @@ class ResultWriter:
         self._preprocessing = run.preprocessing
         self._palette = create_palette(run.encoding, run.data.classes)
 
-    def write(self, source: Path, name: str, image: NDArray[Any] | TiffImage, strips: Iterable[Probs]) -> ClassShares:
+    @property
+    def palette(self) -> NDArray[np.uint8] | None:
+        """Colors of the mask values, 256 x 3; None if values are colors or exceed 255."""
+        return self._palette
+
+    def write(self, segmented: InputImage, strips: Iterable[Probs]) -> ClassShares:
         """Write the results of an image.
 
         Args:
-            source: The file of the image.
-            name: Name of the results: a path without suffix, relative to the result folders.
-            image: The image, H x W x C.
+            segmented: The image.
             strips: Class probabilities for strips of the network input from top to bottom, each classes x rows x W.
 
         Returns:
@@ -86,7 +108,8 @@ class ResultWriter:
         Raises:
             ImageError: Part of the file cannot be decoded. In this case, no result is written.
         """
-        mask, overlay, foreground, label_image = self._files.paths(source, name)
+        source, image, file = segmented.source, segmented.pixels, segmented.file
+        mask, overlay, foreground, label_image = self._files.paths(source, segmented.name)
         height, width, _ = image.shape
         stride = math.ceil(max(height, width) / MAX_PREVIEW)
         pixels = np.zeros(len(self._classes), np.int64)  # number of pixels of each class
@@ -109,9 +132,10 @@ class ResultWriter:
                 top += len(labels)
                 yield encode_labels(labels, self._encoding)
 
-        file = str(source).encode("utf-8", "backslashreplace").decode()  # file names may not be valid UTF-8
         with finder or contextlib.nullcontext():
-            if mask.suffix == ".png":
+            if segmented.volume_mask is not None:
+                segmented.volume_mask.add(np.concatenate(list(encode_strips())))
+            elif mask.suffix == ".png":
                 write_png_mask(mask, np.concatenate(list(encode_strips())), self._palette)
             else:
                 shape = (height, width, 3) if self._encoding.are_colors else (height, width)

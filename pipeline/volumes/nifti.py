@@ -92,21 +92,17 @@ class NiftiVolume(Volume):
         """Read a slice."""
         if self._voxels is None:
             self._voxels = self._map_voxels()
-        values = self.view_slice(self._voxels, index)
+        (place, grows), (rows, rows_grow), (columns, columns_grow) = self._axis, self._rows, self._columns
+        planes = np.moveaxis(self._voxels, (place, rows, columns), (0, 1, 2))
+        values = planes[index if grows else -1 - index, :: -1 if rows_grow else 1, :: -1 if columns_grow else 1]
         values = values * self._slope + self._inter if self._is_scaled else values.astype(self.dtype)
         return Slice(np.ascontiguousarray(values))
 
-    def view_slice(self, voxels: NDArray[Any], index: int) -> NDArray[Any]:
-        """Return a view of a slice, H x W (x C), in an array with the stored order of axes."""
+    def restore_order(self, slices: NDArray[Any]) -> NDArray[Any]:
+        """Return a view of slices (N x H x W) with the axes in the order in which the file stores them."""
         (place, grows), (rows, rows_grow), (columns, columns_grow) = self._axis, self._rows, self._columns
-        plane = np.moveaxis(voxels, (place, rows, columns), (0, 1, 2))[index if grows else self.num_slices - 1 - index]
-        view: NDArray[Any] = plane[:: -1 if rows_grow else 1, :: -1 if columns_grow else 1]
-        return view
-
-    @property
-    def stored_shape(self) -> tuple[int, int, int]:
-        """Shape in the file, without channels."""
-        return self._stored[0], self._stored[1], self._stored[2]
+        turned = slices[:: 1 if grows else -1, :: -1 if rows_grow else 1, :: -1 if columns_grow else 1]
+        return np.moveaxis(turned, (0, 1, 2), (place, rows, columns))
 
     def _map_voxels(self) -> NDArray[Any]:
         """Map the voxels of the file, or of its decompressed copy, into memory."""

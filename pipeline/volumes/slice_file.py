@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.tiff_resolution import StatedPixelSize, describe_slice
 from pipeline.volumes.volume import Slice, Volume
+
+if TYPE_CHECKING:  # processes that decode images do not import parameters
+    from pipeline.params.data.image_data import Slices
 
 _REFERENCE = re.compile(r"(.+)\[([a-z])=([0-9]+)\]", re.DOTALL)
 _MIN_DIGITS = 3  # of the index in a name
@@ -67,6 +70,11 @@ class IntensityWindow:
         scaled = (values.clip(self.low, self.high).astype(np.float64) - self.low) * (highest / (self.high - self.low))
         gray: NDArray[Any] = np.rint(scaled).astype(np.uint8 if self.bits == 8 else np.uint16)
         return gray
+
+
+def create_window(slices: Slices | None) -> IntensityWindow | None:
+    """Create the mapping of intensities that `data.slices` describes; None without a window."""
+    return IntensityWindow(*slices.window, slices.bits) if slices and slices.window else None
 
 
 def read_slice(volume: Volume, index: int, window: IntensityWindow | None = None) -> bytes:

@@ -44,6 +44,8 @@ class TiffStack(Volume):
 
     Attributes:
         axes: Letters of the axes of all pages as tifffile names them, such as ZCYX.
+        slice_axis: Letter of the axis of the slices: Z or T.
+        tags: Tags of the first page.
     """
 
     def __init__(self, path: Path, axis: str) -> None:
@@ -66,7 +68,8 @@ class TiffStack(Volume):
             self.axes = str(self._series.axes)
             first = self._series.keyframe
             planes, depth, self.height, self.width, samples = first.shaped
-            tags = first.tags
+            self.slice_axis = axis.upper()
+            self.tags = tags = first.tags
             if tags.valueof(Tag.Orientation) not in (None, 1):
                 raise ImageError("is stored turned or mirrored; save it upright")
             if depth != 1:

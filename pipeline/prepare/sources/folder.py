@@ -23,10 +23,11 @@ from pipeline.prepare.image_mask_pair import (
 from pipeline.prepare.mask_parts import ClassFilesReader, ObjectFilesReader, encode_parts
 from pipeline.prepare.sources.affixes import find_pairing_patterns
 from pipeline.prepare.sources.image_files import ImageFiles
-from pipeline.prepare.sources.volume_slices import create_window, slice_volumes
+from pipeline.prepare.sources.volume_slices import slice_volumes
 from pipeline.prepare.splitting.read_splits import read_splits
 from pipeline.prepare.splitting.split_lists import apply_split_lists
 from pipeline.volumes.open_volume import VOLUME_ENDINGS
+from pipeline.volumes.slice_file import create_window
 from pipeline.wording import join_names, pluralize
 
 _NAMED = 5  # unpaired files named on each side if nothing fits

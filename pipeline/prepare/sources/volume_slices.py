@@ -16,7 +16,7 @@ from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import ImageMaskPair, SplitRow, WrittenSplits
 from pipeline.prepare.mask_parts import MaskPart, encode_parts
 from pipeline.volumes.open_volume import open_volume
-from pipeline.volumes.slice_file import IntensityWindow, SliceReference, format_slice_name, needs_window
+from pipeline.volumes.slice_file import SliceReference, format_slice_name, needs_window
 from pipeline.volumes.volume import Volume
 
 _TOLERANCE = 0.1  # of a voxel's shortest side: largest distance between the corners of volumes with the same geometry
@@ -29,11 +29,6 @@ class SlicedVolumes:
     pairs: dict[str, ImageMaskPair]  # by the id of the slice
     splits: WrittenSplits  # with rows by the id of the slice
     issues: list[DataIssue]  # issues with volumes
-
-
-def create_window(slices: Slices | None) -> IntensityWindow | None:
-    """Create the mapping of intensities to gray values; None without a window."""
-    return IntensityWindow(*slices.window, slices.bits) if slices and slices.window else None
 
 
 def slice_volumes(
