@@ -251,6 +251,8 @@ def _decompress(path: Path, offset: int, num_bytes: int) -> IO[bytes]:
             while left and (block := content.read(min(left, _BLOCK_BYTES))):
                 left -= len(block)
                 _write(file, block)
+            if len(content.read(_BLOCK_BYTES)) == _BLOCK_BYTES:  # the checksum is at the end
+                raise ImageError("contains more than the voxels that its header declares")
         if left:
             raise ImageError(f"is not a complete volume ({left:,} of {num_bytes:,} bytes of voxels are missing)")
     except BaseException:

@@ -131,13 +131,24 @@ def _open(reader: HeaderReader) -> tifffile.TiffFile:
 
 
 def _find_series(tiff: tifffile.TiffFile) -> Any:
-    """Return the only series of pages of the same size that are not downscaled copies or masks of others."""
+    """Return the only series of pages of the same size that are not downscaled copies or masks of others.
+
+    Raises:
+        ImageError: There are several series, or the axes in the metadata contradict the pages.
+    """
     series = [one for one in tiff.series if not one.keyframe.aspage().subfiletype & _SMALLER_OR_MASK]
     if not series:
         raise ImageError("contains no image")
     if len(series) > 1:
         sizes = ", ".join(f"{'×'.join(map(str, one.shape))} ({one.axes})" for one in series[:3])
         raise ImageError(f"contains {len(series)} images of different sizes or kinds ({sizes}); save one per file")
+    declared = [kind for kind in ("ome", "imagej") if getattr(tiff, f"is_{kind}")]
+    if declared and series[0].kind not in (*declared, "shaped"):  # tifffile would ignore the metadata
+        name = {"ome": "OME", "imagej": "ImageJ"}[declared[0]]
+        raise ImageError(
+            f"has {name} metadata that contradict its {len(series[0])} pages, perhaps because the volume is divided "
+            f"into several files; save it as one file"
+        )
     return series[0]
 
 
