@@ -75,6 +75,7 @@ def suggest_slices(folder: Path, layout: Layout) -> SuggestedSlices | None:
     if not names:
         raise PipelineError(f"pipeline init: none of the volumes in {folder} can be read (for example, {reason}).")
     limits, notices = _suggest_window(folder, list(names))
+    notices += _describe_unnamed(folder, images.by_id[ids[0]], axis)
     window = IntensityWindow(*limits) if limits else None
     section = {"axis": axis, "step": 1, "window": list(limits) if limits else None}
     found = f"{num_volumes} volumes that are cut along {axis}, "
@@ -86,16 +87,28 @@ def _find_axis(folder: Path, pairs: Sequence[tuple[str, str]]) -> str | None:
     if any(is_nifti(image) for image, _ in pairs):
         return _AXIS
     for image, mask in pairs:
-        for axis in ("z", "t"):
+        for axis in (_AXIS, "t"):
             try:
                 found = [open_volume(folder / file, axis) for file in (image, mask)]
             except (ImageError, OSError):
                 continue
             first = found[0]
             if found[1].num_slices > 1 and first.num_slices == found[1].num_slices:
-                is_named = isinstance(first, TiffStack) and axis.upper() in first.axes
-                return axis if is_named or axis == _AXIS else None
+                return axis
     return None
+
+
+def _describe_unnamed(folder: Path, file: str, axis: str) -> Iterator[str]:
+    """Report that pages are taken for slices although the metadata of the first TIFF does not state their axis."""
+    try:
+        volume = open_volume(folder / file, axis)
+    except (ImageError, OSError):
+        return
+    if isinstance(volume, TiffStack) and not volume.has_named_axis:
+        yield (
+            f"The pages of {file} are taken for slices along {axis}, because its mask has as many pages. If they are "
+            f"the channels of one image, remove data.slices and set data.channels: {volume.num_slices}."
+        )
 
 
 def _suggest_window(folder: Path, slices: Sequence[str]) -> tuple[tuple[float, float] | None, list[str]]:

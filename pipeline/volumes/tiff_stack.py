@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -33,6 +34,10 @@ TIFF_ENDINGS = (".tif", ".tiff")
 AXES = ("z", "t")
 
 _MAX_HEADER_BYTES, _MAX_READS = 1 << 26, 2_000_000  # of all pages
+_MAX_PLANES = 32 * MAX_SLICES  # in OME-XML
+_OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
+_OME_SIZE = re.compile(r"""\bSize[CTZ]\s*=\s*["']\s*([0-9]+)""")
+_OME_COUNT = re.compile(r"""\b(?:IFD|PlaneCount|NumPlanes|First[CTZ])\s*=\s*["']\s*([0-9]+)""")
 _RGB, _PALETTE = 2, 3  # values of PhotometricInterpretation
 _SMALLER_OR_MASK = 0b101  # bits of NewSubfileType
 _UNNAMED = "IQ"  # tifffile's names for axes whose meaning the file does not state
@@ -45,6 +50,7 @@ class TiffStack(Volume):
     Attributes:
         axes: Letters of the axes of all pages as tifffile names them, such as ZCYX.
         slice_axis: Letter of the axis of the slices: Z or T.
+        has_named_axis: Whether the metadata state that the pages are slices along this axis.
         tags: Tags of the first page.
     """
 
@@ -69,6 +75,7 @@ class TiffStack(Volume):
             first = self._series.keyframe
             planes, depth, self.height, self.width, samples = first.shaped
             self.slice_axis = axis.upper()
+            self.has_named_axis = self.slice_axis in self.axes
             self.tags = tags = first.tags
             if tags.valueof(Tag.Orientation) not in (None, 1):
                 raise ImageError("is stored turned or mirrored; save it upright")
@@ -76,6 +83,10 @@ class TiffStack(Volume):
                 raise ImageError(f"has pages of {depth} slices each; save one slice per page")
             self._page_channels = int(planes * samples)
             frames, place = _arrange_frames(self.axes, self._series.shape, int(planes), axis)
+            if math.prod(frames) != len(self._series):
+                raise ImageError(
+                    f"has metadata that declare {math.prod(frames):,} pages, but {len(self._series)} pages"
+                )
             # Indices of the pages of each slice, slices x channels.
             self._pages = np.moveaxis(np.arange(math.prod(frames)).reshape(frames), place, 0).reshape(frames[place], -1)
             self.pixel = find_pixel_size(tags)
@@ -127,7 +138,18 @@ def _open(reader: HeaderReader) -> tifffile.TiffFile:
     pages = list(islice(tiff.pages, MAX_SLICES + 1))  # no len(tiff.pages), since the chain may be circular
     if len(pages) > MAX_SLICES:
         raise ImageError(f"contains more than {MAX_SLICES:,} pages; save fewer slices per file")
+    if tiff.ome_metadata:
+        _check_ome_numbers(tiff.ome_metadata)
     return tiff
+
+
+def _check_ome_numbers(description: str) -> None:
+    """Raise `ImageError` if OME-XML declares so many planes that tifffile would fill the memory with them."""
+    numbers = [int(digits[:9]) for digits in _OME_COUNT.findall(description)]
+    tags = _OME_PIXELS.findall(description)
+    planes = [math.prod(int(digits[:9]) for digits in _OME_SIZE.findall(tag)) for tag in tags]
+    if max((*numbers, *planes), default=0) > _MAX_PLANES or "ModuloAlong" in description:
+        raise ImageError(f"has OME metadata with more than {_MAX_PLANES:,} planes, or with several axes in one")
 
 
 def _find_series(tiff: tifffile.TiffFile) -> Any:
