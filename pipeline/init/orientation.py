@@ -53,7 +53,8 @@ def guess_orientation(
         notices. If no image is turned, None is returned instead.
     """
     turned = []
-    for pair in sample_evenly(list(collection.pairs.values()), MAX_IMAGES):
+    files = [pair for pair in collection.pairs.values() if not pair.volume]  # slices are never turned
+    for pair in sample_evenly(files, MAX_IMAGES):
         try:
             orientation = read_orientation(read_file(collection.folder, pair.image))
         except (OSError, ImageError):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.errors import ImageError
@@ -19,7 +21,7 @@ from pipeline.volumes.slice_file import IntensityWindow, SliceReference, needs_w
 from pipeline.volumes.tiff_stack import TiffStack
 
 _AXIS = "z"  # axial slices are the usual ones
-_MAX_SLICES = 60  # whose intensities are measured
+_MAX_VOLUMES, _MAX_SLICES = 12, 5  # volumes, and slices of each, whose intensities are measured
 _MAX_VALUES = 20_000  # intensities of a slice that are measured
 _PERCENTILES = (0.5, 99.5)
 _DIGITS = 3  # significant digits of a limit of the window
@@ -74,7 +76,8 @@ def suggest_slices(folder: Path, layout: Layout) -> SuggestedSlices | None:
             mask_slices.append(str(SliceReference(masks.by_id[name], axis, index)))
     if not names:
         raise PipelineError(f"pipeline init: none of the volumes in {folder} can be read (for example, {reason}).")
-    limits, notices = _suggest_window(folder, list(names))
+    by_volume = [list(several) for _, several in groupby(names, lambda text: text.rpartition("[")[0])]
+    limits, notices = _suggest_window(folder, by_volume)
     notices += _describe_unnamed(folder, images.by_id[ids[0]], axis)
     window = IntensityWindow(*limits) if limits else None
     section = {"axis": axis, "step": 1, "window": list(limits) if limits else None}
@@ -111,9 +114,10 @@ def _describe_unnamed(folder: Path, file: str, axis: str) -> Iterator[str]:
         )
 
 
-def _suggest_window(folder: Path, slices: Sequence[str]) -> tuple[tuple[float, float] | None, list[str]]:
-    """Suggest the limits of the window from the intensities in a sample of slices, if a window is required."""
-    samples = list(_sample_intensities(folder, slices))
+def _suggest_window(folder: Path, volumes: Sequence[Sequence[str]]) -> tuple[tuple[float, float] | None, list[str]]:
+    """Suggest the limits of the window from the intensities in some slices of volumes, if a window is required."""
+    sample = [text for slices in sample_evenly(volumes, _MAX_VOLUMES) for text in sample_evenly(slices, _MAX_SLICES)]
+    samples = list(_read_intensities(folder, sample))
     if not samples:
         return None, []
     values = np.concatenate(samples)
@@ -130,9 +134,9 @@ def _suggest_window(folder: Path, slices: Sequence[str]) -> tuple[tuple[float, f
     return (low, high), [notice]
 
 
-def _sample_intensities(folder: Path, slices: Sequence[str]) -> Iterator[np.ndarray[Any, np.dtype[np.float64]]]:
-    """Yield the finite intensities of evenly spaced slices, if they require a window."""
-    for text in sample_evenly(slices, _MAX_SLICES):
+def _read_intensities(folder: Path, slices: Sequence[str]) -> Iterator[NDArray[np.float64]]:
+    """Yield the finite intensities of slices that require a window."""
+    for text in slices:
         reference = SliceReference.parse(text)
         assert reference is not None
         try:

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ CACHE_VERSION = 7  # increase it when decoding changes, so that all pairs are de
 CACHE_FOLDER = CACHE / "decoded"
 MIN_PARALLEL = 150  # decoding fewer pairs takes less time than starting processes
 _BATCH_PAIRS = 16  # maximum number of pairs per worker task
+_BATCH_SLICES = 256  # maximum number of slices per worker task
 _BATCH_BYTES = 4_000_000  # maximum size of a task's arrays
 _BATCHES_AHEAD = 3  # pending tasks per worker
 
@@ -173,12 +174,12 @@ def _decode_in_parallel(
     if isinstance(settings.resizing, FixedSize):
         pair_bytes = math.prod(settings.resizing.size) * (2 * (settings.channels or 3) + 3)  # upper limit
         batch_size = max(1, min(_BATCH_PAIRS, _BATCH_BYTES // pair_bytes))
-    rest = iter(pairs)
+    batches = _cut_batches(pairs, batch_size)
     pending: deque[Future[list[DecodeResult]]] = deque()
     pool = ProcessPoolExecutor(num_workers, _CONTEXT, initializer=_start_worker)
     try:
         while True:
-            while len(pending) < _BATCHES_AHEAD * num_workers and (batch := list(islice(rest, batch_size))):
+            while len(pending) < _BATCHES_AHEAD * num_workers and (batch := next(batches, None)):
                 pending.append(pool.submit(_decode_batch, batch, settings, cache))
             if not pending:
                 return
@@ -190,6 +191,14 @@ def _decode_in_parallel(
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _cut_batches(pairs: Sequence[ImageMaskPair], batch_size: int) -> Iterator[list[ImageMaskPair]]:
+    """Cut pairs into tasks. The slices of a volume are one task, so that one worker decompresses it."""
+    for volume, several in groupby(pairs, lambda pair: pair.volume):
+        rest = iter(several)
+        while batch := list(islice(rest, _BATCH_SLICES if volume else batch_size)):
+            yield batch
 
 
 def _start_worker() -> None:
