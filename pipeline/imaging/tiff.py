@@ -42,12 +42,18 @@ class HeaderReader(io.BufferedIOBase):
     Decoders read the value of every tag, and a small file can have thousands of tags that all refer to the same bytes.
     """
 
-    def __init__(self, file: io.BufferedIOBase, max_bytes: int | None = None, max_reads: int = _MAX_READS) -> None:
+    def __init__(
+        self,
+        file: io.BufferedIOBase,
+        max_bytes: int | None = None,
+        max_reads: int = _MAX_READS,
+        num_passes: int = 2,  # tifffile reads each directory twice
+    ) -> None:
         self._file = file
         self.num_bytes = file.seek(0, io.SEEK_END)
         file.seek(0)
-        twice = 2 * self.num_bytes + _SPARE_BYTES  # tifffile reads each directory twice
-        self._bytes_left = twice if max_bytes is None else min(twice, max_bytes)
+        num_bytes = num_passes * self.num_bytes + _SPARE_BYTES
+        self._bytes_left = num_bytes if max_bytes is None else min(num_bytes, max_bytes)
         self._reads_left = max_reads
         self._is_limited = True
 

@@ -34,6 +34,7 @@ TIFF_ENDINGS = (".tif", ".tiff")
 AXES = ("z", "t")
 
 _MAX_HEADER_BYTES, _MAX_READS = 1 << 26, 2_000_000  # of all pages
+_PASSES = 4  # times that tifffile reads each directory
 _MAX_PLANES = 32 * MAX_SLICES  # in OME-XML
 _OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
 _OME_SIZE = re.compile(r"""\bSize[CTZ]\s*=\s*["']\s*([0-9]+)""")
@@ -67,7 +68,7 @@ class TiffStack(Volume):
             raise OSError(0, "is not a file, but a pipe, a device or a folder")
         file = path.open("rb")
         weakref.finalize(self, file.close)
-        self._file, self._reader = file, HeaderReader(file, _MAX_HEADER_BYTES, _MAX_READS)
+        self._file, self._reader = file, HeaderReader(file, _MAX_HEADER_BYTES, _MAX_READS, _PASSES)
         with _silence_tifffile(), convert_errors():
             self._tiff = _open(self._reader)
             self._series = _find_series(self._tiff)

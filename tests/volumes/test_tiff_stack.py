@@ -204,3 +204,12 @@ def test_broken_stack_is_refused(case: str, tmp_path: Path) -> None:
     (tmp_path / "stack.tif").write_bytes(BROKEN[case])
     with pytest.raises(ImageError):
         TiffStack(tmp_path / "stack.tif", "z").read_slice(0)
+
+
+def test_stack_of_many_small_pages_is_read(tmp_path: Path) -> None:
+    """Its headers have more bytes than its pixels."""
+    with tifffile.TiffWriter(tmp_path / "stack.tif") as writer:
+        for page in range(1000):
+            writer.write(np.full((8, 8), page, np.uint16), metadata=None, contiguous=False, compression="zlib")
+    stack = TiffStack(tmp_path / "stack.tif", "z")
+    assert [stack.read_slice(index).values[0, 0, 0] for index in (999, 0, 500)] == [999, 0, 500]
