@@ -19,8 +19,10 @@ from pipeline.prepare.sources.folder import match_files
 from pipeline.volumes.open_volume import is_nifti, open_volume
 from pipeline.volumes.slice_file import IntensityWindow, SliceReference, needs_window
 from pipeline.volumes.tiff_stack import TiffStack
+from pipeline.wording import pluralize
 
 _AXIS = "z"  # axial slices are the usual ones
+_MIN_VOLUMES = 4  # that the splits and the showcase require
 _MAX_VOLUMES, _MAX_SLICES = 12, 5  # volumes, and slices of each, whose intensities are measured
 _MAX_VALUES = 20_000  # intensities of a slice that are measured
 _PERCENTILES = (0.5, 99.5)
@@ -81,7 +83,13 @@ def suggest_slices(folder: Path, layout: Layout) -> SuggestedSlices | None:
     notices += _describe_unnamed(folder, images.by_id[ids[0]], axis)
     window = IntensityWindow(*limits) if limits else None
     section = {"axis": axis, "step": 1, "window": list(limits) if limits else None}
-    found = f"{num_volumes} volumes that are cut along {axis}, "
+    if num_volumes < _MIN_VOLUMES:
+        notices.append(
+            f"All slices of a volume are in one split, so at least {_MIN_VOLUMES} volumes are needed: for training, "
+            f"validation, testing and the showcase. With fewer, write one file per slice, and assign blocks of slices "
+            f"to the splits; see docs/how-to/microscopy.md."
+        )
+    found = f"{pluralize(num_volumes, 'volume that is', 'volumes that are')} cut along {axis}, "
     return SuggestedSlices(section, names, mask_slices, window, found, tuple(notices))
 
 

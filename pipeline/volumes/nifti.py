@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.atomic_io import atomic_file, remove_leftovers
+from pipeline.errors import PipelineError
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.tiff_resolution import StatedPixelSize
@@ -57,6 +58,7 @@ class NiftiVolume(Volume):
         Raises:
             ImageError: The file is not a NIfTI volume, or its header declares more than the file contains.
             OSError: The file cannot be read.
+            PipelineError: nibabel is missing.
         """
         if axis not in AXES:
             raise ImageError(f"is a NIfTI file, which has no axis {axis}; its slices are along x, y or z")
@@ -155,13 +157,13 @@ def write_nifti_mask(path: Path, source: NiftiVolume, masks: NDArray[Any]) -> No
 
 
 def _read_header(path: Path) -> Any:
-    """Read the header of a file, without its extensions."""
+    """Read the header of a file, without its extensions. Raise `PipelineError` if nibabel is missing."""
     try:
         from nibabel import Nifti1Header, Nifti2Header
     except ImportError:
-        raise ImageError(
-            "is a NIfTI file, for which the Python package nibabel is missing; install it with "
-            "pip install 'unet-learning-report[volumes]'"
+        raise PipelineError(
+            f"{path}: NIfTI files require the Python package nibabel, which is missing. Install it: pip install "
+            f"'unet-learning-report[volumes]'"
         ) from None
     with _open(path) as file:
         block = file.read(_HEADER_BYTES[2])

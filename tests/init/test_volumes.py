@@ -84,6 +84,12 @@ def test_window_is_proposed_for_signed_intensities() -> None:
     assert f"data.slices.window: [{low}, {high}] is proposed" in output
 
 
+def test_too_few_volumes_are_reported() -> None:
+    write_tiffs(Path("volumes"), 2)
+    output, _ = init()
+    assert "at least 4 volumes are needed" in output
+
+
 def test_folder_of_nifti_files_is_recognized() -> None:
     import_or_skip("nibabel")
     write_niftis(Path("volumes"))

@@ -165,6 +165,12 @@ def test_window_is_required_with_the_range_of_the_file(dtype: type) -> None:
     assert collect_pairs(parse(slices={"axis": "z", "window": [-200, 200]})).issues == []
 
 
+def test_axis_must_be_one_of_the_files() -> None:
+    write_tiffs(Path("volumes"))
+    with pytest.raises(PipelineError, match=r"slices\.axis: is x, but images/case0\.tif has slices along z and t"):
+        collect_pairs(parse(slices={"axis": "x"}))
+
+
 def test_undefined_intensities_are_an_issue_of_the_slice() -> None:
     write_tiffs(Path("volumes"))
     values = draw_volume(0)[0].astype(np.float32)

@@ -60,7 +60,7 @@ def _check_window(value: object) -> object:
     limits = tuple(value) if isinstance(value, list | tuple) else ()
     is_valid = len(limits) == 2 and all(type(limit) in (int, float) and math.isfinite(limit) for limit in limits)
     if not is_valid or limits[0] >= limits[1]:
-        raise ValueError("must be [low, high], two numbers of which the first is smaller, such as [-160, 240]")
+        raise ValueError("must be [low, high], two numbers, the smaller one first, such as [-160, 240]")
     return limits
 
 

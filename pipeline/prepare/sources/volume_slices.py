@@ -15,9 +15,10 @@ from pipeline.params.data.image_data import Slices
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import ImageMaskPair, SplitRow, WrittenSplits
 from pipeline.prepare.mask_parts import MaskPart, encode_parts
-from pipeline.volumes.open_volume import open_volume
+from pipeline.volumes.open_volume import list_axes, open_volume
 from pipeline.volumes.slice_file import SliceReference, format_slice_name, needs_window
 from pipeline.volumes.volume import Volume
+from pipeline.wording import join_words
 
 _TOLERANCE = 0.1  # of a voxel's shortest side: largest distance between the corners of volumes with the same geometry
 
@@ -50,8 +51,14 @@ def slice_volumes(
         key: Key of the section, for messages.
 
     Raises:
-        PipelineError: A window is required, but missing.
+        PipelineError: A window is required, but missing, or the files have no such axis.
     """
+    for file in (pair.image for pair in volumes.values()):
+        if slices.axis not in (axes := list_axes(file)):
+            raise PipelineError(
+                f"{key}.slices.axis: is {slices.axis}, but {file} has slices along {join_words(axes)}. Choose one of "
+                f"them."
+            )
     found = SlicedVolumes({}, splits, [])
     rows: dict[str, SplitRow] = {}
     for name, pair in volumes.items():
