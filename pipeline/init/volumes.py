@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,6 +23,7 @@ from pipeline.volumes.tiff_stack import TiffStack
 from pipeline.wording import pluralize
 
 _AXIS = "z"  # axial slices are the usual ones
+_MAX_TRIED = 10  # pairs that are opened to find one that can be read
 _MIN_VOLUMES = 4  # that the splits and the showcase require
 _MAX_VOLUMES, _MAX_SLICES = 12, 5  # volumes, and slices of each, whose intensities are measured
 _MAX_VALUES = 20_000  # intensities of a slice that are measured
@@ -97,15 +99,13 @@ def _find_axis(folder: Path, pairs: Sequence[tuple[str, str]]) -> str | None:
     """Find the axis of the slices in the first pair that can be read. Return None if files are single images."""
     if any(is_nifti(image) for image, _ in pairs):
         return _AXIS
-    for image, mask in pairs:
+    for image, mask in pairs[:_MAX_TRIED]:
+        counts = {}
         for axis in (_AXIS, "t"):
-            try:
-                found = [open_volume(folder / file, axis) for file in (image, mask)]
-            except (ImageError, OSError):
-                continue
-            first = found[0]
-            if found[1].num_slices > 1 and first.num_slices == found[1].num_slices:
-                return axis
+            with contextlib.suppress(ImageError, OSError):
+                counts[axis] = [open_volume(folder / file, axis).num_slices for file in (image, mask)]
+        if counts:
+            return next((axis for axis, (of_image, of_mask) in counts.items() if of_image == of_mask > 1), None)
     return None
 
 

@@ -67,7 +67,7 @@ def predict_images(
         pixel: Size of a pixel of the images, for the areas of objects; None if it is unknown. Images that state another
             size are reported.
         is_ranked: Whether the images are also ranked by uncertainty, in another table.
-        slices: How volumes are cut into slices, all of which are segmented; None if files are single images.
+        slices: How volumes are cut into slices; None if files are single images. All slices are segmented.
 
     Raises:
         PipelineError: There is no image, or a result would overwrite an image.

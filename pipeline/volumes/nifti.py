@@ -89,11 +89,18 @@ class NiftiVolume(Volume):
         _check_num_bytes(path, self._offset, self._num_bytes)
         self.pixel = self._read_pixel_size()
         self._voxels: NDArray[Any] | None = None
+        self._damage = ""  # why the voxels cannot be read
 
     def read_slice(self, index: int) -> Slice:
         """Read a slice."""
+        if self._damage:  # a broken file is decompressed only once, too
+            raise ImageError(self._damage)
         if self._voxels is None:
-            self._voxels = self._map_voxels()
+            try:
+                self._voxels = self._map_voxels()
+            except ImageError as error:
+                self._damage = str(error)
+                raise
         (place, grows), (rows, rows_grow), (columns, columns_grow) = self._axis, self._rows, self._columns
         planes = np.moveaxis(self._voxels, (place, rows, columns), (0, 1, 2))
         values = planes[index if grows else -1 - index, :: -1 if rows_grow else 1, :: -1 if columns_grow else 1]
