@@ -67,7 +67,8 @@ class IntensityWindow:
         if num_undefined := int(values.size - np.isfinite(values).sum()):
             raise ImageError(f"has {num_undefined:,} NaN or infinite values; replace them by numbers")
         highest = 2**self.bits - 1
-        scaled = (values.clip(self.low, self.high).astype(np.float64) - self.low) * (highest / (self.high - self.low))
+        # As float64 first, because the limits may be outside the range of the values' type.
+        scaled = (values.astype(np.float64).clip(self.low, self.high) - self.low) * (highest / (self.high - self.low))
         gray: NDArray[Any] = np.rint(scaled).astype(np.uint8 if self.bits == 8 else np.uint16)
         return gray
 
@@ -113,6 +114,7 @@ def _encode(found: Slice, pixel: StatedPixelSize | None) -> bytes:
             writer.write(
                 np.ascontiguousarray(page),
                 photometric=photometric,
+                planarconfig="contig" if found.is_rgb else None,
                 colormap=found.palette,
                 extrasamples=found.extra_samples if found.is_rgb else None,
                 description=describe_slice(pixel) if pixel and number == 0 else None,

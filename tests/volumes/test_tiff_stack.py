@@ -128,6 +128,20 @@ def test_window_is_linear_and_clips(low: float, width: float, bits: int) -> None
     np.testing.assert_allclose(window.apply(low + fractions * width), fractions.clip(0, 1) * highest, atol=0.51 + 1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint32, np.float16, bool])
+def test_window_may_exceed_the_range_of_the_type(dtype: Any) -> None:
+    values = np.array([0, 1]).astype(dtype)
+    np.testing.assert_array_equal(IntensityWindow(-1000, 1000).apply(values), [128, 128])
+    np.testing.assert_array_equal(IntensityWindow(-(10**6), 0).apply(values), [255, 255])
+
+
+@pytest.mark.parametrize("height", [3, 4, 20])
+def test_colors_of_low_slices_are_kept(height: int, write: Write) -> None:
+    values = make_noise(2, height, 30, 3)
+    stack = TiffStack(write(values, photometric="rgb", planarconfig="contig", metadata=None), "z")
+    np.testing.assert_array_equal(read_image(read_slice(stack, 1)), values[1])
+
+
 def test_pixel_size_of_the_stack_is_that_of_its_slices(write: Write) -> None:
     metadata = {"axes": "ZYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.6, "PhysicalSizeZ": 2.0}
     stack = TiffStack(write(make_noise(70, 20, 30), ome=True, metadata=metadata), "z")
