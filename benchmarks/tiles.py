@@ -62,6 +62,8 @@ from pipeline.inference.trained_run import TrainedRun
 from pipeline.models.factory import build_network
 from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, resolve_precision
+from pipeline.predict.formats.mask_format import WriterSettings
+from pipeline.predict.formats.table import create_writers
 from pipeline.predict.predict_images import predict_images
 from pipeline.predict.result_writer import OutputFiles
 from pipeline.runtime.operating_system import disable_malloc_trim
@@ -227,8 +229,10 @@ def measure_file(side: int = 20_000) -> None:
             alone.append(4 * len(batch) / (time.perf_counter() - start))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         start = time.perf_counter()
-        files = OutputFiles(Path(folder) / "out", has_overlay=False, has_foreground=False)
-        predict_images(run, [source], files, Console(stderr=True))
+        out = Path(folder) / "out"
+        files = OutputFiles(out, has_overlay=False, has_foreground=False)
+        settings = WriterSettings(out, run.name, run.data.classes, run.encoding, background=None, pixel=None)
+        predict_images(run, [source], files, create_writers(["png"], settings), Console(stderr=True))
         seconds = time.perf_counter() - start
         megabytes = source.stat().st_size / 1e6
     rate = len(tiles.cover((side, side))) / seconds

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pipeline.errors import PipelineError
 from pipeline.runtime.operating_system import is_alive, sync_to_disk
 
 
@@ -33,6 +34,21 @@ def add_file_name(path: Path) -> Iterator[None]:
         if error.filename is None:
             error.filename = str(path)
         raise
+
+
+def require_writable(folder: Path, option: str) -> None:
+    """Create a folder, and check that files can be written to it, before a long computation.
+
+    Raises:
+        PipelineError: They cannot. The message starts with `option`, which names the folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise PipelineError(f"{option}: {folder} is not writable ({reason}). Choose another folder.") from None
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.spawn
 import os
 import shutil
 import sys
@@ -107,6 +108,15 @@ def commands() -> Iterator[PreloadedCommands]:
     """`pipeline` and `dvc` in processes with their imports already loaded."""
     with PreloadedCommands.running() as commands:
         yield commands
+
+
+@pytest.fixture
+def preloaded_workers(commands: PreloadedCommands) -> Iterator[None]:
+    """Start worker processes of `multiprocessing` with their imports already loaded."""
+    interpreter = multiprocessing.spawn.get_executable()
+    multiprocessing.set_executable(commands.worker)
+    yield
+    multiprocessing.set_executable(interpreter)
 
 
 def _call_with_environment(

@@ -10,6 +10,8 @@ from ruamel.yaml import YAML
 
 from pipeline.params import Params
 from pipeline.params.file import read_params
+from pipeline.prepare.prepare_data import prepare
+from pipeline.train.train_cell import train_cell
 from tests.conftest import write_params
 
 SHAPES = ((40, 60), (96, 50), (20, 20), (130, 90))  # H x W
@@ -69,3 +71,12 @@ def write_native_params(
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
     return read_params(path)
+
+
+def train_on_discs(changes: dict[str, object], epochs: int) -> Params:
+    """Write, prepare and learn discs at their own size in the current folder, with changes of the section `data`."""
+    write_discs(Path("discs"), 20)
+    params = write_native_params(Path(), changes, {"epochs": epochs})
+    prepare(params)
+    train_cell(params.cell("unet", 0.01, 0))
+    return params

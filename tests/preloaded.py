@@ -35,7 +35,8 @@ LIBRARIES = (
     "click", "dvc.cli", "dvc.commands.repro", "dvc.render", "dvc.repo", "filelock", "imagehash", "jinja2",
     "markdown_it", "matplotlib.backends.backend_svg", "matplotlib.figure", "mlflow", "pandas", "pydantic",
     "mlflow.store.tracking.sqlalchemy_store", "rich.progress", "ruamel.yaml", "safetensors.torch", "scipy.ndimage",
-    "scipy.optimize", "scipy.stats", "scmrepo.git", "tifffile", "torch", "torch._dynamo", "torch.utils.data",
+    "scipy.optimize", "scipy.stats", "scmrepo.git", "tabulate", "tifffile", "torch", "torch._dynamo",
+    "torch.utils.data",
 )  # fmt: skip
 # Replaces a command on the PATH, or the interpreter that `multiprocessing` starts. It forwards arguments, open files
 # and signals to the server and exits as the forked process exits. -I -S: skip site-packages, to start fast.
@@ -51,7 +52,8 @@ with socket.socket(socket.AF_UNIX) as server:
     signal.signal(signal.SIGTERM, lambda number, _: os.kill(process, number))
     code = int(answers.readline())
 if code < 0:
-    signal.signal(-code, signal.SIG_DFL)
+    if -code != signal.SIGKILL:
+        signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)
 sys.exit(code)
 """
@@ -90,6 +92,11 @@ class PreloadedCommands:
                     yield cls(folder)
                 finally:
                     server.kill()
+
+    @property
+    def worker(self) -> str:
+        """The interpreter for `multiprocessing.set_executable`."""
+        return str(self._folder / WORKER)
 
     def run(self, *command: str, folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """Run a command in a folder; commands that it starts, such as those of DVC and make, are preloaded too."""

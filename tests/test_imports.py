@@ -14,10 +14,10 @@ import pipeline
 PACKAGE = Path(pipeline.__file__).parent
 STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "ensemble", "report"}
 LIBRARIES = {"data", "imaging", "inference", "models", "analysis", "curve_readers", "tracking", "variants", "volumes"}
-BASE = {"artifacts", "atomic_io", "errors", "params", "runtime", "wording"}
+BASE = {"array_errors", "artifacts", "atomic_io", "errors", "params", "runtime", "wording"}
 COMMANDS = {
-    *("__main__", "change_report", "cli", "init", "judge", "lr_find", "mlflow_report", "notebook", "predict"),
-    *("promote", "study", "summary", "sweep", "weights"),
+    *("__main__", "change_report", "cli", "data_check", "export", "init", "judge", "lr_find", "mlflow_report"),
+    *("notebook", "predict", "promote", "study", "summary", "sweep", "weights"),
 }
 
 
@@ -56,10 +56,10 @@ def test_subpackage_imports_only_allowed_subpackages(module: Path) -> None:
     assert find_imports(module) - {subpackage} <= allowed[subpackage]
 
 
-def test_compare_and_report_do_not_import_torch_or_mlflow() -> None:
+def test_compare_report_and_data_check_do_not_import_torch_or_mlflow() -> None:
     code = (
         "import importlib, sys\n"
-        "for module in 'compare.compare_runs', 'report.write_report':\n"
+        "for module in 'compare.compare_runs', 'report.write_report', 'data_check.page':\n"
         "    importlib.import_module(f'pipeline.{module}')\n"
         "    if {'torch', 'mlflow'} & set(sys.modules):\n"
         "        sys.exit(f'{module} imports torch or mlflow')"

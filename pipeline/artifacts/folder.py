@@ -7,9 +7,6 @@ import csv
 import functools
 import hashlib
 import math
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from pipeline.array_errors import DAMAGED_ARRAY_ERRORS
 from pipeline.atomic_io import atomic_directory, to_json
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# What numpy.load raises for a damaged file. The header of an array is parsed as Python source, and an .npz file is a
-# compressed archive.
-DAMAGED_ARRAY_ERRORS = (
-    *(OSError, ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError),
-    *(KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error),
-)
 
 
 def hash_file(path: Path) -> str:

@@ -149,10 +149,15 @@ class PreparedData(ArtifactFolder):
     @cached_property
     def samples(self) -> pd.DataFrame:
         """Table with one row per sample, in the same order as the arrays, and the columns of `samples.csv`."""
-        shares = {f"share_{item.name}": float for item in self.dataset.classes}
-        numbers = dict.fromkeys(("height", "width", "prepared_height", "prepared_width", "pixels"), int)
-        dtypes = {**dict.fromkeys(self.SAMPLE_COLUMNS, str), **numbers, **shares}
+        dtypes = self.list_sample_types(self.dataset.classes)
         return self.read_table(self.SAMPLES, tuple(dtypes), dtypes, keep_default_na=False)
+
+    @classmethod
+    def list_sample_types(cls, classes: Sequence[SegmentationClass]) -> dict[str, type]:
+        """List the columns of `samples.csv` and their types."""
+        shares = {f"share_{item.name}": float for item in classes}
+        numbers = dict.fromkeys(("height", "width", "prepared_height", "prepared_width", "pixels"), int)
+        return {**dict.fromkeys(cls.SAMPLE_COLUMNS, str), **numbers, **shares}
 
     @cached_property
     def skipped(self) -> pd.DataFrame:

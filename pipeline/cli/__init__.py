@@ -71,6 +71,7 @@ for _command in (
     curves.lr_find,
     models.predict,
     models.promote,
+    models.export,
     models.sync,
     models.ui,
 ):

@@ -9,35 +9,63 @@ import click
 from pipeline.cli.json_output import json_option, print_json
 from pipeline.runtime.shutdown import exit_on_sigterm
 
+_HTML_ENDINGS = (".html", ".htm")
+
 
 @click.group()
 def data() -> None:
     """Check images before training, or download a data set."""
 
 
-@data.command()
+class _CheckCommand(click.Command):
+    """Command whose option --html may be followed by a file, by the folder, or by nothing."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments. What follows --html is a file only if it is named like one."""
+        args = list(args)
+        if "--html" in args:
+            after = args.index("--html") + 1
+            if after == len(args) or not args[after].lower().endswith(_HTML_ENDINGS):
+                args[after - 1] = "--html="
+        return super().parse_args(ctx, args)
+
+
+@data.command(cls=_CheckCommand)
 @click.argument("path", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--html", metavar="[FILE]", help="Write a page that shows the images, see above.")
 @json_option
-def check(path: Path, as_json: bool) -> None:
+def check(path: Path, html: str | None, as_json: bool) -> None:
     """Check the images and masks in the folder PATH, and print a summary.
 
     The folder is read as in `pipeline prepare`, with the `data` section of params.yaml if it names the same folder,
     and otherwise with the section that `pipeline init` would write. All errors are reported at once. If there are
     none, the exit code is 0.
+
+    With --html, a page is written to FILE, or to reports/data-check.html. It shows what must be fixed and what to
+    check as images, examples of each class, and what the prepared size does. It is also written if there are errors.
     """
     from rich.console import Console
 
-    from pipeline.init.inspect_folder import find_section
-    from pipeline.prepare.validate import validate_data
+    from pipeline.data_check.check_folder import check_folder
 
     exit_on_sigterm()
-    section, origin, notices = find_section(path)
-    found = validate_data(section, notices)
+    if html and not html.lower().endswith(_HTML_ENDINGS):
+        raise click.BadParameter(f"'{html}' does not end in .html.", param_hint="--html")
+    found = check_folder(path)
+    page = None
+    if html is not None:
+        from pipeline.artifacts.project import Project
+        from pipeline.data_check.page import write_data_page
+
+        page = write_data_page(found, Project(), Path(html) if html else None)
+    if page is not None and (found.error is not None or not as_json):
+        click.echo(page, err=as_json)
+    report = found.get_valid_report()
     if as_json:
-        print_json(found.describe())
+        print_json({**report.describe(), **({"page": page} if page else {})})
         return
-    click.echo(f"{path}: no errors with {origin}")
-    Console(highlight=False, markup=False, soft_wrap=True).print(found.render())
+    click.echo(f"{path}: no errors with {found.origin}")
+    Console(highlight=False, markup=False, soft_wrap=True).print(report.render())
 
 
 @data.command()

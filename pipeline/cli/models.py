@@ -1,4 +1,4 @@
-"""The commands `predict`, `promote`, `sync` and `ui`, which use trained runs."""
+"""The commands `predict`, `promote`, `export`, `sync` and `ui`, which use trained runs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.completion import complete_models, complete_runs
+from pipeline.cli.completion import complete_formats, complete_models, complete_runs
 from pipeline.cli.json_output import json_option, print_json
 from pipeline.errors import PipelineError
 from pipeline.runtime.shutdown import defer_signals, exit_on_sigterm
-from pipeline.wording import pluralize
+from pipeline.wording import join_words, pluralize
 
 run_option = click.option(
     "--run",
@@ -33,6 +33,16 @@ run_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the results.",
 )
+@click.option(
+    "--format",
+    "formats",
+    default=["png"],
+    show_default=True,
+    multiple=True,
+    metavar="FORMAT",
+    shell_complete=complete_formats,
+    help="Format of the masks: png, tiff, coco or labelme; several with commas, or by repeating the option.",
+)
 @click.option("--overlay", is_flag=True, help="Also write each image with its foreground classes in color.")
 @click.option("--foreground", is_flag=True, help="Also write the foreground of each image on a transparent background.")
 @click.option("--objects", is_flag=True, help="Also number the objects of each image, and write a table of them.")
@@ -45,6 +55,7 @@ def predict(
     images: tuple[Path, ...],
     run: str,
     out: Path,
+    formats: tuple[str, ...],
     overlay: bool,
     foreground: bool,
     objects: bool,
@@ -56,8 +67,12 @@ def predict(
 
     Writes a mask of the same size for each image, and a table of class shares. IMAGES are files, or folders that are
     searched recursively, with PNG, JPEG, WebP, BMP or TIFF images of any size. Images are rotated by their EXIF
-    orientation. Masks have the same values as the masks of the training data. The mask of a TIFF is a TIFF with the
-    same georeference and pixel size. Unreadable files are reported and skipped; the exit code is then 1.
+    orientation. Unreadable files are reported and skipped; the exit code is then 1.
+
+    Masks in the format png have the same values as the masks of the training data. The mask of a TIFF is a TIFF with
+    the same georeference and pixel size. The format tiff has the indices of the classes, and data.pixel_size. coco is
+    one JSON file of COCO instances with run lengths. labelme is a JSON file with polygons for each image, to be
+    corrected in LabelMe.
 
     With data.slices, all slices of NIfTI files and TIFF stacks are segmented. The mask of a volume is a volume with the
     same geometry, and the tables have one row per slice.
@@ -80,6 +95,9 @@ def predict(
     from pipeline.params.data.image_data import FolderData
     from pipeline.params.data.original_pixel import find_original_pixel
     from pipeline.params.file import read_params
+    from pipeline.predict.formats.mask_format import WriterSettings
+    from pipeline.predict.formats.regions import find_background
+    from pipeline.predict.formats.table import create_writers, parse_formats
     from pipeline.predict.predict_images import OBJECT_TABLE, RANKING, TABLE, predict_images
     from pipeline.predict.result_writer import OutputFiles
     from pipeline.predict.summary import (
@@ -90,24 +108,28 @@ def predict(
     )
 
     exit_on_sigterm()
+    names = parse_formats(formats)
     params, project = read_params(), Project()
     trained = TrainedRun.load(params, run, project)
     if flips:
         trained = trained.average_flips()
     settings = require_object_settings(params.evaluation, trained.data.classes, "--objects") if objects else None
+    classes, pixel = trained.data.classes, find_original_pixel(params.data)
+    background = find_background(params.data, classes)
+    writers = create_writers(
+        names, WriterSettings(out, trained.describe(), classes, trained.encoding, background, pixel)
+    )
     click.echo(describe_training_data(trained, project), err=as_json)
     if advice := advise_on_composites(params):
         click.echo(advice, err=as_json)
     files = OutputFiles(out, overlay, foreground)
-    pixel = find_original_pixel(params.data)
     slices = params.data.slices if isinstance(params.data, FolderData) else None
     found = predict_images(
-        trained, images, files, Console(stderr=True), settings, pixel, is_ranked=is_ranked, slices=slices
+        trained, images, files, writers, Console(stderr=True), settings, pixel, is_ranked=is_ranked, slices=slices
     )
     rows, num_skipped, counts, ranked = found.rows, found.num_skipped, found.num_objects, found.ranked
     if as_json:
-        names = trained.data.class_names
-        shares = [{**vars(row), "shares": dict(zip(names, row.shares, strict=True))} for row in rows]
+        shares = [{**vars(row), "shares": dict(zip(trained.data.class_names, row.shares, strict=True))} for row in rows]
         if counts is not None:
             shares = [{**row, "objects": count} for row, count in zip(shares, counts, strict=True)]
         content = {"run": trained.name, "folder": out, "images": shares, "skipped": num_skipped}
@@ -119,8 +141,10 @@ def predict(
             if ranked is not None:
                 console.print()
                 console.print(create_ranking_table(ranked, console.width))
-        masks = pluralize(found.num_masks, "mask")
-        click.echo(f"{out}: {masks} by {trained.describe()} in masks/; {out / TABLE} has the shares of all classes")
+        masks, places = pluralize(found.num_masks, "mask"), join_words([writer.place for writer in writers.values()])
+        click.echo(f"{out}: {masks} by {trained.describe()} in {places}; {out / TABLE} has the shares of all classes")
+        if background is not None and any(writer.has_annotations for writer in writers.values()):
+            click.echo(f"Pixels of the class {classes[background].name} have no annotation.")
         if counts is not None:
             numbers = pluralize(sum(counts), "object", "objects")
             click.echo(f"{out}: {numbers}, numbered in objects/; {out / OBJECT_TABLE} has their areas and positions")
@@ -145,6 +169,44 @@ def promote(run: str, as_json: bool) -> None:
 
     registered = promote_run(read_params(), run)
     print_json(registered) if as_json else click.echo(registered.describe())
+
+
+@click.command()
+@run_option
+@click.option(
+    "--format",
+    "file_format",
+    default="onnx",
+    show_default=True,
+    type=click.Choice(["onnx", "bioimageio"]),
+    help="An ONNX file, or a package for bioimage.io that contains it.",
+)
+@click.option(
+    "--out",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write.  [default: exports/<run>.onnx, or .zip for a package]",
+)
+@click.option("--license", "license_id", metavar="SPDX", help="License of a package, such as CC-BY-4.0.")
+@json_option
+def export(run: str, file_format: str, file: Path | None, license_id: str | None, as_json: bool) -> None:
+    """Write a run's model to a file, without MLflow.
+
+    The ONNX file needs only ONNX Runtime. It contains the network, or all networks of the ensemble, and describes
+    itself: its metadata has the names of the classes, the input size, the channels, and how images are resized and
+    normalized. The command prints Python code that segments an image; the file contains this code, too.
+
+    The package for bioimage.io also contains test arrays, a cover and documentation. Its authors are those in
+    report.author. It needs the extra bioimageio.
+    """
+    from pipeline.export.export_run import export_run
+    from pipeline.params.file import read_params
+
+    if license_id is not None and file_format != "bioimageio":
+        raise click.UsageError("--license is only for packages: add --format bioimageio, or leave it out.")
+    exported = export_run(read_params(), run, file, file_format, license_id)
+    print_json(exported) if as_json else click.echo(exported.describe())
 
 
 @click.command()

@@ -11,7 +11,7 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.artifacts.folder import DAMAGED_ARRAY_ERRORS
+from pipeline.array_errors import DAMAGED_ARRAY_ERRORS
 from pipeline.curve_readers.log_file import LogFile
 from pipeline.curve_readers.logged_run import LoggedRun, LoggedValue
 from pipeline.errors import PipelineError

@@ -17,7 +17,7 @@ from pipeline.analysis.label_errors import (
     score_masks,
 )
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
-from pipeline.artifacts.prepared_data import Dataset, SegmentationClass
+from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.evaluate.outputs import SplitPrediction
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import PixelPredictions, Prediction
@@ -56,20 +56,21 @@ class ContradictionCollector:
 
 
 def write_contradictions(
-    folder: EvaluationFolder, splits: Mapping[str, SplitPrediction], wrong: Mapping[str, WrongPixels], data: Dataset
+    folder: EvaluationFolder,
+    splits: Mapping[str, SplitPrediction],
+    wrong: Mapping[str, WrongPixels],
+    classes: tuple[SegmentationClass, ...],
 ) -> None:
-    """Write the scores of the masks, and the predictions that contradict masks that can be wrong.
+    """Write the scores of the masks, and the predictions that contradict them.
 
     Args:
         folder: the evaluation.
         splits: predictions by split.
-        wrong: collected pixels of the splits to check.
-        data: the classes, and whether masks can be wrong.
+        wrong: collected pixels of the splits to check; none if masks cannot be wrong.
+        classes: the classes.
     """
-    scores = {name: _score_split(pixels, splits[name].prediction, data.classes) for name, pixels in wrong.items()}
+    scores = {name: _score_split(pixels, splits[name].prediction, classes) for name, pixels in wrong.items()}
     folder.write_contradictions({name: (splits[name].split.ids, found) for name, found in scores.items()})
-    if data.has_exact_masks:
-        return
     for name, found in scores.items():
         ids, masks = splits[name].split.ids, splits[name].prediction.masks
         folder.write_contradicted({ids[index]: masks[index] for index in select_contradicted(found)})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from torch import nn
 
@@ -35,6 +35,9 @@ from pipeline.models.precision import get_device
 from pipeline.params import Params
 from pipeline.params.run_config import read_run_config
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def evaluate_run(params: Params, run: str, project: Project | None = None) -> RunEvaluation:
     """Score a run's model on the compared training images, validation, test and showcase.
@@ -62,16 +65,10 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
         cell = read_run_config(record, trained.path)
         tiles = create_tiles(cell, params.evaluation.tile_overlap)
         network = load_trained_network(trained, prepared["train"].num_channels, len(data.classes))
-        collectors = {name: ContradictionCollector(len(prepared[name]), len(data.classes)) for name in CHECKED_SPLITS}
+        checked = () if data.has_exact_masks else CHECKED_SPLITS
+        collectors = {name: ContradictionCollector(len(prepared[name]), len(data.classes)) for name in checked}
         splits = {
-            name: _predict_split(
-                network,
-                split,
-                len(data.classes),
-                record.precision,
-                tiles,
-                [collectors[name]] if name in collectors else [],
-            )
+            name: _predict_split(network, split, len(data.classes), record.precision, tiles, collectors.get(name))
             for name, split in prepared.items()
         }
         cost = _measure_cost(trained, network, prepared["train"], tiles)
@@ -107,7 +104,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
         new.write_confusion(
             {name: prediction.confusion.sum(axis=0) for name, prediction in scored.items()}, data.class_names
         )
-        write_contradictions(new, splits, {name: one.get_pixels() for name, one in collectors.items()}, data)
+        write_contradictions(new, splits, {name: one.get_pixels() for name, one in collectors.items()}, data.classes)
         if matches:
             new.write_objects(list_object_rows({name: samples[name].ids for name in SPLITS}, matches))
         if maps:
@@ -130,14 +127,14 @@ def _predict_split(
     num_classes: int,
     precision: Precision,
     tiles: Tiles | None,
-    observers: Sequence[Callable[[PixelPredictions], None]],
+    contradictions: ContradictionCollector | None,
 ) -> SplitPrediction:
     collector = ConfidenceCollector(num_classes)
 
     def observe(pixels: PixelPredictions) -> None:
         collector(pixels)
-        for observer in observers:
-            observer(pixels)
+        if contradictions is not None:
+            contradictions(pixels)
 
     prediction = predict_split(network, split, num_classes, precision, observe, tiles)
     return SplitPrediction(split, prediction, collector.stats())

@@ -93,31 +93,46 @@ def create_loss(name: LossName, smoothing: float = 0.0, class_weights: Sequence[
 
 
 def _create_region_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """Create a loss that measures the overlap of class regions, without pixel weights.
-
-    The losses come from segmentation-models-pytorch, which takes seconds to import. Its focal loss is not used: it
-    applies a sigmoid to each class, whereas prediction and evaluation use the softmax.
-    """
-    from segmentation_models_pytorch.losses import MULTICLASS_MODE, DiceLoss, LovaszLoss, TverskyLoss
-
-    compute: torch.nn.Module
+    """Create a loss that measures the overlap of class regions, without pixel weights."""
     if name == "lovasz":
-        # Mean over the classes in the batch of the Lovász extension of 1 - IoU, which equals 1 - IoU if all
-        # probabilities are 0 or 1; the batch is treated as one image (Berman et al. 2018).
-        compute = LovaszLoss(MULTICLASS_MODE, ignore_index=IGNORE)
-    elif name == "tversky":
-        # 1 - mean over classes of TP / (TP + alpha FP + beta FN) (Salehi et al. 2017) for the batch as one image.
-        alpha, beta = TVERSKY_WEIGHTS
-        compute = TverskyLoss(MULTICLASS_MODE, ignore_index=IGNORE, alpha=alpha, beta=beta)
-    else:
-        # 1 - mean over classes of 2 sum(p t) / (sum(p) + sum(t)) for the batch as one image (Drozdzal et al. 2016).
-        # Classes missing from the batch add 0, as they do to Tversky.
-        compute = DiceLoss(MULTICLASS_MODE, ignore_index=IGNORE)
+        return _create_lovasz()
+    false_positives, false_negatives = TVERSKY_WEIGHTS if name == "tversky" else (0.5, 0.5)
+    return partial(tversky, false_positives=false_positives, false_negatives=false_negatives)
 
-    def region_loss(logits: Tensor, masks: Tensor) -> Tensor:
-        if name == "lovasz" and (masks == IGNORE).all():  # the library returns an empty tensor
+
+def tversky(logits: Tensor, masks: Tensor, false_positives: float, false_negatives: float) -> Tensor:
+    """Compute 1 - mean over classes of TP / (TP + a FP + b FN) for the batch as one image (Salehi et al. 2017).
+
+    With a = b = 0.5, this is the Dice loss, 1 - 2 sum(p t) / (sum(p) + sum(t)) (Drozdzal et al. 2016). Classes that are
+    missing from the batch add 0. segmentation-models-pytorch has the same losses, but takes seconds to import.
+
+    Args:
+        logits: N x classes x H x W.
+        masks: N x H x W, class index or `IGNORE`.
+        false_positives: Weight a of false positives.
+        false_negatives: Weight b of false negatives.
+    """
+    classes = torch.arange(logits.shape[1], device=masks.device)[:, None, None]
+    truth = (masks[:, None] == classes).float()
+    probs = logits.float().softmax(dim=1) * (masks != IGNORE)[:, None]
+    hits, predicted, actual = (values.sum((0, 2, 3)) for values in (probs * truth, probs, truth))
+    scores = hits / (hits + false_positives * (predicted - hits) + false_negatives * (actual - hits)).clamp_min(1e-7)
+    return ((1 - scores) * (actual > 0)).mean()
+
+
+def _create_lovasz() -> Callable[[Tensor, Tensor], Tensor]:
+    """Create the mean over the classes in the batch of the Lovász extension of 1 - IoU (Berman et al. 2018).
+
+    It equals 1 - IoU if all probabilities are 0 or 1; the batch is treated as one image.
+    """
+    from segmentation_models_pytorch.losses import MULTICLASS_MODE, LovaszLoss
+
+    compute = LovaszLoss(MULTICLASS_MODE, ignore_index=IGNORE)
+
+    def lovasz(logits: Tensor, masks: Tensor) -> Tensor:
+        if (masks == IGNORE).all():  # the library returns an empty tensor
             return (logits.float() * 0).sum()
         loss: Tensor = compute(logits.float(), masks)
         return loss
 
-    return region_loss
+    return lovasz

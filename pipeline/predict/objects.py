@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +18,16 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.atomic_io import atomic_file
-from pipeline.errors import PipelineError
 from pipeline.imaging.decode import to_gray
 from pipeline.imaging.objects import MAX_REACH, grow_into_boundary, label_insides, select_numbers
 from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.tiff_image import TiffImage
 from pipeline.inference.objects import ObjectSettings
 from pipeline.predict.outputs import escape_formula
+from pipeline.predict.row_file import STRIP_PIXELS, RowFile
 from pipeline.predict.tiff_mask import write_tiff_mask
 
 _AREA_DIGITS = 6  # significant digits of an area in square units
-STRIP_PIXELS = 2_000_000  # pixels of a strip; a strip of a wide image has at least MAX_REACH rows
 
 Image = NDArray[Any] | TiffImage
 
@@ -58,36 +56,6 @@ class _Row:
     numbers: NDArray[np.int64]
 
 
-class _RowFile:
-    """Temporary file with the rows of an array, which are read and written in strips."""
-
-    def __init__(self, width: int, dtype: type[np.generic]) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        self._width, self._dtype = width, np.dtype(dtype)
-
-    def write(self, top: int, rows: NDArray[Any]) -> None:
-        """Write rows from `top` on. Raise `PipelineError` if the disk is full."""
-        try:
-            self._file.seek(top * self._width * self._dtype.itemsize)
-            self._file.write(np.ascontiguousarray(rows, self._dtype).data)
-            self._file.flush()
-        except OSError as error:
-            raise PipelineError(
-                f"--objects: {tempfile.gettempdir()} cannot hold the objects of an image: {error.strerror}. Free 5 "
-                f"bytes per pixel of the image there, or set TMPDIR to another folder."
-            ) from None
-
-    def read(self, top: int, bottom: int) -> NDArray[Any]:
-        """Read the rows from `top` to `bottom`."""
-        size = self._width * self._dtype.itemsize
-        self._file.seek(top * size)
-        return np.frombuffer(self._file.read((bottom - top) * size), self._dtype).reshape(-1, self._width)
-
-    def close(self) -> None:
-        """Remove the file."""
-        self._file.close()
-
-
 class ObjectFinder:
     """Objects of one image, whose class mask is added in strips from top to bottom.
 
@@ -105,7 +73,7 @@ class ObjectFinder:
     ) -> None:
         self._height, self._width = shape
         self._settings, self._min_area, self._is_gray = settings, min_area, is_gray
-        self._mask, self._labels = _RowFile(self._width, np.uint8), _RowFile(self._width, np.uint32)
+        self._mask, self._labels = RowFile(self._width, np.uint8), RowFile(self._width, np.uint32)
         self._parents = _DisjointSets()
         self._classes: list[NDArray[np.uint8]] = [np.zeros(1, np.uint8)]  # class index by provisional number
         self._last: _Row | None = None  # the last row
@@ -202,7 +170,7 @@ class ObjectFinder:
 
     def _list_strips(self) -> Iterator[tuple[int, int]]:
         """Yield the first row of each strip, and the row after its last one."""
-        rows = max(MAX_REACH, STRIP_PIXELS // self._width)
+        rows = max(MAX_REACH, STRIP_PIXELS // self._width)  # the overlap of strips
         for top in range(0, self._height, rows):
             yield top, min(top + rows, self._height)
 

@@ -1,4 +1,4 @@
-"""Write the results of `pipeline predict`: masks, overlays, foregrounds, and a table of class shares."""
+"""Write further results of `pipeline predict`: overlays, foregrounds, and a table of class shares."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from PIL import Image, ImageColor
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.atomic_io import write_text, write_with
-from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.inference.preprocessing import Probs
 from pipeline.prepare.sample_ids import FORMULA_STARTS
 
@@ -33,43 +31,26 @@ class ClassShares:
     shares: tuple[float, ...]  # each class's share of the pixels
 
 
-def encode_labels(labels: NDArray[np.uint8], encoding: MaskEncoding) -> NDArray[Any]:
-    """Convert class indices (H x W) to mask values as in the training data: uint8, uint16, or colors (H x W x 3)."""
-    values = encoding.output_values[labels]
-    if encoding.are_colors:
-        return np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1).astype(np.uint8)
-    return values.astype(np.uint16 if encoding.output_values.max() > 255 else np.uint8)
-
-
-def create_palette(encoding: MaskEncoding, classes: Sequence[SegmentationClass]) -> NDArray[np.uint8] | None:
-    """Create a palette (256 x 3) with the classes' colors for 8-bit masks; None if values are colors or exceed 255."""
-    if encoding.are_colors or encoding.output_values.max() > 255:
-        return None
-    palette = np.zeros((256, 3), np.uint8)
-    palette[encoding.output_values] = [ImageColor.getrgb(item.color) for item in classes]
-    return palette
-
-
-def write_png_mask(path: Path, values: NDArray[Any], palette: NDArray[np.uint8] | None) -> None:
-    """Write mask values, as returned by `encode_labels`, to a PNG file."""
-    image = Image.fromarray(values)
-    if palette is not None:
-        image.putpalette(palette.tobytes())
-    write_with(path, lambda file: image.save(file, "PNG", optimize=True))
-
-
 def write_overlay(
     path: Path, image: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Sequence[SegmentationClass]
 ) -> None:
     """Write an RGB image to a JPEG file, with foreground and boundary tinted in the classes' colors."""
+    tinted = Image.fromarray(tint_classes(image, labels, classes))
+    write_with(path, lambda file: tinted.save(file, "JPEG", quality=JPEG_QUALITY))
+
+
+def tint_classes(
+    image: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Sequence[SegmentationClass]
+) -> NDArray[np.uint8]:
+    """Tint the foreground and the boundary of an RGB image (H x W x 3) in the classes' colors."""
     alphas = [OVERLAY_ALPHA if item.foreground or item.is_boundary else 0.0 for item in classes]
     by_class = np.array(alphas, np.float32)[:, None]
     colors = np.array([ImageColor.getrgb(item.color) for item in classes], np.float32)
-    blended = np.empty(image.shape, np.uint8)
+    tinted = np.empty(image.shape, np.uint8)
     # Row by row, because a whole image in float32 would take four times its memory.
     for row, (pixels, line) in enumerate(zip(image, labels, strict=True)):
-        blended[row] = np.rint(pixels * (1 - by_class[line]) + colors[line] * by_class[line])
-    write_with(path, lambda file: Image.fromarray(blended).save(file, "JPEG", quality=JPEG_QUALITY))
+        tinted[row] = np.rint(pixels * (1 - by_class[line]) + colors[line] * by_class[line])
+    return tinted
 
 
 def write_foreground(path: Path, image: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,14 @@ from pipeline.inference.preprocessing import NetworkInput, Probs
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params.data.image_data import Slices
+from pipeline.predict.find_images import SourceImage
+from pipeline.predict.formats.mask_format import PredictedVolume
 from pipeline.predict.outputs import ClassShares
-from pipeline.predict.result_writer import InputImage, OutputFiles, ResultWriter
+from pipeline.predict.result_writer import InputImage, ResultWriter
 from pipeline.predict.uncertainty import ImageUncertainty, UncertaintyMeter
-from pipeline.predict.volume_mask import VolumeMask
 from pipeline.runtime.progress import PredictionProgress
 from pipeline.volumes.open_volume import is_nifti, open_volume
-from pipeline.volumes.slice_file import SliceReference, create_window, format_slice_name, needs_window, read_slice
+from pipeline.volumes.slice_file import create_window, needs_window, read_slice
 
 MAX_IMAGES = 32  # per batch
 MAX_BYTES = 150_000_000  # bytes of pixels per batch; the last image of a batch may exceed it
@@ -49,33 +49,34 @@ class Predictor:
         self.rows: list[ClassShares] = []
         self.uncertainties: list[ImageUncertainty] = []
 
-    def add_image(self, source: Path, name: str) -> None:
+    def add_image(self, source: SourceImage) -> None:
         """Segment an image file.
 
         Raises:
-            ImageError: The file, or part of it, cannot be decoded.
+            ImageError: The file, or part of it, cannot be decoded, or it is too large for a format.
             OSError: The file cannot be read.
         """
-        if is_nifti(source):
+        if is_nifti(source.path):
             raise ImageError(
                 "is a volume, but data.slices is null, because the run was trained on single images; see "
                 "docs/how-to/volumes.md"
             )
-        pixels = self._run.preprocessing.open_image(source)
+        pixels = self._run.preprocessing.open_image(source.path)
         try:
-            self._add(InputImage(_decode_name(source), source, name, pixels))
+            self._writer.check_size(pixels.shape)
+            self._add(InputImage(source, pixels))
         finally:
             if isinstance(pixels, TiffImage):
                 pixels.close()
 
-    def add_volume(self, source: Path, name: str, slices: Slices, files: OutputFiles) -> None:
+    def add_volume(self, source: SourceImage, slices: Slices) -> None:
         """Segment all slices of a volume, and write one mask of the volume.
 
         Raises:
             ImageError: The volume, or one of its slices, cannot be decoded. No mask is then written.
             OSError: The file cannot be read.
         """
-        volume, window = open_volume(source, slices.axis), create_window(slices)
+        volume, window = open_volume(source.path, slices.axis), create_window(slices)
         if window is None and needs_window(volume):
             raise ImageError(
                 f"has {volume.dtype} intensities, but data.slices.window is null, because the run was trained on uint8 "
@@ -83,13 +84,11 @@ class Predictor:
             )
         self.finish_batch()
         num_rows, num_tables = len(self.rows), len(self._writer.tables)
-        with VolumeMask(volume, self._writer.palette) as mask:
+        with PredictedVolume(source, volume) as predicted:
             try:
                 for index in range(volume.num_slices):
                     pixels = self._run.preprocessing.read_image(read_slice(volume, index, window))
-                    reference = SliceReference(_decode_name(source), slices.axis, index)
-                    result = format_slice_name(name, index, volume.num_slices)
-                    self._add(InputImage(str(reference), source, result, pixels, mask))
+                    self._add(InputImage(source.select_slice(slices.axis, index, volume.num_slices), pixels, predicted))
                 self.finish_batch()
             except ImageError as error:
                 self._batch.clear()
@@ -97,7 +96,7 @@ class Predictor:
                     del results[num_rows:]
                 del self._writer.tables[num_tables:]
                 raise ImageError(f"cannot be segmented, because slice {index} {error}") from None
-            mask.write(files.paths(source, name)[0])
+            self._writer.write_volume(predicted)
 
     def finish_batch(self) -> None:
         """Segment the images of the current batch."""
@@ -140,8 +139,3 @@ class Predictor:
         tiling = tiles.cover(network_input.shape)
         predict = run.predict_strips if self._meter is None else run.predict_member_strips
         return self._progress.track_tiles(predict(network_input, tiles), len(tiling.columns.starts), len(tiling))
-
-
-def _decode_name(path: Path) -> str:
-    """Return a path as text for tables, because file names may not be valid UTF-8."""
-    return str(path).encode("utf-8", "backslashreplace").decode()

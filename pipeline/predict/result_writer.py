@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,46 +17,29 @@ from pipeline.imaging.to_rgb import to_rgb
 from pipeline.inference.objects import ObjectSettings
 from pipeline.inference.preprocessing import STRIP_ROWS, Probs
 from pipeline.inference.trained_run import TrainedRun
-from pipeline.params.data.file_pattern import find_ending
+from pipeline.predict.find_images import SourceImage
+from pipeline.predict.formats.mask_format import MaskWriter, PredictedMask, PredictedVolume, check_size
 from pipeline.predict.objects import ObjectFinder, ObjectTable
-from pipeline.predict.outputs import (
-    ClassShares,
-    compute_opacity,
-    create_palette,
-    encode_labels,
-    write_foreground,
-    write_overlay,
-    write_png_mask,
-)
-from pipeline.predict.tiff_mask import write_tiff_mask
-from pipeline.predict.volume_mask import VolumeMask
-from pipeline.volumes.nifti import NIFTI_ENDINGS
+from pipeline.predict.outputs import ClassShares, compute_opacity, write_foreground, write_overlay
+from pipeline.predict.row_file import RowFile
 
 MAX_PREVIEW = 8192  # px, longest side of an overlay or foreground, which are downsampled for larger images
-TIFF_ENDINGS = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """Output folder, and the files to write for each image."""
+    """Output folder, and the files to write for each image beside its mask."""
 
     folder: Path
     has_overlay: bool  # whether to write the image with its foreground classes in color
     has_foreground: bool  # whether to write the foreground on a transparent background
 
-    def paths(self, source: Path, name: str) -> tuple[Path, Path, Path, Path]:
-        """Return the paths of an image's mask, overlay, foreground and objects.
-
-        The mask of a TIFF is a TIFF, and that of a NIfTI file a NIfTI file.
-        """
-        ending = find_ending(source.name, NIFTI_ENDINGS)
-        if not ending:
-            ending = ".tif" if source.suffix.lower() in TIFF_ENDINGS else ".png"
+    def paths(self, image: SourceImage) -> tuple[Path, Path, Path]:
+        """Return the paths of an image's overlay, foreground and objects."""
         return (
-            self.folder / "masks" / f"{name}{ending}",
-            self.folder / "overlays" / f"{name}.jpg",
-            self.folder / "foreground" / f"{name}.png",
-            self.folder / "objects" / f"{name}.tif",
+            self.folder / "overlays" / f"{image.name}.jpg",
+            self.folder / "foreground" / f"{image.name}.png",
+            self.folder / "objects" / f"{image.name}.tif",
         )
 
 
@@ -64,11 +47,9 @@ class OutputFiles:
 class InputImage:
     """An image to segment: a file, or a slice of a volume."""
 
-    file: str  # in tables
-    source: Path  # the file, or that of the volume
-    name: str  # of the results: a path without suffix, relative to the result folders
+    source: SourceImage
     pixels: NDArray[Any] | TiffImage  # H x W x C
-    volume_mask: VolumeMask | None = None  # mask of the volume, to which the mask of the slice is added
+    volume: PredictedVolume | None = None  # to which the mask of a slice is added
 
 
 class ResultWriter:
@@ -77,26 +58,35 @@ class ResultWriter:
     Args:
         run: The run.
         files: Output folder and kinds of files.
+        writers: Writers of the masks, by the names of their formats.
         objects: Classes of objects; None if no objects are written.
 
     Attributes:
         tables: The objects of each image written so far; empty if no objects are written.
     """
 
-    def __init__(self, run: TrainedRun, files: OutputFiles, objects: ObjectSettings | None = None) -> None:
-        self._files, self._classes, self._encoding = files, run.data.classes, run.encoding
-        self._objects = objects
+    def __init__(
+        self,
+        run: TrainedRun,
+        files: OutputFiles,
+        writers: Mapping[str, MaskWriter],
+        objects: ObjectSettings | None = None,
+    ) -> None:
+        self._files, self._writers, self._objects, self._classes = files, writers, objects, run.data.classes
         self.tables: list[ObjectTable] = []
         self._preprocessing = run.preprocessing
-        self._palette = create_palette(run.encoding, run.data.classes)
 
-    @property
-    def palette(self) -> NDArray[np.uint8] | None:
-        """Colors of the mask values, 256 x 3; None if values are colors or exceed 255."""
-        return self._palette
+    def check_size(self, shape: tuple[int, ...]) -> None:
+        """Raise `ImageError` if the mask of an image of `shape` is too large for a format."""
+        check_size(self._writers, shape)
+
+    def write_volume(self, volume: PredictedVolume) -> None:
+        """Write the mask of a volume to which all slices were added."""
+        for writer in self._writers.values():
+            writer.write_volume(volume)
 
     def write(self, segmented: InputImage, strips: Iterable[Probs]) -> ClassShares:
-        """Write the results of an image.
+        """Write the results of an image. The mask of a slice is added to that of its volume instead.
 
         Args:
             segmented: The image.
@@ -108,47 +98,48 @@ class ResultWriter:
         Raises:
             ImageError: Part of the file cannot be decoded. In this case, no result is written.
         """
-        source, image, file = segmented.source, segmented.pixels, segmented.file
-        mask, overlay, foreground, label_image = self._files.paths(source, segmented.name)
+        source, image = segmented.source, segmented.pixels
+        overlay, foreground, label_image = self._files.paths(source)
         height, width, _ = image.shape
         stride = math.ceil(max(height, width) / MAX_PREVIEW)
         pixels = np.zeros(len(self._classes), np.int64)  # number of pixels of each class
         shown: list[NDArray[np.uint8]] = []  # class indices of the overlay
         opacity: list[NDArray[np.uint8]] = []
+        confidence: list[NDArray[np.float16]] = []
+        needs_confidence = any(writer.needs_confidence for writer in self._writers.values())
         finder = self._create_finder(image.shape)
-
-        def encode_strips() -> Iterator[NDArray[Any]]:
-            top = 0
+        top = 0
+        with RowFile(width, np.uint8) as mask, finder or contextlib.nullcontext():
             for probs in self._preprocessing.restore_probs(strips, image.shape):
                 labels = probs.argmax(axis=0).astype(np.uint8)
-                pixels[:] += np.bincount(labels.ravel(), minlength=len(pixels))
+                pixels += np.bincount(labels.ravel(), minlength=len(pixels))
                 rows = slice(-top % stride, None, stride)
                 if self._files.has_overlay:
                     shown.append(labels[rows, ::stride].copy())  # a view would keep all labels in memory
                 if self._files.has_foreground:
                     opacity.append(compute_opacity(probs[:, rows, ::stride], self._classes))
+                if needs_confidence:
+                    confidence.append(probs.max(axis=0).astype(np.float16))
                 if finder is not None:
                     finder.add(labels)
+                mask.write(top, labels)
                 top += len(labels)
-                yield encode_labels(labels, self._encoding)
-
-        with finder or contextlib.nullcontext():
-            if segmented.volume_mask is not None:
-                segmented.volume_mask.add(np.concatenate(list(encode_strips())))
-            elif mask.suffix == ".png":
-                write_png_mask(mask, np.concatenate(list(encode_strips())), self._palette)
+            joined = np.concatenate(confidence) if confidence else None
+            predicted = PredictedMask(source, height, width, mask, joined)
+            if segmented.volume is not None:
+                segmented.volume.add(predicted)
             else:
-                shape = (height, width, 3) if self._encoding.are_colors else (height, width)
-                write_tiff_mask(mask, encode_strips(), shape, self._palette, source)
+                for writer in self._writers.values():
+                    writer.write(predicted)
             if finder is not None:
-                self.tables.append(finder.finish(image, label_image, source, file, self._classes))
+                self.tables.append(finder.finish(image, label_image, source.path, str(source), self._classes))
         if self._files.has_overlay or self._files.has_foreground:
             rgb = to_rgb(_shrink(image, stride))
             if shown:
                 write_overlay(overlay, rgb, np.concatenate(shown), self._classes)
             if opacity:
                 write_foreground(foreground, rgb, np.concatenate(opacity))
-        return ClassShares(file, height, width, tuple((pixels / pixels.sum()).tolist()))
+        return ClassShares(str(source), height, width, tuple((pixels / pixels.sum()).tolist()))
 
     def _create_finder(self, shape: tuple[int, ...]) -> ObjectFinder | None:
         """Create the finder for the objects of an image (H x W x C); None if no objects are written."""

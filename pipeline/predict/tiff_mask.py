@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.atomic_io import atomic_file, remove_leftovers
 from pipeline.imaging.errors import ImageError
-from pipeline.imaging.pixel_size import UNITS_PER_CENTIMETER
+from pipeline.imaging.pixel_size import UNITS_PER_CENTIMETER, PixelSize
 from pipeline.imaging.tiff import open_pages
 from pipeline.imaging.tiff_resolution import (
     CENTIMETER,
@@ -75,6 +75,20 @@ class Calibration:
             ome=_read_ome(description),
         )
 
+    def replace_pixel_size(self, pixel: PixelSize) -> Calibration:
+        """Return a calibration with another pixel size. A unit that TIFF cannot express leaves the aspect ratio."""
+        per_centimeter = UNITS_PER_CENTIMETER.get(pixel.unit)
+        sizes = {
+            "PhysicalSizeX": pixel.width, "PhysicalSizeXUnit": pixel.unit,
+            "PhysicalSizeY": pixel.height, "PhysicalSizeYUnit": pixel.unit,
+        }  # fmt: skip
+        return replace(
+            self,
+            resolution=((per_centimeter or 1) / pixel.width, (per_centimeter or 1) / pixel.height),
+            resolution_unit=NO_UNIT if per_centimeter is None else CENTIMETER,
+            ome=None if self.ome is None else {**self.ome, **sizes},
+        )
+
 
 def write_tiff_mask(
     path: Path,
@@ -83,6 +97,8 @@ def write_tiff_mask(
     palette: NDArray[np.uint8] | None,
     source: Path,
     dtype: type[np.integer[Any]] = np.uint16,
+    *,
+    pixel: PixelSize | None = None,
 ) -> None:
     """Write a mask in strips, so that the whole mask is never in memory.
 
@@ -93,11 +109,14 @@ def write_tiff_mask(
         palette: Colors of the values, 256 x 3; None if values exceed 255 or are colors.
         source: The image whose georeference, resolution, pixel size and channel names are copied to the mask.
         dtype: Type of the values if they are neither colors nor have a palette.
+        pixel: Size of a pixel, which replaces that of the image; None to keep it.
     """
     import tifffile
 
     remove_leftovers(path)
     calibration = Calibration.read(source)
+    if pixel is not None:
+        calibration = calibration.replace_pixel_size(pixel)
     has_colors = len(shape) == 3
     stored = np.dtype(np.uint8 if has_colors or palette is not None else dtype)
     with (

@@ -1,9 +1,11 @@
-"""Masks of volumes: collected slice by slice, and written with the geometry of the volume."""
+"""Write the masks of volumes, slice by slice, with the geometry of the volume."""
 
 from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,6 @@ from numpy.typing import NDArray
 
 from pipeline.atomic_io import atomic_file, remove_leftovers
 from pipeline.errors import PipelineError
-from pipeline.imaging.errors import ImageError
 from pipeline.imaging.tiff_resolution import DESCRIPTION, read_imagej_unit, read_resolution
 from pipeline.predict.tiff_mask import BIG_BYTES, Calibration
 from pipeline.volumes.nifti import NiftiVolume, write_nifti_mask
@@ -20,58 +21,43 @@ from pipeline.volumes.tiff_stack import TiffStack
 from pipeline.volumes.volume import Volume
 
 
-class VolumeMask:
-    """Mask of a volume, whose slices are kept in a temporary file until all of them are known. It is a context manager.
+def write_volume_mask(
+    path: Path, volume: Volume, slices: Iterator[NDArray[Any]], palette: NDArray[np.uint8] | None
+) -> None:
+    """Write the mask of a volume as a NIfTI file or a TIFF, as the volume is.
 
     Args:
+        path: The file to write.
         volume: The volume.
+        slices: Mask values of all slices, H x W each or, only for a TIFF, H x W x 3.
         palette: Colors of the values, 256 x 3; None if values exceed 255 or are colors.
     """
+    if isinstance(volume, NiftiVolume):
+        with tempfile.TemporaryFile() as file:
+            write_nifti_mask(path, volume, volume.restore_order(_map_slices(file, slices, volume.num_slices)))
+    else:
+        assert isinstance(volume, TiffStack)
+        _write_tiff(path, volume, slices, palette)
 
-    def __init__(self, volume: Volume, palette: NDArray[np.uint8] | None) -> None:
-        self._volume, self._palette = volume, palette
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        self._dtype, self._shape = np.dtype(np.uint8), (0, 0)
 
-    def __enter__(self) -> VolumeMask:
-        """Return the mask itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Remove the temporary file."""
-        self._file.close()
-
-    def add(self, values: NDArray[Any]) -> None:
-        """Add the mask of the next slice, H x W or, as colors, H x W x 3.
-
-        Raises:
-            ImageError: The values are colors, which NIfTI masks cannot have.
-            PipelineError: The disk is full.
-        """
-        if values.ndim > 2 and isinstance(self._volume, NiftiVolume):
-            raise ImageError("is a NIfTI file, but the classes of the run are colors, which a NIfTI mask cannot have")
-        self._dtype, self._shape = values.dtype, values.shape
+def _map_slices(file: Any, slices: Iterator[NDArray[Any]], num_slices: int) -> NDArray[Any]:
+    """Write slices to a temporary file, and map them into memory as an array, N x H x W."""
+    for values in slices:
         try:
-            self._file.write(np.ascontiguousarray(values).data)
-            self._file.flush()
+            file.write(np.ascontiguousarray(values).data)
+            file.flush()
         except OSError as error:
             raise PipelineError(
-                f"{tempfile.gettempdir()} cannot hold the mask of a volume: {error.strerror}. Free 1 byte per voxel "
-                f"there (2 for mask values above 255, 3 for colors), or set TMPDIR to another folder."
+                f"{tempfile.gettempdir()} cannot hold the mask of a volume: {error.strerror}. Free 2 bytes per voxel "
+                f"there (3 for mask values above 255), or set TMPDIR to another folder."
             ) from None
-
-    def write(self, path: Path) -> None:
-        """Write the mask of all slices as a NIfTI file or a TIFF, as the volume is."""
-        masks = np.memmap(self._file, self._dtype, "r", shape=(self._volume.num_slices, *self._shape))
-        if isinstance(self._volume, NiftiVolume):
-            write_nifti_mask(path, self._volume, self._volume.restore_order(masks))
-        else:
-            assert isinstance(self._volume, TiffStack)
-            _write_tiff(path, self._volume, masks, self._palette)
+    return np.memmap(file, values.dtype, "r", shape=(num_slices, *values.shape))
 
 
-def _write_tiff(path: Path, source: TiffStack, masks: NDArray[Any], palette: NDArray[np.uint8] | None) -> None:
-    """Write masks (N x H x W or N x H x W x 3) as a TIFF with the axes, the resolution and the format of its stack.
+def _write_tiff(
+    path: Path, source: TiffStack, slices: Iterator[NDArray[Any]], palette: NDArray[np.uint8] | None
+) -> None:
+    """Write slices (H x W or H x W x 3 each) as a TIFF with the axes, the resolution and the format of its stack.
 
     ImageJ opens only uncompressed stacks without palettes as hyperstacks.
     """
@@ -80,8 +66,9 @@ def _write_tiff(path: Path, source: TiffStack, masks: NDArray[Any], palette: NDA
     remove_leftovers(path)
     calibration = Calibration.from_tags(source.tags)
     description = str(source.tags.valueof(DESCRIPTION, ""))
-    has_colors = masks.ndim == 4
-    is_imagej = description.startswith("ImageJ=") and masks.nbytes < BIG_BYTES
+    first = next(slices)
+    num_bytes, has_colors = source.num_slices * first.nbytes, first.ndim == 3
+    is_imagej = description.startswith("ImageJ=") and num_bytes < BIG_BYTES
     is_ome = calibration.ome is not None
     axes = f"{source.slice_axis}YX" + "S" * has_colors
     metadata: dict[str, Any] | None = None
@@ -98,12 +85,12 @@ def _write_tiff(path: Path, source: TiffStack, masks: NDArray[Any], palette: NDA
     has_palette = palette is not None and not is_imagej
     with (
         atomic_file(path) as file,
-        tifffile.TiffWriter(file, bigtiff=masks.nbytes > BIG_BYTES, ome=is_ome, imagej=is_imagej) as writer,
+        tifffile.TiffWriter(file, bigtiff=num_bytes > BIG_BYTES, ome=is_ome, imagej=is_imagej) as writer,
     ):
         writer.write(
-            iter(masks),
-            shape=masks.shape,
-            dtype=masks.dtype,
+            chain([first], slices),
+            shape=(source.num_slices, *first.shape),
+            dtype=first.dtype,
             photometric="rgb" if has_colors else "palette" if has_palette else "minisblack",
             colormap=palette.T.astype(np.uint16) * 257 if palette is not None and has_palette else None,
             compression=None if is_imagej else "zlib",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import ENDINGS
@@ -170,15 +171,46 @@ class DataIssue:
         return f"{self.kind.reason}: {self}"
 
 
-def build_error(issues: Sequence[DataIssue], key: str, folder: str) -> PipelineError:
-    """Build one error from all issues, with one line per kind of issue: the count, the first files, and advice.
+@dataclass(frozen=True)
+class IssueGroup:
+    """All issues of one kind."""
 
-    Args:
-        issues: At least one issue.
+    kind: IssueKind
+    issues: tuple[DataIssue, ...]  # sorted by file
+    title: str  # number of files, and what is wrong with them
+    remedy: str
+
+
+class InvalidFilesError(PipelineError):
+    """An error about invalid files, and possibly about something else that is wrong with the source.
+
+    Attributes:
+        issues: All issues with the files.
         key: Key of the section in `params.yaml`.
         folder: Folder that contains the files.
+        images: File of the image by id, for issues with pairs.
+        other: Another error, which the message ends with.
     """
-    lines = []
+
+    def __init__(
+        self,
+        issues: Sequence[DataIssue],
+        key: str,
+        folder: Path,
+        images: Mapping[str, str],
+        other: PipelineError | None = None,
+    ) -> None:
+        self.issues, self.key, self.folder, self.images, self.other = tuple(issues), key, folder, images, other
+        lines = [f"{group.title}: {join_names(group.issues)}. {group.remedy}" for group in group_issues(issues, key)]
+        if advice := describe_skipping(issues, key):
+            lines.append(advice)
+        message = "\n".join(f"{key}.path: {folder}: {line}" for line in lines)
+        super().__init__(f"{message}\n{other}" if other else message)
+
+
+def group_issues(issues: Sequence[DataIssue], key: str) -> list[IssueGroup]:
+    """Group issues by kind, with a title and advice for each kind; `key` is the section's key in `params.yaml`."""
+    groups = []
     for kind in IssueKind:
         matching = sorted((issue for issue in issues if issue.kind is kind), key=lambda issue: issue.file)
         if not matching:
@@ -189,11 +221,16 @@ def build_error(issues: Sequence[DataIssue], key: str, folder: str) -> PipelineE
         if kind is IssueKind.CATEGORIES:
             common = f", {_list_most_common(matching, 'objects')}"
             remedy = f"Add each category to a class in {key}.classes, or to {key}.ignore_value to ignore its pixels."
-        found = pluralize(len(matching), kind.singular + common, kind.plural + common)
-        lines.append(f"{found}: {join_names(matching)}. {remedy}")
-    if any(issue.kind is not IssueKind.NO_GROUP for issue in issues):
-        lines.append(f"To skip invalid files, write {key}.on_invalid: skip. The report lists them.")
-    return PipelineError("\n".join(f"{key}.path: {folder}: {line}" for line in lines))
+        title = pluralize(len(matching), kind.singular + common, kind.plural + common)
+        groups.append(IssueGroup(kind, tuple(matching), title, remedy))
+    return groups
+
+
+def describe_skipping(issues: Sequence[DataIssue], key: str) -> str:
+    """Describe how to skip the invalid files; the text is empty if they cannot be skipped."""
+    if all(issue.kind is IssueKind.NO_GROUP for issue in issues):
+        return ""
+    return f"To skip invalid files, write {key}.on_invalid: skip. The report lists them."
 
 
 def _suggest_declaration(issues: Sequence[DataIssue], key: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,6 +180,7 @@ class PairCollection:
     pairs: Mapping[str, ImageMaskPair]  # by id
     masks: MaskReader
     issues: Sequence[DataIssue] = ()  # issues with files that belong to no pair
+    images: Mapping[str, str] = field(default_factory=dict)  # file by id of images that may belong to no pair
     skipped: Sequence[tuple[str, str]] = ()  # (file, reason) of files that are not images
     notices: Sequence[str] = ()  # sentences about possible mistakes in the data, which are not errors
     window: IntensityWindow | None = None  # mapping of the slices' intensities to gray values

@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 def sample_masks(
     pairs: Sequence[ImageMaskPair], collection: PairCollection, max_masks: int, max_pixels: int
-) -> Iterator[NDArray[np.uint8]]:
+) -> Iterator[tuple[ImageMaskPair, NDArray[np.uint8]]]:
     """Decode evenly spaced masks one at a time, because a hundred large masks may not fit into memory.
 
     Masks that cannot be decoded are skipped.
@@ -30,7 +30,7 @@ def sample_masks(
         max_pixels: Maximum number of pixels in all masks together. The first mask may have more.
 
     Yields:
-        Class indices and IGNORE (H x W) of one mask.
+        A pair, and the class indices and IGNORE (H x W) of its mask.
     """
     pixels = 0
     for pair in _choose_order(sample_evenly(pairs, max_masks), collection, max_pixels):
@@ -41,7 +41,7 @@ def sample_masks(
         if pixels and pixels + mask.size > max_pixels:
             return
         pixels += mask.size
-        yield mask
+        yield pair, mask
 
 
 def _choose_order(

@@ -6,7 +6,7 @@ Near-duplicates across splits leak training data into evaluation.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -231,6 +231,33 @@ class DuplicatePair:
     names: tuple[str, str]  # ids of the images
     splits: tuple[str, str]  # if they differ, training data leaks into evaluation
     images: tuple[NDArray[Any], NDArray[Any]]  # H x W x C, as prepared
+    sizes: tuple[tuple[int, int], tuple[int, int]]  # heights and widths of the original images, px
+
+
+class DuplicatePairs:
+    """Pairs of near-duplicates, pairs across splits first. Images are decoded whenever the pairs are iterated.
+
+    Args:
+        pairs: Ids and splits of the pairs.
+        decode: Function that decodes an image by its id, and returns it as prepared, with its original height and
+            width.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]],
+        decode: Callable[[str], tuple[NDArray[Any], int, int]],
+    ) -> None:
+        self._pairs, self._decode = pairs, decode
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __iter__(self) -> Iterator[DuplicatePair]:
+        for (one, other), splits in self._pairs:
+            (image, *size), (other_image, *other_size) = self._decode(one), self._decode(other)
+            sizes = ((size[0], size[1]), (other_size[0], other_size[1]))
+            yield DuplicatePair((one, other), splits, (image, other_image), sizes)
 
 
 def write_contact_sheet(pairs: Iterable[DuplicatePair], path: Path) -> Path | None:

@@ -57,6 +57,7 @@ class ClassEffect:
     objects: int  # number of connected regions (8-connectivity) in the original masks
     kept: int  # number of these regions that still have a pixel at the prepared size
     area: float  # the class's share of the pixels at the prepared size, divided by that in the original masks
+    example: str | None = None  # id of the pair whose mask loses the most regions; None if no region is lost
 
     @property
     def is_lossy(self) -> bool:
@@ -110,8 +111,9 @@ def measure_size_effects(pairs: Sequence[ImageMaskPair], collection: PairCollect
     # Indexed by class, or by size and class. `before` and `after` sum a class's share of the pixels over all masks.
     objects, before = np.zeros(256, np.int64), np.zeros(256)
     kept, after = np.zeros((len(tried), 256), np.int64), np.zeros((len(tried), 256))
+    most_lost: dict[int, tuple[int, str]] = {}  # number of lost regions, and id of the pair, by class
     masks = longest = 0
-    for mask in sample_masks(pairs, collection, MAX_MASKS, MAX_PIXELS):
+    for pair, mask in sample_masks(pairs, collection, MAX_MASKS, MAX_PIXELS):
         masks, longest = masks + 1, max(longest, *mask.shape)
         pixels = _count_pixels(mask)
         for index, one in enumerate(collection.classes):
@@ -125,10 +127,18 @@ def measure_size_effects(pairs: Sequence[ImageMaskPair], collection: PairCollect
                 counted = (number, share) if _keeps_all(larger, mask.shape) else _count_kept(image, number, larger)
                 kept[place, index] += counted[0]
                 after[place, index] += counted[1]
+                if place == 0 and number - counted[0] > most_lost.get(index, (0, ""))[0]:
+                    most_lost[index] = number - counted[0], pair.id
 
     effects = [
         tuple(
-            ClassEffect(one.name, int(objects[i]), int(kept[place, i]), float(after[place, i] / before[i]))
+            ClassEffect(
+                one.name,
+                int(objects[i]),
+                int(kept[place, i]),
+                float(after[place, i] / before[i]),
+                most_lost[i][1] if place == 0 and i in most_lost else None,
+            )
             for i, one in enumerate(collection.classes)
             if objects[i]
         )
@@ -258,7 +268,7 @@ def measure_size_ceilings(
     same, either = np.zeros((2, len(tried), 256), np.int64)
     pixels = np.zeros(256, np.int64)
     shapes: list[tuple[int, ...]] = []
-    for mask in sample_masks(pairs, collection, MAX_MASKS, MAX_PIXELS_FOR_IOU):
+    for _, mask in sample_masks(pairs, collection, MAX_MASKS, MAX_PIXELS_FOR_IOU):
         shapes.append(mask.shape)
         pixels += _count_pixels(mask)
         for place, one in enumerate(tried):

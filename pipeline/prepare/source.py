@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, SegmentationClass
 from pipeline.errors import PipelineError
-from pipeline.prepare.near_duplicates import DuplicatePair
+from pipeline.prepare.lost_objects import LostObject
+from pipeline.prepare.near_duplicates import DuplicatePair, DuplicatePairs
 from pipeline.prepare.size_effects import SizeCeilings, SizeEffects
 
 if TYPE_CHECKING:
@@ -60,10 +61,13 @@ class SourceData:
     origins: Mapping[str, SplitOrigin]
     skipped: Sequence[tuple[str, str]] = ()  # (id or file, reason) of everything that was left out
     folds: int | None = None  # number of folds of the training split; None without cross-validation
+    # Reads valid samples again, by id. Samples whose files have become invalid are left out.
+    read_samples: Callable[[Collection[str]], Iterable[Sample]] = lambda _: ()
     error: PipelineError | None = None  # error about invalid files; None if the data can be used
     size_effects: SizeEffects | None = None  # None if images are composed at the prepared size
     size_ceilings: SizeCeilings | None = None  # None if images are composed, or keep their native size
-    duplicates: Iterable[DuplicatePair] = ()  # pairs across splits first; images are decoded on iteration
+    duplicates: DuplicatePairs | Sequence[DuplicatePair] = ()
+    lost_objects: Iterable[LostObject] = ()  # one per class that loses objects; decoded on iteration, once
     # Sentences on data.pixel_size. They are not in `stats`, because runs are stale if the prepared data changes.
     pixel_notices: Sequence[str] = ()
 

@@ -32,10 +32,17 @@ _MAX_REASONS = 10  # skipped files that are shown
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """Report on a valid source."""
+    """Report on a source."""
 
     data: SourceData  # with all notices
     sheet: Path | None  # contact sheet of the near-duplicates; None if there are none
+    error: PipelineError | None = None  # why the `prepare` stage would fail; if so, only `raise_error` may be called
+
+    def raise_error(self) -> None:
+        """Raise the error if there is one, with the place of the contact sheet and the notices."""
+        if self.error is not None:
+            drawn = [f"Images that look the same are shown side by side in {self.sheet}."] if self.sheet else []
+            raise PipelineError("\n".join([str(self.error), *drawn, *_format_notices(self.data.stats)])) from None
 
     def describe(self) -> dict[str, object]:
         """Describe the data as values for JSON; sizes are [width, height] in px."""
@@ -162,14 +169,28 @@ class ValidationReport:
 
 
 def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
+    """Read all samples of a source and check them, as `examine_data` does.
+
+    Raises:
+        PipelineError: The `prepare` stage would fail. The message ends with the notices.
+    """
+    report = examine_data(data, notices)
+    report.raise_error()
+    return report
+
+
+def examine_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
     """Read all samples of a source and check them. Near-duplicates are drawn into `CONTACT_SHEET`.
 
     Args:
         data: Section that describes the source.
         notices: Sentences about guesses in the section.
 
+    Returns:
+        The report, with an error if the `prepare` stage would fail.
+
     Raises:
-        PipelineError: The `prepare` stage would fail. The message ends with the notices.
+        PipelineError: No sample can be read, because files are missing or the splits are invalid.
     """
     found = create_source(data).read(lambda *_: None)
     stats = add_mask_notices(found)
@@ -177,12 +198,12 @@ def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
     sheet = None
     with contextlib.suppress(OSError):  # the folder is not writable
         sheet = write_contact_sheet(found.duplicates, CONTACT_SHEET)
+    problem = None
     try:
         check_splits(found)
     except PipelineError as error:
-        drawn = [f"Images that look the same are shown side by side in {sheet}."] if sheet else []
-        raise PipelineError("\n".join([str(error), *drawn, *_format_notices(stats)])) from None
-    return ValidationReport(replace(found, stats=stats), sheet)
+        problem = error
+    return ValidationReport(replace(found, stats=stats), sheet, problem)
 
 
 def _format_notices(stats: DatasetStats) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,13 @@ from pipeline.promote.served_model import DESCRIPTION, IMAGE, MASK, NETWORK
 # Not `pipeline`, because a different version of it may be installed where the model is loaded.
 PACKAGE = "learning_report_model"
 # Modules that import each other relatively, so that they work under another package name.
-CODE = ("imaging", "inference/preprocessing.py", "inference/tiles.py", "promote/served_model.py")
+CODE = (
+    "imaging",
+    "inference/onnx_prediction.py",
+    "inference/preprocessing.py",
+    "inference/tiles.py",
+    "promote/served_model.py",
+)
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
 TIFF_REQUIREMENTS = ("imagecodecs", "tifffile")  # only for images that are neither gray nor 8-bit RGB
 NUM_EXAMPLES = 3
@@ -56,13 +63,7 @@ def package_model(run: TrainedRun, onnx: Path, examples: Split, target: Path) ->
         folder = Path(name)
         _copy_code(folder / PACKAGE)
         (folder / "model.py").write_text(_ENTRY, encoding="utf-8")
-        description = {
-            "preprocessing": asdict(run.preprocessing),
-            "tiles": asdict(run.tiles) if run.tiles else None,
-            "classes": [vars(item) for item in run.data.classes],
-            "batch_size": compute_batch_size(*run.input_size),
-        }
-        (folder / "description.json").write_text(to_json(description), encoding="utf-8")
+        (folder / "description.json").write_text(to_json(describe_network(run)), encoding="utf-8")
         with _importable(folder):
             mlflow.pyfunc.save_model(
                 str(target),
@@ -73,6 +74,16 @@ def package_model(run: TrainedRun, onnx: Path, examples: Split, target: Path) ->
                 input_example=pd.DataFrame({IMAGE: _encode_images(examples)}),
                 pip_requirements=[f"{package}=={version(package)}" for package in requirements],
             )
+
+
+def describe_network(run: TrainedRun) -> dict[str, Any]:
+    """Describe how images are converted to inputs of a run's network, and what its outputs mean, for JSON."""
+    return {
+        "preprocessing": asdict(run.preprocessing),
+        "tiles": asdict(run.tiles) if run.tiles else None,
+        "classes": [vars(item) for item in run.data.classes],
+        "batch_size": compute_batch_size(*run.input_size),
+    }
 
 
 def _copy_code(folder: Path) -> None:

@@ -11,8 +11,6 @@ import base64
 import binascii
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..imaging.errors import ImageError
-from ..imaging.windows import Window, cut_window
-from ..inference.preprocessing import Preprocessing, Probs, measure_class_shares
+from ..inference.onnx_prediction import predict_probs
+from ..inference.preprocessing import Preprocessing, measure_class_shares
 from ..inference.tiles import Tiles
 
 IMAGE, MASK = "image", "mask"  # columns with an image file and with a PNG mask, both in base64
@@ -76,38 +74,6 @@ class SegmentationModel(PythonModel):
         except (ImageError, binascii.Error, TypeError, ValueError) as error:
             reason = str(error) if isinstance(error, ImageError) else "is not a base64-encoded file"
             raise MlflowException(f"Row {row}: {IMAGE} {reason}.", error_code=INVALID_PARAMETER_VALUE) from None
-
-
-def predict_probs(
-    session: Any, inputs: Iterable[NDArray[Any]], num_classes: int, tiles: Tiles | None, batch_size: int
-) -> Iterator[Probs]:
-    """Predict the class probabilities of each input, classes x H x W, with an ONNX Runtime session.
-
-    Inputs are images H x W x channels, uint8 or uint16. They must have the network's input size unless `tiles` are
-    given.
-    """
-    if tiles is None:
-        yield from _run_batches(session, inputs, batch_size)
-        return
-    for image in inputs:
-
-        def predict(windows: Sequence[Window], image: NDArray[Any] = image) -> Iterator[Probs]:
-            for probs in _run_batches(session, (cut_window(image, window) for window in windows), batch_size):
-                yield np.log(np.maximum(probs, np.finfo(np.float32).tiny))
-
-        # Blended log-probabilities differ from blended logits by a constant per pixel, which the division removes.
-        strips = tiles.cover(image.shape).predict_strips(predict, num_classes, np.asarray)
-        blended = np.exp(np.concatenate([log_probs for _, log_probs in strips], axis=1))
-        yield blended / blended.sum(axis=0)
-
-
-def _run_batches(session: Any, inputs: Iterable[NDArray[Any]], batch_size: int) -> Iterator[Probs]:
-    (name,) = (item.name for item in session.get_inputs())
-    rest = iter(inputs)
-    while batch := list(islice(rest, batch_size)):
-        stacked = np.stack(batch)
-        images = stacked.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(np.iinfo(stacked.dtype).max)
-        yield from session.run(None, {name: images})[0]
 
 
 def _encode_mask(labels: NDArray[np.uint8]) -> str:

@@ -98,15 +98,9 @@ class ReportContext:
         return np.array(samples.images[row]), np.array(samples.masks[row]), self.get_frame(split, row)
 
     def get_frame(self, split: str, row: int) -> Frame:
-        """Return the size of a sample's original image, and how it was resized.
-
-        Composites are created at the prepared size, which therefore counts as their original size.
-        """
-        if isinstance(self._data, CompositesData) and (split != "test" or self._data.external_test is None):
-            return Frame(*self._data.size, self._data.resize)
+        """Return the size of a sample's original image, and how it was resized."""
         original = self._samples[split].iloc[row]
-        resize = "stretch" if self._data.size is None else self._data.resize  # native images have no padding
-        return Frame(int(original["height"]), int(original["width"]), resize)
+        return create_frame(self._data, split, int(original["height"]), int(original["width"]))
 
     def read_image_scores(self, run: str, score: str, split: str = "") -> dict[str, float]:
         """Read one score of a run for each image, by sample id.
@@ -116,6 +110,16 @@ class ReportContext:
         table = self.project.evaluation(run).read_per_image().dropna(subset=[score])
         rows = table[table["split"] == split] if split else table
         return dict(zip(rows["id"], rows[score].astype(float), strict=True))
+
+
+def create_frame(data: Data, split: str, height: int, width: int) -> Frame:
+    """Create the frame of an image in a split, given the height and width of the original in px.
+
+    Composites are created at the prepared size, which therefore counts as their original size.
+    """
+    if isinstance(data, CompositesData) and (split != "test" or data.external_test is None):
+        return Frame(*data.size, data.resize)
+    return Frame(height, width, "stretch" if data.size is None else data.resize)  # native images have no padding
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,10 @@ def render_html(template: str, page: object, project: Project, num_learning_rate
             script=Markup(script),
         )
     except jinja2.TemplateNotFound as error:
-        raise PipelineError(f"{TEMPLATES / str(error.name)} is missing. Restore it: git checkout {TEMPLATES}") from None
+        raise PipelineError(
+            f"{TEMPLATES / str(error.name)} is missing. Run the command in the folder of a project, or "
+            f"restore the file: git checkout {TEMPLATES}"
+        ) from None
     except jinja2.TemplateError as error:
         raise PipelineError(f"A template in {TEMPLATES} is invalid: {error}") from None
 

@@ -153,11 +153,11 @@ def test_failing_run_does_not_stop_the_others(swept_project: Project) -> None:
 
 
 def test_sweep_with_parameters_changed_during_training_records_no_run(swept_project: Project) -> None:
-    swept_project.change(train={"epochs": 20})
+    swept_project.change(train={"epochs": 8})
     with swept_project.start("pipeline", "sweep", "--workers", "1") as sweep:
         assert sweep.stdout is not None
-        next(line for line in sweep.stdout if "epoch 1/20" in line)
-        swept_project.change(train={"epochs": 21})
+        next(line for line in sweep.stdout if "epoch 1/8" in line)
+        swept_project.change(train={"epochs": 9})
         output = sweep.stdout.read()
     assert sweep.returncode == 1
     reason = "parameters, data or code changed while they ran"
@@ -214,10 +214,10 @@ def list_checkpoints(swept_project: Project) -> list[str]:
 
 def test_ctrl_c_finishes_the_epochs_and_the_same_command_resumes(swept_project: Project) -> None:
     earlier = list_checkpoints(swept_project)  # of runs that were not recorded in DVC
-    swept_project.change(train={"epochs": 40}, grid={"seed": [1]})
-    code, output = sweep_until(swept_project, "epoch 3/40", signal.SIGINT, num_signals=1)
+    swept_project.change(train={"epochs": 20}, grid={"seed": [1]})
+    code, output = sweep_until(swept_project, "epoch 3/20", signal.SIGINT, num_signals=1)
     assert code == 130
-    last = re.search(r"^unet-0.01-1 +stopped +\d+ s  stopped after epoch (\d+) of 40", output, re.MULTILINE)
+    last = re.search(r"^unet-0.01-1 +stopped +\d+ s  stopped after epoch (\d+) of 20", output, re.MULTILINE)
     assert last is not None
     assert "run the same command again" in output
     assert set(read_run_statuses(swept_project, "%-0.01-1").values()) == {"KILLED"}

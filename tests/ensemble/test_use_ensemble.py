@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
@@ -187,6 +188,23 @@ def test_notebook_without_an_ensemble_states_the_reason(seeds_copy: Path) -> Non
     compare(write_grid(seeds_copy, [0]))
     with pytest.raises(PipelineError, match="has only one"):
         pipeline.open(".").run("ensemble")
+
+
+def test_exported_ensemble_and_coco_scores_are_those_of_the_ensemble(seeds_copy: Path, photos: Path) -> None:
+    done = CliRunner().invoke(main, ["export", "--run", "ensemble", "--json"])
+    assert done.exit_code == 0, done.output
+    exported = json.loads(done.output)
+    assert exported["file"] == "exports/ensemble.onnx"
+    trained = TrainedRun.load(read_params(), "ensemble", Project())
+    assert exported["run"] == trained.describe()
+    image = Project().prepared.open_split("test").images[0]
+    session = onnxruntime.InferenceSession("exports/ensemble.onnx")
+    (found,) = session.run(None, {"images": image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)})
+    np.testing.assert_allclose(found[0], next(trained.predict_batch([image])), atol=0.02)  # trained in bfloat16
+    run_predict(photos, "--run", "ensemble", "--format", "coco")
+    content = json.loads((photos.parent / "out/coco.json").read_text(encoding="utf-8"))
+    assert content["info"]["description"] == f"Predicted by {trained.describe()}"
+    assert all(1 / 3 < one["score"] <= 1 for one in content["annotations"])
 
 
 @pytest.mark.timeout(300)

@@ -78,7 +78,7 @@ def test_select_contradicted_takes_the_highest_scores_above_the_limit() -> None:
 
 
 @pytest.mark.parametrize("source", ["composites", "image_mask_folder"])
-def test_evaluate_run_keeps_predictions_only_if_masks_can_be_wrong(project: Path, source: str) -> None:
+def test_evaluate_run_checks_masks_only_if_they_can_be_wrong(project: Path, source: str) -> None:
     classes = project / "data/prepared/classes.json"
     classes.write_text(json.dumps({**json.loads(classes.read_text()), "source": source}))
     params = read_params(write_params(project, {}))
@@ -86,6 +86,10 @@ def test_evaluate_run_keeps_predictions_only_if_masks_can_be_wrong(project: Path
     evaluate_run(params, RUN)
     folder = EvaluationFolder(project / "evaluation" / RUN)
     table, samples = folder.read_contradictions(), PreparedData(project / "data/prepared").samples
+    if source == "composites":
+        assert table.empty
+        assert not (folder.path / folder.CONTRADICTED).exists()
+        return
     checked = samples[samples["split"].isin(["train", "validation"])]
     assert sorted(zip(table["id"], table["split"], strict=True)) == sorted(
         zip(checked["id"], checked["split"], strict=True)
@@ -94,6 +98,6 @@ def test_evaluate_run_keeps_predictions_only_if_masks_can_be_wrong(project: Path
     high = set(table.loc[table["score"] >= 0.25, "id"])
     assert high  # the tiny network contradicts some masks
     kept = {path.stem for path in (folder.path / folder.CONTRADICTED).glob("*.png")}
-    assert kept == (high if source != "composites" else set())
+    assert kept == high
     assert all(mask is not None and mask.shape == (32, 32) for mask in map(folder.read_contradicted, kept))
     assert folder.read_contradicted("unknown") is None

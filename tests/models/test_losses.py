@@ -8,7 +8,8 @@ from typing import Literal
 
 import pytest
 import torch
-from torch import Tensor
+from segmentation_models_pytorch.losses import MULTICLASS_MODE, DiceLoss, TverskyLoss
+from torch import Tensor, nn
 
 from pipeline.imaging import IGNORE
 from pipeline.models.losses import create_loss, cross_entropy, focal
@@ -47,6 +48,25 @@ def test_dice_equals_the_value_by_hand() -> None:
 def test_focal_equals_the_value_by_hand() -> None:
     logits, masks = create_logits((0.5, 0.5), (0.2, 0.8), (0.9, 0.1)), torch.tensor([[[0, 1, IGNORE]]])
     assert focal(logits, masks).item() == pytest.approx(-(0.25 * math.log(0.5) + 0.04 * math.log(0.8)) / 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("dice", DiceLoss(MULTICLASS_MODE, ignore_index=IGNORE)),
+        ("tversky", TverskyLoss(MULTICLASS_MODE, ignore_index=IGNORE, alpha=0.3, beta=0.7)),
+    ],
+)
+def test_losses_of_regions_equal_those_of_the_library(name: LossName, reference: nn.Module) -> None:
+    for classes in (2, 3, 7):
+        ours, theirs = create_batch(classes=classes), create_batch(classes=classes)
+        losses = create_loss(name)(*ours), reference(*theirs)
+        assert losses[0].item() == pytest.approx(losses[1].item(), abs=1e-6)
+        for loss in losses:
+            loss.backward()
+        assert ours[0].grad is not None
+        assert theirs[0].grad is not None
+        assert torch.allclose(ours[0].grad, theirs[0].grad, atol=1e-7)
 
 
 def test_absent_class_adds_nothing_to_dice() -> None:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
-from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
+from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData
 from pipeline.artifacts.project import EVALUATION, PREPARED, SHOWCASE_IMAGES, SHOWCASE_PREDICTIONS
 from pipeline.cli import main
 from pipeline.compare.compare_runs import compare
@@ -25,6 +25,7 @@ from pipeline.params.file import read_params
 from pipeline.showcase.predict_showcase import predict_showcase
 from pipeline.train.train_cell import train_cell
 from pipeline.variants.table import measure_variants
+from tests.channels import replace_images
 from tests.conftest import write_params
 
 RUN = "unet-0.01-0"
@@ -50,13 +51,7 @@ def train(project: Path) -> Callable[[int, type], Params]:
     """Return a function that trains and evaluates one epoch on random images; the first channel shows the mask."""
 
     def run(channels: int, dtype: type) -> Params:
-        random, full = np.random.default_rng(0), np.iinfo(dtype).max
-        for split in (*SPLITS, SHOWCASE):
-            folder = project / PREPARED / split
-            masks = np.load(folder / PreparedData.MASKS)
-            images = random.integers(0, full, (*masks.shape, channels), dtype, endpoint=True)
-            images[..., 0] = (masks == 0) * full
-            np.save(folder / PreparedData.IMAGES, images)
+        replace_images(project, channels, dtype)
         changes = {
             "grid": GRID,
             "train": {"epochs": 1, "augmentation": AUGMENTATION},

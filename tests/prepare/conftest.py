@@ -119,7 +119,11 @@ def write_splits(folder: Path, rows: Iterable[str], header: str = "id,split", fi
 @pytest.fixture
 def cells(tmp_path: Path) -> Path:
     """A folder of twelve images with masks and a splits.csv."""
-    folder = tmp_path / "cells"
+    return write_cells(tmp_path / "cells")
+
+
+def write_cells(folder: Path) -> Path:
+    """Write a folder of twelve images with masks and a splits.csv."""
     for kind in ("images", "masks"):
         (folder / kind).mkdir(parents=True)
     for index, name in enumerate(NAMES):

@@ -269,7 +269,7 @@ def test_file_name_with_the_image_folder_is_accepted(
         ),
         (
             lambda c: c["annotations"][0].update(category_id=1),
-            "1 image with annotations of categories that the file does not list: cell0.png (annotation 0: category 1)",
+            "1 image with annotations of categories that are not listed: cell0.png (annotation 0: category 1)",
         ),
         (
             lambda c: c["annotations"][0].update(segmentation=[]),

@@ -188,7 +188,8 @@ def test_duplicate_check_with_widest_limits_finds_every_pair():
 
 
 def create_pair(image, name="a", splits=("train", "test")):
-    return DuplicatePair((name, "b"), splits, (image, image))
+    size = image.shape[:2]
+    return DuplicatePair((name, "b"), splits, (image, image), (size, size))
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ from pipeline.prepare.image_mask_pair import ImageMaskPair, ValueMaskReader
 from pipeline.prepare.parallel_decode import DecodeResult, DecodeSettings, decode_pairs
 from tests.prepare.conftest import MASK, create_image, write_folder_params
 
+pytestmark = pytest.mark.usefixtures("preloaded_workers")
+
 MASKS = ValueMaskReader(((0,), (1,), (2,)))
 COUNT = 20
 NUM_FILES = 200  # enough to be decoded in parallel

@@ -10,16 +10,21 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.artifacts.comparison import Comparison
 from pipeline.artifacts.project import COMPARISON, EXTERNAL_RESULTS, Project
+from pipeline.data_check.check_folder import check_folder
+from pipeline.data_check.page import write_data_page
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult
 from pipeline.report.failure import render_failure_page
 from pipeline.report.write_report import write_report
 from pipeline.runtime.stage_status import record_stage
 from tests.optional import find_or_skip, import_or_skip
+from tests.prepare.conftest import MASK, write_cells
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject
@@ -60,7 +65,7 @@ def list_heading_levels(page: Path) -> list[int]:
 
 @pytest.fixture(scope="module")
 def pages(make_project: type[ReportProject], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Each kind of page: of the grid, of one run, with provenance, incomplete, and of a failure."""
+    """Each kind of page: of the grid, of one run, with provenance, incomplete, and on the data, of a failure."""
     project, folder = make_project(tmp_path_factory.mktemp("project")), tmp_path_factory.mktemp("pages")
     home = Project(project.root)
     result = {"name": "Keras’ example", "source": "its page", "file": "keras-pets.csv"}
@@ -76,7 +81,20 @@ def pages(make_project: type[ReportProject], tmp_path_factory: pytest.TempPathFa
     write_report(params, None, pages["incomplete"], home)
     with pytest.raises(PipelineError), record_stage("train", "unet-0.001-0", project.root):
         raise PipelineError("Nothing <b>came</b> of it & `nothing` will.")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        pages["data"] = write_data_page(check_folder(write_invalid(folder / "cells")), home, folder / "data.html")
     return {**pages, "failure": render_failure_page(params, None, home)}
+
+
+def write_invalid(folder: Path) -> Path:
+    """Write a folder of images and masks with issues, near-duplicates and suspicious masks."""
+    write_cells(folder)
+    (folder / "images/cell6.png").write_bytes(b"nothing")
+    shutil.copy(folder / "images/cell1.png", folder / "images/cell4.png")
+    shutil.copy(folder / "images/cell1.png", folder / "images/cell2.png")
+    Image.fromarray(np.zeros_like(MASK)).save(folder / "masks/cell7.png")
+    return folder
 
 
 def test_pages_are_valid_html_and_the_checker_finds_errors(pages: dict[str, Path], tmp_path: Path) -> None:
@@ -90,7 +108,7 @@ def test_pages_are_valid_html_and_the_checker_finds_errors(pages: dict[str, Path
     assert errors == {path.name: [] for path in pages.values()}
 
 
-@pytest.mark.parametrize("kind", ["grid", "best", "provenance", "incomplete", "failure"])
+@pytest.mark.parametrize("kind", ["grid", "best", "provenance", "incomplete", "data", "failure"])
 def test_headings_skip_no_level(pages: dict[str, Path], kind: str) -> None:
     levels = list_heading_levels(pages[kind])
     assert levels[0] == 1

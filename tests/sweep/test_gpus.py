@@ -19,6 +19,8 @@ from pipeline.sweep.run_sweep import _default_workers
 from pipeline.sweep.worker import STOP, Job, JobResult
 from tests.conftest import write_params
 
+pytestmark = pytest.mark.usefixtures("preloaded_workers")
+
 GPU_LIST = "GPU-aaaa\nGPU-bbbb\n"
 
 

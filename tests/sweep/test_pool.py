@@ -19,6 +19,8 @@ from pipeline.sweep.worker import STOP, Job, JobResult
 from pipeline.tracking.run_metrics import TrainingState
 from tests.conftest import write_params
 
+pytestmark = pytest.mark.usefixtures("preloaded_workers")
+
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
     """Replace a worker: jobs of seed 0 succeed, of seed 1 are killed, of seed 2 take a minute."""

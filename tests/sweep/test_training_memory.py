@@ -80,6 +80,7 @@ def test_measured_memory_is_close_to_that_of_a_training(
     assert trained > 2 * step
 
 
+@pytest.mark.usefixtures("preloaded_workers")
 def test_measure_process_names_a_network_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_custom(

@@ -125,6 +125,7 @@ def collect_annotated(data: AnnotatedData, classes: Sequence[SegmentationClass])
             else OutlineMaskReader(data.annotations, tuple(pairs), background, foreground, data.crowd == "object")
         ),
         issues=[*issues, *files.issues],
+        images=files.by_id,
         skipped=files.skipped,
         notices=(
             *splits.notices,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +88,16 @@ class CompositeSource:
             tables=tabulate_samples(self._compose(splits), CLASSES, write),
             stats=DatasetStats(formats={}, rotated=0, transparent=0, compared=0, duplicates=0, first_duplicates=()),
             origins={split: SplitOrigin(key, remedy.format(key)) for split, key in keys.items()},
+            read_samples=self._compose_again,
         )
+
+    def _compose_again(self, names: Collection[str]) -> Iterator[Sample]:
+        for split in SPLITS:
+            for index in range(getattr(self._data.samples, split)):
+                if _format_id(split, index) in names:
+                    yield self._compose_sample(split, index)
+        if (showcase := self._compose_showcase()).id in names:
+            yield showcase
 
     def _compose(self, splits: Sequence[str]) -> Iterator[tuple[str, Sample]]:
         for split in splits:
@@ -118,7 +127,7 @@ class CompositeSource:
             image = compositing.tint(
                 image, light.uniform(1 - composition.color_jitter, 1 + composition.color_jitter, 3)
             )
-        return _build_sample(f"{split}-{index:05d}", animal, background, image, mask)
+        return _build_sample(_format_id(split, index), animal, background, image, mask)
 
     def _pick(self, split: str, kind: str, index: int, rng: np.random.Generator) -> SourceImage:
         """Pick an image. Groups take turns, in a new random order each round, so that all occur equally often."""
@@ -145,6 +154,10 @@ class CompositeSource:
             scene.astype(np.float32), [compositing.place(pose, (height, width), *place)], self._data.composition.border
         )
         return _build_sample(f"{SHOWCASE}-{animal.name}", animal, background, image, mask)
+
+
+def _format_id(split: str, index: int) -> str:
+    return f"{split}-{index:05d}"
 
 
 def _build_sample(

@@ -61,6 +61,7 @@ class CrossDomainSource:
 
         test = self._test.read(write_8_bit, [TEST])
         training = self._training.read(write, [split for split in READ_ORDER if split != TEST])
+        tested = {row[0] for row in test.tables[TEST].rows}
         return replace(
             test,
             title=f"{training.title}; for the test: {test.title}",
@@ -68,4 +69,8 @@ class CrossDomainSource:
             classes=training.classes,
             tables={**training.tables, TEST: test.tables[TEST]},
             origins={**training.origins, TEST: test.origins[TEST]},
+            read_samples=lambda names: (
+                *training.read_samples(names),
+                *test.read_samples([name for name in names if name in tested]),
+            ),
         )

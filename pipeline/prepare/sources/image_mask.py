@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,25 @@ from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.decode import read_fitted
-from pipeline.imaging.metadata import ImageMetadata
+from pipeline.imaging.errors import ImageError
+from pipeline.imaging.metadata import UPRIGHT, ImageMetadata
 from pipeline.imaging.pixel_size import PixelSize
-from pipeline.imaging.resize import FixedSize, Resizing
+from pipeline.imaging.resize import FixedSize, NativeSize, Resizing
 from pipeline.params.data.image_data import ImageMaskData
 from pipeline.params.data.original_pixel import describe_contradictions, find_original_pixel
-from pipeline.prepare.data_issues import DataIssue, IssueKind, build_error
+from pipeline.prepare.data_issues import DataIssue, InvalidFilesError, IssueKind
 from pipeline.prepare.dataset_stats import build_stats, describe_leaks
-from pipeline.prepare.decoded_pair import DecodedPair
-from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, PaletteCheck, read_file
-from pipeline.prepare.near_duplicates import DuplicatePair, NearDuplicateCheck, parse_distinct
-from pipeline.prepare.parallel_decode import DecodeResult, DecodeSettings, decode_pairs
+from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
+from pipeline.prepare.image_mask_pair import (
+    ImageMaskPair,
+    PairCollection,
+    PaletteCheck,
+    UndeclaredValuesError,
+    read_file,
+)
+from pipeline.prepare.lost_objects import LostObject, crop_lost_object
+from pipeline.prepare.near_duplicates import DuplicatePairs, NearDuplicateCheck, parse_distinct
+from pipeline.prepare.parallel_decode import CACHE_FOLDER, DecodeResult, DecodeSettings, decode_pair, decode_pairs
 from pipeline.prepare.size_effects import SizeCeilings, SizeEffects, measure_size_ceilings, measure_size_effects
 from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData, SplitOrigin
 from pipeline.prepare.split_tables import count_pixels, tabulate_samples
@@ -114,7 +122,9 @@ class ImageMaskSource:
             error=self._build_error(issues),
             size_effects=effects,
             size_ceilings=ceilings,
-            duplicates=self._decode_duplicates(checks.duplicates),
+            duplicates=DuplicatePairs(checks.duplicates.pairs(), self._decode_image),
+            lost_objects=self._find_lost_objects(effects),
+            read_samples=self._read_samples,
             pixel_notices=[*describe_contradictions(declared, checks.pixels)] if declared else [],
         )
 
@@ -124,23 +134,53 @@ class ImageMaskSource:
         for result in decode_pairs([self._collection.pairs[name] for name in split_of], self._settings):
             name, split = result.pair.id, split_of[result.pair.id]
             decoded = checks.check(result, split if name not in folds else f"fold {folds[name]}")
-            if decoded is None:
+            if decoded is not None:
+                yield split, self._build_sample(name, decoded)
+
+    def _build_sample(self, name: str, decoded: DecodedPair) -> Sample:
+        group = self._groups.get(name)
+        inner = self._resizing.locate_inner((decoded.height, decoded.width))
+        return Sample(
+            id=name,
+            groups={} if group is None else {"group": group},
+            image=decoded.image,
+            mask=decoded.mask,
+            height=decoded.height,
+            width=decoded.width,
+            sha256=decoded.sha256,
+            has_ignored=bool((decoded.mask[inner] == IGNORE).any()),
+            instances=decoded.instances,
+            fold=self._assignment.folds.get(name),
+        )
+
+    def _read_samples(self, names: Collection[str]) -> Iterator[Sample]:
+        cache = DecodedPairCache(CACHE_FOLDER)
+        for name in names:
+            if decoded := decode_pair(self._collection.pairs[name], self._settings, cache).decoded:
+                yield self._build_sample(name, decoded)
+
+    def _find_lost_objects(self, effects: SizeEffects) -> Iterator[LostObject]:
+        """Find a lost object of each class that loses objects; the largest one in the mask that loses the most."""
+        index_of = {one.name: index for index, one in enumerate(self._collection.classes)}
+        for effect in effects.classes:
+            if effect.example is None:
                 continue
-            group = self._groups.get(name)
-            inner = self._resizing.locate_inner((decoded.height, decoded.width))
-            sample = Sample(
-                id=name,
-                groups={} if group is None else {"group": group},
-                image=decoded.image,
-                mask=decoded.mask,
-                height=decoded.height,
-                width=decoded.width,
-                sha256=decoded.sha256,
-                has_ignored=bool((decoded.mask[inner] == IGNORE).any()),
-                instances=decoded.instances,
-                fold=folds.get(name),
-            )
-            yield split, sample
+            pair = self._collection.pairs[effect.example]
+            try:
+                content = read_file(self._settings.folder, pair.image, self._settings.window)
+                image, _, _ = read_fitted(content, self._data.channels, NativeSize())
+                is_stored = self._data.mask_orientation == "stored"
+                orientation = ImageMetadata.read(content).orientation if is_stored else UPRIGHT
+                masks = self._collection.masks
+                content = masks.read(self._collection.folder, pair.mask)
+                mask = masks.decode_fitted(content, NativeSize(), orientation).classes
+            except (OSError, ImageError, UndeclaredValuesError):  # the pair is invalid
+                continue
+            if mask.shape != image.shape[:2]:
+                continue
+            lost = crop_lost_object(pair.id, effect.name, index_of[effect.name], image, mask, self._resizing)
+            if lost is not None:
+                yield lost
 
     def _measure_shares(self, names: Sequence[str]) -> dict[str, ClassShares]:
         """Measure the share of each class in the evaluated pixels of each mask. Shares are 0 for invalid pairs."""
@@ -161,10 +201,9 @@ class ImageMaskSource:
         if self._data.on_invalid == "error":
             for result in decode_pairs(list(self._collection.pairs.values()), self._settings):
                 issues += result.issues
-        invalid = self._build_error(issues)
-        return PipelineError(f"{invalid}\n{error}") if invalid else error
+        return self._build_error(issues, error) or error
 
-    def _build_error(self, issues: Sequence[DataIssue]) -> PipelineError | None:
+    def _build_error(self, issues: Sequence[DataIssue], other: PipelineError | None = None) -> InvalidFilesError | None:
         """Build the error for invalid files, unless they are skipped or known to the authors of the data set."""
         collection = self._collection
         unknown = [
@@ -175,17 +214,13 @@ class ImageMaskSource:
         ]
         if not unknown or self._data.on_invalid == "skip":
             return None
-        return build_error(unknown, self._key, str(collection.folder))
+        images = {**collection.images, **{name: pair.image for name, pair in collection.pairs.items()}}
+        return InvalidFilesError(unknown, self._key, collection.folder, images, other)
 
-    def _decode_duplicates(self, duplicates: NearDuplicateCheck) -> Iterator[DuplicatePair]:
-        for (one, other), splits in duplicates.pairs():
-            yield DuplicatePair((one, other), splits, (self._decode_image(one), self._decode_image(other)))
-
-    def _decode_image(self, name: str) -> NDArray[Any]:
+    def _decode_image(self, name: str) -> tuple[NDArray[Any], int, int]:
         """Decode an image without its mask, which may be invalid."""
         content = read_file(self._settings.folder, self._collection.pairs[name].image, self._settings.window)
-        image, _, _ = read_fitted(content, self._data.channels, self._resizing)
-        return image
+        return read_fitted(content, self._data.channels, self._resizing)
 
     def _describe_origin(self, split: str) -> SplitOrigin:
         rows = self._collection.splits.rows

@@ -16,6 +16,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from pipeline.artifacts.project import TEMPLATES, Project
+from pipeline.errors import PipelineError
 
 STYLE = TEMPLATES / "figures.mplstyle"
 
@@ -36,10 +37,19 @@ def escape_color(color: str) -> str:
 
 @contextlib.contextmanager
 def use_style(project: Project) -> Iterator[None]:
-    """Use matplotlib's defaults with the report's style, regardless of the user's matplotlibrc."""
+    """Use matplotlib's defaults with the report's style, regardless of the user's matplotlibrc.
+
+    Raises:
+        PipelineError: The style is missing.
+    """
+    style = project.home / STYLE
+    if not style.is_file():
+        raise PipelineError(
+            f"{STYLE} is missing. Run the command in the folder of a project, or restore the file: git checkout {STYLE}"
+        )
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.style.use(project.home / STYLE)
+        matplotlib.style.use(style)
         yield
 
 

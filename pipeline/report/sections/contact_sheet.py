@@ -87,9 +87,10 @@ def _caption(sizes: Collection[tuple[int, int]], channels: int, masks: list[tupl
     return " ".join(sentences)
 
 
-MAX_BYTES = 3_500  # per thumbnail, so that 24 data URIs take less than 120 kB
-# Longer side in px and WebP quality, tried in this order until a thumbnail has at most MAX_BYTES.
-_STEPS = ((144, 75), (144, 60), (120, 60), (120, 45), (96, 45), (96, 25), (72, 10))
+SIDE = 144  # px, longer side of a thumbnail
+MAX_BYTES = 3_500  # per thumbnail of this side, so that 24 data URIs take less than 120 kB
+# Fraction of the longer side and WebP quality, tried in this order until a thumbnail is small enough.
+_STEPS = ((1, 75), (1, 60), (5 / 6, 60), (5 / 6, 45), (2 / 3, 45), (2 / 3, 25), (1 / 2, 10))
 WIDTH = 2  # px, width of an outline; WebP stores color at half the resolution
 TINT = 0.4  # opacity of the class's color over foreground
 VEIL, VEIL_COLOR = 0.75, 128.0  # opacity and gray level over ignored pixels
@@ -102,17 +103,20 @@ def render_thumbnail(
     alt: str,
     caption: str,
     frame: Frame | None = None,
+    side: int = SIDE,
 ) -> EmbeddedImage:
     """Render a small WebP with outlines in the colors of the classes, tinted foreground and gray ignored pixels.
 
-    The thumbnail has the proportions of the frame, or those of the image if there is no frame.
+    The thumbnail has the proportions of the frame, or those of the image if there is no frame. Its longer side has at
+    most `side` px, and its file at most `MAX_BYTES` scaled to this size.
     """
     rgb, indices = image_html.to_rgb(frame.crop(image) if frame else image), frame.crop(mask) if frame else mask
     aspect = frame.aspect if frame else rgb.width / rgb.height
-    for size, quality in _STEPS:
+    for fraction, quality in _STEPS:
+        size = side * fraction
         shape = (max(1, round(size * min(aspect, 1))), max(1, round(size / max(aspect, 1))))
         found = image_html.encode_webp(_draw_thumbnail(rgb, indices, classes, shape), alt, caption, quality=quality)
-        if len(found.src) <= MAX_BYTES * 4 / 3:
+        if len(found.src) <= MAX_BYTES * (side / SIDE) ** 2 * 4 / 3:
             break
     return replace(found, stretched=image_html.find_display_range(image) is not None)
 

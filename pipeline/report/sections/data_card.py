@@ -28,6 +28,18 @@ from pipeline.wording import format_size, join_words
 
 
 @dataclass(frozen=True)
+class SplitOverview:
+    """Images, groups and classes of each split."""
+
+    splits: tuple[str, ...]
+    counts: dict[str, list[int]]  # number of images, groups and pixels in each split, by heading
+    classes: tuple[tuple[LegendEntry, tuple[str, ...]], ...]  # legend of the figure, and the share in each split
+    figure: Markup
+    is_wide: bool  # whether the figure is wide
+    nearly_empty: str  # sentences on classes with few or no pixels in a split; empty if there are none
+
+
+@dataclass(frozen=True)
 class DataCard:
     """Images, groups, classes and files of the data, by split."""
 
@@ -35,12 +47,7 @@ class DataCard:
     patches: str  # sentence on the patches of native images; empty for other data
     disjoint: str  # sentence that the splits share no images; empty if they do
     leakage: SplitLeakage | None
-    splits: tuple[str, ...]
-    counts: dict[str, list[int]]  # number of images, groups and pixels in each split, by heading
-    classes: tuple[tuple[LegendEntry, tuple[str, ...]], ...]  # legend of the figure, and the share in each split
-    figure: Markup
-    is_wide: bool  # whether the figure is wide
-    nearly_empty: str  # sentences on classes with few or no pixels in a split; empty if there are none
+    overview: SplitOverview
     sheet: ContactSheet | None
     files: FileSummary | None  # None for composites
     skipped: SkippedFiles | None
@@ -90,10 +97,7 @@ def build_data_card(context: ReportContext) -> DataCard:
         PipelineError: The samples or the classes cannot be read.
     """
     samples, classes = context.project.prepared.samples, context.dataset.classes
-    of_split = {split: samples[samples["split"] == split] for split in SPLITS}
-    names = {**SPLIT_NAMES, "train": f"{context.dataset.folds} folds"} if context.dataset.folds else SPLIT_NAMES
-    splits = [_SplitStatistics.of(names[split], rows, classes) for split, rows in of_split.items() if len(rows)]
-    if not splits:
+    if not samples["split"].isin(SPLITS).any():
         raise context.project.prepared.unreadable(PreparedData.SAMPLES, "it lists no image of a split")
     problems: list[Notice] = []
     sheet, files, skipped, patches = None, None, None, ""
@@ -108,23 +112,11 @@ def build_data_card(context: ReportContext) -> DataCard:
     places = samples["split"].where(samples["fold"] == "", "fold " + samples["fold"])
     leakage = find_split_leakage(samples.assign(split=places))
     return DataCard(
-        sentence=_describe_images(splits, int((samples["split"] == SHOWCASE).sum())),
+        sentence=describe_images(samples),
         patches=patches,
         disjoint="" if leakage else describe_disjoint_splits(samples),
         leakage=leakage,
-        splits=tuple(split.name.capitalize() for split in splits),
-        counts=_count_images(splits),
-        classes=tuple(
-            (LegendEntry(item.color, item.name), tuple(_format_share(split.shares[place]) for split in splits))
-            for place, item in enumerate(classes)
-        ),
-        figure=draw_class_shares(
-            {split.name: split.shares for split in splits if split.evaluated},
-            [item.color for item in classes],
-            context.project,
-        ),
-        is_wide=len(classes) > MAX_NARROW_CLASSES,
-        nearly_empty=_describe_nearly_empty([item.name for item in classes], splits),
+        overview=build_split_overview(samples, classes, context.dataset.folds, context.project),
         sheet=sheet,
         files=files,
         skipped=skipped,
@@ -132,9 +124,42 @@ def build_data_card(context: ReportContext) -> DataCard:
     )
 
 
-def _describe_images(splits: Sequence[_SplitStatistics], num_showcase: int) -> str:
+def build_split_overview(
+    samples: pd.DataFrame, classes: Sequence[SegmentationClass], folds: int | None, project: Project
+) -> SplitOverview:
+    """Count the images, groups and pixels of each split that has images, and draw the shares of the classes.
+
+    Args:
+        samples: Rows of `samples.csv`, at least one of them in a split.
+        classes: The classes of the masks.
+        folds: Number of folds; None without cross-validation.
+        project: The project with the figures' style.
+    """
+    of_split = {split: samples[samples["split"] == split] for split in SPLITS}
+    names = {**SPLIT_NAMES, "train": f"{folds} folds"} if folds else SPLIT_NAMES
+    splits = [_SplitStatistics.of(names[split], rows, classes) for split, rows in of_split.items() if len(rows)]
+    return SplitOverview(
+        splits=tuple(split.name.capitalize() for split in splits),
+        counts=_count_images(splits),
+        classes=tuple(
+            (LegendEntry(item.color, item.name), tuple(format_share(split.shares[place]) for split in splits))
+            for place, item in enumerate(classes)
+        ),
+        figure=draw_class_shares(
+            {split.name: split.shares for split in splits if split.evaluated},
+            [item.color for item in classes],
+            project,
+        ),
+        is_wide=len(classes) > MAX_NARROW_CLASSES,
+        nearly_empty=_describe_nearly_empty([item.name for item in classes], splits),
+    )
+
+
+def describe_images(samples: pd.DataFrame) -> str:
     """Describe the number of images in the splits and in the showcase, and the sizes of the originals."""
-    sizes = Counter(size for split in splits for size in zip(split.rows["width"], split.rows["height"], strict=True))
+    of_splits = samples[samples["split"].isin(SPLITS)]
+    num_showcase = int((samples["split"] == SHOWCASE).sum())
+    sizes = Counter(zip(of_splits["width"], of_splits["height"], strict=True))
     showcase = f", and {format_count(num_showcase)} for the showcase" if num_showcase else ""
     images = f"{pluralize(sizes.total(), 'image')} in total{showcase}"
     ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
@@ -173,7 +198,8 @@ def _count_images(splits: Sequence[_SplitStatistics]) -> dict[str, list[int]]:
     return counts
 
 
-def _format_share(share: float) -> str:
+def format_share(share: float) -> str:
+    """Format a class's share of the pixels; a share that is not 0 never looks like 0."""
     if math.isnan(share):
         return MISSING
     return f"< {format_percent(NEARLY_EMPTY)}" if 0 < share < NEARLY_EMPTY else format_percent(share)

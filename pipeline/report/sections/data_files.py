@@ -45,7 +45,7 @@ class SkippedFiles:
     title: str
     reasons: tuple[SkipReason, ...]
     more: str  # number of further reasons; empty if there are none
-    path: str  # of the complete list
+    path: str  # of the complete list; empty if there is no file
 
 
 def describe_files(stats: DatasetStats) -> FileSummary | None:
@@ -94,7 +94,7 @@ def _describe_duplicates(stats: DatasetStats) -> tuple[str, ...]:
     return (f"{compared} {alike} of another image in the same split; there are none across splits.",)
 
 
-def describe_skipped(skipped: pd.DataFrame) -> SkippedFiles | None:
+def describe_skipped(skipped: pd.DataFrame, path: str = str(PREPARED / PreparedData.SKIPPED)) -> SkippedFiles | None:
     """Describe the skipped files, the most frequent reason first; None if no file was skipped."""
     if skipped.empty:
         return None
@@ -109,7 +109,7 @@ def describe_skipped(skipped: pd.DataFrame) -> SkippedFiles | None:
         title=pluralize(len(skipped), "file was skipped", "files were skipped"),
         reasons=tuple(_build_reason(text, names) for text, names in ordered[:MAX_REASONS]),
         more=pluralize(rest, "further reason") if rest > 0 else "",
-        path=str(PREPARED / PreparedData.SKIPPED),
+        path=path,
     )
 
 

@@ -73,13 +73,14 @@ def _describe_data(context: ReportContext) -> str:
     counts = {split: len(context.sample_ids.get(split, ())) for split in SPLITS}
     if folds := context.dataset.folds:
         validated = format_count(counts["train"] + counts["validation"])
-        images = f"{validated} images in {folds} folds and {format_count(counts['test'])} test"
+        images = f"{validated} images in {folds} folds and {pluralize(counts['test'], 'test image')}"
     else:
-        images = join_words([f"{format_count(count)} {SPLIT_NAMES[split]}" for split, count in counts.items() if count])
+        names = [f"{format_count(count)} {SPLIT_NAMES[split]}" for split, count in counts.items() if count]
+        images = f"{join_words(names)} images"
     small, large = context.prepared.open_split("train").images.size_range
     sizes = " to ".join(f"{width} × {height}" for height, width in dict.fromkeys((small, large)))
     classes = join_words(context.dataset.class_names, MAX_NAMED_CLASSES)
-    return f"{context.dataset.title}: {images} images of {sizes} pixels; classes {classes}."
+    return f"{context.dataset.title}: {images} of {sizes} pixels; classes {classes}."
 
 
 def _describe_result(summary: Summary, selection: RunSelection) -> str:

@@ -1,0 +1,1 @@
+"""The page on which users look at their images and masks before training."""

@@ -1,0 +1,98 @@
+"""Python code that segments an image with an exported network, with only numpy, Pillow and ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipeline.export.metadata import get_max_value
+from pipeline.imaging.resize import FixedSize, NativeSize
+from pipeline.inference.preprocessing import Preprocessing
+from pipeline.inference.trained_run import TrainedRun
+
+_LOAD = """\
+session = onnxruntime.InferenceSession({path})
+about = session.get_modelmeta().custom_metadata_map
+height, width = json.loads(about["input_size"])
+"""
+_OPEN = """\
+original = ImageOps.exif_transpose(Image.open("image.png")).convert("RGBA")
+opaque = Image.alpha_composite(Image.new("RGBA", original.size, "black"), original)  # transparent pixels become black
+"""
+_STRETCH = """\
+size, top, left = (height, width), 0, 0
+bands = [Image.fromarray(band).resize((width, height), Image.Resampling.LANCZOS) for band in np.moveaxis(image, -1, 0)]
+inputs = np.stack(bands)
+"""
+_LETTERBOX = """\
+scale = min(height / image.shape[0], width / image.shape[1])
+size = max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
+top, left = (height - size[0]) // 2, (width - size[1]) // 2
+padding = (top, height - size[0] - top), (left, width - size[1] - left)
+bands = [Image.fromarray(band).resize(size[::-1], Image.Resampling.LANCZOS) for band in np.moveaxis(image, -1, 0)]
+inputs = np.stack([np.pad(np.asarray(band), padding, mode="reflect") for band in bands])
+"""
+_WHOLE = """\
+(probabilities,) = session.run(None, {"images": inputs[None].clip(0, MAXIMUM) / np.float32(MAXIMUM)})
+inner = probabilities[0, :, top : top + size[0], left : left + size[1]]
+shape = image.shape[1], image.shape[0]
+bands = [Image.fromarray(band).resize(shape, Image.Resampling.BILINEAR) for band in inner]
+mask = np.stack(bands).argmax(axis=0)
+"""
+_DOWNSCALE = """\
+size = [max(1, round(side / float(about["downscale"]))) for side in image.shape[:2]]
+bands = [Image.fromarray(band).resize(size[::-1], Image.Resampling.LANCZOS) for band in np.moveaxis(image, -1, 0)]
+image = np.stack(bands, axis=-1)
+"""
+_TILES = """\
+# Tiles without overlap, for simplicity: `pipeline predict` blends overlapping tiles, which is better at their edges.
+rows, columns = image.shape[:2]
+padded = np.pad(image, ((0, -rows % height), (0, -columns % width), (0, 0)), mode="reflect")
+mask = np.zeros(padded.shape[:2], int)
+for top in range(0, rows, height):
+    for left in range(0, columns, width):
+        tile = padded[top : top + height, left : left + width].transpose(2, 0, 1)
+        (probabilities,) = session.run(None, {"images": tile[None].clip(0, MAXIMUM) / np.float32(MAXIMUM)})
+        mask[top : top + height, left : left + width] = probabilities[0].argmax(axis=0)
+mask = mask[:rows, :columns]
+"""
+_PRINT = """\
+for index, name in enumerate(json.loads(about["class_names"])):
+    print(f"{name}: {(mask == index).mean():.1%} of the pixels")
+Image.fromarray(mask.astype(np.uint8)).save("mask.png")
+"""
+
+
+def create_example(run: TrainedRun, path: Path) -> str:
+    """Create code that reads `image.png` or `image.tif`, and writes the class indices of its pixels to `mask.png`.
+
+    Args:
+        run: The run, or the ensemble.
+        path: ONNX file of its network.
+    """
+    resizing = run.preprocessing.resizing
+    if isinstance(resizing, FixedSize):
+        predict = (_STRETCH if resizing.mode == "stretch" else _LETTERBOX) + _WHOLE
+    else:
+        assert isinstance(resizing, NativeSize)
+        predict = ("" if resizing.downscale == 1 else _DOWNSCALE) + _TILES
+    imports, read = _create_reading(run.preprocessing)
+    load = _LOAD.format(path=json.dumps(str(path), ensure_ascii=False))
+    code = f"{imports}\n{load}\n{read}{predict}\n{_PRINT}"
+    return code.replace("MAXIMUM", str(get_max_value(run.preprocessing)))
+
+
+def _create_reading(preprocessing: Preprocessing) -> tuple[str, str]:
+    """Create the imports, and the code that reads an image as height x width x channels in float32."""
+    imports = "import json\n\nimport numpy as np\nimport onnxruntime\n"
+    if (preprocessing.channels, preprocessing.bits) in ((1, 8), (3, 8)):
+        mode, axis = ("L", "[..., None]") if preprocessing.channels == 1 else ("RGB", "")
+        read = _OPEN + f'image = np.asarray(opaque.convert("{mode}"), np.float32){axis}\n'
+        return f"{imports}from PIL import Image, ImageOps\n", read
+    imports += "import tifffile\nfrom PIL import Image\n"
+    if preprocessing.channels == 1:
+        return imports, 'image = tifffile.imread("image.tif").astype(np.float32)[..., None]\n'
+    return imports, (
+        "# One page per channel: channels x height x width\n"
+        'image = np.moveaxis(tifffile.imread("image.tif").astype(np.float32), 0, -1)\n'
+    )

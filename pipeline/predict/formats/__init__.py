@@ -1,0 +1,1 @@
+"""Formats of predicted masks, one module per format, listed in `table.py`."""
