@@ -95,13 +95,8 @@ def predict_images(
                 else:
                     predictor.add_image(source)
             except ImageError as error:
-                reason: object = error
-            except OSError as error:
-                reason = f"cannot be read ({error.strerror})"
-            else:
-                continue
-            num_skipped += 1
-            console.print(f"{source} {reason}; skipped.", markup=False, highlight=False, soft_wrap=True)
+                num_skipped += 1
+                console.print(f"{source} {error}; skipped.", markup=False, highlight=False, soft_wrap=True)
         predictor.finish_batch()
     for one in writers.values():
         one.finish()

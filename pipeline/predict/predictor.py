@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -53,15 +54,15 @@ class Predictor:
         """Segment an image file.
 
         Raises:
-            ImageError: The file, or part of it, cannot be decoded, or it is too large for a format.
-            OSError: The file cannot be read.
+            ImageError: The file, or part of it, cannot be read or decoded, or it is too large for a format.
         """
         if is_nifti(source.path):
             raise ImageError(
                 "is a volume, but data.slices is null, because the run was trained on single images; see "
                 "docs/how-to/volumes.md"
             )
-        pixels = self._run.preprocessing.open_image(source.path)
+        with _convert_os_errors():
+            pixels = self._run.preprocessing.open_image(source.path)
         try:
             self._writer.check_size(pixels.shape)
             self._add(InputImage(source, pixels))
@@ -73,10 +74,10 @@ class Predictor:
         """Segment all slices of a volume, and write one mask of the volume.
 
         Raises:
-            ImageError: The volume, or one of its slices, cannot be decoded. No mask is then written.
-            OSError: The file cannot be read.
+            ImageError: The volume, or one of its slices, cannot be read or decoded. No mask is then written.
         """
-        volume, window = open_volume(source.path, slices.axis), create_window(slices)
+        with _convert_os_errors():
+            volume, window = open_volume(source.path, slices.axis), create_window(slices)
         if window is None and needs_window(volume):
             raise ImageError(
                 f"has {volume.dtype} intensities, but data.slices.window is null, because the run was trained on uint8 "
@@ -87,7 +88,9 @@ class Predictor:
         with PredictedVolume(source, volume) as predicted:
             try:
                 for index in range(volume.num_slices):
-                    pixels = self._run.preprocessing.read_image(read_slice(volume, index, window))
+                    with _convert_os_errors():
+                        content = read_slice(volume, index, window)
+                    pixels = self._run.preprocessing.read_image(content)
                     self._add(InputImage(source.select_slice(slices.axis, index, volume.num_slices), pixels, predicted))
                 self.finish_batch()
             except ImageError as error:
@@ -139,3 +142,12 @@ class Predictor:
         tiling = tiles.cover(network_input.shape)
         predict = run.predict_strips if self._meter is None else run.predict_member_strips
         return self._progress.track_tiles(predict(network_input, tiles), len(tiling.columns.starts), len(tiling))
+
+
+@contextmanager
+def _convert_os_errors() -> Iterator[None]:
+    """Convert the errors of reading an image to `ImageError`, so that they differ from those of writing its results."""
+    try:
+        yield
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror})") from None

@@ -89,6 +89,8 @@ def read_slice(volume: Volume, index: int, window: IntensityWindow | None = None
     Raises:
         ImageError: The slice cannot be read, or has undefined intensities.
     """
+    if index >= volume.num_slices:  # the reference comes from another volume, such as the image of a mask
+        raise ImageError(f"has only {volume.num_slices} slices")
     found = volume.read_slice(index)
     if window is not None:
         found = replace(found, values=window.apply(found.values), palette=None)

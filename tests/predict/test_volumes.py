@@ -19,6 +19,7 @@ from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.train.train_cell import train_and_log
 from tests.conftest import TINY, TRAINED, load_shipped_params, merge
+from tests.export.test_export import run_printed_code
 from tests.optional import import_or_skip
 from tests.stacks import DATA, SHAPE, draw_volume, write_nifti, write_tiffs
 
@@ -172,3 +173,39 @@ def test_nifti_file_is_refused_by_a_run_of_single_images(
     done = CliRunner().invoke(main, ["predict", "--out", str(tmp_path / "out"), str(tmp_path / "scan.nii.gz")])
     assert done.exit_code == 1
     assert "data.slices is null" in done.output
+
+
+@pytest.mark.parametrize("name", ["tiff", "coco", "labelme", "png,coco"])
+def test_format_without_masks_of_volumes_refuses_a_volume(predict: Predict, name: str, tmp_path: Path) -> None:
+    write_stack(tmp_path / "scan.tif", metadata=None)
+    Image.fromarray(np.zeros((30, 20), np.uint8)).save(tmp_path / "photo.png")
+    done = predict("--format", name, tmp_path / "scan.tif", tmp_path / "photo.png", code=1)
+    assert f"--format {name.removeprefix('png,')}: {tmp_path / 'scan.tif'} is a volume" in done.output
+    assert not (tmp_path / "out").exists()
+    predict("--format", name, tmp_path / "photo.png")  # single images are written in all formats
+
+
+def test_folder_of_volumes_is_searched_for_nifti_files(predict: Predict, tmp_path: Path) -> None:
+    import_or_skip("nibabel")
+    write_nifti(tmp_path / "in/a/scan.nii.gz", draw_volume(7)[0])
+    write_stack(tmp_path / "in/a/scan.tif", metadata=None)
+    predict(tmp_path / "in")
+    # Names that differ only in their endings keep them.
+    assert sorted(path.name for path in (tmp_path / "out/masks/a").iterdir()) == [
+        "scan.nii.gz.nii.gz",
+        "scan.tif.tif",
+    ]
+
+
+def test_exported_model_applies_the_window(predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = write_stack(tmp_path / "scan.tif", metadata=None)
+    predict(tmp_path / "scan.tif")
+    done = CliRunner().invoke(main, ["export", "--run", TRAINED, "--out", str(tmp_path / "model.onnx")])
+    assert done.exit_code == 0, done.output
+    monkeypatch.chdir(tmp_path)
+    index = int((tifffile.imread("out/masks/scan.tif") == 2).sum(axis=(1, 2)).argmax())  # the slice with most tumor
+    tifffile.imwrite("image.tif", values[index])
+    _, mask = run_printed_code(done.output)
+    found = tifffile.imread("out/masks/scan.tif")[index] == 2
+    assert found.any()
+    assert ((mask == 1) == found).mean() > 0.995

@@ -338,3 +338,8 @@ class OxfordPetsData(ImageMaskData):
 
     source: Literal["oxford_iiit_pet"]
     """The Oxford-IIIT Pet data set."""
+
+
+def find_slices(data: Section) -> Slices | None:
+    """Return `data.slices`; None if the files of a section are single images."""
+    return data.slices if isinstance(data, FolderData) else None

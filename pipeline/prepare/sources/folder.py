@@ -11,7 +11,7 @@ from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.file_pattern import CLASS, OBJECT, FilePattern
-from pipeline.params.data.image_data import ExternalTestFolder, FolderData
+from pipeline.params.data.image_data import ExternalTestFolder, FolderData, find_slices
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import (
     ImageMaskPair,
@@ -75,7 +75,7 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
         raise PipelineError(
             f"{key}.path: the folder {folder} does not exist. Set {key}.path to the folder of the images."
         )
-    slices = data.slices if isinstance(data, FolderData) else None
+    slices = find_slices(data)
     images, masks = match_files(folder, data.images, data.masks, key, are_volumes=slices is not None)
     folds = data.splits.folds if isinstance(data, FolderData) else None
     listed = apply_split_lists(folder, data.splits.split_lists, key, folds, images, masks)
