@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from pipeline.cli import main
 from tests.optional import import_or_skip
-from tests.stacks import draw_volume, write_niftis, write_tiffs
+from tests.stacks import draw_volume, write_nifti, write_niftis, write_tiffs
 
 pytestmark = pytest.mark.usefixtures("skip_grid_timing")
 
@@ -88,6 +88,14 @@ def test_too_few_volumes_are_reported() -> None:
     write_tiffs(Path("volumes"), 2)
     output, _ = init()
     assert "at least 4 volumes are needed" in output
+
+
+def test_mask_with_fewer_slices_than_its_image_is_left_to_the_check() -> None:
+    import_or_skip("nibabel")
+    write_niftis(Path("volumes"))
+    write_nifti(Path("volumes/masks/case1.nii.gz"), draw_volume(1)[1][:-1])
+    _, data = init()
+    assert [one["mask_value"] for one in data["classes"]] == [0, 2]
 
 
 def test_folder_of_nifti_files_is_recognized() -> None:

@@ -209,3 +209,12 @@ def test_exported_model_applies_the_window(predict: Predict, tmp_path: Path, mon
     found = tifffile.imread("out/masks/scan.tif")[index] == 2
     assert found.any()
     assert ((mask == 1) == found).mean() > 0.995
+
+
+def test_results_that_cannot_be_written_are_an_error(predict: Predict, tmp_path: Path) -> None:
+    write_stack(tmp_path / "scan.tif", metadata=None)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/masks").write_bytes(b"")  # a file where a folder should be
+    done = predict(tmp_path / "scan.tif", code=1)
+    assert "skipped" not in done.output
+    assert str(tmp_path / "out/masks") in done.output
