@@ -74,6 +74,9 @@ def predict(
     one JSON file of COCO instances with run lengths. labelme is a JSON file with polygons for each image, to be
     corrected in LabelMe.
 
+    With data.slices, all slices of NIfTI files and TIFF stacks are segmented. The mask of a volume is a volume with the
+    same geometry, and the tables have one row per slice. Only the format png has masks of volumes.
+
     With --objects, the connected regions of the foreground classes, or of evaluation.objects, are numbered in label
     TIFFs in objects/. objects.csv has the class, area, centroid and mean values of each object, in pixels. With
     data.pixel_size, it also has the area in square units.
@@ -89,6 +92,7 @@ def predict(
     from pipeline.artifacts.project import Project
     from pipeline.inference.objects import require_object_settings
     from pipeline.inference.trained_run import TrainedRun
+    from pipeline.params.data.image_data import find_slices
     from pipeline.params.data.original_pixel import find_original_pixel
     from pipeline.params.file import read_params
     from pipeline.predict.formats.mask_format import WriterSettings
@@ -119,8 +123,10 @@ def predict(
     if advice := advise_on_composites(params):
         click.echo(advice, err=as_json)
     files = OutputFiles(out, overlay, foreground)
-    console = Console(stderr=True)
-    found = predict_images(trained, images, files, writers, console, settings, pixel, is_ranked=is_ranked)
+    console, slices = Console(stderr=True), find_slices(params.data)
+    found = predict_images(
+        trained, images, files, writers, console, settings, pixel, is_ranked=is_ranked, slices=slices
+    )
     rows, num_skipped, counts, ranked = found.rows, found.num_skipped, found.num_objects, found.ranked
     if as_json:
         shares = [{**vars(row), "shares": dict(zip(trained.data.class_names, row.shares, strict=True))} for row in rows]
@@ -135,7 +141,7 @@ def predict(
             if ranked is not None:
                 console.print()
                 console.print(create_ranking_table(ranked, console.width))
-        masks, places = pluralize(len(rows), "mask"), join_words([writer.place for writer in writers.values()])
+        masks, places = pluralize(found.num_masks, "mask"), join_words([writer.place for writer in writers.values()])
         click.echo(f"{out}: {masks} by {trained.describe()} in {places}; {out / TABLE} has the shares of all classes")
         if background is not None and any(writer.has_annotations for writer in writers.values()):
             click.echo(f"Pixels of the class {classes[background].name} have no annotation.")
@@ -145,7 +151,7 @@ def predict(
         if ranked is not None:
             click.echo(f"{out / RANKING} ranks all images, the most uncertain first")
     if num_skipped:
-        raise PipelineError(f"{num_skipped} of {num_skipped + len(rows)} images were skipped; see above.")
+        raise PipelineError(f"{num_skipped} of {num_skipped + found.num_masks} images were skipped; see above.")
 
 
 @click.command()

@@ -15,10 +15,11 @@ from pipeline.imaging.decode import read_fitted
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import MASK_ENDINGS, decode_mask
 from pipeline.imaging.resize import FixedSize
-from pipeline.prepare.image_mask_pair import read_limited
+from pipeline.prepare.image_mask_pair import read_file
 from pipeline.report.figures.image_html import render_mask
 from pipeline.report.sections.contact_sheet import SIDE, render_thumbnail
 from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray
+from pipeline.volumes.slice_file import IntensityWindow, SliceReference
 
 _NO_MASK = (SegmentationClass("", "#000000", foreground=False),)
 # Colors of values in ascending order; further values start again. Declared values are gray if others are highlighted.
@@ -33,18 +34,19 @@ def render_plain(image: ImageArray, alt: str, caption: str, frame: Frame) -> Emb
 
 @dataclass(frozen=True)
 class FileThumbnails:
-    """Renders thumbnails of files in a folder. A file that cannot be shown has no thumbnail.
+    """Renders thumbnails of files and slices in a folder. A file that cannot be shown has no thumbnail.
 
     Names come from annotations, so files outside the folder are never opened.
     """
 
     folder: Path
     channels: int | None  # of the images
+    window: IntensityWindow | None = None  # mapping of the slices' intensities to gray values
 
     def render_image(self, file: str) -> EmbeddedImage | None:
         """Render an image file."""
         try:
-            content = read_limited(self._locate(file))
+            content = self._read(file, self.window)
             fitted, height, width = read_fitted(content, self.channels, FixedSize((SIDE, SIDE), "letterbox"))
         except (OSError, ValueError, ImageError):  # ValueError: the name contains a null character
             return None
@@ -52,7 +54,7 @@ class FileThumbnails:
 
     def render_mask(self, file: str, undeclared: Collection[str]) -> EmbeddedImage | None:
         """Render the values of a mask file as colors, or highlight those that no class declares."""
-        if not file.lower().endswith(MASK_ENDINGS):  # a file of annotations
+        if not file.lower().endswith(MASK_ENDINGS) and SliceReference.parse(file) is None:  # a file of annotations
             return None
         try:
             values = self._read_values(file, are_colors=any(value.startswith("#") for value in undeclared))
@@ -77,7 +79,7 @@ class FileThumbnails:
         return render_mask(small, _create_classes((*colors, UNDECLARED_COLOR)), alt, "mask")
 
     def _read_values(self, file: str, are_colors: bool) -> npt.NDArray[np.integer]:
-        content = read_limited(self._locate(file))
+        content = self._read(file)
         try:
             return decode_mask(content, colors=are_colors).values
         except ImageError:
@@ -85,11 +87,11 @@ class FileThumbnails:
                 raise
             return decode_mask(content, colors=True).values
 
-    def _locate(self, file: str) -> Path:
+    def _read(self, file: str, window: IntensityWindow | None = None) -> bytes:
         path = PurePath(file)
         if path.is_absolute() or ".." in path.parts:
             raise ValueError("the file is outside the folder")
-        return self.folder / path
+        return read_file(self.folder, file, window)
 
 
 def _create_classes(colors: tuple[str, ...]) -> tuple[SegmentationClass, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.data_check.check_folder import DataCheck
 from pipeline.data_check.duplicates import ImagePair
 from pipeline.data_check.file_thumbnails import DECLARED_COLORS, UNDECLARED_COLOR, FileThumbnails
-from pipeline.params.data.image_data import ImageMaskData
+from pipeline.params.data.image_data import ImageMaskData, find_slices
 from pipeline.prepare.data_issues import (
     DataIssue,
     InvalidFilesError,
@@ -20,6 +20,7 @@ from pipeline.prepare.data_issues import (
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.report.formatting import format_count
 from pipeline.report.view_models import EmbeddedImage, LegendEntry
+from pipeline.volumes.slice_file import create_window
 
 MAX_SHOWN = 8  # files with thumbnails per kind
 MAX_LISTED = 100  # files in the list of a kind
@@ -73,7 +74,8 @@ def build_problems(check: DataCheck, pairs: Sequence[ImagePair]) -> Problems | N
     if not isinstance(error, InvalidFilesError):
         return Problems((), "", str(error))
     channels = check.section.channels if isinstance(check.section, ImageMaskData) else None
-    thumbnails = FileThumbnails(error.folder, channels)
+    window = create_window(find_slices(check.section)) if check.section else None
+    thumbnails = FileThumbnails(error.folder, channels, window)
     groups = group_issues(error.issues, error.key)
     return Problems(
         of_files=tuple(_build_problem(group, error, thumbnails, pairs) for group in groups),

@@ -27,6 +27,7 @@ from pipeline.inference.preprocessing import Preprocessing
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params
 from pipeline.predict.outputs import tint_classes
+from pipeline.volumes.slice_file import IntensityWindow
 from pipeline.wording import join_words
 
 NETWORK = "network.onnx"  # file in the package
@@ -81,7 +82,13 @@ def require_bioimageio(license_id: str | None) -> Any:
 
 
 def package_for_bioimageio(
-    run: TrainedRun, onnx: Path, examples: Split, credit: PackageCredits, evidence: dict[str, str], target: Path
+    run: TrainedRun,
+    onnx: Path,
+    examples: Split,
+    credit: PackageCredits,
+    evidence: dict[str, str],
+    window: IntensityWindow | None,
+    target: Path,
 ) -> None:
     """Write the package of an exported network.
 
@@ -91,6 +98,7 @@ def package_for_bioimageio(
         examples: Images; the first one is the test input and the cover.
         credit: Authors and license.
         evidence: Scores by name, for the documentation.
+        window: Mapping of the intensities of slices to pixel values; None if they are used as they are.
         target: The zip file to write.
 
     Raises:
@@ -107,7 +115,7 @@ def package_for_bioimageio(
         np.save(folder / "test_input.npy", tensor)
         np.save(folder / "test_output.npy", probabilities)
         _write_cover(folder / "cover.png", image, probabilities[0], run)
-        (folder / "README.md").write_text(create_readme(run, evidence), encoding="utf-8")
+        (folder / "README.md").write_text(create_readme(run, evidence, window), encoding="utf-8")
         (folder / NETWORK).write_bytes(onnx.read_bytes())
         try:
             model = _describe(spec, run, credit, folder)

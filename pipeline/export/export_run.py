@@ -13,9 +13,11 @@ from pipeline.export.metadata import EXAMPLE, create_metadata
 from pipeline.export.usage_example import create_example
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params
+from pipeline.params.data.image_data import find_slices
 from pipeline.params.data.original_pixel import find_original_pixel
 from pipeline.promote.evidence import collect_evidence, has_scores
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
+from pipeline.volumes.slice_file import create_window
 from pipeline.wording import format_megabytes, format_size, pluralize
 
 ONNX, BIOIMAGEIO = "onnx", "bioimageio"  # formats
@@ -72,8 +74,9 @@ def export_run(
     file = file or EXPORTS / f"{trained.name}{ENDINGS[file_format]}"
     require_writable(file.parent, "--out")
     credit = PackageCredits.create(params, license_id)
-    metadata = create_metadata(trained, find_original_pixel(params.data))
-    metadata[EXAMPLE] = create_example(trained, Path(NETWORK if file_format == BIOIMAGEIO else file.name))
+    window = create_window(find_slices(params.data))
+    metadata = create_metadata(trained, find_original_pixel(params.data), window)
+    metadata[EXAMPLE] = create_example(trained, Path(NETWORK if file_format == BIOIMAGEIO else file.name), window)
     validation = project.prepared.select_fold(trained.record.fold).open_split("validation")
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "network.onnx"
@@ -81,7 +84,7 @@ def export_run(
         agreement = measure_agreement(trained, onnx, validation)
         if file_format == BIOIMAGEIO:
             evidence = collect_evidence(project, trained) if has_scores(project, trained) else {}
-            package_for_bioimageio(trained, onnx, validation, credit, evidence, file)
+            package_for_bioimageio(trained, onnx, validation, credit, evidence, window, file)
         else:
             write_bytes(file, onnx.read_bytes())
     return ExportedModel(
@@ -92,6 +95,6 @@ def export_run(
         input_size=trained.input_size,
         channels=trained.preprocessing.channels,
         class_names=tuple(trained.data.class_names),
-        example=create_example(trained, Path(NETWORK) if file_format == BIOIMAGEIO else file),
+        example=create_example(trained, Path(NETWORK) if file_format == BIOIMAGEIO else file, window),
         notices=credit.list_missing() if file_format == BIOIMAGEIO else (),
     )

@@ -10,16 +10,18 @@ from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.resize import FixedSize, NativeSize
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.volumes.slice_file import IntensityWindow
 
 EXAMPLE = "example"  # key of the usage example
 
 
-def create_metadata(run: TrainedRun, pixel: PixelSize | None) -> dict[str, str]:
+def create_metadata(run: TrainedRun, pixel: PixelSize | None, window: IntensityWindow | None) -> dict[str, str]:
     """Create the metadata of a run's network; values that are not plain text are JSON.
 
     Args:
         run: The run, or the ensemble.
         pixel: Size of a pixel of the original images; None if it is unknown.
+        window: Mapping of the intensities of slices to pixel values; None if they are used as they are.
     """
     values = format_mask_values(run.encoding)
     classes = [
@@ -40,6 +42,7 @@ def create_metadata(run: TrainedRun, pixel: PixelSize | None) -> dict[str, str]:
         "channel_order": describe_channels(preprocessing),
         "bits": str(preprocessing.bits),
         "max_value": str(maximum),
+        "window": _to_json(None if window is None else [window.low, window.high]),
         "normalization": f"Divide pixel values by {maximum}. Any further normalization is part of the network.",
         **_describe_resizing(run),
         "pixel_size": _to_json(None if pixel is None else vars(pixel)),

@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from pipeline.export.metadata import describe_channels, format_mask_values, get_max_value
 from pipeline.imaging.resize import FixedSize, NativeSize
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.volumes.slice_file import IntensityWindow
 from pipeline.wording import format_size
 
 _PREFIXES = ("val_", "test_", "gap")  # of scores
 
 
-def create_readme(run: TrainedRun, evidence: Mapping[str, str]) -> str:
+def create_readme(run: TrainedRun, evidence: Mapping[str, str], window: IntensityWindow | None) -> str:
     """Describe input, output, scores and training data of a run's model.
 
     Args:
         run: The run, or the ensemble.
         evidence: Scores by name.
+        window: Mapping of the intensities of slices to pixel values; None if they are used as they are.
     """
     classes = "\n".join(
         f"| {index} | {item.name} | {item.color} | {value} |"
@@ -33,7 +35,7 @@ A network for semantic segmentation, {run.describe()}, trained with unet-learnin
 
 ## Input
 
-{_describe_input(run)}
+{_describe_input(run, window)}
 
 ## Output
 
@@ -57,13 +59,19 @@ compare the most probable class of each pixel with annotations of your own image
 """
 
 
-def _describe_input(run: TrainedRun) -> str:
+def _describe_input(run: TrainedRun, window: IntensityWindow | None) -> str:
     channels, maximum = describe_channels(run.preprocessing), get_max_value(run.preprocessing)
     sentences = [
         f"The channels are {channels}: {run.preprocessing.channels} x height x width, values from 0 to {maximum}.",
         _describe_resizing(run),
         "The network receives values from 0 to 1; any further normalization is part of it.",
     ]
+    if window is not None:
+        sentences.insert(
+            1,
+            f"Slices are scaled linearly to these values: intensities up to {window.low:g} become 0, and those from "
+            f"{window.high:g} on {maximum}.",
+        )
     return "\n".join(sentences)
 
 

@@ -9,6 +9,7 @@ from pipeline.export.metadata import get_max_value
 from pipeline.imaging.resize import FixedSize, NativeSize
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.volumes.slice_file import IntensityWindow
 
 _LOAD = """\
 session = onnxruntime.InferenceSession({path})
@@ -18,6 +19,10 @@ height, width = json.loads(about["input_size"])
 _OPEN = """\
 original = ImageOps.exif_transpose(Image.open("image.png")).convert("RGBA")
 opaque = Image.alpha_composite(Image.new("RGBA", original.size, "black"), original)  # transparent pixels become black
+"""
+_WINDOW = """\
+low, high = json.loads(about["window"])
+image = np.rint((image.clip(low, high) - low) * (MAXIMUM / (high - low)))
 """
 _STRETCH = """\
 size, top, left = (height, width), 0, 0
@@ -63,12 +68,13 @@ Image.fromarray(mask.astype(np.uint8)).save("mask.png")
 """
 
 
-def create_example(run: TrainedRun, path: Path) -> str:
+def create_example(run: TrainedRun, path: Path, window: IntensityWindow | None) -> str:
     """Create code that reads `image.png` or `image.tif`, and writes the class indices of its pixels to `mask.png`.
 
     Args:
         run: The run, or the ensemble.
         path: ONNX file of its network.
+        window: Mapping of the intensities of slices to pixel values; with it, the code reads a slice.
     """
     resizing = run.preprocessing.resizing
     if isinstance(resizing, FixedSize):
@@ -76,23 +82,25 @@ def create_example(run: TrainedRun, path: Path) -> str:
     else:
         assert isinstance(resizing, NativeSize)
         predict = ("" if resizing.downscale == 1 else _DOWNSCALE) + _TILES
-    imports, read = _create_reading(run.preprocessing)
+    imports, read = _create_reading(run.preprocessing, window)
     load = _LOAD.format(path=json.dumps(str(path), ensure_ascii=False))
     code = f"{imports}\n{load}\n{read}{predict}\n{_PRINT}"
     return code.replace("MAXIMUM", str(get_max_value(run.preprocessing)))
 
 
-def _create_reading(preprocessing: Preprocessing) -> tuple[str, str]:
+def _create_reading(preprocessing: Preprocessing, window: IntensityWindow | None) -> tuple[str, str]:
     """Create the imports, and the code that reads an image as height x width x channels in float32."""
     imports = "import json\n\nimport numpy as np\nimport onnxruntime\n"
-    if (preprocessing.channels, preprocessing.bits) in ((1, 8), (3, 8)):
+    if window is None and (preprocessing.channels, preprocessing.bits) in ((1, 8), (3, 8)):
         mode, axis = ("L", "[..., None]") if preprocessing.channels == 1 else ("RGB", "")
         read = _OPEN + f'image = np.asarray(opaque.convert("{mode}"), np.float32){axis}\n'
         return f"{imports}from PIL import Image, ImageOps\n", read
     imports += "import tifffile\nfrom PIL import Image\n"
     if preprocessing.channels == 1:
-        return imports, 'image = tifffile.imread("image.tif").astype(np.float32)[..., None]\n'
-    return imports, (
-        "# One page per channel: channels x height x width\n"
-        'image = np.moveaxis(tifffile.imread("image.tif").astype(np.float32), 0, -1)\n'
-    )
+        read = 'image = tifffile.imread("image.tif").astype(np.float32)[..., None]\n'
+    else:
+        read = (
+            "# One page per channel: channels x height x width\n"
+            'image = np.moveaxis(tifffile.imread("image.tif").astype(np.float32), 0, -1)\n'
+        )
+    return imports, read if window is None else read + _WINDOW

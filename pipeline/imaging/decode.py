@@ -23,7 +23,7 @@ from .extra_bands import (
     is_invisible,
 )
 from .resize import Resizing
-from .tiff import MAX_PAGES, HeaderReader, count_tiff_channels, describe_channels, read_channels
+from .tiff import MAX_PAGES, SLICES_KEY, HeaderReader, count_tiff_channels, describe_channels, read_channels
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -122,7 +122,7 @@ def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
             _check_values(file)
             if num_images > 1:
                 count = f"more than {MAX_PAGES}" if num_images > MAX_PAGES else num_images
-                raise ImageError(f"contains {count} images; save one per file")
+                raise ImageError(f"contains {count} images; save one per file, or set {SLICES_KEY}")
             reader.remove_limit()
             ImageOps.exif_transpose(file, in_place=True)  # in place, to avoid a copy
             file.load()

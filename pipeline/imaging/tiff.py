@@ -23,6 +23,7 @@ from PIL.ExifTags import Base as Tag
 from .errors import ImageError
 
 MAX_PAGES = 64  # maximum number of pages in a file, including downscaled copies
+SLICES_KEY = "data.slices if they are the slices of a volume"  # what makes a file with several images usable
 _MAX_READS = 100_000  # maximum number of header reads; a tag takes up to three
 _SPARE_BYTES = 65_536  # for decoders that read the start of a file to detect its format
 MAX_CHANNELS = 32  # highest value of data.channels
@@ -41,13 +42,19 @@ class HeaderReader(io.BufferedIOBase):
     Decoders read the value of every tag, and a small file can have thousands of tags that all refer to the same bytes.
     """
 
-    def __init__(self, file: io.BufferedIOBase, max_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        file: io.BufferedIOBase,
+        max_bytes: int | None = None,
+        max_reads: int = _MAX_READS,
+        num_passes: int = 2,  # tifffile reads each directory twice
+    ) -> None:
         self._file = file
         self.num_bytes = file.seek(0, io.SEEK_END)
         file.seek(0)
-        twice = 2 * self.num_bytes + _SPARE_BYTES  # tifffile reads each directory twice
-        self._bytes_left = twice if max_bytes is None else min(twice, max_bytes)
-        self._reads_left = _MAX_READS
+        num_bytes = num_passes * self.num_bytes + _SPARE_BYTES
+        self._bytes_left = num_bytes if max_bytes is None else min(num_bytes, max_bytes)
+        self._reads_left = max_reads
         self._is_limited = True
 
     def remove_limit(self) -> None:
@@ -196,7 +203,7 @@ def describe_channels(content: bytes, channels: int | None) -> str | None:
     if len(pages) > 1:
         return (
             f"contains {found} images; save one per file or, if they are the channels of one image, set data.channels: "
-            f"{found}"
+            f"{found}, or {SLICES_KEY}"
         )
     return f"has {found} channels; to learn from such images, set data.channels: {found}"
 
@@ -218,7 +225,7 @@ def open_pages(file: io.BufferedIOBase) -> Iterator[tuple[list[Any], HeaderReade
         with warnings.catch_warnings(action="ignore"), tifffile.TiffFile(cast("BinaryIO", reader)) as tiff:
             pages = list(islice(tiff.pages, MAX_PAGES + 1))  # no len(tiff.pages), since the chain may be circular
             if len(pages) > MAX_PAGES:
-                raise ImageError(f"contains more than {MAX_PAGES} images; save one per file")
+                raise ImageError(f"contains more than {MAX_PAGES} images; save one per file, or set {SLICES_KEY}")
             yield [page for page in pages if not page.aspage().subfiletype & _SMALLER_OR_MASK], reader
     except ImageError:
         raise
@@ -240,7 +247,8 @@ def count_page_channels(pages: list[Any]) -> int:
     [((planes, depth, _, _, samples), dtype, bits)] = kinds
     if len(pages) > 1 and planes * samples > 1:
         raise ImageError(
-            f"contains {len(pages)} images of {_format_channels(planes * samples)} each; save one per file"
+            f"contains {len(pages)} images of {_format_channels(planes * samples)} each; save one per file, or set "
+            f"{SLICES_KEY}"
         )
     if depth != 1:
         raise ImageError(f"contains a volume of {depth} slices; save one per file")

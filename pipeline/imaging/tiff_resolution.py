@@ -1,12 +1,16 @@
-"""Read the pixel size that a TIFF states in its resolution tags, in ImageJ's description or in OME-XML."""
+"""Read the pixel size that a TIFF states in its resolution tags, in ImageJ's description or in OME-XML.
+
+Slices of volumes are encoded as TIFFs, whose description states the pixel size of the volume.
+"""
 
 from __future__ import annotations
 
 import html
 import io
+import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .decode import TIFF_MAGIC
@@ -21,6 +25,7 @@ OME, IMAGEJ, TIFF = "OME-XML", "ImageJ", "TIFF"  # metadata that states a pixel 
 # Resolutions that programs write into files by default or for printing, whatever the images show.
 _PRINT_DPI = (1, 72, 75, 90, 96, 100, 120, 144, 150, 180, 200, 220, 240, 250, 300, 350, 360, 400, 500, 600, 720, 1200)
 _DIGITS = 6  # significant digits of a size from a file, which removes rounding errors of fractions
+_SLICE = "pixel of a slice: "  # start of the description of a slice
 _MM_FROM = 1000.0  # µm, from which a size without a unit of its own is given in mm
 
 
@@ -29,7 +34,7 @@ class StatedPixelSize:
     """Pixel size that a file states."""
 
     size: PixelSize
-    source: str  # `OME`, `IMAGEJ` or `TIFF`
+    source: str  # metadata that states it, such as `OME`, `IMAGEJ` or `TIFF`
     is_for_print: bool  # whether it is a usual resolution for printing, which does not describe the image
 
     @property
@@ -47,15 +52,24 @@ def read_pixel_size(file: io.BufferedIOBase) -> StatedPixelSize | None:
         return None
     try:
         with open_pages(file) as (pages, _):
-            tags = pages[0].tags
-            description, orientation = str(tags.valueof(DESCRIPTION, "")), tags.valueof(ORIENTATION)
-            found = _find_ome_size(description) or _find_tiff_size(tags, description)
+            return find_pixel_size(pages[0].tags)
     except (ImageError, IndexError):
         return None
+
+
+def find_pixel_size(tags: Any) -> StatedPixelSize | None:
+    """Find the pixel size in the tags of a TIFF's first page; see `read_pixel_size`."""
+    description, orientation = str(tags.valueof(DESCRIPTION, "")), tags.valueof(ORIENTATION)
+    found = _find_slice_size(description) or _find_ome_size(description) or _find_tiff_size(tags, description)
     if found is None or orientation not in (5, 6, 7, 8):
         return found
     size = PixelSize(found.size.width, found.size.height, found.size.unit)
     return StatedPixelSize(size, found.source, found.is_for_print)
+
+
+def describe_slice(stated: StatedPixelSize) -> str:
+    """Describe the pixel size of a slice for the description of a TIFF, where `read_pixel_size` finds it."""
+    return _SLICE + json.dumps(asdict(stated))
 
 
 def read_ome_pixels(description: str) -> dict[str, str] | None:
@@ -63,7 +77,7 @@ def read_ome_pixels(description: str) -> dict[str, str] | None:
     if "<OME" not in description[:2000]:
         return None
     pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", description)
-    attributes = re.findall(r'\b(PhysicalSize[XY](?:Unit)?)="([^"]*)"', pixels[0]) if pixels else []
+    attributes = re.findall(r'\b(PhysicalSize[XYZ](?:Unit)?)="([^"]*)"', pixels[0]) if pixels else []
     return {name: html.unescape(text) for name, text in attributes}
 
 
@@ -80,6 +94,16 @@ def read_resolution(tags: Any) -> tuple[float, float] | None:
         return None
     (x, x_divisor), (y, y_divisor) = fractions
     return x / x_divisor, y / y_divisor
+
+
+def _find_slice_size(description: str) -> StatedPixelSize | None:
+    if not description.startswith(_SLICE):
+        return None
+    try:
+        content = json.loads(description[len(_SLICE) :])
+        return StatedPixelSize(PixelSize(**content.pop("size")), **content)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def _find_ome_size(description: str) -> StatedPixelSize | None:

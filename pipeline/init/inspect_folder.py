@@ -18,6 +18,7 @@ from pipeline.init.mask_classes import suggest_classes
 from pipeline.init.palettes import choose_category_colors
 from pipeline.init.part_classes import suggest_part_classes
 from pipeline.init.suggestion import SuggestedClasses, Suggestion, complete_suggestion, validate_section
+from pipeline.init.volumes import suggest_slices
 from pipeline.params.data import Data, find_data_mistakes
 from pipeline.params.data.file_pattern import DEFAULT_PATTERNS, FilePattern
 from pipeline.params.data.image_data import Crowd
@@ -103,22 +104,30 @@ def inspect_folder(folder: Path) -> Suggestion:
 
 
 def _inspect_layout(folder: Path, layout: Layout) -> Suggestion:
-    images, masks = match_files(folder, layout.images, layout.masks, "data")
+    sliced = suggest_slices(folder, layout)
+    images, masks = match_files(folder, layout.images, layout.masks, "data", are_volumes=sliced is not None)
+    names = {file: images.names[name] for name, file in images.by_id.items() if name in masks.by_id}
+    mask_files = sorted(masks.by_id.values())
+    if sliced is not None:
+        names, mask_files = sliced.images, sliced.masks
     if layout.classes is not None:
         classes = layout.classes
     elif masks.parts:
         classes = suggest_part_classes(folder, masks)
     else:
-        classes = suggest_classes(folder, sorted(masks.by_id.values()))
-    patterns = {}
+        classes = suggest_classes(folder, mask_files)
+    patterns: dict[str, Any] = {}
     if (layout.images, layout.masks) != DEFAULT_PATTERNS:
         patterns = {"images": layout.images, "masks": layout.masks}
-    classes = replace(classes, section={**patterns, **classes.section}, notices=(*layout.notices, *classes.notices))
-    names = {file: images.names[name] for name, file in images.by_id.items() if name in masks.by_id}
-    suggestion = suggest_section("image_mask_folder", folder, names, classes, layout.splits)
-    title = layout.title or (f"{layout.images} with masks {layout.masks}" if patterns else "")
+    notices = (*layout.notices, *classes.notices)
+    if sliced is not None:
+        patterns["slices"], notices = sliced.section, (*sliced.notices, *notices)
+    classes = replace(classes, section={**patterns, **classes.section}, notices=notices)
+    window = sliced.window if sliced else None
+    suggestion = suggest_section("image_mask_folder", folder, names, classes, layout.splits, window)
+    title = layout.title or (f"{layout.images} with masks {layout.masks}" if "images" in patterns else "")
     title = f"{title}, " if title else ""
-    return replace(suggestion, found=f"{title}{suggestion.found}")
+    return replace(suggestion, found=f"{title}{sliced.found if sliced else ''}{suggestion.found}")
 
 
 def _inspect_annotated(folder: Path, annotation_format: AnnotationFormat, settings: FormatSettings) -> Suggestion:

@@ -16,11 +16,12 @@ from pipeline.imaging.errors import ImageError
 from pipeline.imaging.tiff_resolution import StatedPixelSize, read_pixel_size
 from pipeline.init.pixel_sizes import suggest_pixel_size
 from pipeline.init.suggestion import SuggestedClasses, Suggestion
-from pipeline.prepare.image_mask_pair import read_limited
+from pipeline.prepare.image_mask_pair import read_file
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.prepare.size_effects import MULTIPLE
 from pipeline.prepare.splitting.groups import suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST
+from pipeline.volumes.slice_file import IntensityWindow
 
 MAX_FILES = 200  # images that are opened
 DEFAULT_SIZE = 128  # px; smaller images show too little detail
@@ -33,6 +34,7 @@ def suggest_section(
     names: Mapping[str, str],
     classes: SuggestedClasses,
     splits: Mapping[str, Any] | None = None,
+    window: IntensityWindow | None = None,
 ) -> Suggestion:
     """Suggest a section for a source with these image files and classes.
 
@@ -42,6 +44,7 @@ def suggest_section(
         names: Names of the images, with / after folders, by file.
         classes: Suggested classes, and other keys of the section.
         splits: Keys of `data.splits` that the layout of the folder determines.
+        window: Mapping of the intensities of slices to gray values.
 
     Raises:
         PipelineError: None of the images can be read.
@@ -53,7 +56,7 @@ def suggest_section(
     files = sorted(names)
     for file in sample_evenly(files, MAX_FILES):
         try:
-            content = read_limited(folder / file)
+            content = read_file(folder, file, window)
             (height, width, held), asked, why = _read_shape(content)
         except (ImageError, OSError) as error:
             reason = f"{file} {error}"
@@ -79,7 +82,7 @@ def suggest_section(
     has_groups = has_list or "group_regex" in splits
     groups = None if has_groups else suggest_groups([names[file] for file in files])
     where: dict[str, Any] = {
-        key: classes.section[key] for key in ("images", "masks", "annotations") if key in classes.section
+        key: classes.section[key] for key in ("images", "masks", "slices", "annotations") if key in classes.section
     }
     pixel, unit, pixel_notices = suggest_pixel_size(stated)
     section: dict[str, Any] = {

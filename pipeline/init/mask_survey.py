@@ -14,7 +14,7 @@ from scipy import ndimage
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import MAX_NUMBER, Values, decode_mask, keep_background
 from pipeline.prepare.data_issues import DataIssue
-from pipeline.prepare.image_mask_pair import ImageMaskPair, PaletteCheck, read_limited
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PaletteCheck, read_file
 from pipeline.prepare.mask_sample import sample_evenly
 
 MIN_CONNECTED = 0.8  # share of the values that are one connected region in their mask
@@ -197,7 +197,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool = False) -> Ma
     for file in sample_evenly(files, MAX_MASKS):
         content = b""
         try:
-            content = read_limited(folder / file)
+            content = read_file(folder, file)
             mask = decode_mask(content, colors, MAX_NUMBER)
         except (ImageError, OSError) as error:
             if not colors and _is_color(content):

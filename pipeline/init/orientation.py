@@ -14,7 +14,7 @@ from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import orient_mask
 from pipeline.imaging.metadata import UPRIGHT, read_orientation, reverse_orientation
 from pipeline.params.data.image_data import MaskOrientation
-from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError, read_limited
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError, read_file
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.wording import join_names, pluralize
 
@@ -53,10 +53,11 @@ def guess_orientation(
         notices. If no image is turned, None is returned instead.
     """
     turned = []
-    for pair in sample_evenly(list(collection.pairs.values()), MAX_IMAGES):
+    files = [pair for pair in collection.pairs.values() if not pair.volume]  # slices are never turned
+    for pair in sample_evenly(files, MAX_IMAGES):
         try:
-            orientation = read_orientation(read_limited(collection.folder / pair.image))
-        except OSError:
+            orientation = read_orientation(read_file(collection.folder, pair.image))
+        except (OSError, ImageError):
             continue
         if orientation != UPRIGHT:
             turned.append((pair, orientation))
@@ -121,7 +122,7 @@ def _compare(pair: ImageMaskPair, orientation: int, collection: PairCollection, 
     """Compare a turned image with its mask. Return None if one of them cannot be read, or their sizes never match."""
     try:
         content = collection.masks.read(collection.folder, pair.mask)
-        image = read_image(read_limited(collection.folder / pair.image), channels)
+        image = read_image(read_file(collection.folder, pair.image, collection.window), channels)
         mask = collection.masks.decode(content)
     except (OSError, ImageError, UndeclaredValuesError):
         return None

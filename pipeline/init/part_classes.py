@@ -17,7 +17,7 @@ from pipeline.init.class_labels import make_class_names, suggest_colors
 from pipeline.init.mask_classes import build_instance_classes
 from pipeline.init.suggestion import SuggestedClasses
 from pipeline.params.data.file_pattern import OBJECT
-from pipeline.prepare.image_mask_pair import read_limited
+from pipeline.prepare.image_mask_pair import read_file
 from pipeline.prepare.mask_parts import MaskPart
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.prepare.sources.image_files import ImageFiles
@@ -76,7 +76,7 @@ def _decode(folder: Path, parts: list[MaskPart]) -> list[NDArray[np.integer]]:
     decoded = []
     for part in parts:
         try:
-            decoded.append(decode_mask(read_limited(folder / part.file), colors=False, max_value=MAX_NUMBER).values)
+            decoded.append(decode_mask(read_file(folder, part.file), colors=False, max_value=MAX_NUMBER).values)
         except (ImageError, OSError):
             continue
     return decoded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from pipeline.inference.objects import ObjectSettings
 from pipeline.inference.preprocessing import STRIP_ROWS, Probs
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.predict.find_images import SourceImage
-from pipeline.predict.formats.mask_format import MaskWriter, PredictedMask
+from pipeline.predict.formats.mask_format import MaskWriter, PredictedMask, PredictedVolume, check_size
 from pipeline.predict.objects import ObjectFinder, ObjectTable
 from pipeline.predict.outputs import ClassShares, compute_opacity, write_foreground, write_overlay
 from pipeline.predict.row_file import RowFile
@@ -43,13 +43,22 @@ class OutputFiles:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class InputImage:
+    """An image to segment: a file, or a slice of a volume."""
+
+    source: SourceImage
+    pixels: NDArray[Any] | TiffImage  # H x W x C
+    volume: PredictedVolume | None = None  # to which the mask of a slice is added
+
+
 class ResultWriter:
     """Writer for the masks, overlays, foregrounds and objects of images that a run segments.
 
     Args:
         run: The run.
         files: Output folder and kinds of files.
-        writers: Writers of the masks.
+        writers: Writers of the masks, by the names of their formats.
         objects: Classes of objects; None if no objects are written.
 
     Attributes:
@@ -60,19 +69,27 @@ class ResultWriter:
         self,
         run: TrainedRun,
         files: OutputFiles,
-        writers: Collection[MaskWriter],
+        writers: Mapping[str, MaskWriter],
         objects: ObjectSettings | None = None,
     ) -> None:
         self._files, self._writers, self._objects, self._classes = files, writers, objects, run.data.classes
         self.tables: list[ObjectTable] = []
         self._preprocessing = run.preprocessing
 
-    def write(self, source: SourceImage, image: NDArray[Any] | TiffImage, strips: Iterable[Probs]) -> ClassShares:
-        """Write the results of an image.
+    def check_size(self, shape: tuple[int, ...]) -> None:
+        """Raise `ImageError` if the mask of an image of `shape` is too large for a format."""
+        check_size(self._writers, shape)
+
+    def write_volume(self, volume: PredictedVolume) -> None:
+        """Write the mask of a volume to which all slices were added."""
+        for writer in self._writers.values():
+            writer.write_volume(volume)
+
+    def write(self, segmented: InputImage, strips: Iterable[Probs]) -> ClassShares:
+        """Write the results of an image. The mask of a slice is added to that of its volume instead.
 
         Args:
-            source: The file of the image.
-            image: The image, H x W x C.
+            segmented: The image.
             strips: Class probabilities for strips of the network input from top to bottom, each classes x rows x W.
 
         Returns:
@@ -81,6 +98,7 @@ class ResultWriter:
         Raises:
             ImageError: Part of the file cannot be decoded. In this case, no result is written.
         """
+        source, image = segmented.source, segmented.pixels
         overlay, foreground, label_image = self._files.paths(source)
         height, width, _ = image.shape
         stride = math.ceil(max(height, width) / MAX_PREVIEW)
@@ -88,7 +106,7 @@ class ResultWriter:
         shown: list[NDArray[np.uint8]] = []  # class indices of the overlay
         opacity: list[NDArray[np.uint8]] = []
         confidence: list[NDArray[np.float16]] = []
-        needs_confidence = any(writer.needs_confidence for writer in self._writers)
+        needs_confidence = any(writer.needs_confidence for writer in self._writers.values())
         finder = self._create_finder(image.shape)
         top = 0
         with RowFile(width, np.uint8) as mask, finder or contextlib.nullcontext():
@@ -107,8 +125,12 @@ class ResultWriter:
                 mask.write(top, labels)
                 top += len(labels)
             joined = np.concatenate(confidence) if confidence else None
-            for writer in self._writers:
-                writer.write(PredictedMask(source, height, width, mask, joined))
+            predicted = PredictedMask(source, height, width, mask, joined)
+            if segmented.volume is not None:
+                segmented.volume.add(predicted)
+            else:
+                for writer in self._writers.values():
+                    writer.write(predicted)
             if finder is not None:
                 self.tables.append(finder.finish(image, label_image, source.path, str(source), self._classes))
         if self._files.has_overlay or self._files.has_foreground:

@@ -38,7 +38,8 @@ class RowFile:
         except OSError as error:
             raise PipelineError(
                 f"{tempfile.gettempdir()} cannot hold the mask of an image: {error.strerror}. Free 1 byte per pixel of "
-                f"the image there, and 5 more with --objects, or set TMPDIR to another folder."
+                f"the image there, or per voxel of the volume, and 5 more per pixel with --objects, or set TMPDIR to "
+                f"another folder."
             ) from None
 
     def read(self, top: int, bottom: int) -> NDArray[Any]:

@@ -52,24 +52,28 @@ class Calibration:
         """Read the calibration of a file; it is empty if the file is not a TIFF, or is stored rotated or mirrored."""
         try:
             with path.open("rb") as file, open_pages(file) as (pages, _):
-                found = pages[0].tags
-                if found.valueof(ORIENTATION) not in (None, 1):
-                    return cls()
-                known = (found.get(code) for code in _GEOREFERENCE)
-                description = str(found.valueof(DESCRIPTION, ""))
-                resolution, unit = _read_resolution(found, description)
-                return cls(
-                    georeference=tuple(
-                        (tag.code, int(tag.dtype), tag.count, tag.value)
-                        for tag in known
-                        if tag and not (isinstance(tag.value, str) and not tag.value.isascii())
-                    ),
-                    resolution=resolution,
-                    resolution_unit=unit,
-                    ome=_read_ome(description),
-                )
+                return cls.from_tags(pages[0].tags)
         except (ImageError, IndexError):
             return cls()
+
+    @classmethod
+    def from_tags(cls, found: Any) -> Calibration:
+        """Read the calibration from the tags of a TIFF's first page."""
+        if found.valueof(ORIENTATION) not in (None, 1):
+            return cls()
+        known = (found.get(code) for code in _GEOREFERENCE)
+        description = str(found.valueof(DESCRIPTION, ""))
+        resolution, unit = _read_resolution(found, description)
+        return cls(
+            georeference=tuple(
+                (tag.code, int(tag.dtype), tag.count, tag.value)
+                for tag in known
+                if tag and not (isinstance(tag.value, str) and not tag.value.isascii())
+            ),
+            resolution=resolution,
+            resolution_unit=unit,
+            ome=_read_ome(description),
+        )
 
     def replace_pixel_size(self, pixel: PixelSize) -> Calibration:
         """Return a calibration with another pixel size. A unit that TIFF cannot express leaves the aspect ratio."""

@@ -80,6 +80,13 @@ class IssueKind(Enum):
         "A mask must be the same size as its image: export it again. Sizes are width × height after applying the EXIF "
         "orientation; if masks cover the stored pixels, write mask_orientation: stored.",
     )
+    GEOMETRY = (
+        "mask volume with a different shape or geometry than its image",
+        "mask volumes with different shapes or geometries than their images",
+        "has a different shape or geometry than its image",
+        "A mask must have the same voxels as its image: the same shape and, in NIfTI files, the same affine. Resample "
+        "it to the image's grid.",
+    )
     ORIENTATION = (
         "mask whose orientation is ambiguous",
         "masks whose orientation is ambiguous",

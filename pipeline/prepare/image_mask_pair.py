@@ -22,6 +22,8 @@ from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resizing
 from pipeline.prepare.data_issues import DataIssue, IssueKind
+from pipeline.volumes.open_volume import open_volume
+from pipeline.volumes.slice_file import IntensityWindow, SliceReference, read_slice
 from pipeline.wording import join_names
 
 if TYPE_CHECKING:
@@ -45,14 +47,33 @@ def read_limited(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     return path.read_bytes()
 
 
+def read_file(folder: Path, reference: str, window: IntensityWindow | None = None) -> bytes:
+    """Read the content of an untrusted image or mask: a file, or a slice of a volume.
+
+    Args:
+        folder: Folder of the source.
+        reference: Path relative to the folder, or a `SliceReference` as text.
+        window: Mapping of a slice's intensities to gray values. It is None for masks, and does not apply to files.
+
+    Raises:
+        OSError: The file cannot be read; see `read_limited`.
+        ImageError: The slice cannot be read.
+    """
+    found = SliceReference.parse(reference)
+    if found is None:
+        return read_limited(folder / reference)
+    return read_slice(open_volume(folder / found.file, found.axis), found.index, window)
+
+
 @dataclass(frozen=True)
 class ImageMaskPair:
-    """Paths of an image and its mask, relative to the source's folder."""
+    """Paths of an image and its mask, relative to the source's folder, or slices as `SliceReference` writes them."""
 
     id: str
     image: str
     mask: str  # what `MaskReader.read` reads: a path, or as JSON several paths or the annotations of the image
     name: str = ""  # id with / between folders, in which groups and splits are searched; by default the id
+    volume: str = ""  # id of the volume whose slice the image is; empty for an image file
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.id)
@@ -91,7 +112,7 @@ class MaskReader(ABC):
 
     def read(self, folder: Path, mask: str) -> bytes:
         """Read the content that a mask is decoded from. Raise `OSError` if that fails."""
-        return read_limited(folder / mask)
+        return read_file(folder, mask)
 
     def decode(self, content: bytes) -> NDArray[np.uint8]:
         """Decode a mask at its original size to class indices and IGNORE (H x W).
@@ -162,6 +183,7 @@ class PairCollection:
     images: Mapping[str, str] = field(default_factory=dict)  # file by id of images that may belong to no pair
     skipped: Sequence[tuple[str, str]] = ()  # (file, reason) of files that are not images
     notices: Sequence[str] = ()  # sentences about possible mistakes in the data, which are not errors
+    window: IntensityWindow | None = None  # mapping of the slices' intensities to gray values
     splits: WrittenSplits = WrittenSplits()
     known_broken: frozenset[str] = frozenset()  # ids of a published data set's broken files, which are always skipped
     is_published: bool = False  # whether the splits are published; if so, near-duplicates across them are skipped

@@ -18,7 +18,7 @@ from pipeline.prepare.image_mask_pair import (
     InstanceMaskReader,
     MaskReader,
     UndeclaredValuesError,
-    read_limited,
+    read_file,
 )
 
 _MAX_BYTES = 1_000_000_000  # of all files of a mask
@@ -50,7 +50,7 @@ class PartsReader(MaskReader):
         texts, contents = [], []
         num_bytes = 0
         for text, file in json.loads(mask):
-            content = read_limited(folder / file)
+            content = read_file(folder, file)
             if (num_bytes := num_bytes + len(content)) > _MAX_BYTES:
                 raise OSError(0, f"has more than {_MAX_BYTES:,} bytes in all files of the mask")
             texts.append([text, file, len(content)])

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.imaging.errors import ImageError
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError
+from pipeline.volumes.open_volume import open_volume
+from pipeline.volumes.slice_file import SliceReference
 
 Item = TypeVar("Item")
 
@@ -31,7 +33,7 @@ def sample_masks(
         A pair, and the class indices and IGNORE (H x W) of its mask.
     """
     pixels = 0
-    for pair in _reorder(sample_evenly(pairs, max_masks)):
+    for pair in _choose_order(sample_evenly(pairs, max_masks), collection, max_pixels):
         try:
             mask = collection.masks.decode(collection.masks.read(collection.folder, pair.mask))
         except (OSError, ImageError, UndeclaredValuesError):
@@ -40,6 +42,23 @@ def sample_masks(
             return
         pixels += mask.size
         yield pair, mask
+
+
+def _choose_order(
+    pairs: Sequence[ImageMaskPair], collection: PairCollection, max_pixels: int
+) -> Sequence[ImageMaskPair]:
+    """Order pairs so that those before the maximum number of pixels is reached are spread over all pairs.
+
+    Slices stay in order, because each change of the volume takes as long as decompressing it. They usually have the
+    same size, so their number is limited instead.
+    """
+    if not pairs or (reference := SliceReference.parse(pairs[0].image)) is None:
+        return _reorder(pairs)
+    try:
+        first = open_volume(collection.folder / reference.file, reference.axis)
+    except (OSError, ImageError):
+        return pairs
+    return sample_evenly(pairs, max(1, max_pixels // (first.height * first.width)))
 
 
 def _reorder(items: Sequence[ImageMaskPair]) -> list[ImageMaskPair]:

@@ -91,6 +91,12 @@ class NearDuplicateIndex:
             found.add(same)
         return [self._names[index] for index in sorted(found)]
 
+    def find_identical(self, fingerprint: ImageFingerprint) -> list[str]:
+        """Find the name of the first image with the same content, unless the image is nearly uniform."""
+        same = self._by_content.get(fingerprint.sha256)
+        is_blank = not normalize_thumbnails(fingerprint.pixels).any()
+        return [] if same is None or is_blank else [self._names[same]]
+
     def add(self, name: str, fingerprint: ImageFingerprint) -> None:
         """Add an image to the index."""
         count = len(self._names)
@@ -174,6 +180,9 @@ class NearDuplicateCheck:
     def check(self, pair: ImageMaskPair, fingerprint: ImageFingerprint, split: str) -> list[DataIssue]:
         """Compare an image with earlier images.
 
+        The slices of a volume resemble each other and those of other patients, so they are near-duplicates only if
+        their pixels are the same. Blank slices are not compared.
+
         Args:
             pair: Paths of the image.
             fingerprint: Fingerprint of the image.
@@ -184,7 +193,10 @@ class NearDuplicateCheck:
             compared with it; otherwise, an empty list.
         """
         self._seen[pair.id] = (pair.image, split)
-        alike = self._index.find(fingerprint, self._distinct.get(pair.id, ()))
+        if pair.volume:
+            alike = self._index.find_identical(fingerprint)
+        else:
+            alike = self._index.find(fingerprint, self._distinct.get(pair.id, ()))
         if self._chooses_showcase and split not in SPLITS[1:]:
             shown = [name for name in alike if self._seen[name][1] == SHOWCASE]
             self.of_showcase += [(name, pair.id) for name in shown]

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +27,12 @@ from pipeline.imaging.metadata import UPRIGHT, ImageMetadata, fits_either_way
 from pipeline.imaging.resize import FixedSize, Resizing
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
-from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, UndeclaredValuesError, read_limited
+from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, UndeclaredValuesError, read_file
 from pipeline.prepare.near_duplicates import ImageFingerprint
 from pipeline.runtime.operating_system import count_cores
 from pipeline.runtime.process import terminate_with_parent
 from pipeline.runtime.progress import track
+from pipeline.volumes.slice_file import IntensityWindow
 
 if TYPE_CHECKING:
     from pipeline.params.data.image_data import MaskOrientation
@@ -40,6 +41,7 @@ CACHE_VERSION = 7  # increase it when decoding changes, so that all pairs are de
 CACHE_FOLDER = CACHE / "decoded"
 MIN_PARALLEL = 150  # decoding fewer pairs takes less time than starting processes
 _BATCH_PAIRS = 16  # maximum number of pairs per worker task
+_BATCH_SLICES = 256  # maximum number of slices per worker task
 _BATCH_BYTES = 4_000_000  # maximum size of a task's arrays
 _BATCHES_AHEAD = 3  # pending tasks per worker
 
@@ -56,6 +58,7 @@ class DecodeSettings:
     channels: int | None
     masks: MaskReader
     mask_orientation: MaskOrientation | None = None
+    window: IntensityWindow | None = None  # changes the content of slices, and thereby the key
 
     def key(self, sha256: str) -> str:
         """Compute the cache key of a pair from the hash of its files and these settings."""
@@ -108,7 +111,7 @@ def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPai
     issues: list[DataIssue] = []
     mask_name = settings.masks.describe(pair)
     with _collect_issues(issues, pair, pair.image):
-        image_content = read_limited(settings.folder / pair.image)
+        image_content = read_file(settings.folder, pair.image, settings.window)
     with _collect_issues(issues, pair, mask_name):
         mask_content = settings.masks.read(settings.folder, pair.mask)
     if issues:
@@ -171,12 +174,12 @@ def _decode_in_parallel(
     if isinstance(settings.resizing, FixedSize):
         pair_bytes = math.prod(settings.resizing.size) * (2 * (settings.channels or 3) + 3)  # upper limit
         batch_size = max(1, min(_BATCH_PAIRS, _BATCH_BYTES // pair_bytes))
-    rest = iter(pairs)
+    batches = _cut_batches(pairs, batch_size)
     pending: deque[Future[list[DecodeResult]]] = deque()
     pool = ProcessPoolExecutor(num_workers, _CONTEXT, initializer=_start_worker)
     try:
         while True:
-            while len(pending) < _BATCHES_AHEAD * num_workers and (batch := list(islice(rest, batch_size))):
+            while len(pending) < _BATCHES_AHEAD * num_workers and (batch := next(batches, None)):
                 pending.append(pool.submit(_decode_batch, batch, settings, cache))
             if not pending:
                 return
@@ -188,6 +191,14 @@ def _decode_in_parallel(
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _cut_batches(pairs: Sequence[ImageMaskPair], batch_size: int) -> Iterator[list[ImageMaskPair]]:
+    """Cut pairs into tasks. The slices of a volume are one task, so that one worker decompresses it."""
+    for volume, several in groupby(pairs, lambda pair: pair.volume):
+        rest = iter(several)
+        while batch := list(islice(rest, _BATCH_SLICES if volume else batch_size)):
+            yield batch
 
 
 def _start_worker() -> None:

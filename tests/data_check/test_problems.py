@@ -147,9 +147,12 @@ def test_mistake_in_the_splits_is_shown_with_the_invalid_files(
     assert "cannot be shown" in page.read_text("fix")
 
 
-@pytest.mark.parametrize("file", ["../secret.png", "/etc/hostname", "a/../../secret.png", "null\0", "missing.png"])
+@pytest.mark.parametrize(
+    "file", ["../secret.png", "/etc/hostname", "a/../../secret.png", "../secret.tif[z=0]", "null\0", "missing.png"]
+)
 def test_files_outside_the_folder_are_not_opened(tmp_path: Path, file: str) -> None:
     create_image().save(tmp_path / "secret.png")
+    create_image().save(tmp_path / "secret.tif")
     (tmp_path / "cells").mkdir()
     thumbnails = FileThumbnails(tmp_path / "cells", None)
     assert thumbnails.render_image(file) is None

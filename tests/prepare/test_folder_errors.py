@@ -58,7 +58,7 @@ def test_stacks_and_float_images_are_refused(cells, get_prepare_error):
     create_image().save(cells / "images/cell0.tif", save_all=True, append_images=[create_image(1)])
     Image.fromarray(np.zeros((16, 24), np.float32)).save(cells / "images/cell1.tif")
     message = get_prepare_error(cells)
-    assert "images/cell0.tif (contains 2 images; save one per file)" in message
+    assert "images/cell0.tif (contains 2 images; save one per file, or set data.slices" in message
     assert "images/cell1.tif (has 32-bit pixels" in message
 
 

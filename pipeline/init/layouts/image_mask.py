@@ -13,9 +13,13 @@ from pathlib import Path, PurePosixPath
 from pipeline.errors import PipelineError
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.init.layouts.layout import Layout
+from pipeline.params.data.file_pattern import find_ending
 from pipeline.prepare.sources.affixes import find_affixes
 from pipeline.prepare.sources.folder import match_files
+from pipeline.volumes.nifti import NIFTI_ENDINGS
+from pipeline.volumes.open_volume import is_nifti
 
+_ENDINGS = (*MASK_ENDINGS, *NIFTI_ENDINGS)
 _MAX_FILES = 200_000  # files that are listed
 _MIN_PAIRS, _MIN_SHARE = 2, 0.5  # minimum number of pairs, and share of the masks that are in pairs
 _SEPARATORS = "_-. "
@@ -31,10 +35,13 @@ _MASK_SUFFIX = re.compile(rf"[ ._-]{_MASK_WORD}$", re.IGNORECASE)
 def recognize(folder: Path, base: str) -> Layout | None:
     """Recognize the layout: patterns that pair most of the masks."""
     files = _list_files(folder / base)
+    are_volumes = any(is_nifti(file.name) for several in files.values() for file in several)
     for images, masks in _propose(files):
         layout = Layout("", f"{base}{images}", f"{base}{masks}")
         try:
-            found_images, found_masks = match_files(folder, layout.images, layout.masks, "data")
+            found_images, found_masks = match_files(
+                folder, layout.images, layout.masks, "data", are_volumes=are_volumes
+            )
         except (PipelineError, ValueError):
             continue
         pairs = len(found_images.by_id.keys() & found_masks.by_id.keys())
@@ -49,7 +56,7 @@ def _list_files(top: Path) -> dict[PurePosixPath, list[PurePosixPath]]:
     count = 0
     for parent, folders, names in os.walk(top):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files = [name for name in names if Path(name).suffix.lower() in MASK_ENDINGS and not name.startswith(".")]
+        files = [name for name in names if find_ending(name, _ENDINGS) and not name.startswith(".")]
         if files:
             where = PurePosixPath(Path(parent).relative_to(top).as_posix())
             found[where] = [where / name for name in sorted(files)]
@@ -114,12 +121,16 @@ def _propose_parts(
 def _list_names(files: dict[PurePosixPath, list[PurePosixPath]], roots: set[PurePosixPath]) -> list[str]:
     """List the names below roots, with folders and without endings."""
     return [
-        unicodedata.normalize("NFC", str(file.relative_to(root).with_suffix("")))
+        unicodedata.normalize("NFC", _strip_ending(str(file.relative_to(root))))
         for root in roots
         for folder, several in files.items()
         if folder == root or root in folder.parents
         for file in several
     ]
+
+
+def _strip_ending(name: str) -> str:
+    return name[: len(name) - len(find_ending(name, _ENDINGS))]
 
 
 def _find_root(folder: PurePosixPath) -> tuple[PurePosixPath, bool]:
@@ -177,11 +188,11 @@ def _propose_suffixes(files: dict[PurePosixPath, list[PurePosixPath]]) -> Iterat
     """Propose patterns for images and masks in the same folders: a suffix such as _mask, or different endings."""
     names = [file for several in files.values() for file in several]
     star = "*" if set(files) == {PurePosixPath()} else "**/*"
-    suffixes = [found[0] for file in names if (found := _MASK_SUFFIX.search(file.stem))]
+    suffixes = [found[0] for file in names if (found := _MASK_SUFFIX.search(_strip_ending(file.name)))]
     if suffixes:
         suffix = max(sorted(set(suffixes)), key=suffixes.count)
         yield star, f"{star}{suffix}"
-    endings = {file.suffix.lower() for file in names}
+    endings = {find_ending(file.name, _ENDINGS) for file in names}
     photos = [ending for ending in (".jpg", ".jpeg") if ending in endings]
     others = sorted(endings - {".jpg", ".jpeg"})
     if len(photos) == len(others) == 1:

@@ -1,4 +1,4 @@
-"""nnU-Net's raw data sets of 2D images: imagesTr/, labelsTr/ and dataset.json.
+"""nnU-Net's raw data sets: imagesTr/, labelsTr/ and dataset.json.
 
 https://github.com/MIC-DKFZ/nnUNet/blob/master/documentation/dataset_format.md
 """
@@ -15,6 +15,7 @@ from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.init.layouts.layout import Layout, name_classes
 from pipeline.init.suggestion import SuggestedClasses
 from pipeline.prepare.image_mask_pair import read_limited
+from pipeline.volumes.nifti import NIFTI_ENDINGS
 
 DATASET, FOLDS = "dataset.json", "splits_final.json"
 _CHANNEL = "_0000"
@@ -24,7 +25,7 @@ def recognize(folder: Path, base: str) -> Layout | None:
     """Recognize the layout.
 
     Raises:
-        PipelineError: `dataset.json` is invalid, or the images cannot be read: volumes, or several files per image.
+        PipelineError: `dataset.json` is invalid, or the images cannot be read, such as those in several files.
     """
     top = folder / base
     if not all((top / name).exists() for name in ("imagesTr", "labelsTr", DATASET)):
@@ -32,15 +33,16 @@ def recognize(folder: Path, base: str) -> Layout | None:
     content = _read_dataset(top / DATASET)
     ending, names = content.get("file_ending", ".nii.gz"), content.get("channel_names", content.get("modality", {}))
     where = f"pipeline init: {top / DATASET}"
-    if ending not in MASK_ENDINGS:
+    if ending not in (supported := (*MASK_ENDINGS, *NIFTI_ENDINGS)):
         raise PipelineError(
-            f"{where}: file_ending is {ending}, but only 2D images are supported ({', '.join(MASK_ENDINGS)}). Save "
-            f"each slice of a volume as an image; see docs/how-to/microscopy.md."
+            f"{where}: file_ending is {ending}, but only {', '.join(supported)} are supported. Convert the images and "
+            f"the masks to one of these formats."
         )
     if isinstance(names, Mapping) and len(names) > 1 and next((top / "imagesTr").glob("*_0001*"), None):
         raise PipelineError(
             f"{where}: an image has {len(names)} channels in separate files, which is not supported. Merge the "
-            f"channels of each image into one TIFF that ends in {_CHANNEL}{ending}; see docs/how-to/microscopy.md."
+            f"channels of each image into one file that ends in {_CHANNEL}{ending}: a TIFF, or a NIfTI file with the "
+            f"channels along its fourth axis."
         )
     has_test = next((top / "labelsTs").glob(f"*{ending}"), None) is not None
     splits = "{Tr,Ts}" if has_test else "Tr"

@@ -55,6 +55,15 @@ def _check_pixel_unit(value: object) -> object:
     return value
 
 
+def _check_window(value: object) -> object:
+    # Checked before pydantic, which would report one error per limit.
+    limits = tuple(value) if isinstance(value, list | tuple) else ()
+    is_valid = len(limits) == 2 and all(type(limit) in (int, float) and math.isfinite(limit) for limit in limits)
+    if not is_valid or limits[0] >= limits[1]:
+        raise ValueError("must be [low, high], two numbers, the smaller one first, such as [-160, 240]")
+    return limits
+
+
 def _check_color(value: object) -> object:
     if not isinstance(value, str) or not _COLOR.fullmatch(value):
         raise ValueError(f"must be a color{_QUOTES}")
@@ -98,6 +107,7 @@ _Side = Annotated[int, Field(ge=MIN_SIZE, le=MAX_SIZE)]
 _Sides = _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)]
 ImageSize = Annotated[_Sides, BeforeValidator(_check_image_size)]
 PreparedSize = Annotated[_Sides | Literal["native"], BeforeValidator(_check_prepared_size)]
+Window = Annotated[tuple[float, float], BeforeValidator(_check_window)]
 PixelSides = Annotated[float | list[float], BeforeValidator(_check_pixel_size)]  # in the unit of data.pixel_unit
 PixelUnit = Annotated[str, BeforeValidator(_check_pixel_unit)]
 Color = Annotated[str, BeforeValidator(_check_color)]

@@ -127,12 +127,11 @@ class FilePattern:
         # macOS decomposes accented letters, and names that look equal should be equal.
         names = [unicodedata.normalize("NFC", name) for name in path.parts]
         patterns = list(self._names)
-        own = PurePosixPath(patterns[-1]).suffix.lower()
-        ending = PurePosixPath(names[-1]).suffix.lower()
-        if ending not in endings or (own in endings and own != ending):
+        own, ending = find_ending(patterns[-1], endings), find_ending(names[-1], endings)
+        if not ending or (own and own != ending):
             return None
         names[-1] = names[-1][: -len(ending)]
-        if own in endings:
+        if own:
             patterns[-1] = patterns[-1][: -len(own)]
         if ANY_FOLDERS in patterns:
             place = patterns.index(ANY_FOLDERS)
@@ -155,6 +154,12 @@ class FilePattern:
         if not matches:
             return None
         return next((match for match in matches if match.texts in known), matches[0])
+
+
+def find_ending(name: str, endings: Collection[str]) -> str:
+    """Find the longest ending that a file name has, such as .nii.gz. Endings are lower case; return "" if none fits."""
+    lower = name.lower()
+    return max((one for one in endings if lower.endswith(one)), key=len, default="")
 
 
 def _is_compared(token: str) -> bool:

@@ -17,6 +17,7 @@ from pipeline.params.data.fields import (
     PreparedSize,
     Share,
     TrainImages,
+    Window,
     list_sides,
 )
 from pipeline.params.data.file_pattern import CLASS, DEFAULT_PATTERNS, FilePattern
@@ -154,6 +155,24 @@ class Instances(Section):
     """Width of an object's border, in px of the original mask."""
 
 
+class Slices(Section):
+    """Which slices of volumes are images, and how their intensities become gray values."""
+
+    axis: Literal["x", "y", "z", "t"]
+    """Axis across the slices. In NIfTI files, `x`, `y` and `z` are the axes of the patient (sagittal, coronal and axial
+    slices), in whatever order the voxels are stored. In TIFF stacks, `z` and `t` are those of the metadata, or the
+    pages if there are none.
+    """
+    step: int = Field(default=1, ge=1, le=1000)
+    """Every how many slices one is used. `pipeline predict` segments all slices."""
+    window: Window | None = None
+    """`[low, high]`: these intensities become black and white, with a linear scale between them. Required unless
+    intensities are uint8 or uint16. If null, such intensities are used as they are.
+    """
+    bits: Literal[8, 16] = 8
+    """Bits of the gray values, if there is a window."""
+
+
 class NearDuplicates(Section):
     """Thresholds for near-duplicates, which leak training data into evaluation if they are in different splits.
 
@@ -278,6 +297,8 @@ class FolderData(ImageMaskData, FilePatterns):
     """
     instances: Instances | None = None
     """Conversion of instance masks, which have one number per object. If null, mask values are classes."""
+    slices: Slices | None = None
+    """Slices of volumes (NIfTI, TIFF stacks). If null, every file is a single image."""
 
     @property
     def has_mask_values(self) -> bool:
@@ -317,3 +338,8 @@ class OxfordPetsData(ImageMaskData):
 
     source: Literal["oxford_iiit_pet"]
     """The Oxford-IIIT Pet data set."""
+
+
+def find_slices(data: Section) -> Slices | None:
+    """Return `data.slices`; None if the files of a section are single images."""
+    return data.slices if isinstance(data, FolderData) else None

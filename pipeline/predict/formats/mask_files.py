@@ -1,4 +1,4 @@
-"""Formats png and tiff: an image file with the class of each pixel."""
+"""Formats png and tiff: an image file, or a volume, with the class of each pixel."""
 
 from __future__ import annotations
 
@@ -12,15 +12,24 @@ from PIL import Image, ImageColor
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.atomic_io import write_with
 from pipeline.imaging.mask_to_classes import MaskEncoding
+from pipeline.params.data.file_pattern import find_ending
 from pipeline.predict.find_images import SourceImage
-from pipeline.predict.formats.mask_format import FileWriter, MaskFormat, PredictedMask, WriterSettings
+from pipeline.predict.formats.mask_format import (
+    FileWriter,
+    MaskFormat,
+    PredictedMask,
+    PredictedVolume,
+    WriterSettings,
+)
 from pipeline.predict.tiff_mask import write_tiff_mask
-
-TIFF_ENDINGS = (".tif", ".tiff")
+from pipeline.predict.volume_mask import write_volume_mask
+from pipeline.volumes.nifti import NIFTI_ENDINGS
+from pipeline.volumes.open_volume import is_nifti
+from pipeline.volumes.tiff_stack import TIFF_ENDINGS
 
 
 class ValueMaskWriter(FileWriter):
-    """Writer of masks with the values of the user's own masks: PNG, or TIFF for a TIFF image.
+    """Writer of masks with the values of the user's own masks: PNG, TIFF for a TIFF, or NIfTI for a NIfTI file.
 
     The mask of a TIFF is written in strips. A PNG needs the whole mask, but so does its image.
     """
@@ -31,7 +40,9 @@ class ValueMaskWriter(FileWriter):
         self._palette = create_palette(settings.encoding, settings.classes)
 
     def get_ending(self, image: SourceImage) -> str:
-        """Return the ending of a mask: that of a TIFF for a TIFF image."""
+        """Return the ending of a mask: that of a TIFF for a TIFF, and that of the image for a NIfTI file."""
+        if ending := find_ending(image.path.name, NIFTI_ENDINGS):
+            return ending
         return ".tif" if image.path.suffix.lower() in TIFF_ENDINGS else super().get_ending(image)
 
     def write(self, mask: PredictedMask) -> None:
@@ -43,6 +54,17 @@ class ValueMaskWriter(FileWriter):
         strips = (encode_labels(labels, self._encoding) for labels in mask.read_strips())
         shape = (mask.height, mask.width, 3) if self._encoding.are_colors else (mask.height, mask.width)
         write_tiff_mask(path, strips, shape, self._palette, mask.image.path)
+
+    def find_volume_problem(self, image: SourceImage) -> str:
+        """Describe why the mask of a volume cannot be written; the text is empty if it can."""
+        if self._encoding.are_colors and is_nifti(image.path):
+            return "but the classes of the run are colors, which a NIfTI mask cannot have. Convert it to a TIFF stack."
+        return ""
+
+    def write_volume(self, volume: PredictedVolume) -> None:
+        """Write a mask volume with the geometry of the volume."""
+        slices = (encode_labels(labels, self._encoding) for labels in volume.read_slices())
+        write_volume_mask(self.locate(volume.image), volume.volume, slices, self._palette)
 
 
 class LabelWriter(FileWriter):

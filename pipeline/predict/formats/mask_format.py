@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts.prepared_data import SegmentationClass
+from pipeline.errors import PipelineError
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.pixel_size import PixelSize
 from pipeline.predict.find_images import SourceImage
 from pipeline.predict.row_file import RowFile
+from pipeline.volumes.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class WriterSettings:
 
 @dataclass(frozen=True, eq=False)
 class PredictedMask:
-    """The predicted mask of an image."""
+    """The predicted mask of an image, or of a slice of a volume."""
 
     image: SourceImage
     height: int  # px
@@ -48,6 +50,40 @@ class PredictedMask:
     def read(self) -> NDArray[np.uint8]:
         """Read all class indices, H x W."""
         return self.rows.read(0, self.height)
+
+
+class PredictedVolume:
+    """The predicted masks of the slices of a volume, in a temporary file. Use as a context manager.
+
+    Args:
+        image: The file of the volume.
+        volume: The volume.
+    """
+
+    def __init__(self, image: SourceImage, volume: Volume) -> None:
+        self.image, self.volume = image, volume
+        self._rows = RowFile(volume.width, np.uint8)  # class indices, slice after slice
+        self._num_rows = 0
+
+    def __enter__(self) -> PredictedVolume:
+        """Return the volume itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the temporary file."""
+        self._rows.close()
+
+    def add(self, mask: PredictedMask) -> None:
+        """Add the mask of the next slice."""
+        for strip in mask.read_strips():
+            self._rows.write(self._num_rows, strip)
+            self._num_rows += len(strip)
+
+    def read_slices(self) -> Iterator[NDArray[np.uint8]]:
+        """Read the class indices slice by slice, H x W each."""
+        height = self.volume.height
+        for top in range(0, self._num_rows, height):
+            yield self._rows.read(top, top + height)
 
 
 class MaskWriter(ABC):
@@ -71,6 +107,14 @@ class MaskWriter(ABC):
     @abstractmethod
     def write(self, mask: PredictedMask) -> None:
         """Write the mask of an image."""
+
+    def find_volume_problem(self, image: SourceImage) -> str:  # noqa: ARG002
+        """Describe why the mask of a volume cannot be written; the text is empty if it can."""
+        return "and volumes have no masks in this format. Use --format png, which writes a mask volume."
+
+    def write_volume(self, volume: PredictedVolume) -> None:
+        """Write the mask of a volume. Called only if `find_volume_problem` finds none."""
+        raise NotImplementedError
 
     def finish(self) -> None:  # noqa: B027
         """Write what all images share, after the last one."""
@@ -123,3 +167,10 @@ def check_size(writers: Mapping[str, MaskWriter], shape: tuple[int, ...]) -> Non
                 f"has {pixels / 1e6:.1f} megapixels, but --format {name} keeps whole masks in memory and takes at most "
                 f"{writer.max_pixels / 1e6:.0f}; use --format png or tiff for this image"
             )
+
+
+def check_volume(writers: Mapping[str, MaskWriter], image: SourceImage) -> None:
+    """Raise `PipelineError` if a writer, by the name of its format, cannot write the mask of a volume."""
+    for name, writer in writers.items():
+        if problem := writer.find_volume_problem(image):
+            raise PipelineError(f"--format {name}: {image} is a volume, {problem}")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
+from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.file_pattern import CLASS, OBJECT, FilePattern
-from pipeline.params.data.image_data import ExternalTestFolder, FolderData
+from pipeline.params.data.image_data import ExternalTestFolder, FolderData, find_slices
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import (
     ImageMaskPair,
@@ -22,14 +23,19 @@ from pipeline.prepare.image_mask_pair import (
 from pipeline.prepare.mask_parts import ClassFilesReader, ObjectFilesReader, encode_parts
 from pipeline.prepare.sources.affixes import find_pairing_patterns
 from pipeline.prepare.sources.image_files import ImageFiles
+from pipeline.prepare.sources.volume_slices import slice_volumes
 from pipeline.prepare.splitting.read_splits import read_splits
 from pipeline.prepare.splitting.split_lists import apply_split_lists
+from pipeline.volumes.open_volume import VOLUME_ENDINGS
+from pipeline.volumes.slice_file import create_window
 from pipeline.wording import join_names, pluralize
 
 _NAMED = 5  # unpaired files named on each side if nothing fits
 
 
-def match_files(folder: Path, images: str, masks: str, key: str) -> tuple[ImageFiles, ImageFiles]:
+def match_files(
+    folder: Path, images: str, masks: str, key: str, *, are_volumes: bool = False
+) -> tuple[ImageFiles, ImageFiles]:
     """List the images and masks of a folder. A file that matches both patterns is a mask.
 
     Args:
@@ -37,15 +43,17 @@ def match_files(folder: Path, images: str, masks: str, key: str) -> tuple[ImageF
         images: Pattern of the images.
         masks: Pattern of the masks.
         key: Key of the section or command, for messages.
+        are_volumes: Whether the files are volumes instead of single images.
 
     Raises:
         PipelineError: No image or no mask matches, or no image has a mask.
     """
     mask_pattern = FilePattern(masks)
-    found = ImageFiles(folder, f"{key}.masks", mask_pattern, MASK_ENDINGS)
-    image_files = ImageFiles(folder, f"{key}.images", FilePattern(images), excluded=found.files)
+    endings, mask_endings = (VOLUME_ENDINGS, VOLUME_ENDINGS) if are_volumes else (ENDINGS, MASK_ENDINGS)
+    found = ImageFiles(folder, f"{key}.masks", mask_pattern, mask_endings)
+    image_files = ImageFiles(folder, f"{key}.images", FilePattern(images), endings, excluded=found.files)
     if mask_pattern.part:  # what * matches next to {class} or {object} depends on the images
-        found = ImageFiles(folder, f"{key}.masks", mask_pattern, MASK_ENDINGS, known=image_files.texts)
+        found = ImageFiles(folder, f"{key}.masks", mask_pattern, mask_endings, known=image_files.texts)
     if not image_files.by_id.keys() & found.by_id.keys():
         raise PipelineError(_describe_mismatch(image_files, found, key))
     return image_files, found
@@ -67,7 +75,8 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
         raise PipelineError(
             f"{key}.path: the folder {folder} does not exist. Set {key}.path to the folder of the images."
         )
-    images, masks = match_files(folder, data.images, data.masks, key)
+    slices = find_slices(data)
+    images, masks = match_files(folder, data.images, data.masks, key, are_volumes=slices is not None)
     folds = data.splits.folds if isinstance(data, FolderData) else None
     listed = apply_split_lists(folder, data.splits.split_lists, key, folds, images, masks)
     unpaired = [
@@ -82,24 +91,31 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
     splits = listed or read_splits(
         folder, data.splits.split_file, images.by_id, images.names, names, usable, key, is_trained_on
     )
+    pairs = {
+        name: ImageMaskPair(
+            name,
+            images.by_id[name],
+            encode_parts(masks.parts[name]) if name in masks.parts else masks.by_id[name],
+            images.names[name],
+        )
+        for name in sorted(usable)
+    }
+    issues = [*unpaired, *images.issues, *masks.issues]
+    notices = [*splits.notices, *_describe_others(images, masks, key)]
+    if slices is not None:
+        sliced = slice_volumes(folder, pairs, masks.parts, splits, slices, key)
+        pairs, splits, issues = sliced.pairs, sliced.splits, [*issues, *sliced.issues]
     return PairCollection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",
         credit="",  # known to the user
         classes=classes,
-        pairs={
-            name: ImageMaskPair(
-                name,
-                images.by_id[name],
-                encode_parts(masks.parts[name]) if name in masks.parts else masks.by_id[name],
-                images.names[name],
-            )
-            for name in sorted(usable)
-        },
+        pairs=pairs,
         masks=_create_reader(data, classes),
-        issues=[*unpaired, *images.issues, *masks.issues],
+        issues=issues,
         skipped=sorted({*images.skipped, *masks.skipped}),
-        notices=[*splits.notices, *_describe_others(images, masks, key)],
+        notices=notices,
+        window=create_window(slices),
         splits=splits,
     )
 

@@ -8,10 +8,11 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import ENDINGS
-from pipeline.params.data.file_pattern import DEFAULT_PATTERNS, FileMatch, FilePattern
+from pipeline.params.data.file_pattern import DEFAULT_PATTERNS, FileMatch, FilePattern, find_ending
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.mask_parts import MaskPart
 from pipeline.prepare.sample_ids import find_id_problem, image_id
+from pipeline.volumes.open_volume import is_nifti
 
 IMAGES = "images"  # subfolder of images unless there is another pattern
 DEFAULT_PATTERN = FilePattern(DEFAULT_PATTERNS[0])
@@ -52,19 +53,20 @@ class ImageFiles:
         self.skipped: list[tuple[str, str]] = []  # (file, reason) of other files below the pattern's root
         self.others: list[str] = []  # image files that do not match
         found: dict[str, list[tuple[str, FileMatch]]] = {}
-        for path in list_files(folder, pattern.root, key):
+        files = list_files(folder, pattern.root, key)
+        for path in files:
             if str(path) in excluded:
                 continue
             if match := pattern.match(path, endings, known):
                 found.setdefault(image_id(match.name), []).append((str(path), match))
-            elif path.suffix.lower() in endings:
+            elif find_ending(path.name, endings):
                 self.others.append(str(path))
             elif pattern.accepts_all_names:
                 self.skipped.append((str(path), f"files {_describe_ending(path)} are not read"))
         if not found:
             raise PipelineError(
                 f"{key}: {folder} contains no files that match '{pattern.text}'; supported extensions: "
-                f"{', '.join(endings)}."
+                f"{', '.join(endings)}.{_describe_volumes(files, endings)}"
             )
         for name, several in sorted(found.items()):
             self._add(name, sorted(several, key=lambda item: item[0]))
@@ -130,6 +132,12 @@ def list_files(folder: Path, root: str, key: str) -> list[PurePosixPath]:
             if not name.startswith(".")
         ]
     return sorted(files)
+
+
+def _describe_volumes(files: Collection[PurePosixPath], endings: Collection[str]) -> str:
+    """Describe how to read volumes, if there are any that are not read."""
+    found = [path for path in files if is_nifti(path.name) and not find_ending(path.name, endings)]
+    return f" For volumes such as {found[0]}, write data.slices; see docs/how-to/volumes.md." if found else ""
 
 
 def _describe_ending(path: PurePosixPath) -> str:

@@ -26,7 +26,7 @@ from pipeline.prepare.image_mask_pair import (
     PairCollection,
     PaletteCheck,
     UndeclaredValuesError,
-    read_limited,
+    read_file,
 )
 from pipeline.prepare.lost_objects import LostObject, crop_lost_object
 from pipeline.prepare.near_duplicates import DuplicatePairs, NearDuplicateCheck, parse_distinct
@@ -62,7 +62,12 @@ class ImageMaskSource:
         self._issues = (*collection.issues, *without_group)  # issues with files that are not decoded
         self._resizing = Resizing.create(data.size, data.resize, data.downscale)
         self._settings = DecodeSettings(
-            collection.folder, self._resizing, data.channels, collection.masks, data.mask_orientation
+            collection.folder,
+            self._resizing,
+            data.channels,
+            collection.masks,
+            data.mask_orientation,
+            collection.window,
         )
         ids = sorted(collection.pairs.keys() - {issue.id for issue in without_group})
         try:
@@ -162,7 +167,7 @@ class ImageMaskSource:
                 continue
             pair = self._collection.pairs[effect.example]
             try:
-                content = read_limited(self._collection.folder / pair.image)
+                content = read_file(self._settings.folder, pair.image, self._settings.window)
                 image, _, _ = read_fitted(content, self._data.channels, NativeSize())
                 is_stored = self._data.mask_orientation == "stored"
                 orientation = ImageMetadata.read(content).orientation if is_stored else UPRIGHT
@@ -214,7 +219,7 @@ class ImageMaskSource:
 
     def _decode_image(self, name: str) -> tuple[NDArray[Any], int, int]:
         """Decode an image without its mask, which may be invalid."""
-        content = read_limited(self._settings.folder / self._collection.pairs[name].image)
+        content = read_file(self._settings.folder, self._collection.pairs[name].image, self._settings.window)
         return read_fitted(content, self._data.channels, self._resizing)
 
     def _describe_origin(self, split: str) -> SplitOrigin:

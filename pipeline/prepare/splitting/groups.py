@@ -95,7 +95,7 @@ def _match_groups(regex: str, names: Sequence[str]) -> list[str] | None:
 def find_groups(
     pairs: Iterable[ImageMaskPair], rows: Mapping[str, SplitRow], pattern: str | None
 ) -> tuple[dict[str, str], list[DataIssue]]:
-    """Find the groups of images in the split list or by a pattern.
+    """Find the groups of images in the split list or by a pattern. Otherwise, the slices of a volume are a group.
 
     Args:
         pairs: Pairs of images and masks.
@@ -120,4 +120,8 @@ def find_groups(
                 issues.append(DataIssue(IssueKind.NO_GROUP, pair.id, pair.image, f"'{group}' contains ; or ="))
             else:
                 groups[pair.id] = group
+        elif set(pair.volume) & _RESERVED:
+            issues.append(DataIssue(IssueKind.NAME, pair.id, pair.image, "contains ; or ="))
+        elif pair.volume:
+            groups[pair.id] = pair.volume
     return groups, issues

@@ -1,0 +1,1 @@
+"""Volumes and stacks: files whose slices are images."""
