@@ -25,6 +25,7 @@ MODULES = {
 # `pipeline/artifacts/format.py:FORMAT` for the file formats.
 IRRELEVANT_FOR_OUTPUTS = {
     "__init__",
+    "array_errors",
     "artifacts",
     "atomic_io",
     "errors",
