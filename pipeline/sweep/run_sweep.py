@@ -21,7 +21,6 @@ from pipeline.sweep.commit_queue import CommitQueue
 from pipeline.sweep.dvc_internals.lock_file import MergedLock
 from pipeline.sweep.dvc_internals.stages import DvcStages
 from pipeline.sweep.gpus import list_gpus
-from pipeline.sweep.growing_report import GrowingReport
 from pipeline.sweep.outside_grid import move_outside_grid
 from pipeline.sweep.pool import run_jobs
 from pipeline.sweep.ray_runner import run_on_ray
@@ -84,6 +83,9 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
             where = "on a Ray cluster" if ray else f"{num_workers} at a time"
             click.echo(f"{pluralize(len(plan.jobs), 'run')} to do, {where}")
             if not targets:
+                # Imported here, because it takes half of the time of a sweep in which all runs are up to date.
+                from pipeline.sweep.growing_report import GrowingReport
+
                 to_do = [job.cell.name for job in plan.jobs]
                 growing = stack.enter_context(GrowingReport(params, project, set(selected) - {*to_do}, to_do))
                 click.echo(f"The report, which grows as runs end: {growing.path.absolute().as_uri()}")
