@@ -76,6 +76,7 @@ class RunSummary(Record):
     val_metrics: dict[str, float | None] = field(default_factory=dict)
     multiply_accumulates: int | None = None  # of a prediction, for one image or one tile
     model_bytes: int | None = None  # size of the weights' file
+    training_bytes: int | None = None  # memory of a training step
     fold: int | None = None  # fold that the run is validated on; None without cross-validation
     # pairs of a validation image and a foreground class that `hd95` and `asd` leave out, because only one of the masks
     # has the class
@@ -299,6 +300,7 @@ RUN_NUMBER_COLUMNS = (
     "trainable_parameters",
     "multiply_accumulates",
     "model_bytes",
+    "training_bytes",
 )
 RUN_COLUMNS = (*RUN_TEXT_COLUMNS, *RUN_NUMBER_COLUMNS)  # attributes of RunSummary, its Judgment and its val_metrics
 

@@ -26,11 +26,13 @@ FEATURE_MAPS = ("skip", "below", "before", "after")  # shapes: K x H x W, K x H 
 
 @dataclass(frozen=True)
 class PredictionCost(Record):
-    """What a prediction with a run's network costs, regardless of the machine."""
+    """What a prediction with a run's network, and its training, cost regardless of the machine."""
 
     parameters: int
     multiply_accumulates: int  # of one image at the prepared size, or of one tile of native images
     model_bytes: int  # size of the weights' file
+    # Memory of a training step: weights, gradients, optimizer state and saved activations; None in older evaluations.
+    training_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ def _create_row(
         judgment=None,
         multiply_accumulates=found.cost.multiply_accumulates if found and found.cost else None,
         model_bytes=found.cost.model_bytes if found and found.cost else None,
+        training_bytes=found.cost.training_bytes if found and found.cost else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -32,7 +33,8 @@ from pipeline.inference.trained_run import load_record
 from pipeline.models.factory import load_trained_network
 from pipeline.models.operations import count_multiply_accumulates
 from pipeline.models.precision import get_device
-from pipeline.params import Params
+from pipeline.models.step_memory import measure_step_memory
+from pipeline.params import Cell, Params
 from pipeline.params.run_config import read_run_config
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
             name: _predict_split(network, split, len(data.classes), record.precision, tiles, collectors.get(name))
             for name, split in prepared.items()
         }
-        cost = _measure_cost(trained, network, prepared["train"], tiles)
+        cost = _measure_cost(trained, network, prepared["train"], cell)
         maps = extract_feature_maps(network, prepared[SHOWCASE], cell.train.patch)
         compared = trained.read_image_losses("train").index
         bins = {
@@ -140,14 +142,16 @@ def _predict_split(
     return SplitPrediction(split, prediction, collector.stats())
 
 
-def _measure_cost(run: RunFolder, network: nn.Module, split: Split, tiles: Tiles | None) -> PredictionCost:
-    size = tiles.size if tiles else split.images.size
+def _measure_cost(run: RunFolder, network: nn.Module, split: Split, cell: Cell) -> PredictionCost:
+    size = cell.train.patch or split.images.size
     assert size is not None
-    image = torch.zeros(1, split.num_channels, *size, device=get_device(network))
+    # Two images, because batch normalization needs more than one value per channel.
+    images = torch.zeros(2, split.num_channels, *size, device=get_device(network))
     return PredictionCost(
         parameters=sum(weight.numel() for weight in network.parameters()),
-        multiply_accumulates=count_multiply_accumulates(network, image),
+        multiply_accumulates=count_multiply_accumulates(network, images[:1]),
         model_bytes=run.weights.stat().st_size,
+        training_bytes=measure_step_memory(copy.deepcopy(network), images, run.record.precision, cell.train.batch_size),
     )
 
 

@@ -12,9 +12,12 @@ from PIL import Image
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.errors import PipelineError
 from pipeline.evaluate.evaluate_run import evaluate_run
+from pipeline.models.factory import build_network
+from pipeline.models.precision import resolve_precision
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.train.train_cell import train_cell
+from pipeline.variants.complexity import measure_complexity
 from tests.conftest import write_params
 
 RUN = "unet-0.01-0"
@@ -69,6 +72,17 @@ def test_evaluate_run_class_losses_and_calibration_match_the_scores(trained_para
     assert (filled["confidence"] * weights).sum() == pytest.approx(evaluation.val_calibration.confidence)
     distance = (filled["accuracy"] - filled["confidence"]).abs()
     assert (distance * weights).sum() == pytest.approx(evaluation.val_calibration.error)
+
+
+def test_evaluate_run_measures_the_cost_of_prediction_and_training(trained_params: Params, project: Path) -> None:
+    cost = evaluate_run(trained_params, RUN).cost
+    assert cost is not None
+    cell = trained_params.cell("unet", 0.01, 0)
+    network, precision = build_network(cell.model, 3, 3), resolve_precision(cell.train.precision)
+    expected = measure_complexity(network, 3, (32, 32), cell.train.batch_size, precision)
+    assert (cost.parameters, cost.multiply_accumulates) == (expected.parameters, expected.multiply_accumulates)
+    assert cost.training_bytes == pytest.approx(expected.training_bytes, rel=0.02)  # extrapolated from two images
+    assert cost.model_bytes == (project / "runs" / RUN / "model.safetensors").stat().st_size
 
 
 def test_evaluate_run_saves_feature_maps_of_a_unet(trained_params: Params, project: Path) -> None:

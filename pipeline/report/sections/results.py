@@ -175,20 +175,21 @@ def _tabulate_metrics(summary: Summary, settings: Sequence[SettingSummary]) -> M
         if any(row.get_spread(metric.name)[0] is not None for row in settings)
     ]
     titles = (f"{one.heading}, {one.unit}" if one.unit else one.heading for one in metrics)
-    headings = ("Setting", *titles, "Gap, nats per pixel", "Seeds", "Parameters", "Weights, MB")
+    headings = ("Setting", *titles, "Gap, nats per pixel", "Seeds", "Parameters", "Weights, MB", "Training, MB")
     lines = []
     for row in settings:
         name = f"{row.variant} at {row.learning_rate}"
         spreads: list[Spread] = [*(row.get_spread(metric.name) for metric in metrics), (row.gap_mean, row.gap_sd)]
         digits = [*(metric.digits for metric in metrics), 3]
-        parameters, size = (_find_cost(summary, row, cost) for cost in ("trainable_parameters", "model_bytes"))
+        costs = ("trainable_parameters", "model_bytes", "training_bytes")
+        parameters, *sizes = (_find_cost(summary, row, cost) for cost in costs)
         figures = (
             *(format_spread(*spread, decimals) for spread, decimals in zip(spreads, digits, strict=True)),
             str(row.seeds) if row.finished == row.seeds else f"{row.finished} of {row.seeds}",
             MISSING if parameters is None else format_count(parameters),
-            format_number(None if size is None else size / 1e6, 1),
+            *(format_number(None if size is None else size / 1e6, 1) for size in sizes),
         )
-        keys = (name, *(mean for mean, _ in spreads), row.finished, parameters, size)
+        keys = (name, *(mean for mean, _ in spreads), row.finished, parameters, *sizes)
         lines.append((name, figures, json.dumps(keys, allow_nan=False)))
     return MetricTable(headings, tuple(lines))
 
