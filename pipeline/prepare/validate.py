@@ -168,17 +168,6 @@ class ValidationReport:
         return lines
 
 
-def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
-    """Read all samples of a source and check them, as `examine_data` does.
-
-    Raises:
-        PipelineError: The `prepare` stage would fail. The message ends with the notices.
-    """
-    report = examine_data(data, notices)
-    report.raise_error()
-    return report
-
-
 def examine_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
     """Read all samples of a source and check them. Near-duplicates are drawn into `CONTACT_SHEET`.
 

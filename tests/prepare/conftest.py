@@ -13,10 +13,12 @@ from ruamel.yaml import YAML
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.errors import PipelineError
 from pipeline.params import Params
+from pipeline.params.data import Data
 from pipeline.params.data.composites import Samples
 from pipeline.params.data.image_data import FolderData, ImageMaskData
 from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
+from pipeline.prepare.validate import ValidationReport, examine_data
 from tests.conftest import load_shipped_params
 
 ROOT = Path(__file__).parents[2]
@@ -158,6 +160,13 @@ def get_prepare_error(run: Callable[..., Path], tmp_path: Path) -> Callable[...,
         return str(error.value)
 
     return get_error
+
+
+def validate_data(data: Data) -> ValidationReport:
+    """Check a source. Raise its error if it has one."""
+    report = examine_data(data)
+    report.raise_error()
+    return report
 
 
 def read_samples(prepared: Path) -> dict[str, dict[str, str]]:

@@ -10,8 +10,7 @@ from PIL import Image
 
 from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData
 from pipeline.prepare.splitting.groups import suggest_groups
-from pipeline.prepare.validate import validate_data
-from tests.prepare.conftest import create_image, create_section, read_samples, write_splits
+from tests.prepare.conftest import create_image, create_section, read_samples, validate_data, write_splits
 
 NUMBERS = [(patient, number) for patient in range(5) for number in range(4)]
 MODALITIES = ("t1", "t2", "flair")

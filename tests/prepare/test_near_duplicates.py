@@ -23,8 +23,8 @@ from pipeline.prepare.near_duplicates import (
     NearDuplicateCheck,
     write_contact_sheet,
 )
-from pipeline.prepare.validate import CONTACT_SHEET, validate_data
-from tests.prepare.conftest import SPLIT_BY_NAME, create_image, create_section
+from pipeline.prepare.validate import CONTACT_SHEET
+from tests.prepare.conftest import SPLIT_BY_NAME, create_image, create_section, validate_data
 
 BY_SPLIT = {split: [name for name, name_split in SPLIT_BY_NAME.items() if name_split == split] for split in SPLITS}
 TEST, OTHER_TEST, *_ = BY_SPLIT["test"]

@@ -16,8 +16,8 @@ from pipeline.imaging.tiff_resolution import IMAGEJ, TIFF, StatedPixelSize
 from pipeline.init.pixel_sizes import describe_stated_sizes, find_common_size
 from pipeline.params.data.image_data import FolderData
 from pipeline.prepare.prepare_data import prepare
-from pipeline.prepare.validate import validate_data
 from tests.nuclei import SECTION, write_nuclei, write_nuclei_params
+from tests.prepare.conftest import validate_data
 
 HALF = StatedPixelSize(PixelSize(0.5, 0.5, "µm"), IMAGEJ, is_for_print=False)
 NEARLY_HALF = StatedPixelSize(PixelSize(0.501, 0.501, "µm"), IMAGEJ, is_for_print=False)

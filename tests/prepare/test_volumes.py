@@ -19,8 +19,8 @@ from pipeline.params.data.image_data import FolderData
 from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.parallel_decode import DecodeSettings, decode_pairs
 from pipeline.prepare.prepare_data import collect_pairs, create_source, write_source
-from pipeline.prepare.validate import validate_data
 from tests.optional import import_or_skip
+from tests.prepare.conftest import validate_data
 from tests.stacks import DATA, NIFTI_DATA, SHAPE, draw_volume, write_nifti, write_niftis, write_tiffs
 
 

@@ -114,7 +114,7 @@ class MaskWriter(ABC):
 
     def write_volume(self, volume: PredictedVolume) -> None:
         """Write the mask of a volume. Called only if `find_volume_problem` finds none."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} cannot write {volume.image}, a volume")
 
     def finish(self) -> None:  # noqa: B027
         """Write what all images share, after the last one."""
