@@ -77,6 +77,11 @@ class ReportContext:
         samples = self.project.prepared.samples
         return tuple(samples.loc[(samples["split"] == "validation") | (samples["fold"] != ""), "id"])
 
+    def name_setting(self, run: str) -> str:
+        """Name what a section shows that covers all folds: the setting of a run; without cross-validation, the run."""
+        row = self.summary.get_run(run)
+        return run if row.fold is None else f"{row.variant} at {row.learning_rate}"
+
     def open_validation(self, run: str) -> Split:
         """Open the images that a run is validated on."""
         return self.project.prepared.select_fold(self.summary.get_run(run).fold).open_split("validation")

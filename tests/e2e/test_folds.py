@@ -24,6 +24,9 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.report.context import ReportContext
+from pipeline.report.run_selection import select_runs
+from pipeline.report.sections.examples import build_examples
+from pipeline.report.sections.gap_breakdown import build_gap_breakdown
 from pipeline.report.write_report import write_report
 from pipeline.tracking.run_metrics import DataSummary
 from pipeline.tracking.store import open_client
@@ -136,6 +139,39 @@ def test_report_describes_the_folds(params: Params, project: Project) -> None:
     assert f"{len(list_learned(project))} images in {FOLDS} folds" in page
     assert f"{len(SEEDS)} runs in {FOLDS} folds" in page
     assert "validation images of all folds" in page
+
+
+def read_validated(project: Project, runs: list[str]) -> pd.DataFrame:
+    """Read the losses of the images that each of the runs validated, with a column `run`."""
+    tables = [project.evaluation(run).read_per_image().assign(run=run) for run in runs]
+    return pd.concat(table[table["split"] == "validation"] for table in tables)
+
+
+def test_report_shows_the_best_and_worst_images_of_all_folds(
+    params: Params, project: Project, summary: Summary
+) -> None:
+    assert summary.best is not None
+    context, selection = ReportContext(project, params.data), select_runs(summary, None)
+    runs = summary.list_fold_runs(summary.best)
+    validated = read_validated(project, runs).sort_values("loss")
+    examples = build_examples(context, selection)
+    assert not examples.problems
+    best, worst = validated.iloc[0], validated.iloc[-1]
+    notes = {sample.id: sample.note for sample in examples.extremes}
+    assert next(iter(notes)) == best["id"]
+    assert notes[best["id"]].startswith("best")
+    assert notes[worst["id"]].startswith("worst")
+    assert {row.run in notes[row.id] or row.run == examples.leading_run for row in (best, worst)} == {True}
+    gap = build_gap_breakdown(context, selection)
+    assert not gap.problems
+    assert {sample.id for sample in gap.worst} <= set(validated["id"])
+    groups = validated.merge(project.prepared.samples[["id", "groups", "pixels"]], on="id")
+    groups["sum"] = groups["loss"] * groups["pixels"]
+    losses = groups.groupby("groups")[["sum", "pixels"]].sum().pipe(lambda table: table["sum"] / table["pixels"])
+    for kind, name, _, val_loss, _ in gap.groups:
+        assert val_loss == pytest.approx(losses[f"{kind}={name}"], rel=1e-4)
+    everything = gap.classes[-1].numbers
+    assert everything[2] == pytest.approx(np.mean([summary.get_run(run).gap for run in runs]))
 
 
 def test_report_finds_the_images_of_all_folds(params: Params, project: Project) -> None:

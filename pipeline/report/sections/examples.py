@@ -12,7 +12,14 @@ from pipeline.report.figures import image_html
 from pipeline.report.formatting import format_number, pluralize
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection, find_leading_run
-from pipeline.report.sections.gallery import Sample, build_class_legend, build_crop, build_error_legend, build_samples
+from pipeline.report.sections.gallery import (
+    Sample,
+    build_class_legend,
+    build_crop,
+    build_error_legend,
+    build_samples,
+    name_predictor,
+)
 from pipeline.report.view_models import EmbeddedImage, LegendEntry, NothingToShowError, Notice, collect_problem
 
 
@@ -20,8 +27,12 @@ from pipeline.report.view_models import EmbeddedImage, LegendEntry, NothingToSho
 class Examples:
     """Example predictions side by side, and the leading run's prediction for the showcase over epochs."""
 
-    leading_run: str  # the run of `extremes` and `strip`; may be empty
-    extremes: tuple[Sample, ...]  # its best, median and worst image, and a part of a large worst image at full scale
+    leading_run: str  # the run of `strip`; may be empty
+    setting: str  # the leading run, or with cross-validation, its setting
+    predicted_by: str  # heading of the predictions of `extremes`
+    # Best, median and worst validation image of the leading run or, with cross-validation, of all folds of its setting,
+    # and a part of a large worst image at full scale.
+    extremes: tuple[Sample, ...]
     runs: tuple[str, ...]
     samples: tuple[Sample, ...]
     score: str  # sentence that explains the number below each prediction
@@ -50,7 +61,7 @@ def build_examples(context: ReportContext, selection: RunSelection) -> Examples:
         with collect_problem(problems, f"{name}: no example predictions"):
             kept[name] = context.project.evaluation(name).list_examples()
     run = find_leading_run(context.summary, selection) or ""
-    extremes = _build_extremes(context, run, kept[run], problems) if run in kept else ()
+    extremes = _build_extremes(context, run, problems) if run in kept else ()
     samples = _build_samples(context, kept, {sample.id for sample in extremes}, problems)
     strip = _build_strip(context, run, problems) if run else ()
     if not samples and not extremes and not strip:
@@ -59,6 +70,8 @@ def build_examples(context: ReportContext, selection: RunSelection) -> Examples:
         raise NothingToShowError("No run on this page has a model.")
     return Examples(
         leading_run=run,
+        setting=context.name_setting(run) if run else "",
+        predicted_by=name_predictor(context, run),
         extremes=extremes,
         runs=tuple(kept),
         samples=samples,
@@ -86,26 +99,36 @@ def _list_runs(context: ReportContext, selection: RunSelection) -> list[str]:
     return [item.run for item in context.summary.best_of_variant if item.run in selection.names]
 
 
-def _build_extremes(
-    context: ReportContext, run: str, kept: frozenset[str], problems: list[Notice]
-) -> tuple[Sample, ...]:
-    """Build the validation images with the lowest, median and highest loss of a run, if it has predictions for them."""
-    losses: dict[str, float] = {}
-    with collect_problem(problems, f"{run}: its best and worst images are unknown"):
-        losses = context.read_image_scores(run, "loss", "validation")
-    ordered = sorted(losses, key=lambda sample: losses[sample])  # images without evaluated pixels have no loss
-    if not ordered:
+def _build_extremes(context: ReportContext, leading: str, problems: list[Notice]) -> tuple[Sample, ...]:
+    """Build the validation images with the lowest, median and highest loss, if their predictions are stored.
+
+    With cross-validation, these are images of all folds, each predicted by the run that validated it.
+    """
+    losses, predicted_by = dict[str, float](), dict[str, str]()  # the latter only for stored predictions
+    for run in context.summary.list_fold_runs(context.summary.get_run(leading)):
+        with collect_problem(problems, f"{run}: its best and worst images are unknown"):
+            found = context.read_image_scores(run, "loss", "validation")  # only of images with evaluated pixels
+            kept = context.project.evaluation(run).list_examples()
+            losses |= found
+            predicted_by |= {sample: run for sample in found if sample in kept}
+    if not predicted_by:
         return ()
-    places = {"best": ordered[0], "median": ordered[len(ordered) // 2], "worst": ordered[-1]}
-    notes = {
-        sample: f"{word}, loss {format_number(losses[sample])}" for word, sample in places.items() if sample in kept
-    }
-    shown = [
-        replace(sample, note=notes[sample.id]) for sample in build_samples(context, {run: kept}, list(notes), problems)
-    ]
-    if places["worst"] in notes:
+    ordered = sorted(losses, key=lambda sample: losses[sample])
+    # The run of a fold stores the median image of this fold, which is near the one of all folds.
+    median = ordered[len(ordered) // 2]
+    near = min(predicted_by, key=lambda sample: (abs(losses[sample] - losses[median]), sample != median))
+    words = {ordered[0]: "best", near: "median" if near == median else "near the median", ordered[-1]: "worst"}
+    shown = []
+    for sample, word in words.items():
+        if sample in predicted_by:
+            run = predicted_by[sample]
+            note = f"{word}, loss {format_number(losses[sample])}" + ("" if run == leading else f", {run}")
+            built = build_samples(context, {run: frozenset({sample})}, [sample], problems)
+            shown += [replace(one, note=note) for one in built]
+    if ordered[-1] in predicted_by:
+        run = predicted_by[ordered[-1]]
         with collect_problem(problems, f"{run}: no part of its worst image at full scale"):
-            crop = build_crop(context, run, places["worst"])
+            crop = build_crop(context, run, ordered[-1])
             shown += [crop] if crop else []
     return tuple(shown)
 

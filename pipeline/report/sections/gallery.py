@@ -110,6 +110,11 @@ def build_sample(context: ReportContext, sample: str, prediction: Mask, note: st
     return replace(_render_sample(sample, image, ground_truth, classes, frame, [rendered]), note=note)
 
 
+def name_predictor(context: ReportContext, run: str) -> str:
+    """Name the run that predicted validation images; with cross-validation, it differs between the images."""
+    return run if context.dataset.folds is None else "the run that validated the image"
+
+
 def build_crop(context: ReportContext, run: str, sample: str) -> Sample | None:
     """Build a sample that shows the part of a large validation image where a run has the most errors.
 

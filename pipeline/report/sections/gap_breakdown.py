@@ -1,13 +1,15 @@
-"""Where a run's gap comes from: the gap by class, group and image, and calibration."""
+"""Where the gap comes from: the gap by class, group and image, and calibration."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from pipeline.analysis.calibration import ReliabilityBins
 from pipeline.artifacts.comparison import RunSummary
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
@@ -15,7 +17,13 @@ from pipeline.report.context import ReportContext
 from pipeline.report.figures import svg
 from pipeline.report.formatting import format_number, format_percent
 from pipeline.report.run_selection import RunSelection, find_leading_run
-from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_samples
+from pipeline.report.sections.gallery import (
+    Sample,
+    build_class_legend,
+    build_error_legend,
+    build_samples,
+    name_predictor,
+)
 from pipeline.report.view_models import LegendEntry, NothingToShowError, Notice, collect_problem
 
 
@@ -30,9 +38,13 @@ class ClassGapRow:
 
 @dataclass(frozen=True)
 class GapBreakdown:
-    """The gap of one run, broken down by class, group and image, and the run's calibration."""
+    """The gap of the leading run, broken down by class, group and image, and its calibration.
+
+    With cross-validation, the runs of all folds of its setting are averaged.
+    """
 
     sentence: str
+    folds: int | None
     class_headings: tuple[str, ...]
     classes: tuple[ClassGapRow, ...]
     groups: tuple[tuple[str, str, int, float, float], ...]  # kind, name, validation images, validation loss and gap
@@ -41,7 +53,8 @@ class GapBreakdown:
     worst: tuple[Sample, ...]
     worst_classes: tuple[LegendEntry, ...]  # legends of the worst images
     worst_errors: tuple[LegendEntry, ...]
-    run: str
+    setting: str  # the leading run, or with cross-validation, its setting
+    predicted_by: str  # heading of the predictions of `worst`
     problems: tuple[Notice, ...]
 
 
@@ -49,6 +62,7 @@ MAX_GROUPS = 4  # groups of each kind in the table
 MAX_IMAGES = 3  # images with the highest loss
 
 CLASS_HEADINGS = ("Training loss", "Validation loss", "Gap", "Training IoU", "Validation IoU")
+_CLASS_COLUMNS = ("train_loss", "val_loss", "gap", "train_iou", "val_iou")  # of the breakdown, in this order
 
 
 def build_gap_breakdown(context: ReportContext, selection: RunSelection) -> GapBreakdown:
@@ -60,28 +74,28 @@ def build_gap_breakdown(context: ReportContext, selection: RunSelection) -> GapB
     run = find_leading_run(context.summary, selection)
     if run is None:
         raise NothingToShowError("No run on this page has finished, so there is no gap.")
-    row = context.summary.get_run(run)
-    parts = context.project.comparison.gap_parts[context.project.comparison.gap_parts["run"] == run]
+    leading = context.summary.get_run(run)
+    rows = [context.summary.get_run(name) for name in context.summary.list_fold_runs(leading)]
+    parts = context.project.comparison.gap_parts
+    parts = parts[parts["run"].isin([row.run for row in rows])]
     problems: list[Notice] = []
     curve, calibration = Markup(""), ""
-    with collect_problem(problems, f"{run}: no reliability curve"):
-        curve, calibration = _build_calibration(context, run)
-    worst: tuple[Sample, ...] = ()
-    with collect_problem(problems, f"{run}: no predictions for its worst images"):
-        kept = context.project.evaluation(run).list_examples()
-        names = [str(name) for name in parts.loc[parts["part"] == "image", "name"].head(MAX_IMAGES) if name in kept]
-        worst = build_samples(context, {run: kept}, names, problems)
+    with collect_problem(problems, f"{context.name_setting(run)}: no reliability curve"):
+        curve, calibration = _build_calibration(context, [row.run for row in rows])
+    worst = _build_worst(context, _sort_by_gap(parts[parts["part"] == "image"]).head(MAX_IMAGES), problems)
     return GapBreakdown(
-        sentence=_describe_verdict(row),
+        sentence=_describe_verdict(leading),
+        folds=context.dataset.folds,
         class_headings=CLASS_HEADINGS,
-        classes=_build_class_rows(row, parts[parts["part"] == "class"], len(context.summary.baseline.iou)),
+        classes=_build_class_rows(rows, parts[parts["part"] == "class"], len(context.summary.baseline.iou)),
         groups=_build_group_rows(parts[parts["part"] == "group"]),
         reliability=curve,
         calibration=calibration,
         worst=worst,
         worst_classes=build_class_legend(worst, context.dataset.classes) if worst else (),
         worst_errors=build_error_legend(worst),
-        run=run,
+        setting=context.name_setting(run),
+        predicted_by=name_predictor(context, run),
         problems=tuple(problems),
     )
 
@@ -104,70 +118,93 @@ def _describe_verdict(row: RunSummary) -> str:
     return sentence
 
 
-def _build_class_rows(row: RunSummary, parts: pd.DataFrame, num_classes: int) -> tuple[ClassGapRow, ...]:
-    """Build one row per class, by descending gap, and a last row for all pixels.
+def _sort_by_gap(parts: pd.DataFrame) -> pd.DataFrame:
+    """Sort the parts of one or several runs, the widest gap first."""
+    return parts.sort_values("gap", ascending=False, kind="stable")
+
+
+def _build_class_rows(rows: Sequence[RunSummary], parts: pd.DataFrame, num_classes: int) -> tuple[ClassGapRow, ...]:
+    """Build one row per class, by descending gap, and a last row for all pixels. Values are means over the runs.
 
     If the training or the validation images have no pixels of a class, mean IoU covers the classes that both have.
     """
-    widest = parts["gap"].idxmax() if len(parts) > 1 else None
-    rows = [
-        ClassGapRow(
-            part["name"], tuple(part[["train_loss", "val_loss", "gap", "train_iou", "val_iou"]]), index == widest
-        )
-        for index, part in parts.sort_values("gap", ascending=False, kind="stable").iterrows()
-    ]
-    name = "all (mean IoU)"
-    gap, val_iou = row.judgment.iou_gap if row.judgment else None, row.val_mean_iou
+    means = _sort_by_gap(parts.groupby("name", sort=False)[list(_CLASS_COLUMNS)].mean())
+    widest = means["gap"].idxmax() if len(means) > 1 else None
+    classes = [ClassGapRow(str(name), tuple(part), name == widest) for name, part in means.iterrows()]
+    losses = [_average([getattr(row, name) for row in rows]) for name in ("train_loss", "val_loss", "gap")]
+    if len(means) < num_classes:
+        name, iou = "all (mean IoU of the classes above)", [float(means[side].mean()) for side in _CLASS_COLUMNS[-2:]]
+        return (*classes, ClassGapRow(name, (*losses, *iou)))
+    val_iou = _average([row.val_mean_iou for row in rows])
+    gap = _average([row.judgment.iou_gap if row.judgment else None for row in rows])
     train_iou = None if gap is None or val_iou is None else val_iou + gap
-    if len(parts) < num_classes:
-        name = "all (mean IoU of the classes above)"
-        train_iou, val_iou = (float(parts[side].mean()) for side in ("train_iou", "val_iou"))
-    return (*rows, ClassGapRow(name, (row.train_loss, row.val_loss, row.gap, train_iou, val_iou)))
+    return (*classes, ClassGapRow("all (mean IoU)", (*losses, train_iou, val_iou)))
+
+
+def _average(values: Sequence[float | None]) -> float | None:
+    """Average values; None if one is undefined."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _build_group_rows(parts: pd.DataFrame) -> tuple[tuple[str, str, int, float, float], ...]:
     """Build one row per group, for the `MAX_GROUPS` groups of each kind with the largest gaps."""
     rows = []
     for kind, parts_of_kind in parts.groupby(parts["name"].str.split("=", n=1).str[0], sort=False):
-        for _, part in parts_of_kind.head(MAX_GROUPS).iterrows():
+        for _, part in _sort_by_gap(parts_of_kind).head(MAX_GROUPS).iterrows():
             name = part["name"].partition("=")[2]
             rows.append((str(kind), name, part["images"], part["val_loss"], part["gap"]))
     return tuple(rows)
 
 
-def _build_calibration(context: ReportContext, run: str) -> tuple[Markup, str]:
-    """Draw the reliability curve of a run, and describe its calibration."""
-    scores, table = context.project.evaluation(run).metrics, context.project.evaluation(run).read_calibration()
-    train, validation, scored = scores.train_calibration, scores.val_calibration, scores.validation
-    if train is None or validation is None or scored is None or scored.accuracy is None:
-        raise PipelineError(f"The evaluation of {run} contains no calibration. Run `dvc repro evaluate@{run}`.")
+def _build_worst(context: ReportContext, parts: pd.DataFrame, problems: list[Notice]) -> tuple[Sample, ...]:
+    """Build validation images, each with the prediction of its run in the table, if it is stored."""
+    kept: dict[str, frozenset[str]] = {}
+    for run in parts["run"].unique():
+        with collect_problem(problems, f"{run}: no predictions for its worst images"):
+            kept[run] = context.project.evaluation(run).list_examples()
+    pairs = [(run, name) for run, name in zip(parts["run"], parts["name"], strict=True) if name in kept.get(run, ())]
+    return tuple(sample for run, name in pairs for sample in build_samples(context, {run: kept[run]}, [name], problems))
+
+
+def _build_calibration(context: ReportContext, runs: Sequence[str]) -> tuple[Markup, str]:
+    """Draw the reliability curve of the images that runs were validated on, and describe the calibration."""
+    table = pd.concat([context.project.evaluation(run).read_calibration() for run in runs]).fillna(0.0)
+    sums = table[["confidence", "accuracy"]].mul(table["pixels"], axis=0).assign(pixels=table["pixels"])
+    bins = sums.groupby([table["split"], table["low"]]).sum()
+    found = {
+        str(split): ReliabilityBins(*(rows[column].to_numpy() for column in ("pixels", "accuracy", "confidence")))
+        for split, rows in bins.groupby(bins.index.get_level_values("split"))
+    }
+    if set(found) != {"train", "validation"}:
+        raise PipelineError(f"The evaluation of {runs[0]} contains no calibration. Run `dvc repro evaluate@{runs[0]}`.")
+    validation = found["validation"]
     sentence = (
-        f"On validation, its mean confidence (the probability of the predicted class) is "
-        f"{format_percent(validation.confidence)}, and its accuracy {format_percent(scored.accuracy)}. The "
-        f"expected calibration error is {format_number(validation.error)} on validation and "
-        f"{format_number(train.error)} on training images. Below the gray line, the network is overconfident."
+        f"On validation, the mean confidence (the probability of the predicted class) is "
+        f"{format_percent(validation.mean_confidence)}, and the accuracy "
+        f"{format_percent(validation.correct.sum() / validation.pixels.sum())}. The "
+        f"expected calibration error is {format_number(validation.expected_calibration_error)} on validation and "
+        f"{format_number(found['train'].expected_calibration_error)} on training images. Below the gray line, the "
+        f"network is overconfident."
     )
-    return draw_reliability_curve(table, context.project), sentence
+    return draw_reliability_curve(found, context.project), sentence
 
 
 RELIABILITY_SIZE = (4.6, 3.8)  # inches
 MIN_BIN_SHARE = 0.001  # of a split's pixels; bins with fewer are noise
 
 
-def draw_reliability_curve(table: pd.DataFrame, project: Project) -> Markup:
-    """Draw accuracy over confidence from the rows of `calibration.csv`: validation solid, training dashed."""
+def draw_reliability_curve(bins: Mapping[str, ReliabilityBins], project: Project) -> Markup:
+    """Draw accuracy over confidence: validation solid, training dashed."""
     with svg.use_style(project):
         figure = Figure(RELIABILITY_SIZE, layout="constrained")
         axes = figure.add_subplot()
-        drawn = []
+        low = 1 / 3
         for split, style, marker in (("train", "--", ""), ("validation", "-", "o")):
-            rows = table[table["split"] == split]
-            rows = rows[rows["pixels"] > MIN_BIN_SHARE * rows["pixels"].sum()]
-            axes.plot(
-                rows["confidence"], rows["accuracy"], color=svg.INK, linestyle=style, marker=marker, markersize=4.5
-            )
-            drawn.append(rows)
-        low = min(1 / 3, *(float(rows[["confidence", "accuracy"]].min().min()) for rows in drawn))
+            shown = bins[split].pixels > MIN_BIN_SHARE * bins[split].pixels.sum()
+            confidence, accuracy = bins[split].confidence[shown], bins[split].accuracy[shown]
+            axes.plot(confidence, accuracy, color=svg.INK, linestyle=style, marker=marker, markersize=4.5)
+            low = min(low, confidence.min(), accuracy.min())
         axes.plot([0, 1], [0, 1], color=svg.QUIET, linewidth=1)
         axes.annotate(
             "perfect calibration", (low, low), (6, -3), textcoords="offset points", color=svg.QUIET, fontsize=10

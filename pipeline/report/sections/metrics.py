@@ -109,14 +109,13 @@ def build_metrics(context: ReportContext, selection: RunSelection) -> Metrics:
         _build_table(f"On the {SPLIT_NAMES[str(split)]} images{where.get(str(split), '')}", rows, ordered, digits)
         for split, rows in splits.items()
     )
-    row = context.summary.get_run(run)
     return Metrics(
-        run=run if folds is None else f"{row.variant} at {row.learning_rate}",
+        run=context.name_setting(run),
         headings=headings,
         order=headings[places[metric]][0],
         tables=tables,
         notes=tuple(_describe_scale(scale)) if scale else (),
-        confusion=_build_confusion(context, context.summary.list_fold_runs(row), names),
+        confusion=_build_confusion(context, context.summary.list_fold_runs(context.summary.get_run(run)), names),
     )
 
 
