@@ -111,8 +111,8 @@ def _describe_verdict(row: RunSummary) -> str:
         sentence += f" Validation begins to worsen between epochs {found.onset[0]} and {found.onset[1]}."
     if found.iou_gap is not None and found.iou_gap_last is not None and found.iou_fall is not None:
         sentence += (
-            f" Mean IoU is higher on training than on validation images by {format_number(found.iou_gap)} at the best "
-            f"epoch, by {format_number(found.iou_gap_last)} at the last; on validation, it ends "
+            f" Mean IoU on training images minus that on validation images is {format_number(found.iou_gap)} at the "
+            f"best epoch and {format_number(found.iou_gap_last)} at the last; on validation, it ends "
             f"{format_number(found.iou_fall)} below its maximum."
         )
     return sentence
