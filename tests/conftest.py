@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import multiprocessing.spawn
 import os
@@ -18,6 +19,7 @@ import hypothesis
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.cli import GC_THRESHOLDS
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from tests.chromium import open_chromium
@@ -44,6 +46,14 @@ def use_memory_for_files() -> None:
 
 
 use_memory_for_files()
+
+gc.set_threshold(*GC_THRESHOLDS)
+
+
+def pytest_collection_finish() -> None:
+    """Exclude everything that was imported until now from garbage collections, which would visit a million objects."""
+    gc.freeze()
+
 
 # No deadline: on a busy machine, Hypothesis would fail slow examples.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -91,8 +101,9 @@ def write_params(folder: Path, changes: dict[str, Any]) -> Path:
 def _forget_custom_modules() -> Iterator[None]:
     """Remove modules of `custom/` from `sys.modules`, because each test has its own project."""
     yield
-    for name in [name for name in sys.modules if name.partition(".")[0] == "custom"]:
-        del sys.modules[name]
+    if "custom" in sys.modules:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "custom"]:
+            del sys.modules[name]
 
 
 @pytest.fixture

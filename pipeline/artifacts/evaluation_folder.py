@@ -226,4 +226,4 @@ class EvaluationFolder(ArtifactFolder):
     def _write_masks(self, folder: str, masks: Mapping[str, npt.NDArray[np.uint8]]) -> None:
         (self.path / folder).mkdir(exist_ok=True)
         for sample, mask in masks.items():
-            Image.fromarray(mask).save(self.path / folder / f"{sample}.png", optimize=True)
+            Image.fromarray(mask).save(self.path / folder / f"{sample}.png")

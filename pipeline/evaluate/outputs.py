@@ -56,7 +56,7 @@ def write_evaluation(
     folder.write_table(folder.CALIBRATION, folder.CALIBRATION_COLUMNS, bin_rows)
     folder.write_examples({})
     if splits:
-        _draw_overview(splits, classes).save(folder.path / folder.OVERVIEW, optimize=True)
+        _draw_overview(splits, classes).save(folder.path / folder.OVERVIEW)
         validation, showcase = splits["validation"], splits[SHOWCASE]
         chosen = np.union1d(_select_examples(validation.prediction, examples), np.array(worst_objects, np.int64))
         folder.write_examples(_take_masks(validation, chosen))

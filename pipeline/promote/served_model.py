@@ -78,5 +78,5 @@ class SegmentationModel(PythonModel):
 
 def _encode_mask(labels: NDArray[np.uint8]) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(labels).save(buffer, "PNG", optimize=True)
+    Image.fromarray(labels).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode("ascii")

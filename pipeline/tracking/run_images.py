@@ -75,7 +75,7 @@ class RunImages:
             images[PREDICTION, step] = _draw_mask(masks[epoch - 1], classes)
         for (key, step), image in images.items():
             full, compressed = self._name_files(key, step)
-            _resize(image, MAX_SIZE).save(folder / full, optimize=True)
+            _resize(image, MAX_SIZE).save(folder / full)
             _resize(image, COMPRESSED_SIZE).save(folder / compressed, lossless=image.mode == "P", quality=80)
 
     @property

@@ -115,7 +115,7 @@ def write_png_mask(path: Path, values: NDArray[Any], palette: NDArray[np.uint8] 
     image = Image.fromarray(values)
     if palette is not None:
         image.putpalette(palette.tobytes())
-    write_with(path, lambda file: image.save(file, "PNG", optimize=True))
+    write_with(path, lambda file: image.save(file, "PNG"))
 
 
 PNG, TIFF = MaskFormat("png", ValueMaskWriter), MaskFormat("tiff", LabelWriter)

@@ -38,20 +38,20 @@ def render_image(image: ImageArray, alt: str, caption: str = "", frame: Frame | 
 def render_mask(
     values: Mask, classes: tuple[SegmentationClass, ...], alt: str, caption: str = "", frame: Frame | None = None
 ) -> EmbeddedImage:
-    """Render a mask as a PNG in the colors of its classes, with transparent ignored pixels."""
+    """Render a mask in the colors of its classes, with transparent ignored pixels."""
     palette = [ImageColor.getrgb(item.color) for item in classes]
     indices = np.where(values < len(classes), values, len(classes)).astype(np.uint8)
-    return _encode_png(indices, [*palette, (0, 0, 0)], alt, caption, frame, transparency=len(classes))
+    return _encode_lossless(indices, [*palette, (0, 0, 0)], alt, caption, frame, transparent=len(classes))
 
 
 def render_errors(found: PredictionErrors, alt: str, caption: str = "", frame: Frame | None = None) -> EmbeddedImage:
-    """Render the errors of a prediction as a PNG, in which correct pixels outside the foreground are light."""
+    """Render the errors of a prediction, in which correct pixels outside the foreground are light."""
     kinds = (found.found, *found.wrong, found.ignored)
     indices = np.zeros(found.ignored.pixels.shape, dtype=np.uint8)
     for index, kind in enumerate(kinds, start=1):
         indices[kind.pixels] = index
     colors = [ImageColor.getrgb(color) for color in (GROUND, *(kind.color for kind in kinds))]
-    return _encode_png(indices, colors, alt, caption, frame)
+    return _encode_lossless(indices, colors, alt, caption, frame)
 
 
 def compute_opacity(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.float64]:
@@ -77,17 +77,17 @@ def render_cutout(
 
 
 def render_gray(values: Mask, alt: str, caption: str = "") -> EmbeddedImage:
-    """Render a feature map (H x W, 0 to 255) as a gray PNG."""
-    return _encode_png(values, [(level, level, level) for level in range(256)], alt, caption)
+    """Render a feature map (H x W, 0 to 255) in gray."""
+    return _encode_lossless(values, [(level, level, level) for level in range(256)], alt, caption)
 
 
 def render_heatmap(
     values: npt.NDArray[np.float32], highest: float, alt: str, caption: str = "", frame: Frame | None = None
 ) -> EmbeddedImage:
-    """Render numbers from 0 to `highest` (H x W) as a PNG in the colors of `get_heat_color`."""
+    """Render numbers from 0 to `highest` (H x W) in the colors of `get_heat_color`."""
     levels = np.rint((values / highest).clip(0, 1) * 255).astype(np.uint8)
     colors = [ImageColor.getrgb(get_heat_color(level / 255)) for level in range(256)]
-    return _encode_png(levels, colors, alt, caption, frame)
+    return _encode_lossless(levels, colors, alt, caption, frame)
 
 
 def get_heat_color(share: float) -> str:
@@ -133,7 +133,7 @@ def encode_webp(
     image_file: Image.Image, alt: str, caption: str, frame: Frame | None = None, quality: int = QUALITY
 ) -> EmbeddedImage:
     """Encode an image as WebP, to be shown in the proportions of the frame if there is one."""
-    return _embed(image_file, "webp", alt, caption, frame, quality=quality, method=4)
+    return _embed(image_file, alt, caption, frame, quality=quality)
 
 
 def _shrink(image_file: Image.Image, resampling: Image.Resampling, largest: int) -> Image.Image:
@@ -144,24 +144,30 @@ def _shrink(image_file: Image.Image, resampling: Image.Resampling, largest: int)
     return image_file.resize(size, resampling)
 
 
-def _encode_png(
+def _encode_lossless(
     indices: Mask,
     colors: Sequence[tuple[int, ...]],
     alt: str,
     caption: str,
     frame: Frame | None = None,
-    **options: Any,
+    transparent: int | None = None,
 ) -> EmbeddedImage:
+    """Encode indices into colors as lossless WebP, which is smaller than PNG and takes a fifth of the time.
+
+    The index `transparent`, if given, has no color.
+    """
     image_file = _shrink(Image.fromarray(indices), Image.Resampling.NEAREST, frame.max_size if frame else MAX_SIZE)
     image_file.putpalette([channel for color in colors for channel in color])
-    return _embed(image_file, "png", alt, caption, frame, optimize=True, **options)
+    if transparent is not None:
+        image_file.info["transparency"] = transparent
+    return _embed(image_file, alt, caption, frame, lossless=True)
 
 
 def _embed(
-    image_file: Image.Image, kind: str, alt: str, caption: str, frame: Frame | None, **options: Any
+    image_file: Image.Image, alt: str, caption: str, frame: Frame | None, lossless: bool = False, **options: Any
 ) -> EmbeddedImage:
     buffer = io.BytesIO()
-    image_file.save(buffer, kind, **options)
-    src = f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    image_file.save(buffer, "webp", lossless=lossless, method=4, **options)
+    src = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
     aspect = frame.aspect if frame else image_file.width / image_file.height
-    return EmbeddedImage(src, alt, caption, *image_file.size, is_mask=kind == "png", aspect=aspect)
+    return EmbeddedImage(src, alt, caption, *image_file.size, is_mask=lossless, aspect=aspect)
