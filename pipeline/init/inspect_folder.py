@@ -31,6 +31,7 @@ from pipeline.prepare.formats.table import FORMATS
 from pipeline.prepare.sources.folder import match_files
 from pipeline.prepare.sources.image_files import IMAGES, ImageFiles
 from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, collect_pets
+from pipeline.volumes.open_volume import VOLUME_ENDINGS
 from pipeline.wording import escape_unprintable, join_names
 
 _COMMAND = "pipeline init"
@@ -105,7 +106,7 @@ def inspect_folder(folder: Path) -> Suggestion:
 
 def _inspect_layout(folder: Path, layout: Layout) -> Suggestion:
     sliced = suggest_slices(folder, layout)
-    images, masks = match_files(folder, layout.images, layout.masks, "data", are_volumes=sliced is not None)
+    images, masks = match_files(folder, layout.images, layout.masks, "data", VOLUME_ENDINGS if sliced else None)
     names = {file: images.names[name] for name, file in images.by_id.items() if name in masks.by_id}
     mask_files = sorted(masks.by_id.values())
     if sliced is not None:

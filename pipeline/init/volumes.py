@@ -17,7 +17,7 @@ from pipeline.imaging.errors import ImageError
 from pipeline.init.layouts.layout import Layout
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.prepare.sources.folder import match_files
-from pipeline.volumes.open_volume import is_nifti, open_volume
+from pipeline.volumes.open_volume import VOLUME_ENDINGS, is_nifti, open_volume
 from pipeline.volumes.slice_file import IntensityWindow, SliceReference, needs_window
 from pipeline.volumes.tiff_stack import TiffStack
 from pipeline.wording import pluralize
@@ -53,7 +53,7 @@ def suggest_slices(folder: Path, layout: Layout) -> SuggestedSlices | None:
         PipelineError: The volumes cannot be read.
     """
     try:
-        images, masks = match_files(folder, layout.images, layout.masks, "data", are_volumes=True)
+        images, masks = match_files(folder, layout.images, layout.masks, "data", VOLUME_ENDINGS)
     except PipelineError:
         return None
     ids = sorted(images.by_id.keys() & masks.by_id.keys())
