@@ -66,9 +66,9 @@ def draw_scene(seed: int, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
 
 def locate_scene(seed: int) -> Any:
     """Return the transform of a scene; scenes are next to each other."""
-    from rasterio.transform import from_origin
+    from rasterio import Affine
 
-    return from_origin(ORIGIN[0] + seed * 2 * SIDE * PIXEL, ORIGIN[1], PIXEL, PIXEL)
+    return Affine(PIXEL, 0, ORIGIN[0] + seed * 2 * SIDE * PIXEL, 0, -PIXEL, ORIGIN[1])
 
 
 def write_geotiff(path: Path, bands: np.ndarray, seed: int = 0, **options: Any) -> Path:
@@ -100,9 +100,11 @@ def list_polygons(seed: int) -> list[Any]:
     """List the buildings of a scene as polygons in its CRS."""
     from shapely import box
 
-    transform = locate_scene(seed)
-    corners = [(transform * (left, bottom), transform * (right, top)) for top, left, bottom, right in draw_boxes(seed)]
-    return [box(*lower, *upper) for lower, upper in corners]
+    x, y = locate_scene(seed).c, ORIGIN[1]
+    return [
+        box(x + left * PIXEL, y - bottom * PIXEL, x + right * PIXEL, y - top * PIXEL)
+        for top, left, bottom, right in draw_boxes(seed)
+    ]
 
 
 def write_geojson(path: Path, polygons: list[Any], crs: str | None = CRS, **properties: Any) -> Path:

@@ -162,9 +162,9 @@ class GeoTiff:
             return ""
         if self.crs is not None and mask.crs is not None and self.crs != mask.crs:
             return f"its CRS is {format_crs(mask.crs)}, but that of the image is {format_crs(self.crs)}"
-        corners = [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
-        moved = [~self.transform * (mask.transform * corner) for corner in corners]
-        distance = max(math.dist(one, corner) for one, corner in zip(moved, corners, strict=True))
+        corners = np.array([(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)], float)
+        moved = apply_transform(~self.transform, apply_transform(mask.transform, corners))
+        distance = float(np.linalg.norm(moved - corners, axis=1).max())
         return f"its transform moves corners by up to {distance:.3g} px" if distance > _MAX_OFFSET else ""
 
     def _read_validity(
@@ -190,6 +190,13 @@ class GeoTiff:
         a, b, _, d, e, *_ = self.transform
         width, height = (float(f"{math.hypot(*side) * meters:.{_DIGITS}g}") for side in ((a, d), (b, e)))
         return StatedPixelSize(PixelSize(height, width, "m"), GEOTIFF, is_for_print=False)
+
+
+def apply_transform(transform: Any, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Apply an affine transformation (`affine.Affine`) to points (N x 2)."""
+    a, b, c, d, e, f, *_ = transform
+    moved: NDArray[np.float64] = points @ np.array([[a, d], [b, e]]) + (c, f)
+    return moved
 
 
 def open_geotiff(path: Path) -> GeoTiff:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from pipeline.prepare.vector_layer import (
     number_categories,
     read_layer,
 )
-from pipeline.scenes.geotiff import SCENE_ENDINGS, GeoTiff
+from pipeline.scenes.geotiff import SCENE_ENDINGS, GeoTiff, apply_transform, open_geotiff
 from pipeline.scenes.tile_file import TileReference
 from pipeline.volumes.slice_file import create_window
 
@@ -97,12 +98,7 @@ class _PixelShapes:
     def __init__(self, layer: VectorLayer, scene: GeoTiff) -> None:
         import shapely
 
-        a, b, c, d, e, f, *_ = ~scene.transform
-
-        def to_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
-            moved: NDArray[np.float64] = points @ np.array([[a, d], [b, e]]) + (c, f)
-            return moved
-
+        to_pixels = partial(apply_transform, ~scene.transform)
         self._shapes: NDArray[Any] = shapely.transform(layer.project(scene.crs), to_pixels)
         self._tree = shapely.STRtree(self._shapes)
         self._order = np.argsort(np.argsort(-shapely.area(self._shapes), kind="stable"))  # small ones are on top
@@ -208,12 +204,10 @@ def _describe_outside(
     folder: Path, data: GeoVectorsData, layers: Mapping[str, VectorLayer], scenes: Mapping[str, ImageMaskPair]
 ) -> str:
     """Describe that no polygon overlaps a scene, with the bounds of the first scene and its polygons."""
-    from pipeline.scenes.geotiff import open_geotiff
-
     name, pair = next(iter(scenes.items()))
     scene, layer = open_geotiff(folder / pair.image), layers[name]
-    corners = [scene.transform * corner for corner in ((0, scene.height), (scene.width, 0))]
-    (left, bottom), (right, top) = corners
+    corners = np.array([(0, scene.height), (scene.width, 0)], float)
+    (left, bottom), (right, top) = apply_transform(scene.transform, corners)
     return (
         f"data.annotations: no polygon of {data.annotations} overlaps a scene. {pair.image} covers {left:.6g}, "
         f"{bottom:.6g} to {right:.6g}, {top:.6g}, but the polygons are at "
