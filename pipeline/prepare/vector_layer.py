@@ -91,6 +91,22 @@ def read_layer(path: Path, attribute: str | None, key: str) -> VectorLayer:
     return VectorLayer(path, crs, shapes, values)
 
 
+def list_attributes(path: Path, key: str) -> list[str]:
+    """List the attributes of a file's features; for the arguments and exceptions, see `read_layer`."""
+    if path.suffix.lower() in _MAGIC:
+        import_rasterio(path)
+        import pyogrio
+
+        _check_content(path, key)
+        try:
+            return [str(name) for name in pyogrio.read_info(path.absolute())["fields"]]
+        except Exception as error:  # broken files can raise any exception
+            raise PipelineError(f"{key}: {path} cannot be read ({str(error)[:200]}). Export the layer again.") from None
+    features = load_json(path, key, dict, MAX_JSON_BYTES).get("features")
+    known = (one.get("properties") for one in features if isinstance(one, dict)) if isinstance(features, list) else ()
+    return list(dict.fromkeys(name for one in known if isinstance(one, dict) for name in one))
+
+
 def _read_geojson(path: Path, attribute: str | None, key: str) -> tuple[Any, NDArray[Any], list[str]]:
     import shapely.geometry
     from rasterio.crs import CRS

@@ -126,6 +126,11 @@ class GeoTiff:
             found += numbers
         return tuple(found)
 
+    def name_bands(self, bands: Sequence[int]) -> tuple[int | str, ...]:
+        """Return the names of bands if all of them have different ones, or else their numbers."""
+        names = [self._names[band - 1] for band in bands]
+        return tuple(names) if all(self._names.count(name) == 1 and name for name in names) else tuple(bands)
+
     def read(self, rows: slice, columns: slice, bands: Sequence[int], declared: Sequence[int] = ()) -> Pixels:
         """Read a window, which may extend beyond the scene. Invalid pixels are 0.
 
