@@ -201,7 +201,7 @@ def _suggest(folder: Path, names: Mapping[str, str], masks: Mapping[str, str]) -
             for reference in _list_tiles(file, scene, scene.find_bands(labels), tile, block, gap):
                 found_images[str(reference)] = names[file]
                 if mask_bands:
-                    found_masks.append(str(replace(reference, file=masks[file], bands=mask_bands)))
+                    found_masks.append(str(replace(reference, file=masks[file], bands=mask_bands, is_mask=True)))
     limits, window_notices = _suggest_window(folder, list(found_images), first)
     notices += window_notices
     section = {

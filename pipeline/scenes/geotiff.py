@@ -131,7 +131,7 @@ class GeoTiff:
         names = [self._names[band - 1] for band in bands]
         return tuple(names) if all(self._names.count(name) == 1 and name for name in names) else tuple(bands)
 
-    def read(self, rows: slice, columns: slice, bands: Sequence[int], declared: Sequence[int] = ()) -> Pixels:
+    def read(self, rows: slice, columns: slice, bands: Sequence[int], declared: Sequence[float] = ()) -> Pixels:
         """Read a window, which may extend beyond the scene. Invalid pixels are 0.
 
         Args:
@@ -173,7 +173,7 @@ class GeoTiff:
         return f"its transform moves corners by up to {distance:.3g} px" if distance > _MAX_OFFSET else ""
 
     def _read_validity(
-        self, found: NDArray[Any], bands: Sequence[int], window: Any, declared: Sequence[int]
+        self, found: NDArray[Any], bands: Sequence[int], window: Any, declared: Sequence[float]
     ) -> NDArray[np.bool_]:
         """Find the valid pixels: a band has data, and no value is NaN or infinite."""
         valid = np.ones(found.shape[:2], bool)

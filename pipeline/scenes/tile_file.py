@@ -18,7 +18,7 @@ from pipeline.volumes.slice_file import IntensityWindow, encode_slice
 from pipeline.volumes.volume import Slice
 
 MAX_TILES = 100_000  # of a scene
-_REFERENCE = re.compile(r"(.+)\[x=([0-9]+),y=([0-9]+),([0-9]+)x([0-9]+),bands=([0-9+]+)\]", re.DOTALL)
+_REFERENCE = re.compile(r"(.+)\[x=([0-9]+),y=([0-9]+),([0-9]+)x([0-9]+),(bands|mask)=([0-9+]+)\]", re.DOTALL)
 _UNSCALED = ("u1", "u2")  # types of values that need no window
 _MIN_DIGITS = 2  # of the row and the column in a name
 _RGB = 3
@@ -34,11 +34,12 @@ class TileReference:
     width: int
     height: int
     bands: tuple[int, ...]
+    is_mask: bool = False  # whether nodata pixels keep their values
 
     def __str__(self) -> str:
         """Format the reference."""
-        bands = "+".join(map(str, self.bands))
-        return f"{self.file}[x={self.left},y={self.top},{self.width}x{self.height},bands={bands}]"
+        bands = f"{'mask' if self.is_mask else 'bands'}={'+'.join(map(str, self.bands))}"
+        return f"{self.file}[x={self.left},y={self.top},{self.width}x{self.height},{bands}]"
 
     @classmethod
     def parse(cls, text: str) -> TileReference | None:
@@ -47,7 +48,7 @@ class TileReference:
         if found is None:
             return None
         left, top, width, height = map(int, found.groups()[1:5])
-        return cls(found[1], left, top, width, height, tuple(map(int, found[6].split("+"))))
+        return cls(found[1], left, top, width, height, tuple(map(int, found[7].split("+"))), found[6] == "mask")
 
     @property
     def window(self) -> Window:
@@ -108,7 +109,7 @@ def read_pixels(folder: Path, tile: TileReference, declared: tuple[int, ...] = (
 
 
 def read_tile(scene: GeoTiff, tile: TileReference, window: IntensityWindow | None = None) -> bytes:
-    """Read a tile as the content of an image file. Invalid pixels are 0.
+    """Read a tile as the content of an image file. Invalid pixels are 0, except nodata pixels of masks.
 
     Args:
         scene: The scene.
@@ -118,7 +119,8 @@ def read_tile(scene: GeoTiff, tile: TileReference, window: IntensityWindow | Non
     Raises:
         ImageError: The tile cannot be read.
     """
-    return encode_pixels(apply_window(scene.read(*tile.window, tile.bands), window), scene)
+    declared = () if scene.nodata is None or not tile.is_mask else (scene.nodata,)
+    return encode_pixels(apply_window(scene.read(*tile.window, tile.bands, declared), window), scene)
 
 
 def apply_window(pixels: Pixels, window: IntensityWindow | None) -> Pixels:

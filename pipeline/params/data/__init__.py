@@ -255,6 +255,13 @@ def _check_scenes(data: FolderData | GeoVectorsData) -> list[str]:
         mistakes.append("data.masks: must not have {class} or {object} with data.scenes; write one mask per scene.")
     if isinstance(data, FolderData) and data.instances is not None:
         mistakes.append("data.instances: must be null with data.scenes; tiles would divide numbered objects.")
+    if isinstance(data, GeoVectorsData):
+        texts = [FilePattern(pattern).num_texts for pattern in (data.images, data.annotations)]
+        if texts[1] and texts[0] != texts[1]:
+            mistakes.append(
+                f"data.annotations: '{data.annotations}' has {texts[1]} wildcards to compare (*, **, {{a,b}}), but "
+                f"data.images: '{data.images}' has {texts[0]}. Write {{any}} for text that is not compared."
+            )
     if isinstance(data, GeoVectorsData) and data.area is not None:
         mistakes += _check_inside("data.area", data.area, data.path)
     return mistakes

@@ -72,7 +72,7 @@ class RasterLabels:
     def locate(self, pair: ImageMaskPair, scene: GeoTiff, tile: TileReference) -> str:  # noqa: ARG002
         """Return the tile of the mask."""
         bands = open_geotiff(self._folder / pair.mask).find_bands(None)
-        return str(replace(tile, file=pair.mask, bands=bands))
+        return str(replace(tile, file=pair.mask, bands=bands, is_mask=True))
 
 
 def tile_scenes(
