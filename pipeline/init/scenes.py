@@ -16,6 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.errors import ImageError
 from pipeline.init.layouts.layout import Layout
 from pipeline.init.suggestion import SuggestedClasses
+from pipeline.init.volumes import choose_limits
 from pipeline.predict.tiff_mask import Calibration
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.prepare.sources.folder import match_files
@@ -31,9 +32,7 @@ _MIN_TILES, _MIN_BLOCKS = 40, 12  # in total, if the scenes are large enough
 _MAX_CHIP, _MIN_CHIPS = 1024, 20  # longest side in px, and number, of files that are not cut
 _MAX_TRIED = 10  # files that are opened to find a georeference
 _MAX_MEASURED, _MAX_VALUES = 60, 20_000  # tiles whose values are measured, and values of each
-_PERCENTILES = (0.5, 99.5)
 _DARK = 1 / 8  # of the range of 16 bits; if all values are below it, they were not scaled to it
-_DIGITS = 3  # significant digits of a limit of the window
 _VECTOR_ENDINGS = (".geojson", ".gpkg", ".shp")  # .json is that of other annotations, too
 _AREA_NAME = re.compile(r"aoi|area|roi|extent|boundary", re.IGNORECASE)
 _CATEGORY_NAMES = ("class", "category", "label", "type", "kind", "class_name", "landcover", "land_cover", "code")
@@ -209,8 +208,8 @@ def _suggest(folder: Path, names: Mapping[str, str], masks: Mapping[str, str]) -
     }  # fmt: skip
     if tile is not None:
         notices.append(
-            f"data.scenes: tiles of {tile} px are proposed, of which {block} × {block} are a block that stays in one "
-            f"split, with {gap} px left out between blocks. Choose blocks that are larger than the objects and fields "
+            f"data.scenes: tiles of {tile} px are proposed. Blocks of up to {block} × {block} tiles stay in one split, "
+            f"and {gap} px between blocks are left out. Choose blocks that are larger than the objects and fields "
             f"in the scenes; see docs/how-to/remote-sensing.md."
         )
     return SuggestedScenes(
@@ -259,10 +258,7 @@ def _suggest_window(folder: Path, tiles: Sequence[str], scene: GeoTiff) -> tuple
     values = np.concatenate(samples)
     if not is_required and values.max() > _DARK * np.iinfo(scene.dtype).max:
         return None, []
-    low, high = (float(f"{limit:.{_DIGITS}g}") for limit in np.percentile(values, _PERCENTILES))
-    if low >= high:
-        low, high = float(values.min()), float(values.max()) + 1
-    low, high = (int(limit) if limit.is_integer() else limit for limit in (low, high))
+    low, high = choose_limits(values)
     notice = (
         f"data.scenes.window: [{low}, {high}] is proposed: all but 1% of the values, which are {scene.dtype} from "
         f"{values.min():g} to {values.max():g} in the tiles that were opened. The limits become black and white."

@@ -129,10 +129,7 @@ def _suggest_window(folder: Path, volumes: Sequence[Sequence[str]]) -> tuple[tup
     if not samples:
         return None, []
     values = np.concatenate(samples)
-    low, high = (float(f"{limit:.{_DIGITS}g}") for limit in np.percentile(values, _PERCENTILES))
-    if low >= high:
-        low, high = float(values.min()), float(values.max()) + 1
-    low, high = (int(limit) if limit.is_integer() else limit for limit in (low, high))
+    low, high = choose_limits(values)
     notice = (
         f"data.slices.window: [{low}, {high}] is proposed: all but 1% of the intensities, which are from "
         f"{values.min():g} to {values.max():g} in the slices that were opened. The limits become black and white, with "
@@ -140,6 +137,15 @@ def _suggest_window(folder: Path, volumes: Sequence[Sequence[str]]) -> tuple[tup
         f"[-1350, 150] for lungs or [-500, 1300] for bones."
     )
     return (low, high), [notice]
+
+
+def choose_limits(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Choose the limits of a window that contains all but 1% of the values, rounded."""
+    low, high = (float(f"{limit:.{_DIGITS}g}") for limit in np.percentile(values, _PERCENTILES))
+    if low >= high:
+        low, high = float(values.min()), float(values.max()) + 1
+    low, high = (int(limit) if limit.is_integer() else limit for limit in (low, high))
+    return low, high
 
 
 def _read_intensities(folder: Path, slices: Sequence[str]) -> Iterator[NDArray[np.float64]]:

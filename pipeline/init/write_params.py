@@ -67,7 +67,7 @@ _COMMENTS = {
     "scenes": "how GeoTIFFs are read; docs/how-to/remote-sensing.md",
     "bands": "bands in the order of the channels, by number from 1 or by name",
     "tile": "px, side of the tiles that are images; empty: every file is one image",
-    "block": "tiles along each side of a block, which stays in one split",
+    "block": "at most so many tiles along each side of a block, which stays in one split",
     "gap": "px that are left out between blocks",
     "attribute": "attribute of the polygons that has the category; empty: all polygons are one category",
     "area": "polygons of the annotated area; empty: everything was annotated",

@@ -212,20 +212,20 @@ def _check_content(path: Path, key: str) -> None:
 
 
 def _check_tables(path: Path, key: str) -> None:
-    """Raise `PipelineError` if the layers of a GeoPackage are views or have triggers, which can run any SQL."""
+    """Raise `PipelineError` if layers or tables of metadata in a GeoPackage are views, which can call any function."""
     try:
         connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1", uri=True)
         try:
-            views = connection.execute(
-                "SELECT s.name FROM sqlite_master s JOIN gpkg_contents c ON s.name = c.table_name WHERE s.type = 'view'"
-            ).fetchall()
+            kinds = dict(connection.execute("SELECT lower(name), type FROM sqlite_master"))
+            layers = [str(name).lower() for (name,) in connection.execute("SELECT table_name FROM gpkg_contents")]
         finally:
             connection.close()
     except sqlite3.Error as error:
         raise PipelineError(f"{key}: {path} is not a GeoPackage ({error}). Export the layer again.") from None
+    views = [name for name, kind in kinds.items() if kind == "view" and (name in layers or name.startswith("gpkg_"))]
     if views:
         raise PipelineError(
-            f"{key}: {path} has a view as a layer ({views[0][0]}), which is not read. Export it as a table."
+            f"{key}: {path} has a view as a layer ({views[0]}), which is not read. Export it as a table."
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from pipeline.imaging.errors import ImageError
@@ -70,11 +71,13 @@ class GridTile:
 def list_tiles(height: int, width: int, tile: int, block: int, gap: int) -> Iterator[GridTile]:
     """List the tiles of a scene, block by block. The last tiles of a row or column may extend beyond the scene.
 
+    Blocks have nearly the same number of tiles.
+
     Args:
         height: Height of the scene, px.
         width: Width of the scene, px.
         tile: Side of a tile, px.
-        block: Number of tiles along a side of a block.
+        block: Maximum number of tiles along a side of a block.
         gap: Distance between blocks, px.
 
     Raises:
@@ -84,12 +87,11 @@ def list_tiles(height: int, width: int, tile: int, block: int, gap: int) -> Iter
     if rows * columns > MAX_TILES:
         raise ImageError(f"has {width:,} × {height:,} px, which are {rows * columns:,} tiles; at most {MAX_TILES:,} "
                          f"are supported, so increase data.scenes.tile")  # fmt: skip
-    for block_row in range(-(-rows // block)):
-        for block_column in range(-(-columns // block)):
-            for row in range(block_row * block, min(rows, (block_row + 1) * block)):
-                for column in range(block_column * block, min(columns, (block_column + 1) * block)):
-                    top, left = row * tile + block_row * gap, column * tile + block_column * gap
-                    yield GridTile(row, column, (block_row, block_column), top, left)
+    for block_row, block_rows in enumerate(_divide(rows, block)):
+        for block_column, block_columns in enumerate(_divide(columns, block)):
+            for row, column in product(block_rows, block_columns):
+                top, left = row * tile + block_row * gap, column * tile + block_column * gap
+                yield GridTile(row, column, (block_row, block_column), top, left)
 
 
 def format_tile_name(scene: str, tile: GridTile, last: GridTile) -> str:
@@ -141,6 +143,13 @@ def encode_pixels(pixels: Pixels, scene: GeoTiff) -> bytes:
 def requires_window(scene: GeoTiff) -> bool:
     """Return whether the values of a scene are gray values only after a window was chosen."""
     return scene.dtype.str[1:] not in _UNSCALED
+
+
+def _divide(count: int, largest: int) -> Iterator[range]:
+    """Divide a number of tiles into as few blocks as possible, of nearly the same length."""
+    num_blocks = -(-count // largest)
+    for block in range(num_blocks):
+        yield range(-(-block * count // num_blocks), -(-(block + 1) * count // num_blocks))
 
 
 def _count_tiles(length: int, tile: int, block: int, gap: int) -> int:

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import csv
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-from ruamel.yaml import YAML
 
-from pipeline.cli import main
-from pipeline.params.file import read_params
-from pipeline.prepare.prepare_data import prepare
-from pipeline.train.train_cell import train_and_log
 from tests.aerial import DATA, SIDE, draw_scene, locate_scene, write_geotiff, write_scenes
-from tests.conftest import TINY, TRAINED, load_shipped_params, merge
 from tests.optional import import_or_skip
+from tests.predict.trained_project import Predict, create_predict, train_project
 
 rasterio = import_or_skip("rasterio")
 
-Predict = Callable[..., Result]
 # Windowed, so that the run also segments scenes of floating-point reflectance.
 SECTION = {**DATA, "scenes": {**DATA["scenes"], "tile": 32, "block": 1, "window": [0, 65_535]}}
 
@@ -31,36 +22,14 @@ SECTION = {**DATA, "scenes": {**DATA["scenes"], "tile": 32, "block": 1, "window"
 def trained_on_scenes(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a run that was trained on tiles of scenes."""
     root = tmp_path_factory.mktemp("scenes")
-    shutil.copy(store, root / "mlflow.db")
     write_scenes(root / "scenes", 3)
-    content = merge(load_shipped_params(), TINY) | {"data": SECTION}
-    content["grid"] = {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}
-    content["train"] = {**content["train"], "epochs": 10, "patch_size": 32, "patches_per_epoch": 128}
-    with (root / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(content, file)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        params = read_params(root / "params.yaml")
-        prepare(params)
-        train_and_log(params, params.cells()[0])
+    train_project(root, store, SECTION, epochs=8, patch_size=32, patches_per_epoch=96)
     return root
 
 
 @pytest.fixture
 def predict(trained_on_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Predict:
-    monkeypatch.chdir(trained_on_scenes)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-    def call(*arguments: object, code: int = 0) -> Result:
-        options = ["--run", TRAINED, "--out", str(tmp_path / "out")]
-        done = CliRunner().invoke(main, ["predict", *options, *map(str, arguments)])
-        assert done.exit_code == code, done.output
-        return done
-
-    return call
+    return create_predict(trained_on_scenes, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("file_format", ["png", "tiff"])

@@ -193,7 +193,7 @@ class Scenes(Intensities):
     image.
     """
     block: int = Field(default=4, ge=1, le=1000)
-    """Number of tiles along each side of a block. The tiles of a block are one group, which is in one split."""
+    """Maximum number of tiles along each side of a block. The tiles of a block are one group, which is in one split."""
     gap: int = Field(default=0, ge=0, le=MAX_SIZE)
     """Width in px of the strips between blocks that are left out, so that blocks in different splits do not touch."""
 
