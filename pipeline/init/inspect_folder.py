@@ -17,7 +17,16 @@ from pipeline.init.layouts.table import LAYOUTS, recognize_layout
 from pipeline.init.mask_classes import suggest_classes
 from pipeline.init.palettes import choose_category_colors
 from pipeline.init.part_classes import suggest_part_classes
-from pipeline.init.scenes import SuggestedScenes, VectorLayout, drop_nodata, find_vectors, suggest_scenes
+from pipeline.init.scenes import (
+    WITHOUT_RASTERIO,
+    SuggestedScenes,
+    VectorLayout,
+    are_scenes,
+    drop_nodata,
+    find_vectors,
+    is_rasterio_installed,
+    suggest_scenes,
+)
 from pipeline.init.suggestion import SuggestedClasses, Suggestion, complete_suggestion, validate_section
 from pipeline.init.volumes import suggest_slices
 from pipeline.params.data import Data, find_data_mistakes
@@ -32,6 +41,7 @@ from pipeline.prepare.formats.table import FORMATS
 from pipeline.prepare.sources.folder import match_files
 from pipeline.prepare.sources.image_files import IMAGES, ImageFiles
 from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, collect_pets
+from pipeline.prepare.vector_layer import UNDEFINED
 from pipeline.scenes.geotiff import SCENE_ENDINGS
 from pipeline.volumes.open_volume import VOLUME_ENDINGS
 from pipeline.wording import escape_unprintable, join_names
@@ -110,7 +120,7 @@ def inspect_folder(folder: Path) -> Suggestion:
 
 
 def _inspect_layout(folder: Path, layout: Layout) -> Suggestion:
-    scenes = suggest_scenes(folder, layout)
+    scenes = suggest_scenes(folder, layout) if is_rasterio_installed() else None
     sliced = None if scenes else suggest_slices(folder, layout)
     endings = VOLUME_ENDINGS if sliced else SCENE_ENDINGS if scenes else None
     images, masks = match_files(folder, layout.images, layout.masks, "data", endings)
@@ -130,6 +140,8 @@ def _inspect_layout(folder: Path, layout: Layout) -> Suggestion:
     if (layout.images, layout.masks) != DEFAULT_PATTERNS:
         patterns = {"images": layout.images, "masks": layout.masks}
     notices = (*layout.notices, *classes.notices)
+    if not is_rasterio_installed() and are_scenes(folder, list(images.by_id.values())):
+        notices = (*notices, WITHOUT_RASTERIO)
     if sliced is not None:
         patterns["slices"], notices = sliced.section, (*sliced.notices, *notices)
     if scenes is not None:
@@ -147,11 +159,12 @@ def _inspect_layout(folder: Path, layout: Layout) -> Suggestion:
 
 
 def _inspect_vectors(folder: Path, found: VectorLayout) -> Suggestion:
-    names = make_class_names(["background", *found.categories])
-    colors, color_notices = choose_category_colors(found.categories)
+    categories = [category for category in found.categories if category != UNDEFINED]
+    names = make_class_names(["background", *categories])
+    colors, color_notices = choose_category_colors(categories)
     classes = [
         {"name": name, "color": color, "foreground": category is not None, "category": category}
-        for name, color, category in zip(names, colors[-len(names) :], [None, *found.categories], strict=True)
+        for name, color, category in zip(names, colors[-len(names) :], [None, *categories], strict=True)
     ]
     section = {
         **({} if found.images == DEFAULT_PATTERNS[0] else {"images": found.images}),
@@ -160,21 +173,24 @@ def _inspect_vectors(folder: Path, found: VectorLayout) -> Suggestion:
         "area": found.area,
         "scenes": found.scenes.section,
         "classes": classes,
-        "ignore_value": [],
+        "ignore_value": [UNDEFINED] if UNDEFINED in found.categories else [],
     }
-    notices = (*found.notices, *found.scenes.notices, *color_notices)
-    suggested = SuggestedClasses(section, ("pixels without a polygon",), notices)
+    notices = [*found.notices, *found.scenes.notices, *color_notices]
+    suggested = SuggestedClasses(section, ("pixels without a polygon",), tuple(notices))
     suggestion = suggest_section("geo_vectors", folder, found.scenes.images, suggested, window=found.scenes.window)
     suggestion = _set_channels(suggestion, found.scenes)
     return replace(suggestion, found=f"{found.scenes.found}polygons in {found.annotations}, {suggestion.found}")
 
 
 def _set_channels(suggestion: Suggestion, scenes: SuggestedScenes) -> Suggestion:
-    """Set the number of channels to that of the bands. The names of tiles contain no groups."""
+    """Set the number of channels to that of the bands. The groups of tiles are their blocks."""
     section = {**suggestion.section, "channels": scenes.channels}
     remarks = {**suggestion.remarks, "channels": "number of bands"}
     notices = tuple(notice for notice in suggestion.notices if not notice.startswith("data.channels:"))
-    return replace(suggestion, section=section, remarks=remarks, notices=notices, channels=scenes.channels, groups="")
+    groups = suggestion.groups if scenes.section["tile"] is None else ""
+    return replace(
+        suggestion, section=section, remarks=remarks, notices=notices, channels=scenes.channels, groups=groups
+    )
 
 
 def _inspect_annotated(folder: Path, annotation_format: AnnotationFormat, settings: FormatSettings) -> Suggestion:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from pipeline.predict.tiff_mask import Calibration
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.prepare.sources.folder import match_files
 from pipeline.prepare.sources.image_files import list_files
-from pipeline.prepare.vector_layer import list_attributes, read_layer
+from pipeline.prepare.vector_layer import UNDEFINED, list_attributes, read_layer
 from pipeline.scenes.geotiff import SCENE_ENDINGS, GeoTiff, open_geotiff
 from pipeline.scenes.tile_file import TileReference, list_tiles, read_pixels, requires_window
 from pipeline.volumes.slice_file import IntensityWindow
@@ -37,6 +38,12 @@ _VECTOR_ENDINGS = (".geojson", ".gpkg", ".shp")  # .json is that of other annota
 _AREA_NAME = re.compile(r"aoi|area|roi|extent|boundary", re.IGNORECASE)
 _CATEGORY_NAMES = ("class", "category", "label", "type", "kind", "class_name", "landcover", "land_cover", "code")
 _MAX_CATEGORIES = 20  # of an attribute without a usual name
+
+
+WITHOUT_RASTERIO = (
+    "The images have a georeference, but are read like other TIFFs, because rasterio is missing. To select bands, to "
+    "ignore nodata pixels and to cut scenes into tiles, run pip install 'unet-learning-report[geo]', then this command."
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,11 @@ def suggest_scenes(folder: Path, layout: Layout) -> SuggestedScenes | None:
         return None
     names = {images.by_id[name]: images.names[name] for name in ids}
     return _suggest(folder, names, {images.by_id[name]: masks.by_id[name] for name in ids})
+
+
+def is_rasterio_installed() -> bool:
+    """Return whether scenes can be read."""
+    return importlib.util.find_spec("rasterio") is not None
 
 
 def are_scenes(folder: Path, files: Sequence[str]) -> bool:
@@ -167,7 +179,7 @@ def _find_attribute(files: Sequence[Path]) -> tuple[str | None, tuple[str, ...]]
     for name in (*usual, *(name for name in known if name not in usual)):
         values = sorted({one for file in files for one in read_layer(file, name, "pipeline init").categories})
         is_text = any(not re.fullmatch(r"-?[0-9.]*", value) for value in values)
-        if values and (name in usual or is_text) and len(values) <= _MAX_CATEGORIES and values != ["null"]:
+        if values and (name in usual or is_text) and len(values) <= _MAX_CATEGORIES and values != [UNDEFINED]:
             return name, tuple(values)
     return None, tuple({one for file in files for one in read_layer(file, None, "pipeline init").categories})
 

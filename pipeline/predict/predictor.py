@@ -22,6 +22,7 @@ from pipeline.predict.formats.mask_format import PredictedVolume
 from pipeline.predict.objects import Image
 from pipeline.predict.outputs import ClassShares
 from pipeline.predict.result_writer import InputImage, ResultWriter
+from pipeline.predict.tiff_mask import Calibration
 from pipeline.predict.uncertainty import ImageUncertainty, UncertaintyMeter
 from pipeline.runtime.progress import PredictionProgress
 from pipeline.scenes.scene_image import SceneImage
@@ -124,6 +125,8 @@ class Predictor:
             raise ImageError(
                 f"has {pluralize(scene.shape[2], 'band')}, but the run was trained on {preprocessing.channels}"
             )
+        if scene.is_located and not Calibration.read(source.path).georeference:
+            raise ImageError("has a georeference that cannot be copied to its mask; save it with tiles of 512 px")
         return scene
 
     def _add(self, image: InputImage) -> None:

@@ -26,6 +26,7 @@ from pipeline.wording import join_names, pluralize, suggest_closest
 
 VECTOR_ENDINGS = (".geojson", ".json", ".gpkg", ".shp")
 CATEGORY = "polygon"  # category of all polygons without an attribute
+UNDEFINED = "null"  # category of polygons whose attribute has no value
 MAX_JSON_BYTES = 250_000_000  # Python objects take about ten times the memory
 _MAGIC = {".gpkg": b"SQLite format 3\0", ".shp": b"\x00\x00\x27\x0a"}
 _EPSG = re.compile(r"(?:urn:(?:x-)?ogc:def:crs:EPSG:[^:]*:|EPSG:)([0-9]{4,6})")
@@ -258,9 +259,9 @@ def _check_shapes(path: Path, shapes: NDArray[Any], key: str) -> None:
 
 
 def _format_category(value: object) -> str:
-    """Format the value of an attribute; undefined values become `null`."""
+    """Format the value of an attribute."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "null"
+        return UNDEFINED
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)[:1000]

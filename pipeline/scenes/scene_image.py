@@ -25,6 +25,7 @@ class SceneImage:
         shape: Height, width, channels.
         dtype: uint8 or uint16.
         has_nodata: Whether pixels may be invalid.
+        is_located: Whether the file has a georeference.
     """
 
     def __init__(self, path: Path, settings: Scenes) -> None:
@@ -44,7 +45,7 @@ class SceneImage:
             )
         self.shape = (self._scene.height, self._scene.width, len(self._bands))
         self.dtype = np.dtype(self._scene.dtype if self._window is None else f"u{self._window.bits // 8}")
-        self.has_nodata = self._scene.has_nodata
+        self.has_nodata, self.is_located = self._scene.has_nodata, self._scene.is_located
 
     def __getitem__(self, window: Window) -> NDArray[Any]:
         """Read a window. Invalid pixels are 0. Raise `ImageError` if its part of the file is missing or broken."""

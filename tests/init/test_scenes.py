@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,21 @@ def test_tiffs_without_a_georeference_are_images() -> None:
             pixels = mask if kind == "masks" else np.moveaxis(bands[:3] // 256, 0, -1).astype(np.uint8)
             tifffile.imwrite(f"scenes/{kind}/area{seed}.tif", pixels)
     assert "scenes" not in inspect_folder(Path("scenes")).section
+
+
+def test_scenes_are_images_with_a_notice_without_rasterio(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_scenes(Path("scenes"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    suggestion = inspect_folder(Path("scenes"))
+    assert "scenes" not in suggestion.section
+    assert any("unet-learning-report[geo]" in notice for notice in suggestion.notices)
+
+
+def test_polygons_without_a_category_are_ignored() -> None:
+    write_vector_scenes(Path("scenes"))
+    content = json.loads(Path("scenes/buildings.geojson").read_text())
+    content["features"][0]["properties"] = {}
+    Path("scenes/buildings.geojson").write_text(json.dumps(content))
+    section, _ = inspect()
+    assert [item["category"] for item in section["classes"]] == [None, "building"]
+    assert section["ignore_value"] == ["null"]
