@@ -57,7 +57,8 @@ class SceneMaskReader(MaskReader):
     declared: tuple[
         int, ...
     ] = ()  # values of the classes and of ignored pixels, which are data even if they are nodata
-    fill: int = 0  # a declared value, which nodata pixels of a mask get before they are ignored
+    # A declared value (number, or red, green, blue), which nodata pixels of a mask get before they are ignored.
+    fill: tuple[int, ...] = (0,)
 
     def describe(self, pair: ImageMaskPair) -> str:
         """Return the tile of the mask file, or of the image for polygons."""
@@ -71,7 +72,8 @@ class SceneMaskReader(MaskReader):
         content: bytes = labels.encode()
         if tile := TileReference.parse(labels):
             pixels = read_pixels(folder, tile, self.declared)
-            values = np.where(pixels.is_valid[..., None], pixels.values, np.array(self.fill, pixels.values.dtype))
+            fill = np.array(self.fill).astype(pixels.values.dtype)
+            values = np.where(pixels.is_valid[..., None], pixels.values, fill)
             content = encode_pixels(replace(pixels, values=values), open_geotiff(folder / tile.file))
         return _HEADER.pack(*is_valid.shape) + np.packbits(is_valid).tobytes() + content
 

@@ -164,6 +164,32 @@ def test_nodata_of_the_mask_is_ignored_unless_it_is_a_class() -> None:
     np.testing.assert_array_equal(decode_mask(collection, "area1_r00_c00"), other[:16, :16])
 
 
+def test_masks_may_have_colors() -> None:
+    write_scenes(Path("scenes"))
+    colors = ["#102030", "#ff0000"]
+    for seed in range(2):
+        mask = draw_scene(seed)[1]
+        mask[:8] = 2
+        values = np.array([(0x10, 0x20, 0x30), (0xFF, 0, 0), (9, 9, 9)], np.uint8)[mask]
+        write_geotiff(Path(f"scenes/masks/area{seed}.tif"), np.moveaxis(values, -1, 0), seed, nodata=9)
+    classes = [{**item, "mask_value": color} for item, color in zip(DATA["classes"], colors, strict=True)]
+    collection = collect_pairs(parse(classes=classes, scenes={"tile": 20}))
+    found = decode_mask(collection, "area0_r00_c04")
+    assert (found[:8] == IGNORE).all() and (found[:, 16:] == IGNORE).all()
+    np.testing.assert_array_equal(found[8:, :16], draw_scene(0)[1][8:20, 80:])
+
+
+def test_broken_part_of_a_scene_is_an_issue_of_its_tiles() -> None:
+    write_scenes(Path("scenes"), nodata=0)
+    path = Path("scenes/images/area0.tif")
+    content = path.read_bytes()
+    path.write_bytes(content[:2000] + bytes(4000) + content[6000:])
+    error = create_source(parse()).read(lambda *_: None).error
+    assert error is not None
+    assert "images/area0.tif[x=" in str(error)
+    assert "area1" not in str(error)
+
+
 def test_scene_without_any_data_is_an_issue() -> None:
     write_scenes(Path("scenes"))
     write_geotiff(Path("scenes/images/area1.tif"), np.full((4, SIDE, SIDE), 3, np.uint16), 1, nodata=3)

@@ -113,7 +113,8 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
     if scenes is not None and isinstance(data, FolderData):
         values = [value for item in data.classes for value in list_values(item.mask_value)]
         declared = tuple(value for value in (*values, *list_values(data.ignore_value)) if isinstance(value, int))
-        reader = SceneMaskReader(reader, declared, fill=declared[0] if declared else 0)
+        fill = (declared[0],) if declared else tuple(bytes.fromhex(str(values[0])[1:]))
+        reader = SceneMaskReader(reader, declared, fill)
         tiled = tile_scenes(folder, pairs, RasterLabels(folder), reader, splits, scenes, data.channels, key)
         pairs, splits, issues = tiled.pairs, tiled.splits, [*issues, *tiled.issues]
         notices, skipped = [*notices, *tiled.notices], [*skipped, *tiled.skipped]

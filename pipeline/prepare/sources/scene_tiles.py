@@ -115,34 +115,30 @@ def tile_scenes(
             tiles = list(_list_tiles(pair, scene, bands, settings))
             if settings.window is None and requires_window(scene):
                 raise PipelineError(f"{key}.scenes.window: {_describe_range(folder, scene, tiles)}")
-            checks_validity = scene.has_nodata or labels.has_nodata(pair)
-            num_empty = 0
-            for tile_pair, tile in tiles:
-                located = labels.locate(pair, scene, tile)
-                if located is None:
-                    num_empty += 1
-                    continue
-                complete = replace(tile_pair, mask=encode_mask(tile, located))
-                if checks_validity:
-                    num_valid = int(np.count_nonzero(reader.read_validity(folder, complete.mask)))
-                    height, width = min(tile.height, scene.height - tile.top), min(tile.width, scene.width - tile.left)
-                    num_pixels += height * width
-                    num_nodata += height * width - num_valid
-                    if not num_valid:
-                        num_empty += 1
-                        continue
-                found.pairs[complete.id] = complete
-                if splits.rows is not None and name in splits.rows:
-                    rows[complete.id] = splits.rows[name]
+            located = [
+                replace(tile_pair, mask=encode_mask(tile, text))
+                for tile_pair, tile in tiles
+                if (text := labels.locate(pair, scene, tile)) is not None
+            ]
+            has_nodata = scene.has_nodata or labels.has_nodata(pair)
         except OSError as error:
             found.issues.append(report(error.strerror or type(error).__name__))
             continue
         except ImageError as error:
             found.issues.append(report(str(error)))
             continue
-        if num_empty == len(tiles):
+        if has_nodata:
+            sizes = {one.id: _measure_inside(tile, scene) for one, tile in tiles}
+            valid = {one.id: _count_valid(folder, one, reader, sizes[one.id]) for one in located}
+            num_pixels += sum(sizes[one] for one in valid)
+            num_nodata += sum(sizes[one] - count for one, count in valid.items())
+            located = [one for one in located if valid[one.id]]
+        found.pairs.update({one.id: one for one in located})
+        if splits.rows is not None and name in splits.rows:
+            rows |= {one.id: splits.rows[name] for one in located}
+        if not located:
             found.issues.append(report("has no labeled pixels: all are nodata or outside data.area"))
-        elif num_empty:
+        elif num_empty := len(tiles) - len(located):
             found.skipped.append((pair.image, f"{num_empty:,} of {len(tiles):,} tiles have no labeled pixels"))
     if num_nodata:
         found.notices.append(
@@ -150,6 +146,19 @@ def tile_scenes(
             f"mask. They are ignored in training and scores."
         )
     return replace(found, splits=splits if splits.rows is None else replace(splits, rows=rows))
+
+
+def _measure_inside(tile: TileReference, scene: GeoTiff) -> int:
+    """Count the pixels of a tile that are inside its scene."""
+    return min(tile.height, scene.height - tile.top) * min(tile.width, scene.width - tile.left)
+
+
+def _count_valid(folder: Path, pair: ImageMaskPair, reader: SceneMaskReader, num_pixels: int) -> int:
+    """Count the valid pixels of a tile. If it cannot be read, return all, because decoding it reports the reason."""
+    try:
+        return int(np.count_nonzero(reader.read_validity(folder, pair.mask)))
+    except (ImageError, OSError):
+        return num_pixels
 
 
 def _find_bands(
