@@ -96,7 +96,7 @@ def drop_nodata(classes: SuggestedClasses, nodata: float | None) -> SuggestedCla
     if len(kept) < 2 or nodata == 0:
         notice = f"The masks declare {nodata:g} as nodata, but it is taken for the class of the background."
         return replace(classes, notices=(*classes.notices, notice))
-    notice = f"The masks declare {nodata:g} as nodata, so its pixels are ignored and it is no class."
+    notice = f"The masks declare {nodata:g} as nodata, so its pixels are ignored instead of being a class."
     remarks = tuple(
         remark for item, remark in zip(listed, classes.class_remarks, strict=False) if item.get("mask_value") != nodata
     )

@@ -110,7 +110,7 @@ class GeoTiff:
         """Return the numbers of bands from 1, given by number or name. None selects all bands except transparency.
 
         Raises:
-            ImageError: There is no such band, or several have this name.
+            ImageError: A band does not exist, or several have its name.
         """
         if wanted is None:
             return tuple(self._opaque)

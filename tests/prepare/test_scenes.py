@@ -142,7 +142,7 @@ def test_nodata_of_the_image_is_ignored_and_reported(dtype: str) -> None:
 
 
 def test_single_nodata_band_is_data() -> None:
-    """A dark pixel of one band is no missing pixel."""
+    """A dark pixel of one band is not a missing pixel."""
     write_scenes(Path("scenes"))
     bands, _ = draw_scene(0)
     bands[3, :20] = 0
