@@ -23,7 +23,7 @@ from pipeline.prepare.data_issues import IssueKind
 from pipeline.prepare.image_mask_pair import PairCollection, read_file
 from pipeline.prepare.prepare_data import collect_pairs, create_source, write_source
 from pipeline.scenes.tile_file import TileReference, list_tiles
-from tests.aerial import DATA, SIDE, draw_scene, write_geotiff, write_scenes
+from tests.aerial import CRS, DATA, SIDE, draw_scene, locate_scene, write_geotiff, write_scenes
 from tests.optional import import_or_skip
 
 rasterio = import_or_skip("rasterio")
@@ -289,6 +289,19 @@ def test_split_list_names_scenes() -> None:
 def test_contradictory_keys_are_mistakes(changes: dict[str, Any], key: str) -> None:
     data = FolderData.model_validate({**DATA, **changes})
     assert any(mistake.startswith(f"{key}:") for mistake in find_data_mistakes(data))
+
+
+@pytest.mark.parametrize("tile", [None, 16])
+def test_scene_that_declares_a_huge_size_is_an_issue(tile: int | None) -> None:
+    """Sparse files declare 40,000 x 40,000 px."""
+    write_scenes(Path("scenes"))
+    shape = {"height": 40_000, "width": 40_000, "dtype": "uint16", "crs": CRS, "transform": locate_scene(0)}
+    for kind, count in (("images", 4), ("masks", 1)):
+        path = f"scenes/{kind}/area0.tif"
+        with rasterio.open(path, "w", driver="GTiff", tiled=True, SPARSE_OK=True, count=count, **shape):
+            pass
+    [issue] = collect_pairs(parse(scenes={"tile": tile, "bands": [1, 4]})).issues
+    assert (issue.id, "data.scenes.tile" in str(issue)) == ("area0", True)
 
 
 def test_too_many_tiles_are_refused() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.errors import ImageError
@@ -179,8 +180,13 @@ def _find_bands(
 def _list_tiles(
     pair: ImageMaskPair, scene: GeoTiff, bands: tuple[int, ...], settings: Scenes
 ) -> Iterator[tuple[ImageMaskPair, TileReference]]:
-    """List the tiles of a scene, with pairs that have no mask yet."""
+    """List the tiles of a scene, with pairs that have no mask yet. Raise `ImageError` if there are too many."""
     if settings.tile is None:
+        if scene.width * scene.height * len(bands) > (limit := 2 * (Image.MAX_IMAGE_PIXELS or 0)):
+            raise ImageError(
+                f"has {scene.width:,} × {scene.height:,} px in {pluralize(len(bands), 'band')}; the limit of one image "
+                f"is {limit:,} values, so set data.scenes.tile"
+            )
         tile = TileReference(pair.image, 0, 0, scene.width, scene.height, bands)
         yield replace(pair, image=str(tile)), tile
         return
