@@ -93,7 +93,7 @@ constraints:  ## Lock all versions; to upgrade them, delete constraints.txt and 
 	$(PYTHON) -m venv "$$folder"; "$$folder/bin/pip" install --quiet uv; \
 	cat constraints*.txt > "$$folder/all.txt" 2>/dev/null || true; \
 	$(COMPILE) --all-extras --output-file "$$folder/all.txt"; \
-	$(COMPILE) --extra bioimageio --extra excel --extra ray --extra volumes --constraint "$$folder/all.txt" --output-file "$$folder/run.txt"; \
+	$(COMPILE) --extra bioimageio --extra excel --extra geo --extra ray --extra volumes --constraint "$$folder/all.txt" --output-file "$$folder/run.txt"; \
 	{ echo "# Written by make constraints: the dependencies of users."; cat "$$folder/run.txt"; } > constraints.txt; \
 	{ echo "# Written by make constraints: the additional dependencies of tests and benchmarks."; \
 		grep --invert-match --line-regexp --fixed-strings --file "$$folder/run.txt" "$$folder/all.txt"; } > constraints-test.txt

@@ -13,7 +13,10 @@ import pipeline
 
 PACKAGE = Path(pipeline.__file__).parent
 STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "ensemble", "report"}
-LIBRARIES = {"data", "imaging", "inference", "models", "analysis", "curve_readers", "tracking", "variants", "volumes"}
+LIBRARIES = {
+    *("analysis", "curve_readers", "data", "imaging", "inference", "models", "scenes", "tracking", "variants"),
+    "volumes",
+}
 BASE = {"array_errors", "artifacts", "atomic_io", "errors", "params", "runtime", "wording"}
 COMMANDS = {
     *("__main__", "change_report", "cli", "data_check", "export", "init", "judge", "lr_find", "mlflow_report"),

@@ -39,7 +39,7 @@ def find_unlocked(requirements: Iterable[str], locked: dict[str, str]) -> set[st
 
 def test_constraints_lock_all_requirements() -> None:
     users = read_locked("constraints.txt")
-    extras = [line for extra in ("bioimageio", "excel", "ray", "volumes") for line in EXTRAS[extra]]
+    extras = [line for extra in ("bioimageio", "excel", "geo", "ray", "volumes") for line in EXTRAS[extra]]
     assert find_unlocked([*PROJECT["dependencies"], *extras], users) == set()
     tests = read_locked("constraints-test.txt")
     assert find_unlocked([line for extra in EXTRAS.values() for line in extra], {**users, **tests}) == set()

@@ -77,6 +77,9 @@ def predict(
     With data.slices, all slices of NIfTI files and TIFF stacks are segmented. The mask of a volume is a volume with the
     same geometry, and the tables have one row per slice. Only the format png has masks of volumes.
 
+    With data.scenes, TIFFs are read with the bands and the window of the training data, window by window. In the masks
+    of the formats png and tiff, pixels without data are nodata.
+
     With --objects, the connected regions of the foreground classes, or of evaluation.objects, are numbered in label
     TIFFs in objects/. objects.csv has the class, area, centroid and mean values of each object, in pixels. With
     data.pixel_size, it also has the area in square units.
@@ -92,7 +95,7 @@ def predict(
     from pipeline.artifacts.project import Project
     from pipeline.inference.objects import require_object_settings
     from pipeline.inference.trained_run import TrainedRun
-    from pipeline.params.data.image_data import find_slices
+    from pipeline.params.data.image_data import find_scenes, find_slices
     from pipeline.params.data.original_pixel import find_original_pixel
     from pipeline.params.file import read_params
     from pipeline.predict.formats.mask_format import WriterSettings
@@ -125,7 +128,16 @@ def predict(
     files = OutputFiles(out, overlay, foreground)
     console, slices = Console(stderr=True), find_slices(params.data)
     found = predict_images(
-        trained, images, files, writers, console, settings, pixel, is_ranked=is_ranked, slices=slices
+        trained,
+        images,
+        files,
+        writers,
+        console,
+        settings,
+        pixel,
+        is_ranked=is_ranked,
+        slices=slices,
+        scenes=find_scenes(params.data),
     )
     rows, num_skipped, counts, ranked = found.rows, found.num_skipped, found.num_objects, found.ranked
     if as_json:

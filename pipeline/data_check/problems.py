@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.data_check.check_folder import DataCheck
 from pipeline.data_check.duplicates import ImagePair
 from pipeline.data_check.file_thumbnails import DECLARED_COLORS, UNDECLARED_COLOR, FileThumbnails
-from pipeline.params.data.image_data import ImageMaskData, find_slices
+from pipeline.params.data.image_data import ImageMaskData, find_intensities
 from pipeline.prepare.data_issues import (
     DataIssue,
     InvalidFilesError,
@@ -74,7 +74,7 @@ def build_problems(check: DataCheck, pairs: Sequence[ImagePair]) -> Problems | N
     if not isinstance(error, InvalidFilesError):
         return Problems((), "", str(error))
     channels = check.section.channels if isinstance(check.section, ImageMaskData) else None
-    window = create_window(find_slices(check.section)) if check.section else None
+    window = create_window(find_intensities(check.section)) if check.section else None
     thumbnails = FileThumbnails(error.folder, channels, window)
     groups = group_issues(error.issues, error.key)
     return Problems(

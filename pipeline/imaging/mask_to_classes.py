@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,18 @@ class MaskEncoding:
         table = np.zeros(self.values[-1] + 1, np.uint8)
         table[self.values] = self.classes
         return table
+
+    @cached_property
+    def nodata_value(self) -> int | None:
+        """Value, or color, of pixels without data in new masks: that of ignored pixels, or else one without a class.
+
+        It fits into 8 bits if the values of the classes do. None if all such values have a class.
+        """
+        highest = 0xFFFFFF if self.are_colors else 255 if self.output_values.max() <= 255 else 65_535
+        ignored = [value for value in self.values[self.classes == IGNORE].tolist() if value <= highest]
+        taken = set(self.values.tolist())
+        first = (0,) if self.are_colors else (highest, 0)
+        return next(chain(ignored, (value for value in (*first, *range(highest + 1)) if value not in taken)), None)
 
     def count_unknown(self, mask: NDArray[np.integer[Any]]) -> dict[str, int]:
         """Count the pixels of each mask value without a class. Values are formatted as in `params.yaml`."""

@@ -17,6 +17,16 @@ from pipeline.init.layouts.table import LAYOUTS, recognize_layout
 from pipeline.init.mask_classes import suggest_classes
 from pipeline.init.palettes import choose_category_colors
 from pipeline.init.part_classes import suggest_part_classes
+from pipeline.init.scenes import (
+    WITHOUT_RASTERIO,
+    SuggestedScenes,
+    VectorLayout,
+    are_scenes,
+    drop_nodata,
+    find_vectors,
+    is_rasterio_installed,
+    suggest_scenes,
+)
 from pipeline.init.suggestion import SuggestedClasses, Suggestion, complete_suggestion, validate_section
 from pipeline.init.volumes import suggest_slices
 from pipeline.params.data import Data, find_data_mistakes
@@ -31,6 +41,9 @@ from pipeline.prepare.formats.table import FORMATS
 from pipeline.prepare.sources.folder import match_files
 from pipeline.prepare.sources.image_files import IMAGES, ImageFiles
 from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, collect_pets
+from pipeline.prepare.vector_layer import UNDEFINED
+from pipeline.scenes.geotiff import SCENE_ENDINGS
+from pipeline.volumes.open_volume import VOLUME_ENDINGS
 from pipeline.wording import escape_unprintable, join_names
 
 _COMMAND = "pipeline init"
@@ -38,6 +51,7 @@ _EXPECTED = f"""\
 Expected one of
   {IMAGES}/ and masks/, or other folders or names that tell images and masks apart
   a published layout; docs/how-to/layouts.md lists them
+  GeoTIFFs with polygons in GeoJSON files, GeoPackages or shapefiles
   images and annotations of {", ".join(one.title for one in FORMATS.values())}
   {IMAGES}/ and {TRIMAPS}/, or the archives {" and ".join(part.archive for part in PARTS)}: Oxford-IIIT Pet"""
 
@@ -92,6 +106,8 @@ def inspect_folder(folder: Path) -> Suggestion:
     has_both = (folder / IMAGES).is_dir() and (folder / "masks").is_dir()
     if layout := recognize_layout(folder, (*LAYOUTS, *([image_mask.recognize] if has_both else []))):
         return complete_suggestion(_inspect_layout(folder, layout))
+    if vectors := find_vectors(folder):
+        return complete_suggestion(_inspect_vectors(folder, vectors))
     for annotation_format in FORMATS.values():
         if settings := annotation_format.find(folder):
             return complete_suggestion(_inspect_annotated(folder, annotation_format, settings))
@@ -104,12 +120,16 @@ def inspect_folder(folder: Path) -> Suggestion:
 
 
 def _inspect_layout(folder: Path, layout: Layout) -> Suggestion:
-    sliced = suggest_slices(folder, layout)
-    images, masks = match_files(folder, layout.images, layout.masks, "data", are_volumes=sliced is not None)
+    scenes = suggest_scenes(folder, layout) if is_rasterio_installed() else None
+    sliced = None if scenes else suggest_slices(folder, layout)
+    endings = VOLUME_ENDINGS if sliced else SCENE_ENDINGS if scenes else None
+    images, masks = match_files(folder, layout.images, layout.masks, "data", endings)
     names = {file: images.names[name] for name, file in images.by_id.items() if name in masks.by_id}
     mask_files = sorted(masks.by_id.values())
     if sliced is not None:
         names, mask_files = sliced.images, sliced.masks
+    if scenes is not None:
+        names, mask_files = scenes.images, scenes.masks
     if layout.classes is not None:
         classes = layout.classes
     elif masks.parts:
@@ -120,14 +140,57 @@ def _inspect_layout(folder: Path, layout: Layout) -> Suggestion:
     if (layout.images, layout.masks) != DEFAULT_PATTERNS:
         patterns = {"images": layout.images, "masks": layout.masks}
     notices = (*layout.notices, *classes.notices)
+    if not is_rasterio_installed() and are_scenes(folder, list(images.by_id.values())):
+        notices = (*notices, WITHOUT_RASTERIO)
     if sliced is not None:
         patterns["slices"], notices = sliced.section, (*sliced.notices, *notices)
+    if scenes is not None:
+        classes = drop_nodata(classes, scenes.nodata)
+        patterns["scenes"], notices = scenes.section, (*scenes.notices, *layout.notices, *classes.notices)
     classes = replace(classes, section={**patterns, **classes.section}, notices=notices)
-    window = sliced.window if sliced else None
+    cut = sliced or scenes
+    window = cut.window if cut else None
     suggestion = suggest_section("image_mask_folder", folder, names, classes, layout.splits, window)
+    if scenes is not None:
+        suggestion = _set_channels(suggestion, scenes)
     title = layout.title or (f"{layout.images} with masks {layout.masks}" if "images" in patterns else "")
     title = f"{title}, " if title else ""
-    return replace(suggestion, found=f"{title}{sliced.found if sliced else ''}{suggestion.found}")
+    return replace(suggestion, found=f"{title}{cut.found if cut else ''}{suggestion.found}")
+
+
+def _inspect_vectors(folder: Path, found: VectorLayout) -> Suggestion:
+    categories = [category for category in found.categories if category != UNDEFINED]
+    names = make_class_names(["background", *categories])
+    colors, color_notices = choose_category_colors(categories)
+    classes = [
+        {"name": name, "color": color, "foreground": category is not None, "category": category}
+        for name, color, category in zip(names, colors[-len(names) :], [None, *categories], strict=True)
+    ]
+    section = {
+        **({} if found.images == DEFAULT_PATTERNS[0] else {"images": found.images}),
+        "annotations": found.annotations,
+        "attribute": found.attribute,
+        "area": found.area,
+        "scenes": found.scenes.section,
+        "classes": classes,
+        "ignore_value": [UNDEFINED] if UNDEFINED in found.categories else [],
+    }
+    notices = [*found.notices, *found.scenes.notices, *color_notices]
+    suggested = SuggestedClasses(section, ("pixels without a polygon",), tuple(notices))
+    suggestion = suggest_section("geo_vectors", folder, found.scenes.images, suggested, window=found.scenes.window)
+    suggestion = _set_channels(suggestion, found.scenes)
+    return replace(suggestion, found=f"{found.scenes.found}polygons in {found.annotations}, {suggestion.found}")
+
+
+def _set_channels(suggestion: Suggestion, scenes: SuggestedScenes) -> Suggestion:
+    """Set the number of channels to that of the bands. The groups of tiles are their blocks."""
+    section = {**suggestion.section, "channels": scenes.channels}
+    remarks = {**suggestion.remarks, "channels": "number of bands"}
+    notices = tuple(notice for notice in suggestion.notices if not notice.startswith("data.channels:"))
+    groups = suggestion.groups if scenes.section["tile"] is None else ""
+    return replace(
+        suggestion, section=section, remarks=remarks, notices=notices, channels=scenes.channels, groups=groups
+    )
 
 
 def _inspect_annotated(folder: Path, annotation_format: AnnotationFormat, settings: FormatSettings) -> Suggestion:

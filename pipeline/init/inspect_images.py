@@ -82,7 +82,9 @@ def suggest_section(
     has_groups = has_list or "group_regex" in splits
     groups = None if has_groups else suggest_groups([names[file] for file in files])
     where: dict[str, Any] = {
-        key: classes.section[key] for key in ("images", "masks", "slices", "annotations") if key in classes.section
+        key: classes.section[key]
+        for key in ("images", "masks", "slices", "annotations", "attribute", "area", "scenes")
+        if key in classes.section
     }
     pixel, unit, pixel_notices = suggest_pixel_size(stated)
     section: dict[str, Any] = {

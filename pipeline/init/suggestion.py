@@ -16,7 +16,14 @@ from pipeline.imaging.resize import FixedSize
 from pipeline.init.orientation import guess_orientation
 from pipeline.init.rare_classes import describe_rare_classes
 from pipeline.params import Cell, validate
-from pipeline.params.data.image_data import AnnotatedData, FolderData, ImageMaskData, OxfordPetsData
+from pipeline.params.data.image_data import (
+    AnnotatedData,
+    FolderData,
+    GeoVectorsData,
+    ImageMaskData,
+    OxfordPetsData,
+    find_scenes,
+)
 from pipeline.params.section import Section
 from pipeline.params.train import Train
 from pipeline.prepare.image_mask_pair import PairCollection
@@ -117,10 +124,10 @@ def choose_epochs(training: int, batch: int, usual: int) -> int:
 
 
 class _SuggestedData(Section):
-    data: FolderData | AnnotatedData | OxfordPetsData = Field(discriminator="source")
+    data: FolderData | AnnotatedData | GeoVectorsData | OxfordPetsData = Field(discriminator="source")
 
 
-def validate_section(section: dict[str, Any]) -> FolderData | AnnotatedData | OxfordPetsData:
+def validate_section(section: dict[str, Any]) -> FolderData | AnnotatedData | GeoVectorsData | OxfordPetsData:
     """Validate a suggested section."""
     return validate(_SuggestedData, {"data": section}, "").data
 
@@ -128,13 +135,17 @@ def validate_section(section: dict[str, Any]) -> FolderData | AnnotatedData | Ox
 def complete_suggestion(suggestion: Suggestion) -> Suggestion:
     """Choose the image size and the mask orientation, and count the training images.
 
-    If the pairs cannot be collected, the suggestion is returned unchanged; `pipeline data check` reports the reason.
+    Scenes keep their native size. If the pairs cannot be collected, the rest of the suggestion is returned unchanged;
+    `pipeline data check` reports the reason.
     """
     try:
         data = validate_section(suggestion.section)
         collection = collect_pairs(data)
     except PipelineError:
-        return suggestion
+        if "scenes" not in suggestion.section:
+            return suggestion
+        section = {**suggestion.section, "image_size": "native"}
+        return replace(suggestion, section=section, patch=_choose_patch(suggestion.sizes))
     section, remarks, notices = dict(suggestion.section), dict(suggestion.remarks), list(suggestion.notices)
     notices += [notice for notice in collection.notices if notice not in notices]
     notices += collection.splits.error.splitlines()
@@ -151,22 +162,24 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
     loses_objects = effects.is_lossy and effects.sufficient is None
     is_good = not ceilings.sizes or ceilings.at((size, size)).is_good
     patch = None
-    if loses_objects or not is_good or size > max(MAX_SIZE, proposed):
+    has_scenes = find_scenes(data) is not None
+    if has_scenes or loses_objects or not is_good or size > max(MAX_SIZE, proposed):
         patch, size = _choose_patch(suggestion.sizes), usual
-    if effects.is_lossy:
+    if effects.is_lossy and not has_scenes:
         notices.append(effects.sentence())
-    if ceilings.sizes and not ceilings.at((size, size)).is_good:
+    if ceilings.sizes and not ceilings.at((size, size)).is_good and not has_scenes:
         notices.append(ceilings.sentence((size, size)))
     if patch:
         section["image_size"] = "native"
         remarks["image_size"] = f"the images' own size, {remarks['image_size'].partition(' are ')[2]}"
         remarks["resize"] = "unused with image_size: native"
+    if patch and not has_scenes:
         notices.append(
             f"data.image_size: native is proposed with train.patch_size: {patch}, so that training uses the original "
             "pixels; see docs/how-to/large-images.md. For whole images, set data.image_size to a number and "
             "train.patch_size to null."
         )
-    else:
+    if not patch:
         section["image_size"] = size
         if ceilings.sizes:
             ceiling = ceilings.at((size, size))

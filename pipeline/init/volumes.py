@@ -17,7 +17,7 @@ from pipeline.imaging.errors import ImageError
 from pipeline.init.layouts.layout import Layout
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.prepare.sources.folder import match_files
-from pipeline.volumes.open_volume import is_nifti, open_volume
+from pipeline.volumes.open_volume import VOLUME_ENDINGS, is_nifti, open_volume
 from pipeline.volumes.slice_file import IntensityWindow, SliceReference, needs_window
 from pipeline.volumes.tiff_stack import TiffStack
 from pipeline.wording import pluralize
@@ -53,7 +53,7 @@ def suggest_slices(folder: Path, layout: Layout) -> SuggestedSlices | None:
         PipelineError: The volumes cannot be read.
     """
     try:
-        images, masks = match_files(folder, layout.images, layout.masks, "data", are_volumes=True)
+        images, masks = match_files(folder, layout.images, layout.masks, "data", VOLUME_ENDINGS)
     except PipelineError:
         return None
     ids = sorted(images.by_id.keys() & masks.by_id.keys())
@@ -129,10 +129,7 @@ def _suggest_window(folder: Path, volumes: Sequence[Sequence[str]]) -> tuple[tup
     if not samples:
         return None, []
     values = np.concatenate(samples)
-    low, high = (float(f"{limit:.{_DIGITS}g}") for limit in np.percentile(values, _PERCENTILES))
-    if low >= high:
-        low, high = float(values.min()), float(values.max()) + 1
-    low, high = (int(limit) if limit.is_integer() else limit for limit in (low, high))
+    low, high = choose_limits(values)
     notice = (
         f"data.slices.window: [{low}, {high}] is proposed: all but 1% of the intensities, which are from "
         f"{values.min():g} to {values.max():g} in the slices that were opened. The limits become black and white, with "
@@ -140,6 +137,15 @@ def _suggest_window(folder: Path, volumes: Sequence[Sequence[str]]) -> tuple[tup
         f"[-1350, 150] for lungs or [-500, 1300] for bones."
     )
     return (low, high), [notice]
+
+
+def choose_limits(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Choose the limits of a window that contains all but 1% of the values, rounded."""
+    low, high = (float(f"{limit:.{_DIGITS}g}") for limit in np.percentile(values, _PERCENTILES))
+    if low >= high:
+        low, high = float(values.min()), float(values.max()) + 1
+    low, high = (int(limit) if limit.is_integer() else limit for limit in (low, high))
+    return low, high
 
 
 def _read_intensities(folder: Path, slices: Sequence[str]) -> Iterator[NDArray[np.float64]]:

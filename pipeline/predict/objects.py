@@ -26,10 +26,11 @@ from pipeline.inference.objects import ObjectSettings
 from pipeline.predict.outputs import escape_formula
 from pipeline.predict.row_file import STRIP_PIXELS, RowFile
 from pipeline.predict.tiff_mask import write_tiff_mask
+from pipeline.scenes.scene_image import SceneImage
 
 _AREA_DIGITS = 6  # significant digits of an area in square units
 
-Image = NDArray[Any] | TiffImage
+Image = NDArray[Any] | TiffImage | SceneImage
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from PIL import Image, ImageColor
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.atomic_io import write_text, write_with
+from pipeline.imaging import IGNORE
 from pipeline.inference.preprocessing import Probs
 from pipeline.prepare.sample_ids import FORMULA_STARTS
 
@@ -44,8 +45,9 @@ def tint_classes(
 ) -> NDArray[np.uint8]:
     """Tint the foreground and the boundary of an RGB image (H x W x 3) in the classes' colors."""
     alphas = [OVERLAY_ALPHA if item.foreground or item.is_boundary else 0.0 for item in classes]
-    by_class = np.array(alphas, np.float32)[:, None]
-    colors = np.array([ImageColor.getrgb(item.color) for item in classes], np.float32)
+    by_class, colors = np.zeros((IGNORE + 1, 1), np.float32), np.zeros((IGNORE + 1, 3), np.float32)  # IGNORE: no tint
+    by_class[: len(classes), 0] = alphas
+    colors[: len(classes)] = [ImageColor.getrgb(item.color) for item in classes]
     tinted = np.empty(image.shape, np.uint8)
     # Row by row, because a whole image in float32 would take four times its memory.
     for row, (pixels, line) in enumerate(zip(image, labels, strict=True)):

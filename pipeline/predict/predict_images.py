@@ -11,12 +11,13 @@ from rich.console import Console
 
 from pipeline.atomic_io import require_writable
 from pipeline.errors import PipelineError
+from pipeline.imaging.decode import is_tiff
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.tiff_resolution import read_pixel_size
 from pipeline.inference.objects import ObjectSettings
 from pipeline.inference.trained_run import TrainedRun
-from pipeline.params.data.image_data import Slices
+from pipeline.params.data.image_data import Scenes, Slices
 from pipeline.params.data.original_pixel import describe_contradictions
 from pipeline.predict.find_images import SourceImage, find_images
 from pipeline.predict.formats.mask_format import MaskWriter, check_volume
@@ -26,6 +27,7 @@ from pipeline.predict.predictor import Predictor
 from pipeline.predict.result_writer import OutputFiles, ResultWriter
 from pipeline.predict.uncertainty import ImageUncertainty, rank_by_uncertainty, write_ranking
 from pipeline.runtime.progress import PredictionProgress
+from pipeline.scenes.geotiff import open_geotiff
 from pipeline.volumes.open_volume import open_volume
 
 TABLE, OBJECT_TABLE, RANKING = "shares.csv", "objects.csv", "uncertainty.csv"  # in the output folder
@@ -53,6 +55,7 @@ def predict_images(
     *,
     is_ranked: bool = False,
     slices: Slices | None = None,
+    scenes: Scenes | None = None,
 ) -> PredictedImages:
     """Segment images and write their masks, and a table with each class's share of each image.
 
@@ -69,6 +72,7 @@ def predict_images(
             images that state another size are reported.
         is_ranked: Whether the images are also ranked by uncertainty, in another table.
         slices: How volumes are cut into slices; None if files are single images. All slices are segmented.
+        scenes: How GeoTIFFs are read; None if they are read like other TIFFs.
 
     Raises:
         PipelineError: There is no image, a result would overwrite an image, the output folder is not writable, or
@@ -93,7 +97,7 @@ def predict_images(
                 if source.is_volume and slices is not None:
                     predictor.add_volume(source, slices)
                 else:
-                    predictor.add_image(source)
+                    predictor.add_image(source, scenes)
             except ImageError as error:
                 num_skipped += 1
                 console.print(f"{source} {error}; skipped.", markup=False, highlight=False, soft_wrap=True)
@@ -105,7 +109,7 @@ def predict_images(
     if objects is not None:
         write_object_table(files.folder / OBJECT_TABLE, writer.tables, pixel)
     if pixel is not None and (objects is not None or any(one.writes_pixel_size for one in writers.values())):
-        for sentence in describe_contradictions(pixel, _read_pixel_sizes(images, slices)):
+        for sentence in describe_contradictions(pixel, _read_pixel_sizes(images, slices, scenes)):
             console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     ranked = rank_by_uncertainty(predictor.uncertainties) if is_ranked else None
     if ranked is not None:
@@ -114,13 +118,17 @@ def predict_images(
     return PredictedImages(rows, len(images) - num_skipped, num_skipped, counts, ranked)
 
 
-def _read_pixel_sizes(images: Iterable[SourceImage], slices: Slices | None) -> dict[str, PixelSize]:
+def _read_pixel_sizes(
+    images: Iterable[SourceImage], slices: Slices | None, scenes: Scenes | None
+) -> dict[str, PixelSize]:
     """Read the pixel sizes that images state, by path."""
     sizes = {}
     for source in images:
         with contextlib.suppress(OSError, ImageError):  # an unreadable image is reported elsewhere
             if source.is_volume and slices is not None:
                 stated = open_volume(source.path, slices.axis).pixel
+            elif scenes is not None and is_tiff(source.path):
+                stated = open_geotiff(source.path).pixel
             else:
                 with source.path.open("rb") as file:
                     stated = read_pixel_size(file)

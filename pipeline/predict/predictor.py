@@ -9,21 +9,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.imaging.decode import is_tiff
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.resize import NativeSize
 from pipeline.imaging.tiff_image import TiffImage
 from pipeline.inference.preprocessing import NetworkInput, Probs
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import TrainedRun
-from pipeline.params.data.image_data import Slices
+from pipeline.params.data.image_data import Scenes, Slices
 from pipeline.predict.find_images import SourceImage
 from pipeline.predict.formats.mask_format import PredictedVolume
+from pipeline.predict.objects import Image
 from pipeline.predict.outputs import ClassShares
 from pipeline.predict.result_writer import InputImage, ResultWriter
+from pipeline.predict.tiff_mask import Calibration
 from pipeline.predict.uncertainty import ImageUncertainty, UncertaintyMeter
 from pipeline.runtime.progress import PredictionProgress
+from pipeline.scenes.scene_image import SceneImage
 from pipeline.volumes.open_volume import is_nifti, open_volume
 from pipeline.volumes.slice_file import create_window, needs_window, read_slice
+from pipeline.wording import pluralize
 
 MAX_IMAGES = 32  # per batch
 MAX_BYTES = 150_000_000  # bytes of pixels per batch; the last image of a batch may exceed it
@@ -50,8 +55,8 @@ class Predictor:
         self.rows: list[ClassShares] = []
         self.uncertainties: list[ImageUncertainty] = []
 
-    def add_image(self, source: SourceImage) -> None:
-        """Segment an image file.
+    def add_image(self, source: SourceImage, scenes: Scenes | None = None) -> None:
+        """Segment an image file; with `scenes`, a TIFF is read as a scene.
 
         Raises:
             ImageError: The file, or part of it, cannot be read or decoded, or it is too large for a format.
@@ -62,7 +67,7 @@ class Predictor:
                 "docs/how-to/volumes.md"
             )
         with _convert_os_errors():
-            pixels = self._run.preprocessing.open_image(source.path)
+            pixels = self._open(source, scenes)
         try:
             self._writer.check_size(pixels.shape)
             self._add(InputImage(source, pixels))
@@ -111,6 +116,19 @@ class Predictor:
             self._write(image, [probs])
         self._batch.clear()
 
+    def _open(self, source: SourceImage, scenes: Scenes | None) -> Image:
+        preprocessing = self._run.preprocessing
+        if scenes is None or not is_tiff(source.path):
+            return preprocessing.open_image(source.path)
+        scene = SceneImage(source.path, scenes)
+        if scene.shape[2] != preprocessing.channels:
+            raise ImageError(
+                f"has {pluralize(scene.shape[2], 'band')}, but the run was trained on {preprocessing.channels}"
+            )
+        if scene.is_located and not Calibration.read(source.path).georeference:
+            raise ImageError("has a georeference that cannot be copied to its mask; save it with tiles of 512 px")
+        return scene
+
     def _add(self, image: InputImage) -> None:
         if self._run.tiles is not None:
             self._write(image, self._predict_tiles(self._run.tiles, image.pixels))
@@ -127,7 +145,7 @@ class Predictor:
         if self._meter is not None:
             self.uncertainties.append(self._meter.read(self.rows[-1].file))
 
-    def _predict_tiles(self, tiles: Tiles, image: NDArray[Any] | TiffImage) -> Iterator[Probs]:
+    def _predict_tiles(self, tiles: Tiles, image: Image) -> Iterator[Probs]:
         """Predict an image of any size in tiles and show the progress.
 
         The strips are those of `TrainedRun.predict_strips`, or of `predict_member_strips`.
@@ -135,9 +153,9 @@ class Predictor:
         run, preprocessing, resizing = self._run, self._run.preprocessing, self._run.preprocessing.resizing
         assert isinstance(resizing, NativeSize)
         network_input = (
-            NetworkInput(image, preprocessing, resizing)
-            if isinstance(image, TiffImage)
-            else preprocessing.create_input(image)
+            preprocessing.create_input(image)
+            if isinstance(image, np.ndarray)
+            else NetworkInput(image, preprocessing, resizing)
         )
         tiling = tiles.cover(network_input.shape)
         predict = run.predict_strips if self._meter is None else run.predict_member_strips

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.imaging.tiff_image import TiffImage
+from pipeline.imaging import IGNORE
+from pipeline.imaging.errors import ImageError
 from pipeline.imaging.to_rgb import to_rgb
 from pipeline.inference.objects import ObjectSettings
 from pipeline.inference.preprocessing import STRIP_ROWS, Probs
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.predict.find_images import SourceImage
 from pipeline.predict.formats.mask_format import MaskWriter, PredictedMask, PredictedVolume, check_size
-from pipeline.predict.objects import ObjectFinder, ObjectTable
+from pipeline.predict.objects import Image, ObjectFinder, ObjectTable
 from pipeline.predict.outputs import ClassShares, compute_opacity, write_foreground, write_overlay
 from pipeline.predict.row_file import RowFile
+from pipeline.scenes.scene_image import SceneImage
 
 MAX_PREVIEW = 8192  # px, longest side of an overlay or foreground, which are downsampled for larger images
 
@@ -48,7 +50,7 @@ class InputImage:
     """An image to segment: a file, or a slice of a volume."""
 
     source: SourceImage
-    pixels: NDArray[Any] | TiffImage  # H x W x C
+    pixels: Image  # H x W x C
     volume: PredictedVolume | None = None  # to which the mask of a slice is added
 
 
@@ -96,7 +98,7 @@ class ResultWriter:
             The image's row of the table.
 
         Raises:
-            ImageError: Part of the file cannot be decoded. In this case, no result is written.
+            ImageError: Part of the file cannot be decoded, or no pixel has data. In this case, no result is written.
         """
         source, image = segmented.source, segmented.pixels
         overlay, foreground, label_image = self._files.paths(source)
@@ -108,16 +110,19 @@ class ResultWriter:
         confidence: list[NDArray[np.float16]] = []
         needs_confidence = any(writer.needs_confidence for writer in self._writers.values())
         finder = self._create_finder(image.shape)
-        top = 0
+        top, has_nodata = 0, isinstance(image, SceneImage) and image.has_nodata
         with RowFile(width, np.uint8) as mask, finder or contextlib.nullcontext():
             for probs in self._preprocessing.restore_probs(strips, image.shape):
                 labels = probs.argmax(axis=0).astype(np.uint8)
-                pixels += np.bincount(labels.ravel(), minlength=len(pixels))
+                if isinstance(image, SceneImage) and has_nodata:
+                    labels[~image.read_validity(top, top + len(labels))] = IGNORE
+                pixels += np.bincount(labels[labels != IGNORE], minlength=len(pixels))
                 rows = slice(-top % stride, None, stride)
                 if self._files.has_overlay:
                     shown.append(labels[rows, ::stride].copy())  # a view would keep all labels in memory
                 if self._files.has_foreground:
-                    opacity.append(compute_opacity(probs[:, rows, ::stride], self._classes))
+                    shares = compute_opacity(probs[:, rows, ::stride], self._classes)
+                    opacity.append(np.where(labels[rows, ::stride] == IGNORE, np.uint8(0), shares))
                 if needs_confidence:
                     confidence.append(probs.max(axis=0).astype(np.float16))
                 if finder is not None:
@@ -125,7 +130,9 @@ class ResultWriter:
                 mask.write(top, labels)
                 top += len(labels)
             joined = np.concatenate(confidence) if confidence else None
-            predicted = PredictedMask(source, height, width, mask, joined)
+            if not pixels.any():
+                raise ImageError("has only nodata pixels")
+            predicted = PredictedMask(source, height, width, mask, joined, has_nodata)
             if segmented.volume is not None:
                 segmented.volume.add(predicted)
             else:
@@ -153,8 +160,8 @@ class ResultWriter:
         return ObjectFinder((height, width), self._objects, min_area, is_gray=is_gray)
 
 
-def _shrink(image: NDArray[Any] | TiffImage, stride: int) -> NDArray[Any]:
-    """Downsample an image to every `stride`-th pixel in both directions; a TIFF file is read in strips."""
+def _shrink(image: Image, stride: int) -> NDArray[Any]:
+    """Downsample an image to every `stride`-th pixel in both directions; a file is read in strips."""
     if isinstance(image, np.ndarray):
         return image[::stride, ::stride]
     height, width, _ = image.shape

@@ -33,6 +33,7 @@ BIG_BYTES = 4e9  # a mask with more uncompressed bytes is written as a BigTIFF
 
 # GeoTIFF 1.1 (OGC 19-008r4): pixel scale, tie points, transformation, and the key directory with its two value tags.
 _GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
+_GDAL_NODATA, _ASCII = 42113, 2  # tag, and its type
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def write_tiff_mask(
     dtype: type[np.integer[Any]] = np.uint16,
     *,
     pixel: PixelSize | None = None,
+    nodata: int | None = None,
 ) -> None:
     """Write a mask in strips, so that the whole mask is never in memory.
 
@@ -110,6 +112,7 @@ def write_tiff_mask(
         source: The image whose georeference, resolution, pixel size and channel names are copied to the mask.
         dtype: Type of the values if they are neither colors nor have a palette.
         pixel: Size of a pixel, which replaces that of the image; None to keep it.
+        nodata: Value of pixels without data; None if all have data.
     """
     import tifffile
 
@@ -135,11 +138,16 @@ def write_tiff_mask(
             photometric="rgb" if has_colors else "minisblack" if palette is None else "palette",
             colormap=None if palette is None else palette.T.astype(np.uint16) * 257,
             compression="zlib",
-            extratags=[(*tag, True) for tag in calibration.georeference],
+            extratags=[(*tag, True) for tag in (*calibration.georeference, *_describe_nodata(nodata))],
             resolution=calibration.resolution,
             resolutionunit=calibration.resolution_unit,
             metadata=None if calibration.ome is None else {"axes": "YXS" if has_colors else "YX", **calibration.ome},
         )
+
+
+def _describe_nodata(nodata: int | None) -> list[tuple[int, int, int, Any]]:
+    """Describe the value of pixels without data as a tag, in which GDAL expects text."""
+    return [] if nodata is None else [(_GDAL_NODATA, _ASCII, 0, str(nodata))]
 
 
 def _cut_tiles(strips: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:

@@ -81,11 +81,11 @@ class IssueKind(Enum):
         "orientation; if masks cover the stored pixels, write mask_orientation: stored.",
     )
     GEOMETRY = (
-        "mask volume with a different shape or geometry than its image",
-        "mask volumes with different shapes or geometries than their images",
+        "mask with a different shape or geometry than its image",
+        "masks with different shapes or geometries than their images",
         "has a different shape or geometry than its image",
-        "A mask must have the same voxels as its image: the same shape and, in NIfTI files, the same affine. Resample "
-        "it to the image's grid.",
+        "A mask must have the same pixels or voxels as its image: the same shape and, in NIfTI files, the same affine, "
+        "or in GeoTIFFs, the same CRS and transform. Resample it to the image's grid.",
     )
     ORIENTATION = (
         "mask whose orientation is ambiguous",

@@ -22,6 +22,8 @@ from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resizing
 from pipeline.prepare.data_issues import DataIssue, IssueKind
+from pipeline.scenes.geotiff import open_geotiff
+from pipeline.scenes.tile_file import TileReference, read_tile
 from pipeline.volumes.open_volume import open_volume
 from pipeline.volumes.slice_file import IntensityWindow, SliceReference, read_slice
 from pipeline.wording import join_names
@@ -48,17 +50,20 @@ def read_limited(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def read_file(folder: Path, reference: str, window: IntensityWindow | None = None) -> bytes:
-    """Read the content of an untrusted image or mask: a file, or a slice of a volume.
+    """Read the content of an untrusted image or mask: a file, a slice of a volume, or a tile of a scene.
 
     Args:
         folder: Folder of the source.
-        reference: Path relative to the folder, or a `SliceReference` as text.
-        window: Mapping of a slice's intensities to gray values. It is None for masks, and does not apply to files.
+        reference: Path relative to the folder, or a `SliceReference` or `TileReference` as text.
+        window: Mapping of the values of a slice or tile to gray values. It is None for masks, and does not apply to
+            files.
 
     Raises:
         OSError: The file cannot be read; see `read_limited`.
-        ImageError: The slice cannot be read.
+        ImageError: The slice or tile cannot be read.
     """
+    if tile := TileReference.parse(reference):
+        return read_tile(open_geotiff(folder / tile.file), tile, window)
     found = SliceReference.parse(reference)
     if found is None:
         return read_limited(folder / reference)
@@ -67,13 +72,14 @@ def read_file(folder: Path, reference: str, window: IntensityWindow | None = Non
 
 @dataclass(frozen=True)
 class ImageMaskPair:
-    """Paths of an image and its mask, relative to the source's folder, or slices as `SliceReference` writes them."""
+    """Paths of an image and its mask, relative to the source's folder, or slices and tiles as references."""
 
     id: str
     image: str
     mask: str  # what `MaskReader.read` reads: a path, or as JSON several paths or the annotations of the image
     name: str = ""  # id with / between folders, in which groups and splits are searched; by default the id
-    volume: str = ""  # id of the volume whose slice the image is; empty for an image file
+    # Id of the volume whose slice the image is, or of the block whose tile it is; empty for an image file.
+    volume: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.id)

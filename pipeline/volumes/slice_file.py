@@ -19,7 +19,7 @@ from pipeline.imaging.tiff_resolution import StatedPixelSize, describe_slice
 from pipeline.volumes.volume import Slice, Volume
 
 if TYPE_CHECKING:  # processes that decode images do not import parameters
-    from pipeline.params.data.image_data import Slices
+    from pipeline.params.data.image_data import Intensities
 
 _REFERENCE = re.compile(r"(.+)\[([a-z])=([0-9]+)\]", re.DOTALL)
 _MIN_DIGITS = 3  # of the index in a name
@@ -73,9 +73,9 @@ class IntensityWindow:
         return gray
 
 
-def create_window(slices: Slices | None) -> IntensityWindow | None:
-    """Create the mapping of intensities that `data.slices` describes; None without a window."""
-    return IntensityWindow(*slices.window, slices.bits) if slices and slices.window else None
+def create_window(settings: Intensities | None) -> IntensityWindow | None:
+    """Create the mapping of intensities that `data.slices` or `data.scenes` describes; None without a window."""
+    return IntensityWindow(*settings.window, settings.bits) if settings and settings.window else None
 
 
 def read_slice(volume: Volume, index: int, window: IntensityWindow | None = None) -> bytes:
@@ -94,7 +94,7 @@ def read_slice(volume: Volume, index: int, window: IntensityWindow | None = None
     found = volume.read_slice(index)
     if window is not None:
         found = replace(found, values=window.apply(found.values), palette=None)
-    return _encode(found, volume.pixel)
+    return encode_slice(found, volume.pixel)
 
 
 def needs_window(volume: Volume) -> bool:
@@ -102,7 +102,7 @@ def needs_window(volume: Volume) -> bool:
     return volume.dtype.type not in _UNSCALED
 
 
-def _encode(found: Slice, pixel: StatedPixelSize | None) -> bytes:
+def encode_slice(found: Slice, pixel: StatedPixelSize | None) -> bytes:
     """Encode a slice as an uncompressed TIFF. Channels that are not colors are stored as pages."""
     import tifffile
 

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import csv
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from PIL import Image
-from ruamel.yaml import YAML
 
 from pipeline.cli import main
-from pipeline.params.file import read_params
-from pipeline.prepare.prepare_data import prepare
-from pipeline.train.train_cell import train_and_log
-from tests.conftest import TINY, TRAINED, load_shipped_params, merge
+from tests.conftest import TRAINED
 from tests.export.test_export import run_printed_code
 from tests.optional import import_or_skip
+from tests.predict.trained_project import Predict, create_predict, train_project
 from tests.stacks import DATA, SHAPE, draw_volume, write_nifti, write_tiffs
 
-Predict = Callable[..., Result]
 # Windowed, so that the run also segments NIfTI files of Hounsfield units.
 SECTION = {**DATA, "slices": {"axis": "z", "window": [-200, 200]}}
 
@@ -32,39 +26,17 @@ SECTION = {**DATA, "slices": {"axis": "z", "window": [-200, 200]}}
 def trained_on_slices(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a run that was trained on the slices of stacks of Hounsfield units."""
     root = tmp_path_factory.mktemp("slices")
-    shutil.copy(store, root / "mlflow.db")
     write_tiffs(root / "volumes")
     for number in range(6):
         values = draw_volume(number)[0].astype(np.float32)
         tifffile.imwrite(root / f"volumes/images/case{number}.tif", values, photometric="minisblack")
-    content = merge(load_shipped_params(), TINY) | {"data": SECTION}
-    content["grid"] = {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}
-    content["train"] = {**content["train"], "epochs": 4}
-    with (root / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(content, file)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        params = read_params(root / "params.yaml")
-        prepare(params)
-        train_and_log(params, params.cells()[0])
+    train_project(root, store, SECTION, epochs=4)
     return root
 
 
 @pytest.fixture
 def predict(trained_on_slices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Predict:
-    monkeypatch.chdir(trained_on_slices)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-    def call(*arguments: object, code: int = 0) -> Result:
-        options = ["--run", TRAINED, "--out", str(tmp_path / "out")]
-        done = CliRunner().invoke(main, ["predict", *options, *map(str, arguments)])
-        assert done.exit_code == code, done.output
-        return done
-
-    return call
+    return create_predict(trained_on_slices, tmp_path, monkeypatch)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ from pipeline.params.data.file_pattern import find_ending
 from pipeline.prepare.sources.affixes import find_affixes
 from pipeline.prepare.sources.folder import match_files
 from pipeline.volumes.nifti import NIFTI_ENDINGS
-from pipeline.volumes.open_volume import is_nifti
+from pipeline.volumes.open_volume import VOLUME_ENDINGS, is_nifti
 
 _ENDINGS = (*MASK_ENDINGS, *NIFTI_ENDINGS)
 _MAX_FILES = 200_000  # files that are listed
@@ -40,7 +40,7 @@ def recognize(folder: Path, base: str) -> Layout | None:
         layout = Layout("", f"{base}{images}", f"{base}{masks}")
         try:
             found_images, found_masks = match_files(
-                folder, layout.images, layout.masks, "data", are_volumes=are_volumes
+                folder, layout.images, layout.masks, "data", VOLUME_ENDINGS if are_volumes else None
             )
         except (PipelineError, ValueError):
             continue

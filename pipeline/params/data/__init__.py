@@ -14,17 +14,21 @@ from pipeline.params.data.file_pattern import CLASS, OBJECT, FilePattern
 from pipeline.params.data.image_data import (
     AnnotatedClass,
     AnnotatedData,
+    CategoryData,
     ClassValue,
     DisplayedClass,
     ExternalTestFolder,
     FolderData,
+    GeoVectorsData,
     ImageMaskData,
     ImageMaskFolder,
     OxfordPetsData,
 )
 from pipeline.wording import join_words
 
-Data = Annotated[CompositesData | FolderData | AnnotatedData | OxfordPetsData, Field(discriminator="source")]
+Data = Annotated[
+    CompositesData | FolderData | AnnotatedData | GeoVectorsData | OxfordPetsData, Field(discriminator="source")
+]
 
 
 def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
@@ -34,9 +38,11 @@ def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
     mistakes = _check_paths("data", data)
     if isinstance(data, FolderData):
         mistakes += _check_patterns("data", data) + _check_values("data", data) + _check_instances(data)
-    if isinstance(data, AnnotatedData):
+    if isinstance(data, CategoryData):
         mistakes += _check_categories(data)
-    if isinstance(data, FolderData | AnnotatedData):
+    if isinstance(data, FolderData | GeoVectorsData):
+        mistakes += _check_scenes(data)
+    if isinstance(data, FolderData | CategoryData):
         mistakes += _check_names("data", data.classes) + _check_colors(data.classes)
         if not any(item.foreground for item in data.classes):
             mistakes.append("data.classes: no class is foreground; write foreground: true for the objects of interest.")
@@ -209,20 +215,56 @@ def _check_instances(data: FolderData) -> list[str]:
     ]
 
 
-def _check_categories(data: AnnotatedData) -> list[str]:
+def _check_categories(data: CategoryData) -> list[str]:
     named = [name for item in data.classes for name in item.categories] + data.ignore_value
     mistakes = [
         f"data.classes: the category '{name}' is repeated, here or in data.ignore_value; write it once."
         for name in _find_repeated(named)
     ]
     left_over = [item.name for item in data.classes if not item.categories]
-    may_ignore = data.source == "coco_panoptic" and not left_over
+    may_ignore = isinstance(data, AnnotatedData) and data.source == "coco_panoptic" and not left_over
     if len(left_over) != 1 and not may_ignore:
         mistakes.append(
             f"data.classes: {len(left_over)} classes have category: null, but exactly one must have it: the class of "
             f"pixels without annotation."
         )
     return mistakes + _check_inside("data.annotations", data.annotations, data.path)
+
+
+def _check_scenes(data: FolderData | GeoVectorsData) -> list[str]:
+    if (scenes := data.scenes) is None:
+        return []
+    mistakes = []
+    if data.size is not None:
+        mistakes.append(
+            f"data.image_size: must be native with data.scenes, but is {data.image_size}; the network sees patches of "
+            f"train.patch_size, and data.downscale shrinks scenes."
+        )
+    if data.channels is None:
+        number = len(scenes.bands) if scenes.bands else "the number of bands"
+        mistakes.append(f"data.channels: is missing, but data.scenes is set; write {number}.")
+    elif scenes.bands and len(scenes.bands) != data.channels:
+        mistakes.append(
+            f"data.channels: is {data.channels}, but data.scenes.bands has {len(scenes.bands)} entries; write "
+            f"{len(scenes.bands)}."
+        )
+    mistakes += [f"data.scenes.bands: {band!r} is repeated; write it once." for band in _find_repeated(scenes.bands)]
+    if isinstance(data, FolderData) and data.slices is not None:
+        mistakes.append("data.scenes: must be null with data.slices; remove one of them.")
+    if isinstance(data, FolderData) and data.mask_part:
+        mistakes.append("data.masks: must not have {class} or {object} with data.scenes; write one mask per scene.")
+    if isinstance(data, FolderData) and data.instances is not None:
+        mistakes.append("data.instances: must be null with data.scenes; tiles would divide numbered objects.")
+    if isinstance(data, GeoVectorsData):
+        texts = [FilePattern(pattern).num_texts for pattern in (data.images, data.annotations)]
+        if texts[1] and texts[0] != texts[1]:
+            mistakes.append(
+                f"data.annotations: '{data.annotations}' has {texts[1]} wildcards to compare (*, **, {{a,b}}), but "
+                f"data.images: '{data.images}' has {texts[0]}. Write {{any}} for text that is not compared."
+            )
+    if isinstance(data, GeoVectorsData) and data.area is not None:
+        mistakes += _check_inside("data.area", data.area, data.path)
+    return mistakes
 
 
 def _check_paths(key: str, data: ImageMaskFolder) -> list[str]:

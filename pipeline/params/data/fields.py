@@ -64,6 +64,13 @@ def _check_window(value: object) -> object:
     return limits
 
 
+def _check_band(value: object) -> object:
+    # Checked before pydantic's union, which would report one error per type.
+    if not (type(value) is int and 1 <= value <= 65_535) and not (isinstance(value, str) and value):
+        raise ValueError("must be the number of a band, from 1, or its name in quotes")
+    return value
+
+
 def _check_color(value: object) -> object:
     if not isinstance(value, str) or not _COLOR.fullmatch(value):
         raise ValueError(f"must be a color{_QUOTES}")
@@ -108,6 +115,7 @@ _Sides = _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)]
 ImageSize = Annotated[_Sides, BeforeValidator(_check_image_size)]
 PreparedSize = Annotated[_Sides | Literal["native"], BeforeValidator(_check_prepared_size)]
 Window = Annotated[tuple[float, float], BeforeValidator(_check_window)]
+Band = Annotated[int | str, BeforeValidator(_check_band)]  # number from 1, or name
 PixelSides = Annotated[float | list[float], BeforeValidator(_check_pixel_size)]  # in the unit of data.pixel_unit
 PixelUnit = Annotated[str, BeforeValidator(_check_pixel_unit)]
 Color = Annotated[str, BeforeValidator(_check_color)]

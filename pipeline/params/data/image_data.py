@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from pipeline.params.data.fields import (
+    MAX_SIZE,
+    MIN_SIZE,
+    Band,
     ClassName,
     ClassValues,
     Color,
@@ -155,7 +158,18 @@ class Instances(Section):
     """Width of an object's border, in px of the original mask."""
 
 
-class Slices(Section):
+class Intensities(Section):
+    """How the values of a file become gray values."""
+
+    window: Window | None = None
+    """`[low, high]`: these intensities become black and white, with a linear scale between them. Required unless
+    intensities are uint8 or uint16. If null, such intensities are used as they are.
+    """
+    bits: Literal[8, 16] = 8
+    """Bits of the gray values, if there is a window."""
+
+
+class Slices(Intensities):
     """Which slices of volumes are images, and how their intensities become gray values."""
 
     axis: Literal["x", "y", "z", "t"]
@@ -165,12 +179,23 @@ class Slices(Section):
     """
     step: int = Field(default=1, ge=1, le=1000)
     """Every how many slices one is used. `pipeline predict` segments all slices."""
-    window: Window | None = None
-    """`[low, high]`: these intensities become black and white, with a linear scale between them. Required unless
-    intensities are uint8 or uint16. If null, such intensities are used as they are.
+
+
+class Scenes(Intensities):
+    """How GeoTIFFs are read: their bands, and the tiles that are images."""
+
+    bands: Annotated[list[Band], Field(min_length=1, max_length=32)] | None = None
+    """Bands in the order of the channels, by number from 1 or by the name in the file. If null, all bands except
+    transparency.
     """
-    bits: Literal[8, 16] = 8
-    """Bits of the gray values, if there is a window."""
+    tile: Annotated[int, Field(ge=MIN_SIZE, le=MAX_SIZE)] | None
+    """Side in px of the square tiles into which scenes are cut. Every tile is an image. If null, every file is one
+    image.
+    """
+    block: int = Field(default=4, ge=1, le=1000)
+    """Maximum number of tiles along each side of a block. The tiles of a block are one group, which is in one split."""
+    gap: int = Field(default=0, ge=0, le=MAX_SIZE)
+    """Width in px of the strips between blocks that are left out, so that blocks in different splits do not touch."""
 
 
 class NearDuplicates(Section):
@@ -299,6 +324,8 @@ class FolderData(ImageMaskData, FilePatterns):
     """Conversion of instance masks, which have one number per object. If null, mask values are classes."""
     slices: Slices | None = None
     """Slices of volumes (NIfTI, TIFF stacks). If null, every file is a single image."""
+    scenes: Scenes | None = None
+    """Reading GeoTIFFs: bands, nodata, and tiles of large scenes. If null, GeoTIFFs are read like other TIFFs."""
 
     @property
     def has_mask_values(self) -> bool:
@@ -311,19 +338,26 @@ class FolderData(ImageMaskData, FilePatterns):
         return self.instances is not None
 
 
-class AnnotatedData(ImageMaskData):
-    """A folder of images with outlines of objects in the format of an annotation tool."""
+class CategoryData(ImageMaskData):
+    """A folder of images with outlines of objects that have categories."""
 
-    source: Literal["coco", "coco_panoptic", "cvat", "label_studio", "labelme", "supervisely", "yolo"]
-    """Format of the annotations."""
     images: PatternText = DEFAULT_PATTERNS[0]
     """Pattern of the image files below `path`, see `source: image_mask_folder`."""
     annotations: str = Field(min_length=1)
-    """Path of the annotations, relative to the folder: a file or, for `labelme` and `coco_panoptic`, a pattern."""
+    """Path of the annotations, relative to the folder: a file or, for `labelme`, `coco_panoptic` and `geo_vectors`, a
+    pattern.
+    """
     classes: Annotated[list[AnnotatedClass], Field(min_length=2, max_length=255)]
     """Classes, in the order of their indices."""
     ignore_value: list[str] = Field(default_factory=list)
     """Categories whose pixels are ignored."""
+
+
+class AnnotatedData(CategoryData):
+    """A folder of images with outlines of objects in the format of an annotation tool."""
+
+    source: Literal["coco", "coco_panoptic", "cvat", "label_studio", "labelme", "supervisely", "yolo"]
+    """Format of the annotations."""
     crowd: Crowd = "ignore"
     """`ignore`: pixels of annotations with `iscrowd: 1` are ignored; `object`: they are drawn like all others."""
 
@@ -331,6 +365,21 @@ class AnnotatedData(ImageMaskData):
     def has_numbered_objects(self) -> bool:
         """Whether every annotation is an object; the masks of `coco_panoptic` only have classes."""
         return self.source != "coco_panoptic"
+
+
+class GeoVectorsData(CategoryData):
+    """A folder of GeoTIFFs with polygons in GeoJSON files, GeoPackages or shapefiles."""
+
+    source: Literal["geo_vectors"]
+    """GeoTIFFs with polygons."""
+    attribute: str | None
+    """Attribute of the polygons that has the category. If null, all polygons have the category `polygon`."""
+    area: str | None = None
+    """File with the polygons of the area that was annotated, relative to the folder. Pixels outside are ignored. If
+    null, all pixels were annotated.
+    """
+    scenes: Scenes
+    """Reading GeoTIFFs: bands, nodata, and tiles of large scenes."""
 
 
 class OxfordPetsData(ImageMaskData):
@@ -343,3 +392,13 @@ class OxfordPetsData(ImageMaskData):
 def find_slices(data: Section) -> Slices | None:
     """Return `data.slices`; None if the files of a section are single images."""
     return data.slices if isinstance(data, FolderData) else None
+
+
+def find_scenes(data: Section) -> Scenes | None:
+    """Return `data.scenes`; None if GeoTIFFs are read like other TIFFs."""
+    return data.scenes if isinstance(data, FolderData | GeoVectorsData) else None
+
+
+def find_intensities(data: Section) -> Intensities | None:
+    """Return how the values of volumes or scenes become gray values; None if the files are other images."""
+    return find_slices(data) or find_scenes(data)

@@ -11,6 +11,8 @@ from PIL import Image, ImageColor
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.atomic_io import write_with
+from pipeline.imaging import IGNORE
+from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.params.data.file_pattern import find_ending
 from pipeline.predict.find_images import SourceImage
@@ -53,7 +55,12 @@ class ValueMaskWriter(FileWriter):
             return
         strips = (encode_labels(labels, self._encoding) for labels in mask.read_strips())
         shape = (mask.height, mask.width, 3) if self._encoding.are_colors else (mask.height, mask.width)
-        write_tiff_mask(path, strips, shape, self._palette, mask.image.path)
+        nodata = self._encoding.nodata_value
+        if mask.has_nodata and nodata is None:
+            raise ImageError("has nodata pixels, but the classes use all values of 8 bits; use --format tiff")
+        if self._encoding.are_colors or not mask.has_nodata:
+            nodata = None
+        write_tiff_mask(path, strips, shape, self._palette, mask.image.path, nodata=nodata)
 
     def find_volume_problem(self, image: SourceImage) -> str:
         """Describe why the mask of a volume cannot be written; the text is empty if it can."""
@@ -85,13 +92,25 @@ class LabelWriter(FileWriter):
         """Write a label image."""
         shape = mask.height, mask.width
         write_tiff_mask(
-            self.locate(mask.image), mask.read_strips(), shape, self._palette, mask.image.path, pixel=self._pixel
+            self.locate(mask.image),
+            mask.read_strips(),
+            shape,
+            self._palette,
+            mask.image.path,
+            pixel=self._pixel,
+            nodata=IGNORE if mask.has_nodata else None,
         )
 
 
 def encode_labels(labels: NDArray[np.uint8], encoding: MaskEncoding) -> NDArray[Any]:
-    """Convert class indices (H x W) to mask values as in the training data: uint8, uint16, or colors (H x W x 3)."""
-    values = encoding.output_values[labels]
+    """Convert class indices and IGNORE (H x W) to mask values as in the training data.
+
+    Returns:
+        The values: uint8, uint16, or colors (H x W x 3).
+    """
+    table = np.full(IGNORE + 1, encoding.nodata_value or 0, np.int32)
+    table[: len(encoding.output_values)] = encoding.output_values
+    values = table[labels]
     if encoding.are_colors:
         return np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1).astype(np.uint8)
     return values.astype(np.uint16 if encoding.output_values.max() > 255 else np.uint8)

@@ -42,6 +42,7 @@ class PredictedMask:
     width: int  # px
     rows: RowFile  # class indices, uint8
     confidence: NDArray[np.float16] | None  # probability of the predicted class, H x W; None if no writer needs it
+    has_nodata: bool = False  # whether pixels may have the class index IGNORE, because the image has no data there
 
     def read_strips(self) -> Iterator[NDArray[np.uint8]]:
         """Read the class indices in strips from top to bottom, rows x W each."""

@@ -12,7 +12,7 @@ from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.imaging.objects import label_insides
 from pipeline.params.data import Data
-from pipeline.params.data.image_data import AnnotatedData
+from pipeline.params.data.image_data import CategoryData
 from pipeline.predict.formats.mask_format import PredictedMask, WriterSettings
 from pipeline.wording import join_names
 
@@ -42,7 +42,7 @@ def find_background(data: Data, classes: Sequence[SegmentationClass]) -> int | N
     Returns:
         Its index; None if all classes are annotated.
     """
-    if isinstance(data, AnnotatedData):
+    if isinstance(data, CategoryData):
         without = [item.name for item in data.classes if not item.categories]
         return next((index for index, item in enumerate(classes) if item.name in without), None)
     return next((index for index, item in enumerate(classes) if not item.foreground and not item.is_boundary), None)

@@ -15,7 +15,7 @@ from pipeline.imaging.mask_decoding import DecodedMask, orient_mask
 from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resizing
 from pipeline.params.data.file_pattern import FilePattern
-from pipeline.params.data.image_data import AnnotatedData
+from pipeline.params.data.image_data import AnnotatedData, CategoryData
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.formats.annotations import AnnotatedImage
 from pipeline.prepare.formats.image_index import ImageIndex
@@ -81,7 +81,7 @@ def collect_annotated(data: AnnotatedData, classes: Sequence[SegmentationClass])
     files = ImageFiles(folder, "data.images", FilePattern(data.images))
     annotation_format = FORMATS[data.source]
     annotated = annotation_format.read(data.annotations, ImageIndex(folder, files), "data.annotations")
-    index_of = _map_categories(data, annotated.categories)
+    index_of = map_categories(data, annotated.categories)
     all_ids = set(files.by_id)
     listed = apply_split_lists(folder, data.splits.split_lists, "data", data.splits.folds, files)
     images = {name: image for name, image in annotated.images.items() if not listed or name in files.by_id}
@@ -143,8 +143,12 @@ def _encode_mask(image: AnnotatedImage) -> str:
     return json.dumps([*image.size, image.annotations]) if image.size else ""
 
 
-def _map_categories(data: AnnotatedData, categories: Mapping[int, str]) -> dict[int, int]:
-    """Map the ids of declared categories to class indices or IGNORE. Several categories may have the same name."""
+def map_categories(data: CategoryData, categories: Mapping[int, str]) -> dict[int, int]:
+    """Map the ids of declared categories to class indices or IGNORE. Several categories may have the same name.
+
+    Raises:
+        PipelineError: A declared category is not in the annotations.
+    """
     index_of = {name: index for index, item in enumerate(data.classes) for name in item.categories}
     index_of |= dict.fromkeys(data.ignore_value, IGNORE)
     known = sorted(set(categories.values()))

@@ -11,7 +11,7 @@ from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.file_pattern import CLASS, OBJECT, FilePattern
-from pipeline.params.data.image_data import ExternalTestFolder, FolderData, find_slices
+from pipeline.params.data.image_data import ExternalTestFolder, FolderData, find_scenes, find_slices
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import (
     ImageMaskPair,
@@ -21,11 +21,14 @@ from pipeline.prepare.image_mask_pair import (
     ValueMaskReader,
 )
 from pipeline.prepare.mask_parts import ClassFilesReader, ObjectFilesReader, encode_parts
+from pipeline.prepare.scene_masks import SceneMaskReader
 from pipeline.prepare.sources.affixes import find_pairing_patterns
 from pipeline.prepare.sources.image_files import ImageFiles
+from pipeline.prepare.sources.scene_tiles import RasterLabels, tile_scenes
 from pipeline.prepare.sources.volume_slices import slice_volumes
 from pipeline.prepare.splitting.read_splits import read_splits
 from pipeline.prepare.splitting.split_lists import apply_split_lists
+from pipeline.scenes.geotiff import SCENE_ENDINGS
 from pipeline.volumes.open_volume import VOLUME_ENDINGS
 from pipeline.volumes.slice_file import create_window
 from pipeline.wording import join_names, pluralize
@@ -34,7 +37,7 @@ _NAMED = 5  # unpaired files named on each side if nothing fits
 
 
 def match_files(
-    folder: Path, images: str, masks: str, key: str, *, are_volumes: bool = False
+    folder: Path, images: str, masks: str, key: str, endings: tuple[str, ...] | None = None
 ) -> tuple[ImageFiles, ImageFiles]:
     """List the images and masks of a folder. A file that matches both patterns is a mask.
 
@@ -43,15 +46,15 @@ def match_files(
         images: Pattern of the images.
         masks: Pattern of the masks.
         key: Key of the section or command, for messages.
-        are_volumes: Whether the files are volumes instead of single images.
+        endings: Endings of all files; by default, those of single images and masks.
 
     Raises:
         PipelineError: No image or no mask matches, or no image has a mask.
     """
     mask_pattern = FilePattern(masks)
-    endings, mask_endings = (VOLUME_ENDINGS, VOLUME_ENDINGS) if are_volumes else (ENDINGS, MASK_ENDINGS)
+    mask_endings = endings or MASK_ENDINGS
     found = ImageFiles(folder, f"{key}.masks", mask_pattern, mask_endings)
-    image_files = ImageFiles(folder, f"{key}.images", FilePattern(images), endings, excluded=found.files)
+    image_files = ImageFiles(folder, f"{key}.images", FilePattern(images), endings or ENDINGS, excluded=found.files)
     if mask_pattern.part:  # what * matches next to {class} or {object} depends on the images
         found = ImageFiles(folder, f"{key}.masks", mask_pattern, mask_endings, known=image_files.texts)
     if not image_files.by_id.keys() & found.by_id.keys():
@@ -75,8 +78,9 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
         raise PipelineError(
             f"{key}.path: the folder {folder} does not exist. Set {key}.path to the folder of the images."
         )
-    slices = find_slices(data)
-    images, masks = match_files(folder, data.images, data.masks, key, are_volumes=slices is not None)
+    slices, scenes = find_slices(data), find_scenes(data)
+    endings = VOLUME_ENDINGS if slices else SCENE_ENDINGS if scenes else None
+    images, masks = match_files(folder, data.images, data.masks, key, endings)
     folds = data.splits.folds if isinstance(data, FolderData) else None
     listed = apply_split_lists(folder, data.splits.split_lists, key, folds, images, masks)
     unpaired = [
@@ -105,17 +109,26 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
     if slices is not None:
         sliced = slice_volumes(folder, pairs, masks.parts, splits, slices, key)
         pairs, splits, issues = sliced.pairs, sliced.splits, [*issues, *sliced.issues]
+    reader, skipped = _create_reader(data, classes), sorted({*images.skipped, *masks.skipped})
+    if scenes is not None and isinstance(data, FolderData):
+        values = [value for item in data.classes for value in list_values(item.mask_value)]
+        declared = tuple(value for value in (*values, *list_values(data.ignore_value)) if isinstance(value, int))
+        fill = (declared[0],) if declared else tuple(bytes.fromhex(str(values[0])[1:]))
+        reader = SceneMaskReader(reader, declared, fill)
+        tiled = tile_scenes(folder, pairs, RasterLabels(folder), reader, splits, scenes, data.channels, key)
+        pairs, splits, issues = tiled.pairs, tiled.splits, [*issues, *tiled.issues]
+        notices, skipped = [*notices, *tiled.notices], [*skipped, *tiled.skipped]
     return PairCollection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",
         credit="",  # known to the user
         classes=classes,
         pairs=pairs,
-        masks=_create_reader(data, classes),
+        masks=reader,
         issues=issues,
-        skipped=sorted({*images.skipped, *masks.skipped}),
+        skipped=skipped,
         notices=notices,
-        window=create_window(slices),
+        window=create_window(slices or scenes),
         splits=splits,
     )
 
