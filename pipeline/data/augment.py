@@ -41,10 +41,10 @@ def augment(
     maps = _draw_inverse_maps(len(images), size, ranges, generator)
     if size != images.shape[2:]:
         maps = maps * torch.tensor([[size[1] / images.shape[3]], [size[0] / images.shape[2]]])
-    grid = F.affine_grid(maps.to(images.device), [*images.shape[:2], *size], False)
+    grid = F.affine_grid(_move(maps, images), [*images.shape[:2], *size], False)
     if ranges.elastic:
-        moved = _draw_displacements(len(images), size, ranges.elastic, generator).to(images.device)
-        grid = grid + moved * (2 / torch.tensor([images.shape[3], images.shape[2]], device=images.device))
+        moved = _draw_displacements(len(images), size, ranges.elastic, generator)
+        grid = grid + _move(moved, images) * _move(2 / torch.tensor([images.shape[3], images.shape[2]]), images)
     transformed = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     labels = torch.stack([masks.to(images.dtype), *([] if boundary is None else [boundary])], dim=1)
     labels = F.grid_sample(labels, grid, mode="nearest", padding_mode="reflection", align_corners=False)
@@ -150,4 +150,9 @@ def _draw_events(images: Tensor, probability: float, generator: torch.Generator)
 
 def _draw(images: Tensor, generator: torch.Generator, channels: int = 1) -> Tensor:
     """Draw numbers from 0 to 1 for each sample, N x channels x 1 x 1, on the device of the images."""
-    return torch.rand((len(images), channels, 1, 1), generator=generator).to(images.device)
+    return _move(torch.rand((len(images), channels, 1, 1), generator=generator), images)
+
+
+def _move(values: Tensor, images: Tensor) -> Tensor:
+    """Move values to the device of the images, without waiting for a GPU to finish the steps before."""
+    return values.to(images.device, non_blocking=True)

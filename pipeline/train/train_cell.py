@@ -32,8 +32,9 @@ from pipeline.tracking.background_logger import BackgroundLogger
 from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.checkpoints import CheckpointManager
 from pipeline.train.early_stopping import find_early_stop
+from pipeline.train.epoch_loss import DivergedError
 from pipeline.train.extension import ExtendableRun
-from pipeline.train.loop import DivergedError, Epoch, EvalSplits, train
+from pipeline.train.loop import Epoch, EvalSplits, train
 from pipeline.train.run_key import compute_run_key
 from pipeline.train.run_results import RunResults
 from pipeline.variants.data_shape import choose_input_size
