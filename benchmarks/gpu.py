@@ -106,7 +106,7 @@ def describe_machine(device: str) -> str:
     """Describe the hardware and the versions; exit if there is no GPU to check."""
     import torch
 
-    versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+    versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]
     if device == "cpu":
         return f"CPU, tiny sizes, to try the script; {versions}, Python {platform.python_version()}"
     code = "import torch; print(torch.cuda.get_device_properties(0))"  # in another process, to keep the memory free

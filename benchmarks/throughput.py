@@ -35,7 +35,8 @@ def main() -> None:
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        print(measure(*args.worker, Workload(args.threads)))
+        network, trainer = args.worker
+        print(measure(network, trainer, Workload(args.threads)))
         return
     names = args.networks or list(NETWORKS)
     print(f"images/s, {IMAGE_SIZE} x {IMAGE_SIZE} px, batches of {BATCH_SIZE}, {args.threads} threads; tuned: {TUNED}")

@@ -54,7 +54,7 @@ def create_setting(device: str, project: Path) -> Setting:
     """Create realistic sizes for a GPU, or tiny sizes for a CPU."""
     if device == "cuda":
         loaders = min(MAX_LOADERS, len(os.sched_getaffinity(0)))
-        workload = Workload(1, device, 64, 256, 20, num_loaders=loaders, warmup_steps=5, min_seconds=2.0)
+        workload = Workload(1, device, 64, 256, 20, num_loaders=loaders, warmup_steps=5, min_seconds=1.5)
         params: dict[str, dict[str, Any]] = {
             "data": {"image_size": 128, "samples": {"train": 256, "validation": 64, "test": 16}},
             "train": {"epochs": 10, "batch_size": 16},

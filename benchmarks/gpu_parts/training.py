@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,7 @@ from pipeline.train.train_cell import train_cell
 KILLED_AFTER = 2  # epochs
 NETWORK = "unet16"
 FREE_MEGABYTES = 100  # that the training of a full GPU may use
+MAX_LINES = 5  # lines of code that are printed
 SYNCHRONIZES = "called a synchronizing"  # in torch's warning
 
 
@@ -110,10 +112,13 @@ def use_deterministic(is_deterministic: bool) -> None:
 def count_waits(setting: Setting) -> str:
     """Count the calls that wait for the GPU, from the difference between a long and a short epoch."""
     short, long = (_count_waits_of_epoch(setting, count * GPU_INTERVAL) for count in (1, 2))
-    return f"{(long - short) / GPU_INTERVAL:.2f} (losses are read every {GPU_INTERVAL} batches, in two copies)"
+    per_step = (long.total() - short.total()) / GPU_INTERVAL
+    lines = ", ".join(f"{line} {count}" for line, count in (long - short).most_common(MAX_LINES))
+    return f"{per_step:.2f}, of which reading the losses {2 / GPU_INTERVAL:.2f}. {lines}"
 
 
-def _count_waits_of_epoch(setting: Setting, num_steps: int) -> int:
+def _count_waits_of_epoch(setting: Setting, num_steps: int) -> Counter[str]:
+    """Count the waits by the line of code that caused them."""
     batch_size = 4
     cell = create_cell(NETWORK, batch_size)
     model = build_network(cell.model, 3, NUM_CLASSES).to(setting.workload.device)
@@ -129,7 +134,8 @@ def _count_waits_of_epoch(setting: Setting, num_steps: int) -> int:
         next(epochs)
         if setting.is_gpu:
             torch.cuda.set_sync_debug_mode("default")
-    return sum(SYNCHRONIZES in str(warning.message) for warning in caught)
+    found = (warning for warning in caught if SYNCHRONIZES in str(warning.message))
+    return Counter(f"{Path(warning.filename).name}:{warning.lineno}" for warning in found)
 
 
 def report_full_memory(setting: Setting) -> str:
