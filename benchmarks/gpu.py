@@ -103,7 +103,7 @@ def stop_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def describe_machine(device: str) -> str:
-    """Describe the hardware and the versions; exit if there is no GPU to check."""
+    """Describe the hardware and the versions; exit if torch finds no GPU."""
     import torch
 
     versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]

@@ -24,7 +24,7 @@ IMAGE_SIZE, BATCH_SIZE = 160, 32  # side in px and number of images, as in Keras
 
 @dataclass(frozen=True)
 class Workload:
-    """What a throughput benchmark trains on, where, and how long."""
+    """Batches, device and duration of a throughput benchmark."""
 
     num_threads: int
     device: str = "cpu"  # cpu or cuda

@@ -20,7 +20,7 @@ NEEDS_GPU = "needs a GPU"
 
 @dataclass
 class Setting:
-    """What a part measures, and where.
+    """Sizes and device of the measurements.
 
     Attributes:
         project: Folder with a prepared copy of the project.

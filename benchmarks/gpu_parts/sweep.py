@@ -45,7 +45,7 @@ def sweep(setting: Setting, num_workers: int, sweeps: list[Sweep]) -> str:
     seconds = run_pipeline(root, "sweep", "--workers", str(num_workers), *NAMES)
     found = Sweep(tuple(RunFolder(root / RUNS / name) for name in NAMES), seconds)
     sweeps.append(found)
-    return f"{seconds:.1f} s, of which training {found.training_seconds:.1f} s"
+    return f"{seconds:.1f} s, including {found.training_seconds:.1f} s of training"
 
 
 def compare_times(alone: Sweep, together: Sweep) -> str:

@@ -114,7 +114,7 @@ def count_waits(setting: Setting) -> str:
     short, long = (_count_waits_of_epoch(setting, count * GPU_INTERVAL) for count in (1, 2))
     per_step = (long.total() - short.total()) / GPU_INTERVAL
     lines = ", ".join(f"{line} {count}" for line, count in (long - short).most_common(MAX_LINES))
-    return f"{per_step:.2f}, of which reading the losses {2 / GPU_INTERVAL:.2f}. {lines}"
+    return f"{per_step:.2f}, including {2 / GPU_INTERVAL:.2f} for reading the losses. {lines}"
 
 
 def _count_waits_of_epoch(setting: Setting, num_steps: int) -> Counter[str]:

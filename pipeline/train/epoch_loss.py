@@ -24,7 +24,7 @@ class EpochLoss:
     """Losses of the batches of an epoch.
 
     Reading a loss from a GPU waits until the GPU has finished all its work, and leaves it idle until it gets the next.
-    The losses of several batches are therefore read together. On a CPU, each loss is read and checked at once.
+    The losses of several batches are therefore read together. On a CPU, each loss is read and checked immediately.
     """
 
     def __init__(self, epoch: int, device: torch.device) -> None:
