@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.step_timer import MIN_SECONDS, StepTimer
 from pipeline.artifacts.prepared_data import Split
 from pipeline.params import Cell
 from pipeline.params.file import read_params
@@ -18,6 +20,31 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 NUM_CLASSES = 3
 IMAGE_SIZE, BATCH_SIZE = 160, 32  # side in px and number of images, as in Keras' pets example
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Batches, device and duration of a throughput benchmark."""
+
+    num_threads: int
+    device: str = "cpu"  # cpu or cuda
+    batch_size: int = BATCH_SIZE
+    image_size: int = IMAGE_SIZE  # px
+    steps_per_epoch: int = 2
+    num_loaders: int = 0  # processes that load and augment images in Lightning; 0: none besides the training process
+    warmup_steps: int = 1
+    min_seconds: float = MIN_SECONDS
+
+    def create_timer(self) -> StepTimer:
+        """Create a timer of steps that waits for a GPU where the measurement starts and ends."""
+        return StepTimer(self.min_seconds, self.warmup_steps, self.synchronize)
+
+    def synchronize(self) -> None:
+        """Wait until a GPU has finished its work."""
+        if self.device == "cuda":
+            import torch  # not at the top, because the Keras baseline must not import torch
+
+            torch.cuda.synchronize()
 
 
 def _create_unet(base_channels: int) -> UNetModel:

@@ -5,29 +5,30 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from benchmarks.networks import BATCH_SIZE, NUM_CLASSES, create_cell, create_random_split
-from benchmarks.step_timer import MIN_SECONDS, MIN_STEPS
+from benchmarks.networks import NUM_CLASSES, Workload, create_cell, create_random_split
+from benchmarks.step_timer import MIN_STEPS
 from pipeline.models.factory import build_network
 from pipeline.models.precision import resolve_precision
 from pipeline.runtime.operating_system import disable_malloc_trim
 from pipeline.train.loop import EvalSplits, train
 
 
-def measure_images_per_second(network: str, num_threads: int) -> float:
+def measure_images_per_second(network: str, workload: Workload) -> float:
     """Train a network and return its throughput, based on the seconds that `timing.json` has as `training_seconds`."""
     disable_malloc_trim()
-    torch.set_num_threads(num_threads)
+    torch.set_num_threads(workload.num_threads)
     torch.manual_seed(0)
-    cell = create_cell(network, num_threads=num_threads)
-    split = create_random_split(2 * BATCH_SIZE)
+    cell = create_cell(network, workload.batch_size, workload.num_threads)
+    split = create_random_split(2 * workload.batch_size, workload.image_size)
+    split = split.take(np.arange(workload.steps_per_epoch * workload.batch_size) % len(split))
     eval_split = split.take(np.arange(1))
-    model = build_network(cell.model, channels=3, classes=NUM_CLASSES)
+    model = build_network(cell.model, channels=3, classes=NUM_CLASSES).to(workload.device)
     precision = resolve_precision(cell.train.precision)
     images, seconds = 0, 0.0
     eval_splits = EvalSplits(eval_split, eval_split, eval_split)
     for epoch in train(model, split, eval_splits, cell.train, 1e-3, 0, NUM_CLASSES, precision):
         if epoch.number > 1:  # the first epoch is warm-up
             images, seconds = images + epoch.images, seconds + epoch.training_seconds
-        if seconds >= MIN_SECONDS and images >= MIN_STEPS * BATCH_SIZE:
+        if seconds >= workload.min_seconds and images >= MIN_STEPS * workload.batch_size:
             break
     return images / seconds

@@ -19,7 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from benchmarks.networks import BATCH_SIZE, IMAGE_SIZE, NETWORKS
+from benchmarks.networks import BATCH_SIZE, IMAGE_SIZE, NETWORKS, Workload
 
 OURS = "ours"
 BASELINES = ("lightning", "lightning, tuned", "plain", "plain, tuned", "keras")
@@ -35,7 +35,8 @@ def main() -> None:
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        print(_measure(*args.worker, args.threads))
+        network, trainer = args.worker
+        print(measure(network, trainer, Workload(args.threads)))
         return
     names = args.networks or list(NETWORKS)
     print(f"images/s, {IMAGE_SIZE} x {IMAGE_SIZE} px, batches of {BATCH_SIZE}, {args.threads} threads; tuned: {TUNED}")
@@ -72,26 +73,26 @@ def _print_row(name: str, values: tuple[str, ...] | list[str]) -> None:
     print(f"{name:<12}" + "".join(f"{value:>18}" for value in values), flush=True)
 
 
-def _measure(network: str, trainer: str, num_threads: int) -> float:
+def measure(network: str, trainer: str, workload: Workload) -> float:
     """Measure one trainer in this process, without importing the packages of the others; return images per second."""
     baseline, _, tuned = trainer.partition(", ")
     precision = "bfloat16" if tuned else "float32"
-    measure: Callable[[str, int], float]
+    function: Callable[[str, Workload], float]
     if baseline == OURS:
-        from benchmarks.pipeline_loop import measure_images_per_second as measure
+        from benchmarks.pipeline_loop import measure_images_per_second as function
     elif baseline == "keras":
         from benchmarks.baselines.keras import measure_images_per_second as measure_keras
 
-        return measure_keras(num_threads)
+        return measure_keras(workload.num_threads)
     elif baseline == "lightning":
         from benchmarks.baselines.lightning import measure_images_per_second as measure_lightning
 
-        measure = functools.partial(measure_lightning, precision=precision)
+        function = functools.partial(measure_lightning, precision=precision)
     else:
         from benchmarks.baselines.plain import measure_images_per_second as measure_plain
 
-        measure = functools.partial(measure_plain, precision=precision)
-    return measure(network, num_threads)
+        function = functools.partial(measure_plain, precision=precision)
+    return function(network, workload)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from benchmarks.networks import BATCH_SIZE, build_baseline_network, create_random_split
+from benchmarks.networks import Workload, build_baseline_network, create_random_split
 from benchmarks.step_timer import StepTimer
 
-NUM_IMAGES = 100 * BATCH_SIZE  # per epoch, so that no epoch ends during the measurement
+NUM_STEPS = 2000  # per epoch, so that no epoch ends during the measurement
 
 
 class SegmentationModule(lightning.LightningModule):
@@ -43,8 +43,8 @@ class SegmentationModule(lightning.LightningModule):
 class AugmentedDataset(Dataset[tuple[Tensor, Tensor]]):
     """Random images with this project's default augmentation, applied to image and mask of one sample at a time."""
 
-    def __init__(self) -> None:
-        self.split = create_random_split(BATCH_SIZE)
+    def __init__(self, workload: Workload) -> None:
+        self.split = create_random_split(workload.batch_size, workload.image_size)
         self.transform = v2.Compose(
             [
                 v2.RandomHorizontalFlip(),
@@ -54,10 +54,10 @@ class AugmentedDataset(Dataset[tuple[Tensor, Tensor]]):
         )
 
     def __len__(self) -> int:
-        return NUM_IMAGES
+        return NUM_STEPS * len(self.split)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        index %= BATCH_SIZE
+        index %= len(self.split)
         image = tv_tensors.Image(torch.from_numpy(self.split.images[index]).permute(2, 0, 1))
         image, mask = self.transform(image, tv_tensors.Mask(torch.from_numpy(self.split.masks[index])))
         return image.float() / 255, mask.long()
@@ -66,23 +66,24 @@ class AugmentedDataset(Dataset[tuple[Tensor, Tensor]]):
 class StepTimerCallback(lightning.Callback):
     """Callback that stops the training when the measurement is complete."""
 
-    def __init__(self) -> None:
-        self.timer = StepTimer()
+    def __init__(self, timer: StepTimer) -> None:
+        self.timer = timer
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Record a step."""
         trainer.should_stop = self.timer.record_step()
 
 
-def measure_images_per_second(network: str, num_threads: int, precision: str) -> float:
+def measure_images_per_second(network: str, workload: Workload, precision: str) -> float:
     """Train in float32 with Lightning's defaults, or in bf16-mixed with channels_last, and return the throughput."""
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    torch.set_num_threads(num_threads)
+    torch.set_num_threads(workload.num_threads)
     lightning.seed_everything(0, verbose=False)
-    is_mixed, callback = precision == "bfloat16", StepTimerCallback()
+    is_mixed, callback = precision == "bfloat16", StepTimerCallback(workload.create_timer())
     trainer = lightning.Trainer(
-        accelerator="cpu",
+        accelerator=workload.device,
+        devices=1,
         max_epochs=1,
         precision="bf16-mixed" if is_mixed else "32-true",
         callbacks=[callback],
@@ -92,5 +93,12 @@ def measure_images_per_second(network: str, num_threads: int, precision: str) ->
         enable_model_summary=False,
     )
     module = SegmentationModule(build_baseline_network(network), channels_last=is_mixed)
-    trainer.fit(module, DataLoader(AugmentedDataset(), batch_size=BATCH_SIZE, shuffle=True))
-    return callback.timer.compute_images_per_second(BATCH_SIZE)
+    loader = DataLoader(
+        AugmentedDataset(workload),
+        batch_size=workload.batch_size,
+        shuffle=True,
+        num_workers=workload.num_loaders,
+        pin_memory=workload.device == "cuda",
+    )
+    trainer.fit(module, loader)
+    return callback.timer.compute_images_per_second(workload.batch_size)

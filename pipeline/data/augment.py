@@ -41,10 +41,10 @@ def augment(
     maps = _draw_inverse_maps(len(images), size, ranges, generator)
     if size != images.shape[2:]:
         maps = maps * torch.tensor([[size[1] / images.shape[3]], [size[0] / images.shape[2]]])
-    grid = F.affine_grid(maps.to(images.device), [*images.shape[:2], *size], False)
+    grid = F.affine_grid(_move(maps, images), [*images.shape[:2], *size], False)
     if ranges.elastic:
-        moved = _draw_displacements(len(images), size, ranges.elastic, generator).to(images.device)
-        grid = grid + moved * (2 / torch.tensor([images.shape[3], images.shape[2]], device=images.device))
+        moved = _draw_displacements(images, size, ranges.elastic, generator)
+        grid = grid + moved * _move(2 / torch.tensor([images.shape[3], images.shape[2]]), images)
     transformed = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     labels = torch.stack([masks.to(images.dtype), *([] if boundary is None else [boundary])], dim=1)
     labels = F.grid_sample(labels, grid, mode="nearest", padding_mode="reflection", align_corners=False)
@@ -74,18 +74,19 @@ def _draw_inverse_maps(count: int, size: tuple[int, int], ranges: Augmentation, 
     return torch.stack(rows, dim=1)
 
 
-def _draw_displacements(count: int, size: tuple[int, int], strength: float, generator: torch.Generator) -> Tensor:
+def _draw_displacements(images: Tensor, size: tuple[int, int], strength: float, generator: torch.Generator) -> Tensor:
     """Draw elastic deformations: random vectors on a coarse grid, interpolated smoothly (Ronneberger et al. 2015).
 
     The paper uses a 3 x 3 grid and a standard deviation of 10 px for images of 512 px.
 
     Returns:
-        Displacements to the right and downwards in px, N x h x w x 2.
+        Displacements to the right and downwards in px, N x h x w x 2, on the device of the images.
     """
-    coarse = torch.randn(count, 2, ELASTIC_GRID, ELASTIC_GRID, generator=generator) * strength * min(size)
+    coarse = torch.randn(len(images), 2, ELASTIC_GRID, ELASTIC_GRID, generator=generator) * strength * min(size)
     # Bicubic interpolation is linear in the values. One matrix per axis is about twice as fast as F.interpolate.
     points = torch.eye(ELASTIC_GRID)[None, None]
     down, right = (F.interpolate(points, (n, ELASTIC_GRID), mode="bicubic", align_corners=True)[0, 0] for n in size)
+    down, right, coarse = (_move(values, images) for values in (down, right, coarse))
     return torch.stack([down @ vectors @ right.T for vectors in coarse.unbind(1)], dim=-1)
 
 
@@ -150,4 +151,9 @@ def _draw_events(images: Tensor, probability: float, generator: torch.Generator)
 
 def _draw(images: Tensor, generator: torch.Generator, channels: int = 1) -> Tensor:
     """Draw numbers from 0 to 1 for each sample, N x channels x 1 x 1, on the device of the images."""
-    return torch.rand((len(images), channels, 1, 1), generator=generator).to(images.device)
+    return _move(torch.rand((len(images), channels, 1, 1), generator=generator), images)
+
+
+def _move(values: Tensor, images: Tensor) -> Tensor:
+    """Move values to the device of the images, without waiting for a GPU to finish the steps before."""
+    return values.to(images.device, non_blocking=True)

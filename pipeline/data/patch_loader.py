@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.artifacts.image_stack import ImageStack
 from pipeline.artifacts.prepared_data import Split
-from pipeline.data.batch_loader import Batch, BatchLoader, count_pixels, to_network_input
+from pipeline.data.batch_loader import Batch, BatchLoader, count_pixels, to_device, to_network_input
 from pipeline.data.boundary_weights import BoundaryWeights
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
@@ -34,7 +34,7 @@ def create_loader(
     if settings.boundary_weight is not None:
         boundary = BoundaryWeights(split.masks, foreground, settings.boundary_weight)
     if settings.patch is None:
-        return BatchLoader(split, device, boundary)
+        return BatchLoader(split, device, boundary, keep_on_gpu=True)
     return PatchLoader(split, device, settings, foreground, boundary)
 
 
@@ -144,7 +144,7 @@ class PatchLoader:
 
         def cut(stack: ImageStack[Any] | BoundaryWeights, outside: int | None = None) -> Tensor:
             windows = [self._cut(stack, patch, self._margin, outside) for patch in patches]
-            return torch.from_numpy(np.stack(windows)).to(self._device)
+            return to_device(np.stack(windows), self._device)
 
         images, masks = cut(self._split.images), cut(self._split.masks, IGNORE)
         boundary = None if self._boundary is None else cut(self._boundary, 0).to(torch.float32)

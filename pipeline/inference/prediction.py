@@ -15,13 +15,15 @@ from torch import Tensor, nn
 from pipeline.artifacts.image_stack import ImageStack
 from pipeline.artifacts.prepared_data import Split
 from pipeline.artifacts.run_folder import Precision
-from pipeline.data.batch_loader import BatchLoader, to_network_input
+from pipeline.data.batch_loader import BatchLoader, to_device, to_network_input
 from pipeline.imaging import IGNORE
 from pipeline.imaging.windows import Window, WindowedImage, cut_window
 from pipeline.inference.tiles import Tiles
+from pipeline.models.gpu_memory import explain_out_of_memory
 from pipeline.models.precision import autocast_context, get_device
 from pipeline.params import Cell
 from pipeline.runtime.shutdown import check_signals
+from pipeline.wording import format_size, pluralize
 
 # Images per batch; independent of the training batch size, so that equal weights give bit-identical results.
 MAX_BATCH_SIZE = 32
@@ -65,10 +67,19 @@ def predict_logits(network: nn.Module, images: Tensor, precision: Precision) -> 
     """Predict logits in evaluation mode: N x classes x H x W, float32.
 
     The images (N x channels x H x W, float) must be on the network's device. The network's mode does not change.
+
+    Raises:
+        PipelineError: The prediction does not fit into the memory of the GPU.
     """
     was_training = network.training
     network.eval()
-    with torch.inference_mode(), autocast_context(precision, images.device):
+    height, width = images.shape[2:]
+    what = f"The prediction of {pluralize(len(images), 'image')} of {format_size((height, width))}"
+    with (
+        torch.inference_mode(),
+        autocast_context(precision, images.device),
+        explain_out_of_memory(what, 'Set CUDA_VISIBLE_DEVICES="" to use the CPU instead.'),
+    ):
         logits: Tensor = network(images).float()
     network.train(was_training)
     return logits
@@ -117,7 +128,7 @@ def predict_logit_strips(
         for start in range(0, len(windows), batch_size):
             check_signals()
             parts = np.stack([cut_window(image, window) for window in windows[start : start + batch_size]])
-            yield from predict_logits(network, to_network_input(torch.from_numpy(parts).to(device)), precision)
+            yield from predict_logits(network, to_network_input(to_device(parts, device)), precision)
 
     tiling = tiles.cover(image.shape)
     yield from tiling.predict_strips(predict, num_logits, lambda array: torch.as_tensor(array).to(device))

@@ -24,6 +24,7 @@ from pipeline.data.subsets import select_training_subset
 from pipeline.lr_find import HIGHEST, LOWEST, STEPS
 from pipeline.lr_find.suggestion import RangeTest, Suggestion, suggest_grid
 from pipeline.models.factory import build_network
+from pipeline.models.gpu_memory import explain_step_memory
 from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, resolve_precision, select_device
 from pipeline.params import Cell, Params
@@ -87,7 +88,8 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
     step, counted from 1, the learning rate and the loss.
 
     Raises:
-        PipelineError: The prepared data is missing, or the network or optimizer cannot be built.
+        PipelineError: The prepared data is missing, the network or optimizer cannot be built, or a training step does
+            not fit into the memory of the GPU.
     """
     settings = cell.train
     torch.set_num_threads(settings.num_threads)
@@ -118,15 +120,16 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
             group["lr"] = float(learning_rate) * factor
         optimizer.zero_grad(set_to_none=True)
         losses.append(0.0)
-        for _ in range(settings.gradient_accumulation_steps):
-            batch = batches.take(batches.draw(settings.batch_size, rng))
-            if settings.augmentation is not None:
-                batch = augment(batch, settings.augmentation, rng, batches.size)
-            with autocast_context(precision, device):
-                logits = network(batch.images)
-            loss = loss_function(logits, batch.masks, batch.boundary) / settings.gradient_accumulation_steps
-            loss.backward()  # type: ignore[no-untyped-call]
-            losses[-1] += float(loss.detach())
+        with explain_step_memory(cell, batches.size):
+            for _ in range(settings.gradient_accumulation_steps):
+                batch = batches.take(batches.draw(settings.batch_size, rng))
+                if settings.augmentation is not None:
+                    batch = augment(batch, settings.augmentation, rng, batches.size)
+                with autocast_context(precision, device):
+                    logits = network(batch.images)
+                loss = loss_function(logits, batch.masks, batch.boundary) / settings.gradient_accumulation_steps
+                loss.backward()  # type: ignore[no-untyped-call]
+                losses[-1] += float(loss.detach())
         on_step(step, float(learning_rate), losses[-1])
         if not np.isfinite(losses[-1]):
             break

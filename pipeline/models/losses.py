@@ -46,7 +46,7 @@ def cross_entropy(
     Returns:
         Weighted mean over the evaluated pixels, in nats per pixel; 0 without evaluated pixels.
     """
-    class_weights = None if class_weights is None else class_weights.to(logits.device)
+    class_weights = None if class_weights is None else class_weights.to(logits.device, non_blocking=True)
     compute = partial(F.cross_entropy, logits.float(), masks, ignore_index=IGNORE, label_smoothing=smoothing)
     total = compute(weight=class_weights, reduction="sum")
     if boundary is not None:
@@ -71,7 +71,7 @@ def _weigh_pixels(masks: Tensor, boundary: Tensor | None, class_weights: Tensor 
     evaluated = masks != IGNORE
     weights = evaluated
     if class_weights is not None:
-        weights = class_weights.to(masks.device)[masks.where(evaluated, 0)] * evaluated
+        weights = class_weights.to(masks.device, non_blocking=True)[masks.where(evaluated, 0)] * evaluated
     return weights if boundary is None else weights + boundary * evaluated
 
 

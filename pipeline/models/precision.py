@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -14,6 +15,13 @@ from pipeline.artifacts.run_folder import Precision
 def select_device() -> torch.device:
     """Return the current CUDA device, or the CPU if there is none."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def describe_processor() -> str:
+    """Return the name of the current CUDA device, or of the CPU if there is none."""
+    if select_device().type == "cuda":
+        return torch.cuda.get_device_name()
+    return str(torch.cpu.get_capabilities().get("cpu_name", platform.processor()))
 
 
 def get_device(network: nn.Module) -> torch.device:

@@ -118,7 +118,8 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     from pipeline.models.precision import resolve_precision, select_device
     from pipeline.params.custom_code import describe_error
     from pipeline.train.checkpoints import CheckpointManager
-    from pipeline.train.loop import DivergedError, EvalSplits, train
+    from pipeline.train.epoch_loss import DivergedError
+    from pipeline.train.loop import EvalSplits, train
     from pipeline.train.run_results import RunResults
 
     disable_malloc_trim()

@@ -112,7 +112,7 @@ class CheckpointManager:
             torch.save(state, buffer)
             payload = buffer.getbuffer()
             if not self._is_verified:  # once: not everything that can be saved can be loaded with weights_only
-                torch.load(io.BytesIO(payload), weights_only=True)
+                torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)  # a GPU may be full
                 self._is_verified = True
             write_bytes(self._folder / FILE_NAME.format(epoch), hashlib.sha256(payload).hexdigest().encode(), payload)
             for old in self._list_files()[:-MAX_KEPT]:

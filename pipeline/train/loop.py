@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from pipeline.artifacts.prepared_data import Split
 from pipeline.artifacts.run_folder import Precision
 from pipeline.data.augment import augment
 from pipeline.data.patch_loader import create_loader
-from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import Prediction, predict_split
 from pipeline.inference.tiles import Tiles
 from pipeline.models.losses import create_loss
@@ -28,16 +26,9 @@ from pipeline.runtime.shutdown import check_signals
 from pipeline.train.checkpoints import TrainState
 from pipeline.train.ema import create_ema
 from pipeline.train.encoder import freeze_encoder
+from pipeline.train.epoch_loss import DivergedError, EpochLoss
 from pipeline.train.lr_schedulers import create_lr_scheduler
 from pipeline.train.optimizers import create_optimizer
-
-
-class DivergedError(Exception):
-    """A loss became NaN or infinite in `epoch`, counted from 1."""
-
-    def __init__(self, epoch: int) -> None:
-        super().__init__(f"the loss was NaN or infinite in epoch {epoch}")
-        self.epoch = epoch
 
 
 @dataclass(frozen=True)
@@ -116,7 +107,7 @@ def train(
         network.train()
         if settings.freeze_encoder_epochs:
             freeze_encoder(network, optimizer, is_frozen=number <= settings.freeze_encoder_epochs)
-        total, counted = 0.0, 0
+        losses = EpochLoss(number, device)
         order = batches.draw_epoch(rng)
         for step in range(steps):
             check_signals()
@@ -129,11 +120,8 @@ def train(
                 with autocast_context(precision, device):
                     logits = network(batch.images)
                 loss = criterion(logits, batch.masks, batch.boundary)
-                if not torch.isfinite(loss):
-                    raise DivergedError(number)
+                losses.add(loss, batch.masks)
                 (loss / accumulated).backward()  # type: ignore[no-untyped-call]
-                if (batch.masks != IGNORE).any():  # the loss of a batch without evaluated pixels is undefined, not 0
-                    total, counted = total + float(loss.detach()), counted + 1
             if settings.max_grad_norm is not None:
                 clip_grad_norm_(network.parameters(), settings.max_grad_norm)
             optimizer.step()
@@ -143,6 +131,7 @@ def train(
             if ema is not None:
                 ema.update_parameters(network)
 
+        objective = losses.compute_mean()  # before the clock is read, because it waits for a GPU
         trained = time.perf_counter()
         on_train, on_validation, on_showcase = (
             predict_split(evaluated_network, split, classes, precision, tiles=tiles)
@@ -156,7 +145,7 @@ def train(
         yield Epoch(
             number=number,
             learning_rate=learning_rate_now,
-            objective=total / counted if counted else math.nan,
+            objective=objective,
             train=on_train,
             validation=on_validation,
             showcase=on_showcase,

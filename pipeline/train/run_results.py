@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from pipeline.artifacts.folder import drop_nan
 from pipeline.artifacts.prepared_data import SegmentationClass, Split
 from pipeline.artifacts.run_folder import EpochTiming, ImageLosses, RunFolder, RunTiming
 from pipeline.imaging import IGNORE
+from pipeline.models.precision import describe_processor
 from pipeline.train.loop import Epoch, EvalSplits
 
 
@@ -118,7 +118,7 @@ class RunResults:
                 eval_seconds=sum(times.eval_seconds for times in self.times),
                 images_per_second=sum(times.images for times in self.times) / training if training else None,
                 epochs=tuple(self.times),
-                processor=torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
+                processor=describe_processor(),
                 torch=str(torch.__version__),
             ),
         )

@@ -22,6 +22,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import create_tiles
 from pipeline.models.factory import build_network, count_trainable_parameters
+from pipeline.models.gpu_memory import explain_step_memory
 from pipeline.models.precision import resolve_precision, select_device
 from pipeline.params import Cell, Params
 from pipeline.runtime.operating_system import disable_malloc_trim
@@ -32,8 +33,9 @@ from pipeline.tracking.background_logger import BackgroundLogger
 from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.checkpoints import CheckpointManager
 from pipeline.train.early_stopping import find_early_stop
+from pipeline.train.epoch_loss import DivergedError
 from pipeline.train.extension import ExtendableRun
-from pipeline.train.loop import DivergedError, Epoch, EvalSplits, train
+from pipeline.train.loop import Epoch, EvalSplits, train
 from pipeline.train.run_key import compute_run_key
 from pipeline.train.run_results import RunResults
 from pipeline.variants.data_shape import choose_input_size
@@ -64,7 +66,8 @@ def train_cell(
 
     Raises:
         PipelineError: The prepared data is missing or too small for the cell, its network cannot be trained on
-            batches of this size, or another process is training the same run.
+            batches of this size, a training step does not fit into the memory of the GPU, or another process is
+            training the same run.
     """
     started, began_ms = time.perf_counter(), round(time.time() * 1000)
     disable_malloc_trim()
@@ -120,7 +123,9 @@ def train_cell(
         diverged: int | None = None
         try:
             while (stop := find_early_stop(results.val_losses, cell.train.early_stopping)) is None:
-                if (epoch := next(epochs, None)) is None:
+                with explain_step_memory(cell, size):
+                    epoch = next(epochs, None)
+                if epoch is None:
                     break
                 results.add(epoch)
                 results.seconds = time.perf_counter() - started

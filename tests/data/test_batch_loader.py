@@ -50,10 +50,12 @@ def test_take_does_not_change_the_file(tmp_path: Path) -> None:
 
 
 @GPU
+@pytest.mark.parametrize("keep_on_gpu", [False, True])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_take_on_a_gpu_equals_the_cpu(dtype: type[np.unsignedinteger]) -> None:
+def test_take_on_a_gpu_equals_the_cpu(dtype: type[np.unsignedinteger], keep_on_gpu: bool) -> None:
     split, indices = make_split(dtype), np.array([4, 1])
-    on_cpu, on_gpu = (BatchLoader(split, torch.device(name)).take(indices) for name in ("cpu", "cuda"))
+    loaders = (BatchLoader(split, torch.device(name), keep_on_gpu=keep_on_gpu) for name in ("cpu", "cuda"))
+    on_cpu, on_gpu = (loader.take(indices) for loader in loaders)
     assert on_gpu[0].device.type == "cuda"
     torch.testing.assert_close(on_gpu[0].cpu(), on_cpu[0], rtol=1e-6, atol=0)
     assert (on_gpu[1].cpu() == on_cpu[1]).all()

@@ -1,0 +1,1 @@
+"""The parts of `benchmarks.gpu`; each is run in its own process."""
