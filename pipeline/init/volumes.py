@@ -17,7 +17,7 @@ from pipeline.imaging.errors import ImageError
 from pipeline.init.layouts.layout import Layout
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.prepare.sources.folder import match_files
-from pipeline.volumes.open_volume import is_nifti, open_volume
+from pipeline.volumes.open_volume import find_format, list_axes, open_volume
 from pipeline.volumes.slice_file import IntensityWindow, SliceReference, needs_window
 from pipeline.volumes.tiff_stack import TiffStack
 from pipeline.wording import pluralize
@@ -46,8 +46,8 @@ class SuggestedSlices:
 def suggest_slices(folder: Path, layout: Layout) -> SuggestedSlices | None:
     """Suggest `data.slices` for a layout. Return None if its files are single images.
 
-    NIfTI files are volumes. TIFFs with several pages are volumes if their masks have as many pages; otherwise, the
-    pages of an image are its channels.
+    NIfTI files, DICOM series and OME-Zarr images are volumes. TIFFs with several pages are volumes if their masks have
+    as many pages; otherwise, the pages of an image are its channels.
 
     Raises:
         PipelineError: The volumes cannot be read.
@@ -97,16 +97,18 @@ def suggest_slices(folder: Path, layout: Layout) -> SuggestedSlices | None:
 
 def _find_axis(folder: Path, pairs: Sequence[tuple[str, str]]) -> str | None:
     """Find the axis of the slices in the first pair that can be read. Return None if files are single images."""
-    if any(is_nifti(image) for image, _ in pairs):
+    if any("x" in list_axes(image) for image, _ in pairs):  # axes of the patient
         return _AXIS
+    are_certain = any(not find_format(image).has_single_images for image, _ in pairs)
     for image, mask in pairs[:_MAX_TRIED]:
         counts = {}
         for axis in (_AXIS, "t"):
             with contextlib.suppress(ImageError, OSError):
                 counts[axis] = [open_volume(folder / file, axis).num_slices for file in (image, mask)]
         if counts:
-            return next((axis for axis, (of_image, of_mask) in counts.items() if of_image == of_mask > 1), None)
-    return None
+            fitting = [axis for axis, (of_image, of_mask) in counts.items() if of_image == of_mask > 1]
+            return next(iter(fitting), _AXIS if are_certain else None)
+    return _AXIS if are_certain else None
 
 
 def _describe_unnamed(folder: Path, file: str, axis: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from pipeline.imaging.tiff_image import TiffImage
 from pipeline.inference.preprocessing import NetworkInput, Probs
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.params.data.file_pattern import find_ending
 from pipeline.params.data.image_data import Slices
 from pipeline.predict.find_images import SourceImage
 from pipeline.predict.formats.mask_format import PredictedVolume
@@ -22,7 +23,7 @@ from pipeline.predict.outputs import ClassShares
 from pipeline.predict.result_writer import InputImage, ResultWriter
 from pipeline.predict.uncertainty import ImageUncertainty, UncertaintyMeter
 from pipeline.runtime.progress import PredictionProgress
-from pipeline.volumes.open_volume import is_nifti, open_volume
+from pipeline.volumes.open_volume import CERTAIN_ENDINGS, open_volume
 from pipeline.volumes.slice_file import create_window, needs_window, read_slice
 
 MAX_IMAGES = 32  # per batch
@@ -56,7 +57,7 @@ class Predictor:
         Raises:
             ImageError: The file, or part of it, cannot be read or decoded, or it is too large for a format.
         """
-        if is_nifti(source.path):
+        if source.path.is_dir() or find_ending(source.path.name, CERTAIN_ENDINGS):
             raise ImageError(
                 "is a volume, but data.slices is null, because the run was trained on single images; see "
                 "docs/how-to/volumes.md"

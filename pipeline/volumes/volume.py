@@ -60,6 +60,10 @@ class Volume(ABC):
     def read_slice(self, index: int) -> Slice:
         """Read a slice. Raise `ImageError` if its part of the file is missing or broken."""
 
+    def count_missing(self) -> tuple[int, int]:
+        """Count the parts that are not stored, so that their voxels have a constant value, and all parts."""
+        return 0, 1
+
     def describe_shape(self) -> str:
         """Format the shape, such as `512 × 512 px in 40 slices`."""
         channels = f" with {self.channels} channels" if self.channels > 1 else ""

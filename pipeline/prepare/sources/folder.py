@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
-from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.file_pattern import CLASS, OBJECT, FilePattern
@@ -26,7 +25,6 @@ from pipeline.prepare.sources.image_files import ImageFiles
 from pipeline.prepare.sources.volume_slices import slice_volumes
 from pipeline.prepare.splitting.read_splits import read_splits
 from pipeline.prepare.splitting.split_lists import apply_split_lists
-from pipeline.volumes.open_volume import VOLUME_ENDINGS
 from pipeline.volumes.slice_file import create_window
 from pipeline.wording import join_names, pluralize
 
@@ -49,11 +47,14 @@ def match_files(
         PipelineError: No image or no mask matches, or no image has a mask.
     """
     mask_pattern = FilePattern(masks)
-    endings, mask_endings = (VOLUME_ENDINGS, VOLUME_ENDINGS) if are_volumes else (ENDINGS, MASK_ENDINGS)
-    found = ImageFiles(folder, f"{key}.masks", mask_pattern, mask_endings)
-    image_files = ImageFiles(folder, f"{key}.images", FilePattern(images), endings, excluded=found.files)
+    found = ImageFiles(folder, f"{key}.masks", mask_pattern, MASK_ENDINGS, are_volumes=are_volumes)
+    image_files = ImageFiles(
+        folder, f"{key}.images", FilePattern(images), excluded=found.files, are_volumes=are_volumes
+    )
     if mask_pattern.part:  # what * matches next to {class} or {object} depends on the images
-        found = ImageFiles(folder, f"{key}.masks", mask_pattern, mask_endings, known=image_files.texts)
+        found = ImageFiles(
+            folder, f"{key}.masks", mask_pattern, MASK_ENDINGS, known=image_files.texts, are_volumes=are_volumes
+        )
     if not image_files.by_id.keys() & found.by_id.keys():
         raise PipelineError(_describe_mismatch(image_files, found, key))
     return image_files, found
@@ -105,6 +106,7 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
     if slices is not None:
         sliced = slice_volumes(folder, pairs, masks.parts, splits, slices, key)
         pairs, splits, issues = sliced.pairs, sliced.splits, [*issues, *sliced.issues]
+        notices += sliced.notices
     return PairCollection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",

@@ -30,6 +30,7 @@ class SlicedVolumes:
     pairs: dict[str, ImageMaskPair]  # by the id of the slice
     splits: WrittenSplits  # with rows by the id of the slice
     issues: list[DataIssue]  # issues with volumes
+    notices: list[str]  # sentences about volumes of which parts are not stored
 
 
 def slice_volumes(
@@ -59,7 +60,7 @@ def slice_volumes(
                 f"{key}.slices.axis: is {slices.axis}, but {file} has slices along {join_words(axes)}. Choose one of "
                 f"them."
             )
-    found = SlicedVolumes({}, splits, [])
+    found = SlicedVolumes({}, splits, [], [])
     rows: dict[str, SplitRow] = {}
     for name, pair in volumes.items():
         image = _open(folder, pair, pair.image, slices.axis, found.issues)
@@ -75,6 +76,17 @@ def slice_volumes(
         found.issues.extend(mismatches)
         if mismatches:
             continue
+        missing, total = image.count_missing()
+        if missing == total:
+            found.issues.append(
+                DataIssue(IssueKind.UNREADABLE, name, pair.image, f"contains none of its {total:,} chunks")
+            )
+            continue
+        if missing:
+            found.notices.append(
+                f"{pair.image} contains {total - missing:,} of {total:,} chunks. The others are read as constant. "
+                f"Check whether the image was copied completely."
+            )
         if slices.window is None and needs_window(image):
             raise PipelineError(f"{key}.slices.window: {_describe_range(image, pair.image)}")
         for one in _list_slices(pair, parts.get(name), image.num_slices, slices):
