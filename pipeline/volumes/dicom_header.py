@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
-SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"  # SOP class of segmentation objects
+_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # SOP classes of DICOM SEG
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of DICOMDIR files
 _MAGIC, _MAGIC_OFFSET = b"DICM", 128
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -34,11 +34,10 @@ _PIXEL_TAGS = (
     "PixelRepresentation",
 )
 _GEOMETRY_TAGS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-_SEGMENT_TAGS = ("SegmentationType", "SegmentsOverlap")
 _TAGS = [
     *("SOPClassUID", "Modality", "SeriesInstanceUID", "NumberOfFrames", "SharedFunctionalGroupsSequence", _MULTI_FRAME),
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "SliceThickness", "SpacingBetweenSlices"),
-    *(*_PIXEL_TAGS, *_GEOMETRY_TAGS, *_SEGMENT_TAGS),
+    *(*_PIXEL_TAGS, *_GEOMETRY_TAGS),
 ]
 _PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "RGB")  # besides YBR_*, which decoders convert to RGB
 
@@ -72,7 +71,6 @@ class Frame:
     thickness: float  # mm; 0 if it is not stated
     slope: float
     intercept: float
-    segment: int  # number of the segment; 0 unless the file is a segmentation object
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +92,7 @@ class DicomFile:
     @property
     def is_segmentation(self) -> bool:
         """Whether the file is a segmentation object."""
-        return self.sop_class == SEGMENTATION
+        return self.sop_class in _SEGMENTATIONS
 
     @property
     def is_multi_frame(self) -> bool:
@@ -120,9 +118,14 @@ class DicomFile:
             raise ImageError(f"has {photometric} pixels in {self.path.name}; expected gray values or RGB")
         if "ModalityLUTSequence" in self.header:
             raise ImageError(f"has a table of intensities in {self.path.name} instead of a slope and an intercept")
-        if bits not in ((1, 8, 16) if self.is_segmentation else (8, 16, 32)):
+        if self.is_segmentation:
+            raise ImageError(
+                f"contains {self.path.name}, a DICOM segmentation object (SEG), which is not read; convert it to a "
+                f"NIfTI file, for example with segimage2itkimage of dcmqi"
+            )
+        if bits not in (8, 16, 32):
             raise ImageError(f"has {bits} bits per pixel in {self.path.name}; expected 8, 16 or 32")
-        dtype = np.dtype(f"{'i' if is_signed else 'u'}{max(1, int(bits) // 8)}")
+        dtype = np.dtype(f"{'i' if is_signed else 'u'}{int(bits) // 8}")
         self._check_num_bytes(math.prod((self.num_frames, height, width, channels, bits)) // 8)
         return PixelFormat(int(height), int(width), int(channels), str(photometric), dtype)
 
@@ -172,7 +175,6 @@ class DicomFile:
             self.path, index, np.array(position, float), directions[0], directions[1],
             (float(spacing[0]), float(spacing[1])), abs(float(thickness or 0)),
             1.0 if slope is None else float(slope), float(intercept or 0),
-            int(find("SegmentIdentificationSequence", "ReferencedSegmentNumber") or 0),
         )  # fmt: skip
 
     def _check_num_bytes(self, num_bytes: int) -> None:
@@ -208,6 +210,8 @@ def read_dicom_file(path: Path) -> DicomFile:
         header = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
         texts = (str(header.get(name) or "") for name in ("SOPClassUID", "Modality", "SeriesInstanceUID"))
         sop_class, modality, series = texts
+        if not (syntax and sop_class):
+            raise ImageError(f"contains {path.name}, which is not a complete DICOM file (no SOPClassUID)")
         return DicomFile(path, sop_class, modality[:16] or "DICOM", series, syntax, header)
 
 

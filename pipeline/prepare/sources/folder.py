@@ -106,7 +106,7 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
     if slices is not None:
         sliced = slice_volumes(folder, pairs, masks.parts, splits, slices, key)
         pairs, splits, issues = sliced.pairs, sliced.splits, [*issues, *sliced.issues]
-        notices += sliced.notices
+        notices += sliced.list_notices()
     return PairCollection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",

@@ -18,9 +18,10 @@ from pipeline.prepare.mask_parts import MaskPart, encode_parts
 from pipeline.volumes.open_volume import list_axes, open_volume
 from pipeline.volumes.slice_file import SliceReference, format_slice_name, needs_window
 from pipeline.volumes.volume import Volume
-from pipeline.wording import join_words
+from pipeline.wording import join_names, join_words, pluralize
 
 _TOLERANCE = 0.1  # of a voxel's shortest side: largest distance between the corners of volumes with the same geometry
+_NAMED = 5  # images in a notice
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,17 @@ class SlicedVolumes:
     pairs: dict[str, ImageMaskPair]  # by the id of the slice
     splits: WrittenSplits  # with rows by the id of the slice
     issues: list[DataIssue]  # issues with volumes
-    notices: list[str]  # sentences about volumes of which parts are not stored
+    incomplete: list[str]  # images of which parts are not stored, and how many
+
+    def list_notices(self) -> Iterator[str]:
+        """Report images of which parts are not stored, which is no error: writers may leave out constant chunks."""
+        if self.incomplete:
+            images = pluralize(len(self.incomplete), "image lacks", "images lack")
+            yield (
+                f"{images} chunks: {join_names(self.incomplete, _NAMED)}. Their pixels are read as the constant that "
+                f"the image declares. Some programs write no constant chunks; if yours does, ignore this, and otherwise "
+                f"copy the images again."
+            )
 
 
 def slice_volumes(
@@ -83,10 +94,7 @@ def slice_volumes(
             )
             continue
         if missing:
-            found.notices.append(
-                f"{pair.image} contains {total - missing:,} of {total:,} chunks. The others are read as constant. "
-                f"Check whether the image was copied completely."
-            )
+            found.incomplete.append(f"{pair.image} ({missing:,} of {total:,})")
         if slices.window is None and needs_window(image):
             raise PipelineError(f"{key}.slices.window: {_describe_range(image, pair.image)}")
         for one in _list_slices(pair, parts.get(name), image.num_slices, slices):
