@@ -19,6 +19,7 @@ from pipeline.errors import PipelineError
 from pipeline.params.data import find_data_mistakes
 from pipeline.params.data.image_data import FolderData
 from pipeline.prepare.prepare_data import collect_pairs, create_source, write_source
+from tests.data_check.conftest import link_templates
 from tests.optional import import_or_skip
 from tests.prepare.conftest import write_folder_params
 from tests.prepare.test_corpus import hash_files
@@ -230,7 +231,9 @@ def test_nothing_about_patients_gets_into_prepared_data(folder: Path) -> None:
         header.save_as(path)
     prepare(parse(on_invalid="skip"))
     write_folder_params(Path.cwd(), {"images": ..., "masks": ..., **SERIES_DATA})
-    CliRunner().invoke(main, ["data", "check", "volumes", "--html", "page.html"])
+    link_templates(Path.cwd())
+    done = CliRunner().invoke(main, ["data", "check", "volumes", "--html"])
+    assert PATIENT not in done.output
     written = [path for path in Path.cwd().rglob("*") if path.is_file() and "volumes" not in path.parts]
     assert any(path.suffix == ".html" for path in written)
     assert all(PATIENT.encode() not in path.read_bytes() for path in written)

@@ -39,7 +39,7 @@ class SlicedVolumes:
             images = pluralize(len(self.incomplete), "image lacks", "images lack")
             yield (
                 f"{images} chunks: {join_names(self.incomplete, _NAMED)}. Their pixels are read as the constant that "
-                f"the image declares. Some programs write no constant chunks; if yours does, ignore this, and otherwise "
+                f"the image declares. Some programs write no constant chunks; if yours is none of them, "
                 f"copy the images again."
             )
 
