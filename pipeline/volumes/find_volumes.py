@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePath
 
+from pipeline.errors import PipelineError
 from pipeline.imaging.errors import ImageError
 from pipeline.volumes.dicom_header import list_dicom_files, read_dicom_file
 from pipeline.volumes.ome_zarr_metadata import LABELS, ZARR_ENDING, list_labels
@@ -53,6 +54,8 @@ def _list_series(folder: Path) -> list[Path]:
             file = read_dicom_file(path)
         except (ImageError, OSError):
             continue
+        except PipelineError:  # a package is missing, which matters only if the volume is used
+            break
         if not file.is_directory:
             return [] if file.is_multi_frame and len(paths) > 1 else paths
     return paths

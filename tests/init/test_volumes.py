@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,13 @@ def test_masks_may_be_ome_zarr_images_with_the_names_of_images() -> None:
     _, data = init()
     assert "images" not in data
     assert data["slices"]["axis"] == "t"
+
+
+def test_images_next_to_a_series_are_recognized_without_pydicom(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tiffs(Path("volumes"))
+    Path("volumes/raw/case0").mkdir(parents=True)
+    Path("volumes/raw/case0/IM001.dcm").write_bytes(bytes(128) + b"DICM")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    output, data = init(is_prepared=True)
+    assert "6 volumes that are cut along z" in output
+    assert "images" not in data

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from itertools import product, takewhile
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import PipelineError
@@ -36,8 +36,8 @@ _MASK_SUFFIX = re.compile(rf"[ ._-]{_MASK_WORD}$", re.IGNORECASE)
 def recognize(folder: Path, base: str) -> Layout | None:
     """Recognize the layout: patterns that pair most of the masks."""
     files = _list_files(folder / base)
-    are_volumes = any(not find_ending(file.name, MASK_ENDINGS) for several in files.values() for file in several)
-    for images, masks in _propose(folder / base, files):
+    kinds = {not find_ending(file.name, MASK_ENDINGS) for several in files.values() for file in several}
+    for (images, masks), are_volumes in product(_propose(folder / base, files), sorted(kinds, reverse=True)):
         layout = Layout("", f"{base}{images}", f"{base}{masks}")
         try:
             found_images, found_masks = match_files(
