@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 _SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # SOP classes of DICOM SEG
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of DICOMDIR files
 _MAGIC, _MAGIC_OFFSET = b"DICM", 128
+_MAX_HEADER_BYTES = 1 << 26
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _MULTI_FRAME = "PerFrameFunctionalGroupsSequence"
 _PIXEL_TAGS = (
@@ -96,7 +98,7 @@ class DicomFile:
 
     @property
     def is_multi_frame(self) -> bool:
-        """Whether the file is a volume by itself."""
+        """Whether the file is one volume, and not a slice."""
         return self.is_segmentation or _MULTI_FRAME in self.header or self.num_frames > 1
 
     @property
@@ -110,6 +112,11 @@ class DicomFile:
         Raises:
             ImageError: The header describes no pixels, or pixels that are not supported.
         """
+        if self.is_segmentation:
+            raise ImageError(
+                f"contains {self.path.name}, a DICOM segmentation object (SEG), which is not read; convert it to a "
+                f"NIfTI file, for example with segimage2itkimage of dcmqi"
+            )
         values = [self.header.get(name) for name in _PIXEL_TAGS]
         if missing := [name for name, value in zip(_PIXEL_TAGS, values, strict=True) if value is None]:
             raise ImageError(f"contains {self.path.name}, a {self.modality} object without pixels (no {missing[0]})")
@@ -118,11 +125,6 @@ class DicomFile:
             raise ImageError(f"has {photometric} pixels in {self.path.name}; expected gray values or RGB")
         if "ModalityLUTSequence" in self.header:
             raise ImageError(f"has a table of intensities in {self.path.name} instead of a slope and an intercept")
-        if self.is_segmentation:
-            raise ImageError(
-                f"contains {self.path.name}, a DICOM segmentation object (SEG), which is not read; convert it to a "
-                f"NIfTI file, for example with segimage2itkimage of dcmqi"
-            )
         if bits not in (8, 16, 32):
             raise ImageError(f"has {bits} bits per pixel in {self.path.name}; expected 8, 16 or 32")
         dtype = np.dtype(f"{'i' if is_signed else 'u'}{int(bits) // 8}")
@@ -207,7 +209,9 @@ def read_dicom_file(path: Path) -> DicomFile:
         syntax = str(read_file_meta_info(path).get("TransferSyntaxUID", ""))
         if syntax == _DEFLATED:  # pydicom would decompress all of it
             raise ImageError(f"contains {path.name} with the transfer syntax Deflated; save it without compression")
-        header = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+        with path.open("rb") as file:
+            content = BytesIO(file.read(_MAX_HEADER_BYTES))  # elements may declare any length
+        header = dcmread(content, stop_before_pixels=True, specific_tags=_TAGS)
         texts = (str(header.get(name) or "") for name in ("SOPClassUID", "Modality", "SeriesInstanceUID"))
         sop_class, modality, series = texts
         if not (syntax and sop_class):

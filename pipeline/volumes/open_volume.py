@@ -68,7 +68,7 @@ def open_volume(path: Path, axis: str) -> Volume:
         OSError: The file cannot be read.
         PipelineError: A package is missing.
     """
-    status = path.stat()
+    status = path.stat()  # that of a folder changes with the names of its files, not with their contents
     return _open(path, axis, (status.st_mtime_ns, status.st_size))
 
 

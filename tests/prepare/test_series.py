@@ -220,7 +220,7 @@ def test_missing_chunks_are_a_notice(folder: Path) -> None:
     remove_chunks("0/0/0")(write_ome_zarrs(folder))
     code, output = run_check(LABELS)
     assert code == 0
-    assert "1 image lacks chunks: images/case1.zarr (1 of 8)" in output
+    assert "1 image has chunks without files: images/case1.zarr (1 of 8)" in output
 
 
 def test_nothing_about_patients_gets_into_prepared_data(folder: Path) -> None:

@@ -61,7 +61,7 @@ class ImageFiles:
         endings = VOLUME_ENDINGS if are_volumes else endings
         files = list_files(folder, pattern.root, key, are_volumes=are_volumes)
         for path in files:
-            # Labels inside of images are masks only if the pattern says so.
+            # Labels inside images are masks only if the pattern names the folder of the image.
             if str(path) in excluded or (is_label_inside(path) and not is_label_inside(pattern.text)):
                 continue
             is_folder = are_volumes and (folder / path).is_dir()

@@ -31,16 +31,16 @@ class SlicedVolumes:
     pairs: dict[str, ImageMaskPair]  # by the id of the slice
     splits: WrittenSplits  # with rows by the id of the slice
     issues: list[DataIssue]  # issues with volumes
-    incomplete: list[str]  # images of which parts are not stored, and how many
+    incomplete: list[str]  # images with chunks that are not stored, and how many
 
     def list_notices(self) -> Iterator[str]:
-        """Report images of which parts are not stored, which is no error: writers may leave out constant chunks."""
+        """Report images with chunks that are not stored. They are valid: programs may leave out constant chunks."""
         if self.incomplete:
-            images = pluralize(len(self.incomplete), "image lacks", "images lack")
+            images = pluralize(len(self.incomplete), "image has", "images have")
             yield (
-                f"{images} chunks: {join_names(self.incomplete, _NAMED)}. Their pixels are read as the constant that "
-                f"the image declares. Some programs write no constant chunks; if yours is none of them, "
-                f"copy the images again."
+                f"{images} chunks without files: {join_names(self.incomplete, _NAMED)}. Their pixels are read "
+                f"as the constant that the image declares. Some programs write no constant chunks; if yours is none of "
+                f"them, copy the images again."
             )
 
 
