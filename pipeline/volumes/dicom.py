@@ -6,7 +6,7 @@ into results.
 
 from __future__ import annotations
 
-import weakref
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,32 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.imaging.errors import ImageError
-from pipeline.imaging.pixel_size import PixelSize
-from pipeline.imaging.tiff_resolution import StatedPixelSize
 from pipeline.volumes.dicom_geometry import find_affine, sort_frames
 from pipeline.volumes.dicom_header import (
     DicomFile,
     Frame,
+    PixelFormat,
     convert_dicom_errors,
     import_pydicom,
     list_dicom_files,
     read_dicom_file,
 )
-from pipeline.volumes.spatial_volume import AXES, SpatialVolume
-from pipeline.volumes.temporary_file import MAX_BYTES, write_temporary
-from pipeline.volumes.volume import MAX_SLICES, Slice, convert_errors
+from pipeline.volumes.plane_volume import PlaneVolume
+from pipeline.volumes.spatial_volume import AXES
+from pipeline.volumes.volume import MAX_SLICES
 from pipeline.wording import pluralize
 
-DICOM = "DICOM"  # source of a pixel size
 _MAX_INTEGER = 2**15  # slopes and intercepts below it keep 16-bit values within int32
 
 
-class DicomVolume(SpatialVolume):
-    """A DICOM series, or a multi-frame DICOM file, along one of the canonical axes.
-
-    Slices along the axis of the series are decoded one by one. For other axes, all slices are decoded once, to a
-    temporary file.
-    """
+class DicomVolume(PlaneVolume):
+    """A DICOM series, or a multi-frame DICOM file, along one of the canonical axes."""
 
     def __init__(self, path: Path, axis: str) -> None:
         """Read the headers of all files of a series.
@@ -74,64 +68,33 @@ class DicomVolume(SpatialVolume):
             raise ImageError(f"has {len(frames):,} slices; at most {MAX_SLICES:,} are supported")
         self._frames = sort_frames(frames)
         self._format = formats[0]
-        with convert_errors():
-            self._place(find_affine(self._frames), (self._format.width, self._format.height, len(frames)), axis)
+        self._is_white_zero = self._format.photometric == "MONOCHROME1"
+        self._place_planes(
+            find_affine(self._frames), (self._format.width, self._format.height, len(self._frames)), axis
+        )
         self.channels = self._format.channels
         self.dtype = _choose_dtype(self._format.dtype, frames)
         self._check_shape()
-        self.pixel = self._measure_pixel()
-        self._voxels: NDArray[Any] | None = None
 
-    def read_slice(self, index: int) -> Slice:
-        """Read a slice."""
-        place, grows = self._axis
-        if place == 2:
-            frame = self._read_frame(self._frames[index if grows else -1 - index])
-            values = self._cut(frame.transpose(1, 0, 2)[:, :, None], 0)
-        else:
-            if self._voxels is None:
-                self._voxels = self._map_voxels()
-            values = self._cut(self._voxels, index)
-        is_white_zero = self._format.photometric == "MONOCHROME1"
-        return Slice(np.ascontiguousarray(values), self.channels == 3, is_white_zero=is_white_zero)
-
-    def create_nifti_header(self) -> Any:
-        """Create a header with the affine and voxel sizes, and nothing else from the files."""
-        from nibabel import Nifti1Header
-
-        header = Nifti1Header()
-        header.set_data_shape((self._format.width, self._format.height, len(self._frames)))
-        header.set_sform(self.affine, code="scanner")
-        header.set_qform(self.affine, code="scanner")
-        header.set_xyzt_units("mm")
-        return header
-
-    def _read_frame(self, frame: Frame) -> NDArray[Any]:
-        """Decode a frame, rows x columns x channels, and rescale its values."""
-        from pydicom.pixels import pixel_array
-
-        with convert_dicom_errors(frame.file):
-            values = np.asarray(pixel_array(frame.file, index=frame.index))
-        shape = (self._format.height, self._format.width, self.channels)
-        if values.size != np.prod(shape) or values.dtype.kind not in "ui":
-            raise ImageError(f"has {values.shape} pixels in {frame.file.name}, but its header declares {shape}")
-        values = values.reshape(shape)
+    def _read_plane(self, index: int) -> NDArray[Any]:
+        """Decode a plane, and rescale its values."""
+        frame = self._frames[index]
+        values = decode_frame(frame, self._format)
         if (frame.slope, frame.intercept) != (1, 0):
             values = values * self.dtype.type(frame.slope) + self.dtype.type(frame.intercept)
         return values.astype(self.dtype, copy=False)
 
-    def _map_voxels(self) -> NDArray[Any]:
-        """Decode all frames to a temporary file, and map it into memory in stored order with channels."""
-        shape = (len(self._frames), self._format.height, self._format.width, self.channels)
-        if (num_bytes := int(np.prod(shape, dtype=float)) * self.dtype.itemsize) > MAX_BYTES:
-            raise ImageError(f"has {num_bytes:,} bytes of voxels; the limit is {MAX_BYTES:,}")
-        file = write_temporary(np.ascontiguousarray(self._read_frame(frame)).data for frame in self._frames)
-        weakref.finalize(self, file.close)
-        return np.memmap(file, self.dtype, "r", shape=shape).transpose(2, 1, 0, 3)
 
-    def _measure_pixel(self) -> StatedPixelSize:
-        sides = [float(f"{np.linalg.norm(self.affine[:3, place]):.6g}") for place in (self._rows[0], self._columns[0])]
-        return StatedPixelSize(PixelSize(sides[0], sides[1], "mm"), DICOM, is_for_print=False)
+def decode_frame(frame: Frame, pixels: PixelFormat) -> NDArray[Any]:
+    """Decode a frame, rows x columns x channels. Raise `ImageError` if it is broken."""
+    from pydicom.pixels import pixel_array
+
+    with convert_dicom_errors(frame.file):
+        values = np.asarray(pixel_array(frame.file, index=frame.index))
+    shape = (pixels.height, pixels.width, pixels.channels)
+    if values.size != math.prod(shape) or values.dtype.kind not in "ui":
+        raise ImageError(f"has {values.shape} pixels in {frame.file.name}, but its header declares {shape}")
+    return values.reshape(shape)
 
 
 def read_series(path: Path) -> list[DicomFile]:
