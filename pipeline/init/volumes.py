@@ -75,9 +75,10 @@ def suggest_slices(folder: Path, layout: Layout) -> SuggestedSlices | None:
             reason = f"{images.by_id[name]} {error}"
             continue
         num_volumes += 1
+        grid = images.by_id[name] if _has_no_grid(folder / masks.by_id[name], axis) else ""
         for index in range(volume.num_slices):
             names[str(SliceReference(images.by_id[name], axis, index))] = images.names[name]
-            mask_slices.append(str(SliceReference(masks.by_id[name], axis, index)))
+            mask_slices.append(str(SliceReference(masks.by_id[name], axis, index, grid)))
     if not names:
         raise PipelineError(f"pipeline init: none of the volumes in {folder} can be read (for example, {reason}).")
     by_volume = [list(several) for _, several in groupby(names, lambda text: text.rpartition("[")[0])]
@@ -93,6 +94,13 @@ def suggest_slices(folder: Path, layout: Layout) -> SuggestedSlices | None:
         )
     found = f"{pluralize(num_volumes, 'volume that is', 'volumes that are')} cut along {axis}, "
     return SuggestedSlices(section, names, mask_slices, window, found, tuple(notices))
+
+
+def _has_no_grid(mask: Path, axis: str) -> bool:
+    try:
+        return not open_volume(mask, axis).has_own_grid
+    except (ImageError, OSError):
+        return False  # `pipeline data check` reports it
 
 
 def _find_axis(folder: Path, pairs: Sequence[tuple[str, str]]) -> str | None:

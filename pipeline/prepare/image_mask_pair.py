@@ -62,7 +62,10 @@ def read_file(folder: Path, reference: str, window: IntensityWindow | None = Non
     found = SliceReference.parse(reference)
     if found is None:
         return read_limited(folder / reference)
-    return read_slice(open_volume(folder / found.file, found.axis), found.index, window)
+    volume = open_volume(folder / found.file, found.axis)
+    if found.image:
+        volume = volume.place_on(open_volume(folder / found.image, found.axis))
+    return read_slice(volume, found.index, window)
 
 
 @dataclass(frozen=True)

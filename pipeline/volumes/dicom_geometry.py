@@ -12,7 +12,7 @@ from pipeline.volumes.dicom_header import Frame
 
 TOLERANCE = 0.1  # of the shortest side of a voxel: how far a slice may be from its place; files store rounded numbers
 _SAME_DIRECTION = 1e-3  # difference of the components of unit vectors
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def sort_frames(frames: Sequence[Frame]) -> list[Frame]:
@@ -61,7 +61,7 @@ def find_affine(frames: Sequence[Frame]) -> NDArray[np.float64]:
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = first.rows * first.spacing[1], first.columns * first.spacing[0]
     affine[:3, 2], affine[:3, 3] = step, positions[0]
-    return _LPS_TO_RAS @ affine
+    return LPS_TO_RAS @ affine
 
 
 def _check_distances(frames: Sequence[Frame], distances: NDArray[np.float64]) -> None:

@@ -39,6 +39,7 @@ _GEOMETRY_TAGS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpaci
 _TAGS = [
     *("SOPClassUID", "Modality", "SeriesInstanceUID", "NumberOfFrames", "SharedFunctionalGroupsSequence", _MULTI_FRAME),
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "SliceThickness", "SpacingBetweenSlices"),
+    "SegmentationType",
     *(*_PIXEL_TAGS, *_GEOMETRY_TAGS),
 ]
 _PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "RGB")  # besides YBR_*, which decoders convert to RGB
@@ -73,6 +74,7 @@ class Frame:
     thickness: float  # mm; 0 if it is not stated
     slope: float
     intercept: float
+    segment: int = 0  # number of the segment; 0 unless the file is a segmentation object
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +114,6 @@ class DicomFile:
         Raises:
             ImageError: The header describes no pixels, or pixels that are not supported.
         """
-        if self.is_segmentation:
-            raise ImageError(
-                f"contains {self.path.name}, a DICOM segmentation object (SEG), which is not read; convert it to a "
-                f"NIfTI file, for example with segimage2itkimage of dcmqi"
-            )
         values = [self.header.get(name) for name in _PIXEL_TAGS]
         if missing := [name for name, value in zip(_PIXEL_TAGS, values, strict=True) if value is None]:
             raise ImageError(f"contains {self.path.name}, a {self.modality} object without pixels (no {missing[0]})")
@@ -125,9 +122,9 @@ class DicomFile:
             raise ImageError(f"has {photometric} pixels in {self.path.name}; expected gray values or RGB")
         if "ModalityLUTSequence" in self.header:
             raise ImageError(f"has a table of intensities in {self.path.name} instead of a slope and an intercept")
-        if bits not in (8, 16, 32):
+        if bits not in (8, 16, 32) and (bits, self.is_segmentation) != (1, True):
             raise ImageError(f"has {bits} bits per pixel in {self.path.name}; expected 8, 16 or 32")
-        dtype = np.dtype(f"{'i' if is_signed else 'u'}{int(bits) // 8}")
+        dtype = np.dtype(f"{'i' if is_signed else 'u'}{max(1, int(bits) // 8)}")
         self._check_num_bytes(math.prod((self.num_frames, height, width, channels, bits)) // 8)
         return PixelFormat(int(height), int(width), int(channels), str(photometric), dtype)
 
@@ -177,6 +174,7 @@ class DicomFile:
             self.path, index, np.array(position, float), directions[0], directions[1],
             (float(spacing[0]), float(spacing[1])), abs(float(thickness or 0)),
             1.0 if slope is None else float(slope), float(intercept or 0),
+            int(find("SegmentIdentificationSequence", "ReferencedSegmentNumber") or 0),
         )  # fmt: skip
 
     def _check_num_bytes(self, num_bytes: int) -> None:

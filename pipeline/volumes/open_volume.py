@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 
 from pipeline.volumes import ome_zarr, spatial_volume, tiff_stack
-from pipeline.volumes.dicom import DicomVolume
 from pipeline.volumes.dicom_header import DICOM_ENDINGS
+from pipeline.volumes.dicom_segmentation import open_dicom
 from pipeline.volumes.nifti import NIFTI_ENDINGS, NiftiVolume
 from pipeline.volumes.ome_zarr import OmeZarr
 from pipeline.volumes.ome_zarr_metadata import ZARR_ENDING
@@ -33,7 +33,7 @@ class VolumeFormat:
 _NIFTI = VolumeFormat(NiftiVolume, NIFTI_ENDINGS, spatial_volume.AXES, NIFTI_ENDINGS)
 _TIFF = VolumeFormat(TiffStack, TIFF_ENDINGS, tiff_stack.AXES, TIFF_ENDINGS, has_single_images=True)
 _ZARR = VolumeFormat(OmeZarr, (ZARR_ENDING,), ome_zarr.AXES, (ZARR_ENDING,))
-_DICOM = VolumeFormat(DicomVolume, DICOM_ENDINGS, spatial_volume.AXES, (".nii.gz",))
+_DICOM = VolumeFormat(open_dicom, DICOM_ENDINGS, spatial_volume.AXES, (".nii.gz",))
 _FORMATS = (_NIFTI, _TIFF, _ZARR, _DICOM)
 
 VOLUME_ENDINGS = tuple(ending for one in _FORMATS for ending in one.endings)

@@ -27,7 +27,6 @@ class PlaneVolume(SpatialVolume):
     temporary file.
     """
 
-    _shape: tuple[int, int, int]  # columns, rows and planes
     _is_white_zero = False
     _voxels: NDArray[Any] | None = None
     _damage = ""  # why the planes cannot be decoded
@@ -40,7 +39,7 @@ class PlaneVolume(SpatialVolume):
         """Read a slice."""
         place, grows = self._axis
         if place == 2:
-            plane = self._read_plane(index if grows else self._shape[2] - 1 - index)
+            plane = self._read_plane(index if grows else self.stored_shape[2] - 1 - index)
             values = self._cut(plane.transpose(1, 0, 2)[:, :, None], 0)
         else:
             values = self._cut(self._map_voxels(), index)
@@ -51,7 +50,7 @@ class PlaneVolume(SpatialVolume):
         from nibabel import Nifti1Header
 
         header = Nifti1Header()
-        header.set_data_shape(self._shape)
+        header.set_data_shape(self.stored_shape)
         header.set_sform(self.affine, code="scanner")
         header.set_qform(self.affine, code="scanner")
         header.set_xyzt_units("mm")
@@ -59,7 +58,7 @@ class PlaneVolume(SpatialVolume):
 
     def _place_planes(self, affine: NDArray[np.float64], shape: tuple[int, int, int], axis: str) -> None:
         """Set the geometry and the pixel size from an affine, the stored shape, and the axis of the slices."""
-        self._shape = shape
+        self._voxels, self._damage = None, ""
         with convert_errors():
             self._place(affine, shape, axis)
         sides = [float(f"{np.linalg.norm(affine[:3, place]):.6g}") for place in (self._rows[0], self._columns[0])]
@@ -70,7 +69,7 @@ class PlaneVolume(SpatialVolume):
         if self._damage:  # broken planes are decoded only once, too
             raise ImageError(self._damage)
         if self._voxels is None:
-            columns, rows, planes = self._shape
+            columns, rows, planes = self.stored_shape
             shape = (planes, rows, columns, self.channels)
             if (num_bytes := math.prod(shape) * self.dtype.itemsize) > MAX_BYTES:
                 raise ImageError(f"has {num_bytes:,} bytes of voxels; the limit is {MAX_BYTES:,}")

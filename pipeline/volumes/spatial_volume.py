@@ -26,9 +26,11 @@ class SpatialVolume(Volume):
 
     Attributes:
         affine: Matrix from the stored indices of a voxel to its position in RAS+, 4 x 4.
+        stored_shape: Number of voxels along each stored axis.
     """
 
     affine: NDArray[np.float64]
+    stored_shape: tuple[int, int, int]
 
     @abstractmethod
     def create_nifti_header(self) -> Any:
@@ -46,7 +48,7 @@ class SpatialVolume(Volume):
         Raises:
             ImageError: The affine is not invertible.
         """
-        self.affine = affine
+        self.affine, self.stored_shape = affine, (shape[0], shape[1], shape[2])
         orientation = _find_orientation(affine)
         self.corners = _locate_corners(affine, shape[:3], orientation)
         self.voxel_side = float(np.linalg.norm(affine[:3, :3], axis=0).min())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -79,11 +78,15 @@ def slice_volumes(
         masks = [_open(folder, pair, file, slices.axis, found.issues) for file in files]
         if image is None or None in masks:
             continue
+        if not image.has_own_grid:
+            found.issues.append(DataIssue(IssueKind.UNREADABLE, name, pair.image, "is a mask, not an image"))
+            continue
         mismatches = [
             DataIssue(IssueKind.GEOMETRY, name, file, detail)
             for file, mask in zip(files, masks, strict=True)
             if mask is not None and (detail := _describe_mismatch(image, mask))
         ]
+        without_grid = {file for file, mask in zip(files, masks, strict=True) if mask and not mask.has_own_grid}
         found.issues.extend(mismatches)
         if mismatches:
             continue
@@ -97,7 +100,7 @@ def slice_volumes(
             found.incomplete.append(f"{pair.image} ({missing:,} of {total:,})")
         if slices.window is None and needs_window(image):
             raise PipelineError(f"{key}.slices.window: {_describe_range(image, pair.image)}")
-        for one in _list_slices(pair, parts.get(name), image.num_slices, slices):
+        for one in _list_slices(pair, parts.get(name), image.num_slices, slices, without_grid):
             found.pairs[one.id] = one
             if splits.rows is not None and name in splits.rows:
                 rows[one.id] = splits.rows[name]
@@ -105,16 +108,22 @@ def slice_volumes(
 
 
 def _list_slices(
-    pair: ImageMaskPair, parts: Sequence[MaskPart] | None, num_slices: int, slices: Slices
+    pair: ImageMaskPair,
+    parts: Sequence[MaskPart] | None,
+    num_slices: int,
+    slices: Slices,
+    without_grid: Collection[str],
 ) -> Iterator[ImageMaskPair]:
+    def refer(file: str, index: int) -> str:
+        return str(SliceReference(file, slices.axis, index, pair.image if file in without_grid else ""))
+
     for index in range(0, num_slices, slices.step):
-        refer = partial(SliceReference, axis=slices.axis, index=index)
         yield ImageMaskPair(
             id=format_slice_name(pair.id, index, num_slices),
-            image=str(refer(pair.image)),
-            mask=encode_parts([replace(part, file=str(refer(part.file))) for part in parts])
+            image=refer(pair.image, index),
+            mask=encode_parts([replace(part, file=refer(part.file, index)) for part in parts])
             if parts
-            else str(refer(pair.mask)),
+            else refer(pair.mask, index),
             name=pair.name,
             volume=pair.id,
         )
@@ -133,6 +142,10 @@ def _open(folder: Path, pair: ImageMaskPair, file: str, axis: str, issues: list[
 
 def _describe_mismatch(image: Volume, mask: Volume) -> str:
     """Describe how the voxels of a mask differ from those of its image; empty if they do not."""
+    try:
+        mask = mask.place_on(image)
+    except ImageError as error:
+        return str(error)
     sizes = [(one.num_slices, one.height, one.width) for one in (image, mask)]
     if sizes[0] != sizes[1]:
         return f"{mask.describe_shape()}, but the image has {image.describe_shape()}"
