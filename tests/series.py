@@ -12,6 +12,7 @@ from tests.stacks import NIFTI_DATA, draw_volume, write_nifti
 PATIENT = "SECRET^PATIENT"  # a name that must not get into results
 RESCALED = 1024  # rescale intercept, with the sign of the stored values
 SERIES_DATA = {**NIFTI_DATA, "images": "images/*", "masks": "masks/*"}
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"  # SOP class
 _CT, _CT_MODALITY = "1.2.840.10008.5.1.4.1.1.2", "CT"
 
 
@@ -97,3 +98,47 @@ def write_ome_zarrs(folder: Path, version: str = "0.5", count: int = 6) -> Path:
         path = write_ome_zarr(folder / f"images/case{number}.zarr", gray, version)
         write_ome_zarr(path / "labels/tumor", mask, version)
     return folder
+
+
+def write_segmentation(path: Path, mask: np.ndarray, **elements: Any) -> Path:
+    """Write a mask as a segmentation object of `create_slice`'s geometry, without frames of empty slices."""
+    from pydicom import Dataset
+    from pydicom.pixels import pack_bits
+
+    def create_item(**values: Any) -> Dataset:
+        item = Dataset()
+        for name, value in values.items():
+            setattr(item, name, value)
+        return item
+
+    frames = [
+        (segment, index, mask[index] == segment)
+        for segment in np.unique(mask[mask > 0]).tolist()
+        for index in range(len(mask))
+        if (mask[index] == segment).any()
+    ]
+    ds = create_slice(mask[0], 0, Modality="SEG", SOPClassUID=SEGMENTATION, SegmentationType="BINARY")
+    ds.file_meta.MediaStorageSOPClassUID = SEGMENTATION
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"):
+        delattr(ds, name)
+    ds.BitsAllocated = ds.BitsStored = 1
+    ds.HighBit, ds.NumberOfFrames = 0, len(frames)
+    ds.SharedFunctionalGroupsSequence = [
+        create_item(
+            PixelMeasuresSequence=[create_item(PixelSpacing=[0.7, 0.7], SliceThickness=5)],
+            PlaneOrientationSequence=[create_item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])],
+        )
+    ]
+    ds.PerFrameFunctionalGroupsSequence = [
+        create_item(
+            PlanePositionSequence=[create_item(ImagePositionPatient=[0, 0, 3.0 * index])],
+            SegmentIdentificationSequence=[create_item(ReferencedSegmentNumber=segment)],
+        )
+        for segment, index, _ in frames
+    ]
+    ds.PixelData = pack_bits(np.stack([pixels for _, _, pixels in frames]).ravel())
+    for name, value in elements.items():
+        setattr(ds, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ds.save_as(path)
+    return path

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from pipeline.cli import main
 from tests.optional import import_or_skip
-from tests.series import PATIENT, write_dicoms, write_ome_zarr, write_ome_zarrs
+from tests.series import PATIENT, write_dicoms, write_ome_zarr, write_ome_zarrs, write_segmentation
 from tests.stacks import draw_volume, write_nifti, write_niftis, write_tiffs
 
 pytestmark = pytest.mark.usefixtures("skip_grid_timing")
@@ -139,6 +139,18 @@ def test_folder_of_series_is_recognized() -> None:
     assert (data["pixel_size"], data["pixel_unit"]) == (0.7, "mm")
     assert [one["mask_value"] for one in data["classes"]] == [0, 2]
     assert PATIENT not in Path("params.yaml").read_text(encoding="utf-8") + output
+
+
+def test_segmentation_objects_are_recognized_as_masks() -> None:
+    import_or_skip("nibabel")
+    import_or_skip("pydicom")
+    write_dicoms(Path("volumes"))
+    for number in range(6):
+        Path(f"volumes/masks/case{number}.nii.gz").unlink()
+        write_segmentation(Path(f"volumes/masks/case{number}.dcm"), draw_volume(number)[1])
+    output, data = init(is_prepared=True)
+    assert "6 volumes that are cut along z" in output
+    assert [one["mask_value"] for one in data["classes"]] == [0, 2]
 
 
 def test_labels_inside_ome_zarr_images_are_the_masks() -> None:

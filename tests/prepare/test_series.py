@@ -23,7 +23,16 @@ from tests.data_check.conftest import link_templates
 from tests.optional import import_or_skip
 from tests.prepare.conftest import write_folder_params
 from tests.prepare.test_corpus import hash_files
-from tests.series import PATIENT, SERIES_DATA, create_slice, write_dicoms, write_ome_zarr, write_ome_zarrs, write_series
+from tests.series import (
+    PATIENT,
+    SERIES_DATA,
+    create_slice,
+    write_dicoms,
+    write_ome_zarr,
+    write_ome_zarrs,
+    write_segmentation,
+    write_series,
+)
 from tests.stacks import DATA, draw_volume
 
 pydicom = import_or_skip("pydicom")
@@ -72,6 +81,25 @@ def test_masks_may_be_series(folder: Path) -> None:
         write_series(folder / f"masks/case{number}", mask, RescaleIntercept=0)
     names = prepare(parse())
     check_test_split(names, gray_of=lambda values: np.rint((values.clip(-200, 200) + 200) * (255 / 400)))
+
+
+def test_masks_may_be_segmentation_objects(folder: Path) -> None:
+    write_dicoms(folder)
+    for number in range(6):
+        (folder / f"masks/case{number}.nii.gz").unlink()
+        write_segmentation(folder / f"masks/case{number}.dcm", draw_volume(number)[1])
+    names = prepare(parse())
+    check_test_split(names, gray_of=lambda values: np.rint((values.clip(-200, 200) + 200) * (255 / 400)))
+    assert collect_pairs(parse()).pairs["case3_002"].mask == "masks/case3.dcm[z=2 of images/case3]"
+    write_series(folder / "images/case1", draw_volume(1)[0][:2], ImagePositionPatient=[0, 0, 0])
+    shutil.rmtree(folder / "images/case2")
+    write_segmentation(folder / "images/case2/seg.dcm", draw_volume(2)[1])
+    write_segmentation(folder / "masks/case3.dcm", np.concatenate([draw_volume(3)[1]] * 2))
+    issues = sorted(str(issue) for issue in collect_pairs(parse()).issues)
+    assert len(issues) == 3
+    assert "same position" in issues[0]
+    assert issues[1].startswith("images/case2 (is a mask")
+    assert "outside the slices of its image" in issues[2]
 
 
 def test_mask_next_to_the_slices_of_its_series(folder: Path) -> None:
