@@ -22,7 +22,7 @@ from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resizing
 from pipeline.prepare.data_issues import DataIssue, IssueKind
-from pipeline.volumes.open_volume import open_volume
+from pipeline.volumes.open_volume import open_mask, open_volume
 from pipeline.volumes.slice_file import IntensityWindow, SliceReference, read_slice
 from pipeline.wording import join_names
 
@@ -62,9 +62,8 @@ def read_file(folder: Path, reference: str, window: IntensityWindow | None = Non
     found = SliceReference.parse(reference)
     if found is None:
         return read_limited(folder / reference)
-    volume = open_volume(folder / found.file, found.axis)
-    if found.image:
-        volume = volume.place_on(open_volume(folder / found.image, found.axis))
+    path = folder / found.file
+    volume = open_mask(path, found.axis, folder / found.image) if found.image else open_volume(path, found.axis)
     return read_slice(volume, found.index, window)
 
 

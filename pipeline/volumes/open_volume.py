@@ -72,6 +72,22 @@ def open_volume(path: Path, axis: str) -> Volume:
     return _open(path, axis, (status.st_mtime_ns, status.st_size))
 
 
+def open_mask(path: Path, axis: str, image: Path) -> Volume:
+    """Open a mask without a grid of its own, with the slices of its image. The last few masks are kept.
+
+    Raises:
+        ImageError: A file is not a volume, or the mask does not fit the image.
+        OSError: A file cannot be read.
+        PipelineError: A package is missing.
+    """
+    return _place(open_volume(path, axis), open_volume(image, axis))
+
+
+@lru_cache(maxsize=_MAX_OPEN)
+def _place(mask: Volume, image: Volume) -> Volume:  # placed masks may keep decoded planes
+    return mask.place_on(image)
+
+
 @lru_cache(maxsize=_MAX_OPEN)
 def _open(path: Path, axis: str, stamp: tuple[int, int]) -> Volume:  # noqa: ARG001 - a changed file is opened again
     return find_format(path).read(path, axis)

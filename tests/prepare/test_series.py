@@ -18,6 +18,7 @@ from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.params.data import find_data_mistakes
 from pipeline.params.data.image_data import FolderData
+from pipeline.prepare.image_mask_pair import read_file
 from pipeline.prepare.prepare_data import collect_pairs, create_source, write_source
 from tests.data_check.conftest import link_templates
 from tests.optional import import_or_skip
@@ -265,3 +266,14 @@ def test_nothing_about_patients_gets_into_prepared_data(folder: Path) -> None:
     written = [path for path in Path.cwd().rglob("*") if path.is_file() and "volumes" not in path.parts]
     assert any(path.suffix == ".html" for path in written)
     assert all(PATIENT.encode() not in path.read_bytes() for path in written)
+
+
+def test_segments_are_decoded_once_for_other_axes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(folder / "images/case0", draw_volume(0)[0])
+    write_segmentation(folder / "masks/case0.dcm", draw_volume(0)[1])
+    decoded = []
+    read = pydicom.pixels.pixel_array
+    monkeypatch.setattr(pydicom.pixels, "pixel_array", lambda *args, **kw: decoded.append(1) or read(*args, **kw))
+    for index in range(5):
+        read_file(folder, f"masks/case0.dcm[x={index} of images/case0]")
+    assert len(decoded) == draw_volume(0)[1].any(axis=(1, 2)).sum()
