@@ -79,6 +79,8 @@ class Predictor:
         """
         with _convert_os_errors():
             volume, window = open_volume(source.path, slices.axis), create_window(slices)
+        if not volume.has_own_grid:
+            raise ImageError("is a mask, not an image")
         if window is None and needs_window(volume):
             raise ImageError(
                 f"has {volume.dtype} intensities, but data.slices.window is null, because the run was trained on uint8 "

@@ -23,7 +23,7 @@ from pipeline.volumes.ome_zarr import OmeZarr
 from tests.conftest import TINY, TRAINED, load_shipped_params, merge
 from tests.export.test_export import run_printed_code
 from tests.optional import import_or_skip
-from tests.series import PATIENT, write_ome_zarr, write_series
+from tests.series import PATIENT, write_ome_zarr, write_segmentation, write_series
 from tests.stacks import DATA, SHAPE, draw_volume, write_nifti, write_tiffs
 
 Predict = Callable[..., Result]
@@ -246,6 +246,8 @@ def test_series_is_segmented_by_its_folder(predict: Predict, tmp_path: Path) -> 
     write_series(tmp_path / "scan.1", draw_volume(7)[0])
     predict(tmp_path / "scan.1")
     assert [path.name for path in (tmp_path / "out/masks").iterdir()] == ["scan.1.nii.gz"]
+    done = predict(write_segmentation(tmp_path / "mask.dcm", draw_volume(7)[1]), code=1)
+    assert "mask.dcm is a mask, not an image; skipped." in done.output
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
