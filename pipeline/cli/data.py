@@ -89,7 +89,7 @@ def init(path: Path) -> None:
 
     PATH contains images and masks, or images and annotations (COCO, CVAT, Label Studio, LabelMe, Supervisely,
     YOLO), or a data set as published (Pascal VOC, Cityscapes, ADE20K, CamVid, Carvana, ISIC, Data Science Bowl 2018,
-    nnU-Net, Oxford-IIIT Pet). The images may be slices of NIfTI volumes or TIFF stacks, or tiles of
+    nnU-Net, Oxford-IIIT Pet). The images may be slices of volumes (NIfTI, DICOM, TIFF stacks, OME-Zarr), or tiles of
     GeoTIFFs with masks or polygons.
 
     Classes, colors, image size, splits, batch size and epochs are derived from the images; guesses are marked with a

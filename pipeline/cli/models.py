@@ -74,8 +74,8 @@ def predict(
     one JSON file of COCO instances with run lengths. labelme is a JSON file with polygons for each image, to be
     corrected in LabelMe.
 
-    With data.slices, all slices of NIfTI files and TIFF stacks are segmented. The mask of a volume is a volume with the
-    same geometry, and the tables have one row per slice. Only the format png has masks of volumes.
+    With data.slices, all slices of volumes (NIfTI, DICOM, TIFF stacks, OME-Zarr) are segmented. The mask of a volume is
+    a volume with the same geometry, and the tables have one row per slice. Only the format png has masks of volumes.
 
     With data.scenes, TIFFs are read with the bands and the window of the training data, window by window. In the masks
     of the formats png and tiff, pixels without data are nodata.

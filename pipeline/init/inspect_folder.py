@@ -43,7 +43,6 @@ from pipeline.prepare.sources.image_files import IMAGES, ImageFiles
 from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, collect_pets
 from pipeline.prepare.vector_layer import UNDEFINED
 from pipeline.scenes.geotiff import SCENE_ENDINGS
-from pipeline.volumes.open_volume import VOLUME_ENDINGS
 from pipeline.wording import escape_unprintable, join_names
 
 _COMMAND = "pipeline init"
@@ -122,8 +121,8 @@ def inspect_folder(folder: Path) -> Suggestion:
 def _inspect_layout(folder: Path, layout: Layout) -> Suggestion:
     scenes = suggest_scenes(folder, layout) if is_rasterio_installed() else None
     sliced = None if scenes else suggest_slices(folder, layout)
-    endings = VOLUME_ENDINGS if sliced else SCENE_ENDINGS if scenes else None
-    images, masks = match_files(folder, layout.images, layout.masks, "data", endings)
+    endings = SCENE_ENDINGS if scenes else None
+    images, masks = match_files(folder, layout.images, layout.masks, "data", endings, are_volumes=sliced is not None)
     names = {file: images.names[name] for name, file in images.by_id.items() if name in masks.by_id}
     mask_files = sorted(masks.by_id.values())
     if sliced is not None:

@@ -17,7 +17,7 @@ from pipeline.imaging.errors import ImageError
 from pipeline.init.layouts.layout import Layout
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.prepare.sources.folder import match_files
-from pipeline.volumes.open_volume import VOLUME_ENDINGS, is_nifti, open_volume
+from pipeline.volumes.open_volume import find_format, list_axes, open_volume
 from pipeline.volumes.slice_file import IntensityWindow, SliceReference, needs_window
 from pipeline.volumes.tiff_stack import TiffStack
 from pipeline.wording import pluralize
@@ -46,14 +46,14 @@ class SuggestedSlices:
 def suggest_slices(folder: Path, layout: Layout) -> SuggestedSlices | None:
     """Suggest `data.slices` for a layout. Return None if its files are single images.
 
-    NIfTI files are volumes. TIFFs with several pages are volumes if their masks have as many pages; otherwise, the
-    pages of an image are its channels.
+    NIfTI files, DICOM series and OME-Zarr images are volumes. TIFFs with several pages are volumes if their masks have
+    as many pages; otherwise, the pages of an image are its channels.
 
     Raises:
         PipelineError: The volumes cannot be read.
     """
     try:
-        images, masks = match_files(folder, layout.images, layout.masks, "data", VOLUME_ENDINGS)
+        images, masks = match_files(folder, layout.images, layout.masks, "data", are_volumes=True)
     except PipelineError:
         return None
     ids = sorted(images.by_id.keys() & masks.by_id.keys())
@@ -75,9 +75,10 @@ def suggest_slices(folder: Path, layout: Layout) -> SuggestedSlices | None:
             reason = f"{images.by_id[name]} {error}"
             continue
         num_volumes += 1
+        grid = images.by_id[name] if _has_no_grid(folder / masks.by_id[name], axis) else ""
         for index in range(volume.num_slices):
             names[str(SliceReference(images.by_id[name], axis, index))] = images.names[name]
-            mask_slices.append(str(SliceReference(masks.by_id[name], axis, index)))
+            mask_slices.append(str(SliceReference(masks.by_id[name], axis, index, grid)))
     if not names:
         raise PipelineError(f"pipeline init: none of the volumes in {folder} can be read (for example, {reason}).")
     by_volume = [list(several) for _, several in groupby(names, lambda text: text.rpartition("[")[0])]
@@ -95,18 +96,27 @@ def suggest_slices(folder: Path, layout: Layout) -> SuggestedSlices | None:
     return SuggestedSlices(section, names, mask_slices, window, found, tuple(notices))
 
 
+def _has_no_grid(mask: Path, axis: str) -> bool:
+    try:
+        return not open_volume(mask, axis).has_own_grid
+    except (ImageError, OSError):
+        return False  # `pipeline data check` reports it
+
+
 def _find_axis(folder: Path, pairs: Sequence[tuple[str, str]]) -> str | None:
     """Find the axis of the slices in the first pair that can be read. Return None if files are single images."""
-    if any(is_nifti(image) for image, _ in pairs):
+    if any("x" in list_axes(image) for image, _ in pairs):  # axes of the patient
         return _AXIS
+    are_certain = any(not find_format(image).has_single_images for image, _ in pairs)
     for image, mask in pairs[:_MAX_TRIED]:
         counts = {}
         for axis in (_AXIS, "t"):
             with contextlib.suppress(ImageError, OSError):
                 counts[axis] = [open_volume(folder / file, axis).num_slices for file in (image, mask)]
         if counts:
-            return next((axis for axis, (of_image, of_mask) in counts.items() if of_image == of_mask > 1), None)
-    return None
+            fitting = [axis for axis, (of_image, of_mask) in counts.items() if of_image == of_mask > 1]
+            return next(iter(fitting), _AXIS if are_certain else None)
+    return _AXIS if are_certain else None
 
 
 def _describe_unnamed(folder: Path, file: str, axis: str) -> Iterator[str]:

@@ -61,7 +61,7 @@ _COMMENTS = {
     "pixel_size": "size of a pixel of the original images, or [height, width]; empty: distances are in px",
     "pixel_unit": "unit of pixel_size, such as µm, mm or m",
     "slices": "which slices of the volumes are images; docs/how-to/volumes.md",
-    "axis": "axis across the slices; z: axial slices of NIfTI files, slices of TIFF stacks",
+    "axis": "axis across the slices; z: axial slices of NIfTI and DICOM, slices of TIFF and OME-Zarr",
     "step": "every how many slices one is used",
     "window": "intensities that become black and white; empty: used as they are",
     "scenes": "how GeoTIFFs are read; docs/how-to/remote-sensing.md",

@@ -16,6 +16,7 @@ from pipeline.imaging.tiff_image import TiffImage
 from pipeline.inference.preprocessing import NetworkInput, Probs
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.params.data.file_pattern import find_ending
 from pipeline.params.data.image_data import Scenes, Slices
 from pipeline.predict.find_images import SourceImage
 from pipeline.predict.formats.mask_format import PredictedVolume
@@ -26,7 +27,7 @@ from pipeline.predict.tiff_mask import Calibration
 from pipeline.predict.uncertainty import ImageUncertainty, UncertaintyMeter
 from pipeline.runtime.progress import PredictionProgress
 from pipeline.scenes.scene_image import SceneImage
-from pipeline.volumes.open_volume import is_nifti, open_volume
+from pipeline.volumes.open_volume import CERTAIN_ENDINGS, open_volume
 from pipeline.volumes.slice_file import create_window, needs_window, read_slice
 from pipeline.wording import pluralize
 
@@ -61,7 +62,7 @@ class Predictor:
         Raises:
             ImageError: The file, or part of it, cannot be read or decoded, or it is too large for a format.
         """
-        if is_nifti(source.path):
+        if source.path.is_dir() or find_ending(source.path.name, CERTAIN_ENDINGS):
             raise ImageError(
                 "is a volume, but data.slices is null, because the run was trained on single images; see "
                 "docs/how-to/volumes.md"
@@ -83,6 +84,8 @@ class Predictor:
         """
         with _convert_os_errors():
             volume, window = open_volume(source.path, slices.axis), create_window(slices)
+        if not volume.has_own_grid:
+            raise ImageError("is a mask, not an image")
         if window is None and needs_window(volume):
             raise ImageError(
                 f"has {volume.dtype} intensities, but data.slices.window is null, because the run was trained on uint8 "

@@ -16,7 +16,9 @@ from pipeline.atomic_io import atomic_file, remove_leftovers
 from pipeline.errors import PipelineError
 from pipeline.imaging.tiff_resolution import DESCRIPTION, read_imagej_unit, read_resolution
 from pipeline.predict.tiff_mask import BIG_BYTES, Calibration
-from pipeline.volumes.nifti import NiftiVolume, write_nifti_mask
+from pipeline.volumes.nifti import write_nifti_mask
+from pipeline.volumes.ome_zarr import OmeZarr, write_ome_zarr_mask
+from pipeline.volumes.spatial_volume import SpatialVolume
 from pipeline.volumes.tiff_stack import TiffStack
 from pipeline.volumes.volume import Volume
 
@@ -24,17 +26,19 @@ from pipeline.volumes.volume import Volume
 def write_volume_mask(
     path: Path, volume: Volume, slices: Iterator[NDArray[Any]], palette: NDArray[np.uint8] | None
 ) -> None:
-    """Write the mask of a volume as a NIfTI file or a TIFF, as the volume is.
+    """Write the mask of a volume: a NIfTI file for a volume in patient coordinates, or else the format of the volume.
 
     Args:
-        path: The file to write.
+        path: The file or folder to write.
         volume: The volume.
         slices: Mask values of all slices, H x W each or, only for a TIFF, H x W x 3.
         palette: Colors of the values, 256 x 3; None if values exceed 255 or are colors.
     """
-    if isinstance(volume, NiftiVolume):
+    if isinstance(volume, SpatialVolume):
         with tempfile.TemporaryFile() as file:
             write_nifti_mask(path, volume, volume.restore_order(_map_slices(file, slices, volume.num_slices)))
+    elif isinstance(volume, OmeZarr):
+        write_ome_zarr_mask(path, volume, slices, palette)
     else:
         assert isinstance(volume, TiffStack)
         _write_tiff(path, volume, slices, palette)

@@ -24,7 +24,7 @@ from pipeline.imaging.resize import Resizing
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.scenes.geotiff import open_geotiff
 from pipeline.scenes.tile_file import TileReference, read_tile
-from pipeline.volumes.open_volume import open_volume
+from pipeline.volumes.open_volume import open_mask, open_volume
 from pipeline.volumes.slice_file import IntensityWindow, SliceReference, read_slice
 from pipeline.wording import join_names
 
@@ -67,7 +67,9 @@ def read_file(folder: Path, reference: str, window: IntensityWindow | None = Non
     found = SliceReference.parse(reference)
     if found is None:
         return read_limited(folder / reference)
-    return read_slice(open_volume(folder / found.file, found.axis), found.index, window)
+    path = folder / found.file
+    volume = open_mask(path, found.axis, folder / found.image) if found.image else open_volume(path, found.axis)
+    return read_slice(volume, found.index, window)
 
 
 @dataclass(frozen=True)

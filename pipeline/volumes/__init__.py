@@ -1,1 +1,1 @@
-"""Volumes and stacks: files whose slices are images."""
+"""Volumes and stacks: files and folders whose slices are images."""

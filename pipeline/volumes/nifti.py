@@ -1,10 +1,5 @@
 """Read and write NIfTI volumes.
 
-Slices are those of the closest canonical orientation, so that the same axis and index mean the same in all files,
-whatever the order in which they store their voxels: x grows from the left of a patient to the right, y from posterior
-to anterior, and z from inferior to superior. Slices are turned as radiologists view them: superior or else anterior is
-at the top, and the patient's right or else the anterior side is on the left.
-
 Files are untrusted. Sizes that a header declares are compared with the file before anything is read, and no more than
 the declared size is decompressed.
 """
@@ -13,15 +8,13 @@ from __future__ import annotations
 
 import gzip
 import io
-import itertools
 import math
-import tempfile
 import weakref
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +24,12 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.tiff_resolution import StatedPixelSize
-from pipeline.volumes.volume import Slice, Volume, convert_errors
+from pipeline.volumes.spatial_volume import AXES, SpatialVolume
+from pipeline.volumes.temporary_file import MAX_BYTES, write_temporary
+from pipeline.volumes.volume import Slice, convert_errors
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
-AXES = ("x", "y", "z")
 NIFTI, ASSUMED = "NIfTI", "NIfTI (which states no unit, so mm is assumed)"  # sources of a pixel size
-MAX_BYTES = 32_000_000_000  # of the voxels of a volume, uncompressed
 
 _UNITS = {"unknown": "mm", "mm": "mm", "micron": "µm", "meter": "m"}
 _HEADER_BYTES = {1: 348, 2: 540}  # by version of the format
@@ -46,7 +39,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _LABEL_INTENT = 1002  # NIFTI_INTENT_LABEL
 
 
-class NiftiVolume(Volume):
+class NiftiVolume(SpatialVolume):
     """A NIfTI volume along one of its canonical axes. Compressed files are decompressed once, to a temporary file.
 
     A fourth axis contains the channels.
@@ -70,19 +63,10 @@ class NiftiVolume(Volume):
             self._slope, self._inter = self.header.get_slope_inter()
             self._offset = int(self.header.get_data_offset())
             affine = np.asarray(self.header.get_best_affine(), float)
-            orientation = _find_orientation(affine)
-        self.corners = _locate_corners(affine, self._stored[:3], orientation)
-        self.voxel_side = float(np.linalg.norm(affine[:3, :3], axis=0).min())
+            self._place(affine, self._stored, axis)
         self._is_scaled = self._slope is not None and (self._slope, self._inter) != (1, 0)
         self._stored_dtype = stored_dtype
         self.dtype = np.dtype(np.float64) if self._is_scaled else stored_dtype.newbyteorder("=")
-        across = AXES.index(axis)
-        columns, rows = (place for place in range(3) if place != across)
-        # Stored axis of each canonical axis, and whether its indices grow in the canonical direction.
-        self._axis, self._rows, self._columns = (orientation[place] for place in (across, rows, columns))
-        self.num_slices, self.height, self.width = (
-            self._stored[place] for place, _ in (self._axis, self._rows, self._columns)
-        )
         self.channels = self._stored[3]
         self._check_shape()
         self._num_bytes = math.prod(self._stored) * stored_dtype.itemsize
@@ -101,22 +85,18 @@ class NiftiVolume(Volume):
             except ImageError as error:
                 self._damage = str(error)
                 raise
-        (place, grows), (rows, rows_grow), (columns, columns_grow) = self._axis, self._rows, self._columns
-        planes = np.moveaxis(self._voxels, (place, rows, columns), (0, 1, 2))
-        values = planes[index if grows else -1 - index, :: -1 if rows_grow else 1, :: -1 if columns_grow else 1]
+        values = self._cut(self._voxels, index)
         values = values * self._slope + self._inter if self._is_scaled else values.astype(self.dtype)
         return Slice(np.ascontiguousarray(values))
 
-    def restore_order(self, slices: NDArray[Any]) -> NDArray[Any]:
-        """Return a view of slices (N x H x W) with the axes in the order in which the file stores them."""
-        (place, grows), (rows, rows_grow), (columns, columns_grow) = self._axis, self._rows, self._columns
-        turned = slices[:: 1 if grows else -1, :: -1 if rows_grow else 1, :: -1 if columns_grow else 1]
-        return np.moveaxis(turned, (0, 1, 2), (place, rows, columns))
+    def create_nifti_header(self) -> Any:
+        """Copy the header of the file."""
+        return self.header.copy()
 
     def _map_voxels(self) -> NDArray[Any]:
         """Map the voxels of the file, or of its decompressed copy, into memory."""
         if self._path.suffix == ".gz":
-            file, offset = _decompress(self._path, self._offset, self._num_bytes), 0
+            file, offset = write_temporary(_decompress(self._path, self._offset, self._num_bytes)), 0
         else:
             file, offset = self._path.open("rb"), self._offset
         weakref.finalize(self, file.close)
@@ -135,7 +115,7 @@ class NiftiVolume(Volume):
         return StatedPixelSize(size, ASSUMED if stated == "unknown" else NIFTI, is_for_print=False)
 
 
-def write_nifti_mask(path: Path, source: NiftiVolume, masks: NDArray[Any]) -> None:
+def write_nifti_mask(path: Path, source: SpatialVolume, masks: NDArray[Any]) -> None:
     """Write a mask with the geometry of a volume: the same affine, voxel sizes and order of axes.
 
     Args:
@@ -145,7 +125,7 @@ def write_nifti_mask(path: Path, source: NiftiVolume, masks: NDArray[Any]) -> No
     """
     import nibabel
 
-    header = source.header.copy()
+    header = source.create_nifti_header()
     header.set_data_shape(masks.shape)
     header.set_data_dtype(masks.dtype)
     header.set_data_offset(0)
@@ -212,30 +192,6 @@ def _check_stored_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     return x, y, z, longer[0] if longer else 1
 
 
-def _find_orientation(affine: NDArray[np.float64]) -> list[tuple[int, bool]]:
-    """Return the stored axis of each canonical axis, and whether its indices grow in the canonical direction."""
-    from nibabel.orientations import io_orientation
-
-    if not np.isfinite(affine).all() or not np.linalg.det(affine[:3, :3]):
-        raise ImageError("has an affine that is not finite or not invertible, so its orientation is unknown")
-    by_stored = io_orientation(affine)
-    return [(int(np.flatnonzero(by_stored[:, 0] == axis)[0]), by_stored[by_stored[:, 0] == axis][0, 1] > 0)
-            for axis in range(3)]  # fmt: skip
-
-
-def _locate_corners(
-    affine: NDArray[np.float64], shape: tuple[int, ...], orientation: list[tuple[int, bool]]
-) -> NDArray[np.float64]:
-    """Return the positions of the corner voxels (8 x 3), in the order of their canonical indices."""
-    corners = []
-    for sides in itertools.product((False, True), repeat=3):
-        index = np.ones(4)
-        for (place, grows), is_last in zip(orientation, sides, strict=True):
-            index[place] = shape[place] - 1 if is_last == grows else 0
-        corners.append((affine @ index)[:3])
-    return np.array(corners)
-
-
 def _check_num_bytes(path: Path, offset: int, num_bytes: int) -> None:
     """Raise `ImageError` if a header declares more voxels than the file can contain."""
     size = path.stat().st_size * (_MAX_COMPRESSION if path.suffix == ".gz" else 1)
@@ -248,33 +204,17 @@ def _check_num_bytes(path: Path, offset: int, num_bytes: int) -> None:
         raise ImageError(f"has {num_bytes:,} bytes of voxels; the limit is {MAX_BYTES:,}")
 
 
-def _decompress(path: Path, offset: int, num_bytes: int) -> IO[bytes]:
-    """Decompress the voxels of a file to a temporary file."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115
-    try:
-        with _open(path) as content:
-            left = offset
-            while left and (skipped := content.read(min(left, _BLOCK_BYTES))):
-                left -= len(skipped)
-            left = num_bytes
-            while left and (block := content.read(min(left, _BLOCK_BYTES))):
-                left -= len(block)
-                _write(file, block)
-            if len(content.read(_BLOCK_BYTES)) == _BLOCK_BYTES:  # the checksum is at the end
-                raise ImageError("contains more than the voxels that its header declares")
-        if left:
-            raise ImageError(f"is not a complete volume ({left:,} of {num_bytes:,} bytes of voxels are missing)")
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _write(file: IO[bytes], block: bytes) -> None:
-    try:
-        file.write(block)
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"cannot be decompressed to {tempfile.gettempdir()}: {error.strerror}; set TMPDIR to another folder",
-        ) from None
+def _decompress(path: Path, offset: int, num_bytes: int) -> Iterator[bytes]:
+    """Decompress the voxels of a file in blocks."""
+    with _open(path) as content:
+        left = offset
+        while left and (skipped := content.read(min(left, _BLOCK_BYTES))):
+            left -= len(skipped)
+        left = num_bytes
+        while left and (block := content.read(min(left, _BLOCK_BYTES))):
+            left -= len(block)
+            yield block
+        if len(content.read(_BLOCK_BYTES)) == _BLOCK_BYTES:  # the checksum is at the end
+            raise ImageError("contains more than the voxels that its header declares")
+    if left:
+        raise ImageError(f"is not a complete volume ({left:,} of {num_bytes:,} bytes of voxels are missing)")

@@ -21,28 +21,32 @@ from pipeline.volumes.volume import Slice, Volume
 if TYPE_CHECKING:  # processes that decode images do not import parameters
     from pipeline.params.data.image_data import Intensities
 
-_REFERENCE = re.compile(r"(.+)\[([a-z])=([0-9]+)\]", re.DOTALL)
+_REFERENCE = re.compile(r"(.+)\[([a-z])=([0-9]+)(?: of (.+))?\]", re.DOTALL)
 _MIN_DIGITS = 3  # of the index in a name
 _UNSCALED = (np.bool_, np.uint8, np.uint16)  # types of intensities that need no window
 
 
 @dataclass(frozen=True)
 class SliceReference:
-    """A slice of a volume. As text, it takes the place of a file's path, such as `scan.nii.gz[z=12]`."""
+    """A slice of a volume. As text, it takes the place of a file's path, such as `scan.nii.gz[z=12]`.
+
+    A mask without a grid of its own has the slices of its image, such as `mask.dcm[z=12 of images/scan]`.
+    """
 
     file: str
     axis: str
     index: int
+    image: str = ""  # the image of a mask without its own grid
 
     def __str__(self) -> str:
         """Format the reference."""
-        return f"{self.file}[{self.axis}={self.index}]"
+        return f"{self.file}[{self.axis}={self.index}{self.image and f' of {self.image}'}]"
 
     @classmethod
     def parse(cls, text: str) -> SliceReference | None:
         """Parse a reference. Return None for the path of a file, whose ending is that of an image."""
         found = _REFERENCE.fullmatch(text)
-        return cls(found[1], found[2], int(found[3])) if found else None
+        return cls(found[1], found[2], int(found[3]), found[4] or "") if found else None
 
 
 def format_slice_name(volume: str, index: int, num_slices: int) -> str:

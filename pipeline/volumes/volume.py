@@ -45,6 +45,7 @@ class Volume(ABC):
         corners: Positions of the corner voxels in millimeters (8 x 3), in an order that does not depend on the order in
             which a file stores its voxels; None if the format has no positions.
         voxel_side: Shortest side of a voxel in the unit of the corners.
+        has_own_grid: Whether the volume states all its slices. Otherwise, it is a mask with the slices of its image.
     """
 
     num_slices: int
@@ -55,10 +56,23 @@ class Volume(ABC):
     pixel: StatedPixelSize | None = None
     corners: NDArray[np.float64] | None = None
     voxel_side: float = 1.0
+    has_own_grid: bool = True
 
     @abstractmethod
     def read_slice(self, index: int) -> Slice:
         """Read a slice. Raise `ImageError` if its part of the file is missing or broken."""
+
+    def place_on(self, image: Volume) -> Volume:  # noqa: ARG002
+        """Return a mask with the slices of its image, which is the volume itself if it has its own grid.
+
+        Raises:
+            ImageError: The mask does not fit the image.
+        """
+        return self
+
+    def count_missing(self) -> tuple[int, int]:
+        """Count the parts that are not stored, so that their voxels have a constant value, and all parts."""
+        return 0, 1
 
     def describe_shape(self) -> str:
         """Format the shape, such as `512 × 512 px in 40 slices`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ruamel.yaml import YAML
 
 from pipeline.cli import main
 from tests.optional import import_or_skip
+from tests.series import PATIENT, write_dicoms, write_ome_zarr, write_ome_zarrs, write_segmentation
 from tests.stacks import draw_volume, write_nifti, write_niftis, write_tiffs
 
 pytestmark = pytest.mark.usefixtures("skip_grid_timing")
@@ -125,3 +127,59 @@ def test_nnunet_volumes_are_recognized() -> None:
     assert data["images"] == "imagesTr/*_0000.nii.gz"
     assert [one["name"] for one in data["classes"]] == ["background", "lesion"]
     assert data["splits"]["split_lists"] == "splits_final.json"
+
+
+def test_folder_of_series_is_recognized() -> None:
+    import_or_skip("nibabel")
+    import_or_skip("pydicom")
+    write_dicoms(Path("volumes"))
+    output, data = init(is_prepared=True)
+    assert "6 volumes that are cut along z" in output
+    assert (data["slices"]["axis"], data["slices"]["window"][0]) == ("z", -1020)
+    assert (data["pixel_size"], data["pixel_unit"]) == (0.7, "mm")
+    assert [one["mask_value"] for one in data["classes"]] == [0, 2]
+    assert PATIENT not in Path("params.yaml").read_text(encoding="utf-8") + output
+
+
+def test_segmentation_objects_are_recognized_as_masks() -> None:
+    import_or_skip("nibabel")
+    import_or_skip("pydicom")
+    write_dicoms(Path("volumes"))
+    for number in range(6):
+        Path(f"volumes/masks/case{number}.nii.gz").unlink()
+        write_segmentation(Path(f"volumes/masks/case{number}.dcm"), draw_volume(number)[1])
+    output, data = init(is_prepared=True)
+    assert "6 volumes that are cut along z" in output
+    assert [one["mask_value"] for one in data["classes"]] == [0, 2]
+
+
+def test_labels_inside_ome_zarr_images_are_the_masks() -> None:
+    import_or_skip("zarr")
+    write_ome_zarrs(Path("volumes"), "0.4")
+    write_ome_zarr(Path("volumes/images/case0.zarr/labels/nuclei"), draw_volume(0)[1])
+    output, data = init(is_prepared=True)
+    assert "6 volumes that are cut along z" in output
+    assert (data["images"], data["masks"]) == ("images/*.zarr", "images/*.zarr/labels/tumor")
+    assert data["slices"] == {"axis": "z", "step": 1, "window": None}
+    assert (data["pixel_size"], data["pixel_unit"]) == (0.5, "µm")
+
+
+def test_masks_may_be_ome_zarr_images_with_the_names_of_images() -> None:
+    import_or_skip("zarr")
+    for number in range(4):
+        values, mask = draw_volume(number)
+        write_ome_zarr(Path(f"volumes/images/case{number}.zarr"), values, axes="tyx")
+        write_ome_zarr(Path(f"volumes/masks/case{number}.zarr"), mask, axes="tyx")
+    _, data = init()
+    assert "images" not in data
+    assert data["slices"]["axis"] == "t"
+
+
+def test_images_next_to_a_series_are_recognized_without_pydicom(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tiffs(Path("volumes"))
+    Path("volumes/raw/case0").mkdir(parents=True)
+    Path("volumes/raw/case0/IM001.dcm").write_bytes(bytes(128) + b"DICM")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    output, data = init(is_prepared=True)
+    assert "6 volumes that are cut along z" in output
+    assert "images" not in data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.cli import main
+from pipeline.volumes.ome_zarr import OmeZarr
 from tests.conftest import TRAINED
 from tests.export.test_export import run_printed_code
 from tests.optional import import_or_skip
 from tests.predict.trained_project import Predict, create_predict, train_project
+from tests.series import PATIENT, write_ome_zarr, write_segmentation, write_series
 from tests.stacks import DATA, SHAPE, draw_volume, write_nifti, write_tiffs
 
 # Windowed, so that the run also segments NIfTI files of Hounsfield units.
@@ -190,3 +193,64 @@ def test_results_that_cannot_be_written_are_an_error(predict: Predict, tmp_path:
     done = predict(tmp_path / "scan.tif", code=1)
     assert "skipped" not in done.output
     assert str(tmp_path / "out/masks") in done.output
+
+
+def test_mask_of_a_series_is_a_nifti_file_without_its_patient(predict: Predict, tmp_path: Path) -> None:
+    nibabel = import_or_skip("nibabel")
+    import_or_skip("pydicom")
+    values, _ = draw_volume(7)
+    write_series(tmp_path / "in/scan", values)
+    write_nifti(tmp_path / "in/scan.nii.gz", values)
+    done = predict(tmp_path / "in")
+    assert "2 masks by" in done.output
+    series, scan = (nibabel.load(tmp_path / f"out/masks/{name}.nii.gz") for name in ("scan", "scan.nii.gz"))
+    np.testing.assert_allclose(series.affine, scan.affine, atol=1e-6)
+    np.testing.assert_array_equal(np.asarray(series.dataobj), np.asarray(scan.dataobj))
+    for path in (tmp_path / "out").rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        assert PATIENT.encode() not in content
+
+
+def test_series_is_segmented_by_its_folder(predict: Predict, tmp_path: Path) -> None:
+    import_or_skip("nibabel")
+    import_or_skip("pydicom")
+    write_series(tmp_path / "scan.1", draw_volume(7)[0])
+    predict(tmp_path / "scan.1")
+    assert [path.name for path in (tmp_path / "out/masks").iterdir()] == ["scan.1.nii.gz"]
+    done = predict(write_segmentation(tmp_path / "mask.dcm", draw_volume(7)[1]), code=1)
+    assert "mask.dcm is a mask, not an image; skipped." in done.output
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_mask_of_an_ome_zarr_image_is_a_label_image(predict: Predict, version: str, tmp_path: Path) -> None:
+    import_or_skip("zarr")
+    values = draw_volume(7)[0].astype(np.float32)
+    write_ome_zarr(tmp_path / "in/scan.zarr", values, version)
+    write_ome_zarr(tmp_path / "in/scan.zarr/labels/tumor", draw_volume(7)[1], version)  # not an image
+    predict(tmp_path / "in")
+    assert [path.name for path in (tmp_path / "out/masks").iterdir()] == ["scan.zarr"]
+    mask = OmeZarr(tmp_path / "out/masks/scan.zarr", "z")
+    assert [(axis.name, axis.scale, axis.unit) for axis in mask.image.axes] == [
+        ("z", 3.0, "micrometer"), ("y", 0.5, "micrometer"), ("x", 0.5, "micrometer")
+    ]  # fmt: skip
+    write_stack(tmp_path / "stack.tif", metadata=None)
+    predict(tmp_path / "stack.tif")
+    found = np.stack([mask.read_slice(index).values[..., 0] for index in range(mask.num_slices)])
+    np.testing.assert_array_equal(found, tifffile.imread(tmp_path / "out/masks/stack.tif"))
+
+
+@pytest.mark.parametrize("kind", ["series", "zarr"])
+def test_folder_of_a_volume_is_refused_by_a_run_of_single_images(
+    kind: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_or_skip("pydicom")
+    monkeypatch.chdir(trained)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    path = tmp_path / "scan.zarr"
+    if kind == "series":
+        path = write_series(tmp_path / "scan", draw_volume(7)[0])
+    path.mkdir(exist_ok=True)
+    done = CliRunner().invoke(main, ["predict", "--out", str(tmp_path / "out"), str(path)])
+    assert done.exit_code == 1
+    assert "data.slices is null" in done.output

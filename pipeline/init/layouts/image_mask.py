@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from itertools import product, takewhile
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import PipelineError
@@ -16,10 +16,11 @@ from pipeline.init.layouts.layout import Layout
 from pipeline.params.data.file_pattern import find_ending
 from pipeline.prepare.sources.affixes import find_affixes
 from pipeline.prepare.sources.folder import match_files
-from pipeline.volumes.nifti import NIFTI_ENDINGS
-from pipeline.volumes.open_volume import VOLUME_ENDINGS, is_nifti
+from pipeline.volumes.find_volumes import is_label_inside, merge_volumes
+from pipeline.volumes.ome_zarr_metadata import LABELS, ZARR_ENDING, list_labels
+from pipeline.volumes.open_volume import CERTAIN_ENDINGS
 
-_ENDINGS = (*MASK_ENDINGS, *NIFTI_ENDINGS)
+_ENDINGS = (*MASK_ENDINGS, *CERTAIN_ENDINGS)
 _MAX_FILES = 200_000  # files that are listed
 _MIN_PAIRS, _MIN_SHARE = 2, 0.5  # minimum number of pairs, and share of the masks that are in pairs
 _SEPARATORS = "_-. "
@@ -35,12 +36,12 @@ _MASK_SUFFIX = re.compile(rf"[ ._-]{_MASK_WORD}$", re.IGNORECASE)
 def recognize(folder: Path, base: str) -> Layout | None:
     """Recognize the layout: patterns that pair most of the masks."""
     files = _list_files(folder / base)
-    are_volumes = any(is_nifti(file.name) for several in files.values() for file in several)
-    for images, masks in _propose(files):
+    kinds = {not find_ending(file.name, MASK_ENDINGS) for several in files.values() for file in several}
+    for (images, masks), are_volumes in product(_propose(folder / base, files), sorted(kinds, reverse=True)):
         layout = Layout("", f"{base}{images}", f"{base}{masks}")
         try:
             found_images, found_masks = match_files(
-                folder, layout.images, layout.masks, "data", VOLUME_ENDINGS if are_volumes else None
+                folder, layout.images, layout.masks, "data", are_volumes=are_volumes
             )
         except (PipelineError, ValueError):
             continue
@@ -51,12 +52,20 @@ def recognize(folder: Path, base: str) -> Layout | None:
 
 
 def _list_files(top: Path) -> dict[PurePosixPath, list[PurePosixPath]]:
-    """List the image files by folder, relative to the top. Hidden and linked folders are left out."""
+    """List the images and volumes by folder, relative to the top. Hidden and linked folders are left out."""
     found: dict[PurePosixPath, list[PurePosixPath]] = {}
     count = 0
     for parent, folders, names in os.walk(top):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files = [name for name in names if find_ending(name, _ENDINGS) and not name.startswith(".")]
+        merged = merge_volumes(Path(parent), folders, names)
+        volumes = set(merged) - set(names)
+        files = [
+            name
+            for name in merged
+            if (name in volumes or find_ending(name, _ENDINGS))
+            and not name.startswith(".")
+            and not is_label_inside(name)
+        ]
         if files:
             where = PurePosixPath(Path(parent).relative_to(top).as_posix())
             found[where] = [where / name for name in sorted(files)]
@@ -65,10 +74,22 @@ def _list_files(top: Path) -> dict[PurePosixPath, list[PurePosixPath]]:
     return found
 
 
-def _propose(files: dict[PurePosixPath, list[PurePosixPath]]) -> Iterator[tuple[str, str]]:
+def _propose(top: Path, files: dict[PurePosixPath, list[PurePosixPath]]) -> Iterator[tuple[str, str]]:
     """Yield pairs of patterns that may fit, the most likely first."""
     yield from _propose_folders(files)
+    yield from _propose_labels(top, files)
     yield from _propose_suffixes(files)
+
+
+def _propose_labels(top: Path, files: dict[PurePosixPath, list[PurePosixPath]]) -> Iterator[tuple[str, str]]:
+    """Propose patterns for OME-Zarr images that contain their masks, with the most frequent label image."""
+    images = [file for several in files.values() for file in several if file.name.lower().endswith(ZARR_ENDING)]
+    counts = Counter(label for file in images for label in list_labels(top / file))
+    folders = {file.parent for file in images}
+    folder = f"{next(iter(folders))}/" if len(folders) == 1 and folders != {PurePosixPath()} else ""
+    star = f"{folder}{'*' if len(folders) == 1 else '**/*'}{ZARR_ENDING}"
+    for label, _ in counts.most_common(1):
+        yield star, f"{star}/{LABELS}/{label}"
 
 
 def _propose_folders(files: dict[PurePosixPath, list[PurePosixPath]]) -> Iterator[tuple[str, str]]:

@@ -111,7 +111,12 @@ class FilePattern:
         return "/".join(names)
 
     def match(
-        self, path: PurePosixPath, endings: Collection[str], known: Collection[tuple[str, ...]] = ()
+        self,
+        path: PurePosixPath,
+        endings: Collection[str],
+        known: Collection[tuple[str, ...]] = (),
+        *,
+        is_folder: bool = False,
     ) -> FileMatch | None:
         """Match a path.
 
@@ -120,6 +125,7 @@ class FilePattern:
             endings: Supported endings, in lower case.
             known: Texts of the images. If {class} or {object} is in the same name as `*`, the longest text of `*` that
                 belongs to an image counts, or else the longest one.
+            is_folder: Whether the path is a folder that is one volume, whose name needs no ending.
 
         Returns:
             The texts of the wildcards. None if the path does not match.
@@ -128,11 +134,10 @@ class FilePattern:
         names = [unicodedata.normalize("NFC", name) for name in path.parts]
         patterns = list(self._names)
         own, ending = find_ending(patterns[-1], endings), find_ending(names[-1], endings)
-        if not ending or (own and own != ending):
+        if not (ending or is_folder) or (own and own != ending):
             return None
-        names[-1] = names[-1][: -len(ending)]
-        if own:
-            patterns[-1] = patterns[-1][: -len(own)]
+        names[-1] = names[-1][: len(names[-1]) - len(ending)]
+        patterns[-1] = patterns[-1][: len(patterns[-1]) - len(own)]
         if ANY_FOLDERS in patterns:
             place = patterns.index(ANY_FOLDERS)
             num_after = len(patterns) - place - 1

@@ -173,9 +173,9 @@ class Slices(Intensities):
     """Which slices of volumes are images, and how their intensities become gray values."""
 
     axis: Literal["x", "y", "z", "t"]
-    """Axis across the slices. In NIfTI files, `x`, `y` and `z` are the axes of the patient (sagittal, coronal and axial
-    slices), in whatever order the voxels are stored. In TIFF stacks, `z` and `t` are those of the metadata, or the
-    pages if there are none.
+    """Axis across the slices. In NIfTI files and DICOM series, `x`, `y` and `z` are the axes of the patient (sagittal,
+    coronal and axial slices), in whatever order the voxels are stored. In TIFF stacks and OME-Zarr images, `z` and `t`
+    are those of the metadata. A TIFF stack without metadata has slices along its pages.
     """
     step: int = Field(default=1, ge=1, le=1000)
     """Every how many slices one is used. `pipeline predict` segments all slices."""
@@ -323,7 +323,7 @@ class FolderData(ImageMaskData, FilePatterns):
     instances: Instances | None = None
     """Conversion of instance masks, which have one number per object. If null, mask values are classes."""
     slices: Slices | None = None
-    """Slices of volumes (NIfTI, TIFF stacks). If null, every file is a single image."""
+    """Slices of volumes (NIfTI, DICOM, TIFF stacks, OME-Zarr). If null, every file is a single image."""
     scenes: Scenes | None = None
     """Reading GeoTIFFs: bands, nodata, and tiles of large scenes. If null, GeoTIFFs are read like other TIFFs."""
 

@@ -25,8 +25,7 @@ from pipeline.predict.formats.mask_format import (
 )
 from pipeline.predict.tiff_mask import write_tiff_mask
 from pipeline.predict.volume_mask import write_volume_mask
-from pipeline.volumes.nifti import NIFTI_ENDINGS
-from pipeline.volumes.open_volume import is_nifti
+from pipeline.volumes.open_volume import find_format
 from pipeline.volumes.tiff_stack import TIFF_ENDINGS
 
 
@@ -42,10 +41,13 @@ class ValueMaskWriter(FileWriter):
         self._palette = create_palette(settings.encoding, settings.classes)
 
     def get_ending(self, image: SourceImage) -> str:
-        """Return the ending of a mask: that of a TIFF for a TIFF, and that of the image for a NIfTI file."""
-        if ending := find_ending(image.path.name, NIFTI_ENDINGS):
-            return ending
-        return ".tif" if image.path.suffix.lower() in TIFF_ENDINGS else super().get_ending(image)
+        """Return the ending of a mask: that of a TIFF for a TIFF, and that of its format for another volume."""
+        if image.path.suffix.lower() in TIFF_ENDINGS:
+            return ".tif"
+        if not image.is_volume:
+            return super().get_ending(image)
+        endings = find_format(image.path).mask_endings
+        return find_ending(image.path.name, endings) or endings[0]
 
     def write(self, mask: PredictedMask) -> None:
         """Write a mask."""
@@ -64,8 +66,11 @@ class ValueMaskWriter(FileWriter):
 
     def find_volume_problem(self, image: SourceImage) -> str:
         """Describe why the mask of a volume cannot be written; the text is empty if it can."""
-        if self._encoding.are_colors and is_nifti(image.path):
-            return "but the classes of the run are colors, which a NIfTI mask cannot have. Convert it to a TIFF stack."
+        if self._encoding.are_colors and self.get_ending(image) != ".tif":
+            return (
+                f"but the classes of the run are colors, which a mask that ends in {self.get_ending(image)} cannot "
+                f"have. Convert it to a TIFF stack."
+            )
         return ""
 
     def write_volume(self, volume: PredictedVolume) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
-from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.file_pattern import CLASS, OBJECT, FilePattern
@@ -29,7 +28,6 @@ from pipeline.prepare.sources.volume_slices import slice_volumes
 from pipeline.prepare.splitting.read_splits import read_splits
 from pipeline.prepare.splitting.split_lists import apply_split_lists
 from pipeline.scenes.geotiff import SCENE_ENDINGS
-from pipeline.volumes.open_volume import VOLUME_ENDINGS
 from pipeline.volumes.slice_file import create_window
 from pipeline.wording import join_names, pluralize
 
@@ -37,7 +35,13 @@ _NAMED = 5  # unpaired files named on each side if nothing fits
 
 
 def match_files(
-    folder: Path, images: str, masks: str, key: str, endings: tuple[str, ...] | None = None
+    folder: Path,
+    images: str,
+    masks: str,
+    key: str,
+    endings: tuple[str, ...] | None = None,
+    *,
+    are_volumes: bool = False,
 ) -> tuple[ImageFiles, ImageFiles]:
     """List the images and masks of a folder. A file that matches both patterns is a mask.
 
@@ -47,16 +51,21 @@ def match_files(
         masks: Pattern of the masks.
         key: Key of the section or command, for messages.
         endings: Endings of all files; by default, those of single images and masks.
+        are_volumes: See `ImageFiles`.
 
     Raises:
         PipelineError: No image or no mask matches, or no image has a mask.
     """
     mask_pattern = FilePattern(masks)
     mask_endings = endings or MASK_ENDINGS
-    found = ImageFiles(folder, f"{key}.masks", mask_pattern, mask_endings)
-    image_files = ImageFiles(folder, f"{key}.images", FilePattern(images), endings or ENDINGS, excluded=found.files)
+    found = ImageFiles(folder, f"{key}.masks", mask_pattern, mask_endings, are_volumes=are_volumes)
+    image_files = ImageFiles(
+        folder, f"{key}.images", FilePattern(images), endings or ENDINGS, excluded=found.files, are_volumes=are_volumes
+    )
     if mask_pattern.part:  # what * matches next to {class} or {object} depends on the images
-        found = ImageFiles(folder, f"{key}.masks", mask_pattern, mask_endings, known=image_files.texts)
+        found = ImageFiles(
+            folder, f"{key}.masks", mask_pattern, mask_endings, known=image_files.texts, are_volumes=are_volumes
+        )
     if not image_files.by_id.keys() & found.by_id.keys():
         raise PipelineError(_describe_mismatch(image_files, found, key))
     return image_files, found
@@ -79,8 +88,8 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
             f"{key}.path: the folder {folder} does not exist. Set {key}.path to the folder of the images."
         )
     slices, scenes = find_slices(data), find_scenes(data)
-    endings = VOLUME_ENDINGS if slices else SCENE_ENDINGS if scenes else None
-    images, masks = match_files(folder, data.images, data.masks, key, endings)
+    endings = SCENE_ENDINGS if scenes else None
+    images, masks = match_files(folder, data.images, data.masks, key, endings, are_volumes=slices is not None)
     folds = data.splits.folds if isinstance(data, FolderData) else None
     listed = apply_split_lists(folder, data.splits.split_lists, key, folds, images, masks)
     unpaired = [
@@ -109,6 +118,7 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
     if slices is not None:
         sliced = slice_volumes(folder, pairs, masks.parts, splits, slices, key)
         pairs, splits, issues = sliced.pairs, sliced.splits, [*issues, *sliced.issues]
+        notices += sliced.list_notices()
     reader, skipped = _create_reader(data, classes), sorted({*images.skipped, *masks.skipped})
     if scenes is not None and isinstance(data, FolderData):
         values = [value for item in data.classes for value in list_values(item.mask_value)]

@@ -12,7 +12,8 @@ from pipeline.params.data.file_pattern import DEFAULT_PATTERNS, FileMatch, FileP
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.mask_parts import MaskPart
 from pipeline.prepare.sample_ids import find_id_problem, image_id
-from pipeline.volumes.open_volume import is_nifti
+from pipeline.volumes.find_volumes import is_label_inside, merge_volumes
+from pipeline.volumes.open_volume import CERTAIN_ENDINGS, VOLUME_ENDINGS
 
 IMAGES = "images"  # subfolder of images unless there is another pattern
 DEFAULT_PATTERN = FilePattern(DEFAULT_PATTERNS[0])
@@ -29,6 +30,8 @@ class ImageFiles:
         endings: tuple[str, ...] = ENDINGS,
         known: Collection[tuple[str, ...]] = (),
         excluded: Collection[str] = (),
+        *,
+        are_volumes: bool = False,
     ) -> None:
         """List the matching files.
 
@@ -39,6 +42,8 @@ class ImageFiles:
             endings: Supported endings of file names.
             known: See `FilePattern.match`.
             excluded: Paths of files that do not count.
+            are_volumes: Whether the files are volumes. The folders of OME-Zarr images and DICOM series are then listed
+                like files, and `endings` is unused.
 
         Raises:
             PipelineError: The folder does not exist or no file matches, or a folder is a symbolic link.
@@ -53,11 +58,14 @@ class ImageFiles:
         self.skipped: list[tuple[str, str]] = []  # (file, reason) of other files below the pattern's root
         self.others: list[str] = []  # image files that do not match
         found: dict[str, list[tuple[str, FileMatch]]] = {}
-        files = list_files(folder, pattern.root, key)
+        endings = VOLUME_ENDINGS if are_volumes else endings
+        files = list_files(folder, pattern.root, key, are_volumes=are_volumes)
         for path in files:
-            if str(path) in excluded:
+            # Labels inside images are masks only if the pattern names the folder of the image.
+            if str(path) in excluded or (is_label_inside(path) and not is_label_inside(pattern.text)):
                 continue
-            if match := pattern.match(path, endings, known):
+            is_folder = are_volumes and (folder / path).is_dir()
+            if match := pattern.match(path, endings, known, is_folder=is_folder):
                 found.setdefault(image_id(match.name), []).append((str(path), match))
             elif find_ending(path.name, endings):
                 self.others.append(str(path))
@@ -100,13 +108,14 @@ class ImageFiles:
             self.parts[name] = [MaskPart(match.part, file) for file, match in several]
 
 
-def list_files(folder: Path, root: str, key: str) -> list[PurePosixPath]:
+def list_files(folder: Path, root: str, key: str, *, are_volumes: bool = False) -> list[PurePosixPath]:
     """List all files below a folder's subfolder except hidden ones, sorted.
 
     Args:
         folder: Folder of the source.
         root: Subfolder to list, or "" for the whole folder.
         key: Parameter or command that names the folder, for messages.
+        are_volumes: Whether folders that are volumes are listed instead of the files in them.
 
     Returns:
         Paths relative to the folder.
@@ -126,6 +135,8 @@ def list_files(folder: Path, root: str, key: str) -> list[PurePosixPath]:
             raise PipelineError(
                 f"{key}: {links[0]} is a link to a folder; put the folder itself there, or link each file."
             )
+        if are_volumes:
+            names = merge_volumes(Path(parent), folders, names)
         files += [
             PurePosixPath(Path(parent, name).relative_to(folder).as_posix())
             for name in names
@@ -136,7 +147,12 @@ def list_files(folder: Path, root: str, key: str) -> list[PurePosixPath]:
 
 def _describe_volumes(files: Collection[PurePosixPath], endings: Collection[str]) -> str:
     """Describe how to read volumes, if there are any that are not read."""
-    found = [path for path in files if is_nifti(path.name) and not find_ending(path.name, endings)]
+    found = [
+        str(path)
+        for name in files
+        for path in (name, *name.parents)
+        if find_ending(path.name, CERTAIN_ENDINGS) and not find_ending(path.name, endings)
+    ]
     return f" For volumes such as {found[0]}, write data.slices; see docs/how-to/volumes.md." if found else ""
 
 

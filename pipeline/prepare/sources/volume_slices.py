@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,10 @@ from pipeline.prepare.mask_parts import MaskPart, encode_parts
 from pipeline.volumes.open_volume import list_axes, open_volume
 from pipeline.volumes.slice_file import SliceReference, format_slice_name, needs_window
 from pipeline.volumes.volume import Volume
-from pipeline.wording import join_words
+from pipeline.wording import join_names, join_words, pluralize
 
 _TOLERANCE = 0.1  # of a voxel's shortest side: largest distance between the corners of volumes with the same geometry
+_NAMED = 5  # images in a notice
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,17 @@ class SlicedVolumes:
     pairs: dict[str, ImageMaskPair]  # by the id of the slice
     splits: WrittenSplits  # with rows by the id of the slice
     issues: list[DataIssue]  # issues with volumes
+    incomplete: list[str]  # images with chunks that are not stored, and how many
+
+    def list_notices(self) -> Iterator[str]:
+        """Report images with chunks that are not stored. They are valid: programs may leave out constant chunks."""
+        if self.incomplete:
+            images = pluralize(len(self.incomplete), "image has", "images have")
+            yield (
+                f"{images} chunks without files: {join_names(self.incomplete, _NAMED)}. Their pixels are read "
+                f"as the constant that the image declares. Some programs write no constant chunks; if yours is none of "
+                f"them, copy the images again."
+            )
 
 
 def slice_volumes(
@@ -59,7 +70,7 @@ def slice_volumes(
                 f"{key}.slices.axis: is {slices.axis}, but {file} has slices along {join_words(axes)}. Choose one of "
                 f"them."
             )
-    found = SlicedVolumes({}, splits, [])
+    found = SlicedVolumes({}, splits, [], [])
     rows: dict[str, SplitRow] = {}
     for name, pair in volumes.items():
         image = _open(folder, pair, pair.image, slices.axis, found.issues)
@@ -67,17 +78,29 @@ def slice_volumes(
         masks = [_open(folder, pair, file, slices.axis, found.issues) for file in files]
         if image is None or None in masks:
             continue
+        if not image.has_own_grid:
+            found.issues.append(DataIssue(IssueKind.UNREADABLE, name, pair.image, "is a mask, not an image"))
+            continue
         mismatches = [
             DataIssue(IssueKind.GEOMETRY, name, file, detail)
             for file, mask in zip(files, masks, strict=True)
             if mask is not None and (detail := _describe_mismatch(image, mask))
         ]
+        without_grid = {file for file, mask in zip(files, masks, strict=True) if mask and not mask.has_own_grid}
         found.issues.extend(mismatches)
         if mismatches:
             continue
+        missing, total = image.count_missing()
+        if missing == total:
+            found.issues.append(
+                DataIssue(IssueKind.UNREADABLE, name, pair.image, f"contains none of its {total:,} chunks")
+            )
+            continue
+        if missing:
+            found.incomplete.append(f"{pair.image} ({missing:,} of {total:,})")
         if slices.window is None and needs_window(image):
             raise PipelineError(f"{key}.slices.window: {_describe_range(image, pair.image)}")
-        for one in _list_slices(pair, parts.get(name), image.num_slices, slices):
+        for one in _list_slices(pair, parts.get(name), image.num_slices, slices, without_grid):
             found.pairs[one.id] = one
             if splits.rows is not None and name in splits.rows:
                 rows[one.id] = splits.rows[name]
@@ -85,16 +108,22 @@ def slice_volumes(
 
 
 def _list_slices(
-    pair: ImageMaskPair, parts: Sequence[MaskPart] | None, num_slices: int, slices: Slices
+    pair: ImageMaskPair,
+    parts: Sequence[MaskPart] | None,
+    num_slices: int,
+    slices: Slices,
+    without_grid: Collection[str],
 ) -> Iterator[ImageMaskPair]:
+    def refer(file: str, index: int) -> str:
+        return str(SliceReference(file, slices.axis, index, pair.image if file in without_grid else ""))
+
     for index in range(0, num_slices, slices.step):
-        refer = partial(SliceReference, axis=slices.axis, index=index)
         yield ImageMaskPair(
             id=format_slice_name(pair.id, index, num_slices),
-            image=str(refer(pair.image)),
-            mask=encode_parts([replace(part, file=str(refer(part.file))) for part in parts])
+            image=refer(pair.image, index),
+            mask=encode_parts([replace(part, file=refer(part.file, index)) for part in parts])
             if parts
-            else str(refer(pair.mask)),
+            else refer(pair.mask, index),
             name=pair.name,
             volume=pair.id,
         )
@@ -113,6 +142,10 @@ def _open(folder: Path, pair: ImageMaskPair, file: str, axis: str, issues: list[
 
 def _describe_mismatch(image: Volume, mask: Volume) -> str:
     """Describe how the voxels of a mask differ from those of its image; empty if they do not."""
+    try:
+        mask = mask.place_on(image)
+    except ImageError as error:
+        return str(error)
     sizes = [(one.num_slices, one.height, one.width) for one in (image, mask)]
     if sizes[0] != sizes[1]:
         return f"{mask.describe_shape()}, but the image has {image.describe_shape()}"
