@@ -19,6 +19,7 @@ from pipeline.params import Params
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.image_data import AnnotatedData, FolderData, OxfordPetsData
+from pipeline.prepare.data_folder import open_data_folder
 from pipeline.prepare.dataset_stats import add_mask_notices
 from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.sample_ids import to_csv_cell
@@ -51,7 +52,8 @@ def create_source(data: Data) -> Source:
 def collect_pairs(data: FolderData | AnnotatedData | OxfordPetsData) -> PairCollection:
     """Collect the image-mask pairs of a source. Raise `PipelineError` if files are missing."""
     if isinstance(data, OxfordPetsData):
-        return collect_pets(Path(data.path))
+        path = Path(data.path)
+        return collect_pets(open_data_folder(path, "data.path") if path.is_file() else path)
     classes = [SegmentationClass(one.name, one.color, one.foreground, one.is_boundary) for one in data.classes]
     return collect_folder(data, classes, "data") if isinstance(data, FolderData) else collect_annotated(data, classes)
 

@@ -12,6 +12,7 @@ from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.file_pattern import CLASS, OBJECT, FilePattern
 from pipeline.params.data.image_data import ExternalTestFolder, FolderData, find_slices
+from pipeline.prepare.data_folder import open_data_folder
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import (
     ImageMaskPair,
@@ -70,11 +71,7 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
     Raises:
         PipelineError: A folder or the list is missing, empty or invalid.
     """
-    folder = Path(data.path)
-    if not folder.is_dir():
-        raise PipelineError(
-            f"{key}.path: the folder {folder} does not exist. Set {key}.path to the folder of the images."
-        )
+    folder = open_data_folder(Path(data.path), f"{key}.path")
     slices = find_slices(data)
     images, masks = match_files(folder, data.images, data.masks, key, are_volumes=slices is not None)
     folds = data.splits.folds if isinstance(data, FolderData) else None
@@ -107,7 +104,7 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
         pairs, splits, issues = sliced.pairs, sliced.splits, [*issues, *sliced.issues]
     return PairCollection(
         folder=folder,
-        title=f"The images in {folder.resolve().name}",
+        title=f"The images in {Path(data.path).resolve().name}",
         credit="",  # known to the user
         classes=classes,
         pairs=pairs,

@@ -215,7 +215,7 @@ class ImageMaskSource:
         if not unknown or self._data.on_invalid == "skip":
             return None
         images = {**collection.images, **{name: pair.image for name, pair in collection.pairs.items()}}
-        return InvalidFilesError(unknown, self._key, collection.folder, images, other)
+        return InvalidFilesError(unknown, self._key, collection.folder, self._data.path, images, other)
 
     def _decode_image(self, name: str) -> tuple[NDArray[Any], int, int]:
         """Decode an image without its mask, which may be invalid."""
