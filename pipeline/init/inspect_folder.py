@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.init.class_labels import make_class_names
+from pipeline.init.hugging_face import inspect_hugging_face
 from pipeline.init.inspect_images import suggest_section
 from pipeline.init.layouts import image_mask
 from pipeline.init.layouts.layout import Layout
@@ -40,6 +41,7 @@ Expected one of
   {IMAGES}/ and masks/, or other folders or names that tell images and masks apart
   a published layout; docs/how-to/layouts.md lists them
   images and annotations of {", ".join(one.title for one in FORMATS.values())}
+  Parquet files with images and masks in columns, or a data set that was saved with Dataset.save_to_disk
   {IMAGES}/ and {TRIMAPS}/, or the archives {" and ".join(part.archive for part in PARTS)}: Oxford-IIIT Pet"""
 
 
@@ -94,6 +96,8 @@ def inspect_folder(path: Path) -> Suggestion:
 def _inspect_unpacked(folder: Path) -> Suggestion:
     if (folder / TRIMAPS).is_dir() or any((folder / part.archive).exists() for part in PARTS):
         return complete_suggestion(_inspect_pets(folder))
+    if suggestion := inspect_hugging_face(folder):
+        return complete_suggestion(suggestion)
     has_both = (folder / IMAGES).is_dir() and (folder / "masks").is_dir()
     if layout := recognize_layout(folder, (*LAYOUTS, *([image_mask.recognize] if has_both else []))):
         return complete_suggestion(_inspect_layout(folder, layout))

@@ -16,7 +16,7 @@ from pipeline.imaging.resize import FixedSize
 from pipeline.init.orientation import guess_orientation
 from pipeline.init.rare_classes import describe_rare_classes
 from pipeline.params import Cell, validate
-from pipeline.params.data.image_data import AnnotatedData, FolderData, ImageMaskData, OxfordPetsData
+from pipeline.params.data.image_data import AnnotatedData, FolderData, HuggingFaceData, ImageMaskData, OxfordPetsData
 from pipeline.params.section import Section
 from pipeline.params.train import Train
 from pipeline.prepare.image_mask_pair import PairCollection
@@ -117,10 +117,10 @@ def choose_epochs(training: int, batch: int, usual: int) -> int:
 
 
 class _SuggestedData(Section):
-    data: FolderData | AnnotatedData | OxfordPetsData = Field(discriminator="source")
+    data: FolderData | HuggingFaceData | AnnotatedData | OxfordPetsData = Field(discriminator="source")
 
 
-def validate_section(section: dict[str, Any]) -> FolderData | AnnotatedData | OxfordPetsData:
+def validate_section(section: dict[str, Any]) -> FolderData | HuggingFaceData | AnnotatedData | OxfordPetsData:
     """Validate a suggested section."""
     return validate(_SuggestedData, {"data": section}, "").data
 

@@ -17,6 +17,7 @@ from pipeline.artifacts.project import CACHE
 from pipeline.errors import PipelineError
 from pipeline.prepare.archives import unpack
 from pipeline.prepare.decoded_pair import DAY_SECONDS, MAX_AGE_DAYS
+from pipeline.prepare.image_tables.column_reader import ARROW, PARQUET
 
 UNPACKED = CACHE / "unpacked"
 MAX_FILES = 500_000
@@ -50,6 +51,8 @@ def open_data_folder(path: Path, key: str) -> Path:
         )
     if not path.is_file():
         raise PipelineError(f"{key}: {path} is neither a folder nor a file. Give the folder of the images.")
+    if path.suffix in (PARQUET, ARROW):
+        raise PipelineError(f"{key}: {path} is a file. Give the folder that contains it.")
     state = path.stat()
     digest = _hash_file(path.absolute(), state.st_size, state.st_mtime_ns)
     folder = UNPACKED / f"{path.stem[:_MAX_STEM]}-{digest[:_DIGITS]}"

@@ -22,6 +22,7 @@ from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resizing
 from pipeline.prepare.data_issues import DataIssue, IssueKind
+from pipeline.prepare.image_tables.cell import CellReference, read_cell
 from pipeline.volumes.open_volume import open_volume
 from pipeline.volumes.slice_file import IntensityWindow, SliceReference, read_slice
 from pipeline.wording import join_names
@@ -48,17 +49,19 @@ def read_limited(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def read_file(folder: Path, reference: str, window: IntensityWindow | None = None) -> bytes:
-    """Read the content of an untrusted image or mask: a file, or a slice of a volume.
+    """Read the content of an untrusted image or mask: a file, a slice of a volume, or a cell of a table.
 
     Args:
         folder: Folder of the source.
-        reference: Path relative to the folder, or a `SliceReference` as text.
+        reference: Path relative to the folder, or a `SliceReference` or `CellReference` as text.
         window: Mapping of a slice's intensities to gray values. It is None for masks, and does not apply to files.
 
     Raises:
         OSError: The file cannot be read; see `read_limited`.
-        ImageError: The slice cannot be read.
+        ImageError: The slice or the cell cannot be read.
     """
+    if (cell := CellReference.parse(reference)) is not None:
+        return read_cell(folder, cell, MAX_BYTES)
     found = SliceReference.parse(reference)
     if found is None:
         return read_limited(folder / reference)
@@ -67,7 +70,7 @@ def read_file(folder: Path, reference: str, window: IntensityWindow | None = Non
 
 @dataclass(frozen=True)
 class ImageMaskPair:
-    """Paths of an image and its mask, relative to the source's folder, or slices as `SliceReference` writes them."""
+    """Paths of an image and its mask, relative to the source's folder, or references to slices or cells as text."""
 
     id: str
     image: str

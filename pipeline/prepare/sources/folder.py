@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.artifacts.prepared_data import SegmentationClass
@@ -11,7 +11,7 @@ from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.file_pattern import CLASS, OBJECT, FilePattern
-from pipeline.params.data.image_data import ExternalTestFolder, FolderData, find_slices
+from pipeline.params.data.image_data import ExternalTestFolder, FolderData, HuggingFaceData, find_slices
 from pipeline.prepare.data_folder import open_data_folder
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import (
@@ -108,7 +108,7 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
         credit="",  # known to the user
         classes=classes,
         pairs=pairs,
-        masks=_create_reader(data, classes),
+        masks=create_mask_reader(data, classes),
         issues=issues,
         skipped=sorted({*images.skipped, *masks.skipped}),
         notices=notices,
@@ -143,10 +143,13 @@ def _describe_mismatch(images: ImageFiles, masks: ImageFiles, key: str) -> str:
     return "\n".join(lines)
 
 
-def _create_reader(data: FolderData | ExternalTestFolder, classes: list[SegmentationClass]) -> MaskReader:
+def create_mask_reader(
+    data: FolderData | HuggingFaceData | ExternalTestFolder, classes: Sequence[SegmentationClass]
+) -> MaskReader:
+    """Create the reader of masks whose values are described by a section."""
     by_name = {item.name: list_values(item.mask_value) for item in data.classes}
     values = tuple(by_name[item.name] for item in classes)
-    instances = data.instances if isinstance(data, FolderData) else None
+    instances = None if isinstance(data, ExternalTestFolder) else data.instances
     if instances:
         background, inside, border = (values.index((value,)) for value in range(3))
         order = (background, inside, border)
