@@ -11,7 +11,7 @@ from pipeline.imaging.errors import ImageError
 from pipeline.prepare.image_tables.column_reader import ColumnReader, create_reader
 
 _REFERENCE = re.compile(r"(.+\.(?:parquet|arrow))\[([0-9]{6,})\]\.(.+)", re.DOTALL)
-_OPEN_COLUMNS = 4  # per process, such as the images and masks of two files
+_OPEN_COLUMNS = 2  # per process: images and masks; an open column keeps a page in memory
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ _ARROW_NAME = re.compile(r"data-\d+-of-\d+\.arrow")  # files of Dataset.save_to_
 _SHARD = re.compile(r"[-_.]?\d+([-_]of[-_]\d+)?$")
 _SEPARATORS = re.compile(r"[ ._-]+")
 _PATH_ROWS = 1024
+_MAX_ROWS = 10_000_000  # of a file; a broken file may declare any number
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ def _open_table(folder: Path, file: str, key: str) -> TableFile:
     try:
         with convert_errors():
             num_rows, schema = _read_schema(folder / file)
+        if not 0 <= num_rows <= _MAX_ROWS:
+            raise ImageError(f"declares {num_rows:,} rows; the limit is {_MAX_ROWS:,}")
     except ImageError as error:
         raise PipelineError(
             f"{key}: {folder / file} {escape_unprintable(str(error))}; expected a complete {Path(file).suffix[1:]} "
