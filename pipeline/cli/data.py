@@ -89,7 +89,8 @@ def init(path: Path) -> None:
 
     PATH contains images and masks, or images and annotations (COCO, CVAT, Label Studio, LabelMe, Supervisely,
     YOLO), or a data set as published (Pascal VOC, Cityscapes, ADE20K, CamVid, Carvana, ISIC, Data Science Bowl 2018,
-    nnU-Net, Oxford-IIIT Pet). The images may be slices of NIfTI volumes or TIFF stacks.
+    nnU-Net, Oxford-IIIT Pet), or a data set of Hugging Face in Parquet or Arrow files. The images may be slices of
+    NIfTI volumes or TIFF stacks.
 
     Classes, colors, image size, splits, batch size and epochs are derived from the images; guesses are marked with a
     comment. Only the `data` section, the batch size, the epochs, and variants that do not fit the images are changed.

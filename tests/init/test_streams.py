@@ -111,6 +111,7 @@ def test_data_check_shows_the_images_of_an_archive(folder: Path) -> None:
             archive.writestr(f"masks/{number}.png", encode(draw_mask(number)))
         archive.writestr("images/broken.png", b"no image")
         archive.writestr("masks/broken.png", encode(draw_mask(0)))
+    (folder / "reports").symlink_to(ROOT / "reports")  # the templates
     run("init", "cells.zip")
     result = CliRunner().invoke(main, ["data", "check", "cells.zip", "--html", "page.html"])
     assert result.exit_code == 1
