@@ -33,7 +33,7 @@ def inspect_hugging_face(folder: Path) -> Suggestion | None:
     """Suggest a section for a folder of tables. Return None if it has none.
 
     Raises:
-        PipelineError: A table is broken, or its columns of images and masks cannot be told apart.
+        PipelineError: A table is broken, or has no column of images or none of masks.
     """
     files = find_table_files(folder, _COMMAND)
     if not files:

@@ -12,7 +12,8 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -27,7 +28,7 @@ _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")  # at the start, because a tar archi
 _CHUNK_BYTES = 1 << 20
 _MAX_TABLE_BYTES = 64_000_000  # of a zip's table of contents, or of a header of a tar, which are read as a whole
 _MAX_NAME = 120  # characters of a name in a message
-_RESERVED_BYTES = 1_000_000_000  # that stay free on the disk
+_RESERVED_BYTES = 100_000_000  # that stay free on the disk
 _DRIVE = re.compile(r"[A-Za-z]:")
 _ENCRYPTED = 0x1
 _UNUSED_FOLDER = "__MACOSX"  # resource forks that macOS adds
@@ -86,8 +87,9 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> No
     with atomic_directory(folder) as target:
         try:
             writer = _Writer(target, max_bytes, max_files)
-            for member in _list_members(archive):
-                writer.write(member)
+            with closing(_list_members(archive)) as members:
+                for member in members:
+                    writer.write(member)
         except (*_BROKEN, ArchiveError) as error:
             advice = error.advice if isinstance(error, ArchiveError) else _READ_AGAIN
             reason = escape_unprintable(str(error)) or type(error).__name__
@@ -108,6 +110,8 @@ class _Writer:
         Raises:
             ArchiveError: The member is not a file or folder, has an unusable name, or exceeds a limit.
         """
+        if member.size < 0:
+            raise ArchiveError(f"{_shorten(member.name)} declares a size of {member.size} bytes")
         self._num_files += 1
         self._num_bytes += member.size  # readers of both formats return no more than the declared size
         self._check_limits()
@@ -134,10 +138,11 @@ class _Writer:
         except OSError as error:
             reason = f"{_shorten(member.name)} cannot be written ({error.strerror or type(error).__name__})"
             raise ArchiveError(reason, "Rename the file, and create the archive again.") from None
-        content = member.open()
-        assert content is not None
-        with file, content:
-            shutil.copyfileobj(content, file, _CHUNK_BYTES)
+        with file:
+            content = member.open()
+            assert content is not None
+            with content:
+                shutil.copyfileobj(content, file, _CHUNK_BYTES)
         target.chmod(0o444)  # an edited copy would no longer be the content of the archive
 
     def _check_limits(self) -> None:
@@ -165,13 +170,13 @@ def _shorten(name: str) -> str:
     return name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"
 
 
-def _list_members(path: Path) -> Iterator[_Member]:
+def _list_members(path: Path) -> Generator[_Member]:
     with path.open("rb") as file:
         is_zip = file.read(len(_ZIP_MAGIC[0])) in _ZIP_MAGIC
     return _list_zip(path) if is_zip else _list_tar(path)
 
 
-def _list_zip(path: Path) -> Iterator[_Member]:
+def _list_zip(path: Path) -> Generator[_Member]:
     with path.open("rb") as file:
         limited = cast("BinaryIO", _LimitedReads(file))
         try:
@@ -193,7 +198,7 @@ def _list_zip(path: Path) -> Iterator[_Member]:
                 )
 
 
-def _list_tar(path: Path) -> Iterator[_Member]:
+def _list_tar(path: Path) -> Generator[_Member]:
     with path.open("rb") as file:
         is_compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         file.seek(0)

@@ -133,6 +133,15 @@ def test_unpack_counts_a_sparse_file_with_its_full_size(tmp_path: Path) -> None:
     assert "bytes" in get_error(tmp_path / "a.tar.gz")
 
 
+def test_unpack_of_a_negative_size_is_an_error(tmp_path: Path) -> None:
+    header = bytearray(tarfile.TarInfo("a.png").tobuf())
+    header[124:136] = (-512).to_bytes(12, "big", signed=True)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "a.tar").write_bytes(bytes(header) + bytes(1024))
+    assert "a size of -512 bytes" in get_error(tmp_path / "a.tar")
+
+
 def test_unpack_of_a_huge_header_is_an_error(tmp_path: Path) -> None:
     info = tarfile.TarInfo("header")
     info.type, info.size = tarfile.XHDTYPE, 100_000_000

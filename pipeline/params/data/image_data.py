@@ -328,7 +328,7 @@ class HuggingFaceData(MaskData):
 
     @property
     def mask_part(self) -> str:
-        """What a mask shows if an image has several; empty, because it has one."""
+        """Which part of the truth a mask shows; empty, because an image has one mask."""
         return ""
 
     @property
