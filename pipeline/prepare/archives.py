@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import lzma
@@ -31,6 +32,7 @@ _MAX_NAME = 120  # characters of a name in a message
 _RESERVED_BYTES = 100_000_000  # that stay free on the disk
 _DRIVE = re.compile(r"[A-Za-z]:")
 _ENCRYPTED = 0x1
+_NAME_ERRORS = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 _UNUSED_FOLDER = "__MACOSX"  # resource forks that macOS adds
 _READ_AGAIN = "Create or download the archive again."
 _UNPACK_YOURSELF = "If you trust it, unpack it yourself and use the folder."
@@ -87,7 +89,7 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> No
     with atomic_directory(folder) as target:
         try:
             writer = _Writer(target, max_bytes, max_files)
-            with closing(_list_members(archive)) as members:
+            with closing(_list_members(archive, max_files)) as members:
                 for member in members:
                     writer.write(member)
         except (*_BROKEN, ArchiveError) as error:
@@ -136,7 +138,9 @@ class _Writer:
                 "Create the archive again, with different names.",
             ) from None
         except OSError as error:
-            reason = f"{_shorten(member.name)} cannot be written ({error.strerror or type(error).__name__})"
+            if error.errno not in _NAME_ERRORS:  # such as a full disk
+                raise
+            reason = f"{_shorten(member.name)} cannot be written ({error.strerror})"
             raise ArchiveError(reason, "Rename the file, and create the archive again.") from None
         with file:
             content = member.open()
@@ -147,8 +151,7 @@ class _Writer:
 
     def _check_limits(self) -> None:
         """Raise `ArchiveError` if there are too many members, or if they are too large."""
-        if self._num_files > self._max_files:
-            raise ArchiveError(f"it has more than {self._max_files:,} files", _UNPACK_YOURSELF)
+        _check_number(self._num_files, self._max_files)
         if self._num_bytes > self._max_bytes:
             raise ArchiveError(f"it has more than {self._max_bytes:,} bytes when unpacked", _UNPACK_YOURSELF)
         if self._num_bytes > self._free_bytes:
@@ -156,6 +159,11 @@ class _Writer:
                 f"it needs more than the {self._free_bytes:,} bytes that the disk of {self._folder.parent} has for it",
                 "Free some space.",
             )
+
+
+def _check_number(num_files: int, max_files: int) -> None:
+    if num_files > max_files:
+        raise ArchiveError(f"it has more than {max_files:,} files", _UNPACK_YOURSELF)
 
 
 def _check_name(name: str) -> PurePosixPath:
@@ -170,13 +178,13 @@ def _shorten(name: str) -> str:
     return name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"
 
 
-def _list_members(path: Path) -> Generator[_Member]:
+def _list_members(path: Path, max_files: int) -> Generator[_Member]:
     with path.open("rb") as file:
         is_zip = file.read(len(_ZIP_MAGIC[0])) in _ZIP_MAGIC
-    return _list_zip(path) if is_zip else _list_tar(path)
+    return _list_zip(path, max_files) if is_zip else _list_tar(path)
 
 
-def _list_zip(path: Path) -> Generator[_Member]:
+def _list_zip(path: Path, max_files: int) -> Generator[_Member]:
     with path.open("rb") as file:
         limited = cast("BinaryIO", _LimitedReads(file))
         try:
@@ -184,6 +192,7 @@ def _list_zip(path: Path) -> Generator[_Member]:
         except UnicodeDecodeError:
             archive = zipfile.ZipFile(limited)
         with archive:
+            _check_number(len(archive.infolist()), max_files)  # before any of them is written
             if any(info.flag_bits & _ENCRYPTED for info in archive.infolist()):
                 raise ArchiveError("it is encrypted", "Create it without a password, or unpack it yourself.")
             for info in archive.infolist():
