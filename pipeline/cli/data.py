@@ -31,14 +31,14 @@ class _CheckCommand(click.Command):
 
 
 @data.command(cls=_CheckCommand)
-@click.argument("path", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("path", type=click.Path(path_type=Path))
 @click.option("--html", metavar="[FILE]", help="Write a page that shows the images, see above.")
 @json_option
 def check(path: Path, html: str | None, as_json: bool) -> None:
-    """Check the images and masks in the folder PATH, and print a summary.
+    """Check the images and masks in PATH, a folder or an archive, and print a summary.
 
-    The folder is read as in `pipeline prepare`, with the `data` section of params.yaml if it names the same folder,
-    and otherwise with the section that `pipeline init` would write. All errors are reported at once. If there are
+    The data is read as in `pipeline prepare`, with the `data` section of params.yaml if it names the same path, and
+    otherwise with the section that `pipeline init` would write. All errors are reported at once. If there are
     none, the exit code is 0.
 
     With --html, a page is written to FILE, or to reports/data-check.html. It shows what must be fixed and what to
@@ -85,12 +85,12 @@ def download(path: Path) -> None:
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 def init(path: Path) -> None:
-    """Write params.yaml for the images in the folder PATH.
+    """Write params.yaml for the images in PATH, a folder or a zip or tar archive.
 
     PATH contains images and masks, or images and annotations (COCO, CVAT, Label Studio, LabelMe, Supervisely,
     YOLO), or a data set as published (Pascal VOC, Cityscapes, ADE20K, CamVid, Carvana, ISIC, Data Science Bowl 2018,
-    nnU-Net, Oxford-IIIT Pet). The images may be slices of volumes (NIfTI, DICOM, TIFF stacks, OME-Zarr), or tiles of
-    GeoTIFFs with masks or polygons.
+    nnU-Net, Oxford-IIIT Pet), or a data set of Hugging Face in Parquet or Arrow files. The images may be slices of
+    volumes (NIfTI, DICOM, TIFF stacks, OME-Zarr), or tiles of GeoTIFFs with masks or polygons.
 
     Classes, colors, image size, splits, batch size and epochs are derived from the images; guesses are marked with a
     comment. Only the `data` section, the batch size, the epochs, and variants that do not fit the images are changed.

@@ -16,6 +16,7 @@ from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import MASK_ENDINGS, decode_mask
 from pipeline.imaging.resize import FixedSize
 from pipeline.prepare.image_mask_pair import read_file
+from pipeline.prepare.image_tables.cell import CellReference
 from pipeline.report.figures.image_html import render_mask
 from pipeline.report.sections.contact_sheet import SIDE, render_thumbnail
 from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray
@@ -54,7 +55,8 @@ class FileThumbnails:
 
     def render_mask(self, file: str, undeclared: Collection[str]) -> EmbeddedImage | None:
         """Render the values of a mask file as colors, or highlight those that no class declares."""
-        if not file.lower().endswith(MASK_ENDINGS) and SliceReference.parse(file) is None:  # a file of annotations
+        is_reference = SliceReference.parse(file) is not None or CellReference.parse(file) is not None
+        if not file.lower().endswith(MASK_ENDINGS) and not is_reference:  # a file of annotations
             return None
         try:
             values = self._read_values(file, are_colors=any(value.startswith("#") for value in undeclared))

@@ -35,7 +35,13 @@ from pipeline.params import Params
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.fields import list_values
-from pipeline.params.data.image_data import ExternalTestFolder, FolderData, ImageMaskData, OxfordPetsData
+from pipeline.params.data.image_data import (
+    ExternalTestFolder,
+    FolderData,
+    HuggingFaceData,
+    ImageMaskData,
+    OxfordPetsData,
+)
 from pipeline.params.run_config import read_run_config
 from pipeline.wording import join_words
 
@@ -242,7 +248,7 @@ def load_record(run: str, project: Project) -> tuple[RunRecord, Dataset]:
 def _create_mask_encoding(data: Data, class_names: Sequence[str]) -> MaskEncoding:
     """Create the encoding of the user's masks, with class indices if the data source defines no mask values."""
     folder = data.external_test if isinstance(data, CompositesData) else data
-    if isinstance(folder, ExternalTestFolder | FolderData) and folder.has_mask_values:
+    if isinstance(folder, ExternalTestFolder | FolderData | HuggingFaceData) and folder.has_mask_values:
         by_name = {item.name: list_values(item.mask_value) for item in folder.classes}
         values = [by_name[name] for name in class_names]
         return MaskEncoding.from_values(values, list_values(folder.ignore_value), folder.mask_threshold)

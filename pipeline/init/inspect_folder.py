@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.init.class_labels import make_class_names
+from pipeline.init.hugging_face import inspect_hugging_face
 from pipeline.init.inspect_images import suggest_section
 from pipeline.init.layouts import image_mask
 from pipeline.init.layouts.layout import Layout
@@ -33,6 +34,7 @@ from pipeline.params.data import Data, find_data_mistakes
 from pipeline.params.data.file_pattern import DEFAULT_PATTERNS, FilePattern
 from pipeline.params.data.image_data import Crowd
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
+from pipeline.prepare.data_folder import open_data_folder
 from pipeline.prepare.formats.annotation_format import AnnotationFormat, FormatSettings
 from pipeline.prepare.formats.coco import COCO
 from pipeline.prepare.formats.image_index import ImageIndex
@@ -52,6 +54,7 @@ Expected one of
   a published layout; docs/how-to/layouts.md lists them
   GeoTIFFs with polygons in GeoJSON files, GeoPackages or shapefiles
   images and annotations of {", ".join(one.title for one in FORMATS.values())}
+  Parquet files with images and masks in columns, or a data set that was saved with Dataset.save_to_disk
   {IMAGES}/ and {TRIMAPS}/, or the archives {" and ".join(part.archive for part in PARTS)}: Oxford-IIIT Pet"""
 
 
@@ -86,22 +89,28 @@ def _read_sections_of(folder: Path) -> dict[str, Any] | None:
     return content if is_same else None
 
 
-def inspect_folder(folder: Path) -> Suggestion:
-    """Suggest a section for a folder.
+def inspect_folder(path: Path) -> Suggestion:
+    """Suggest a section for a folder or an archive.
 
     Raises:
-        PipelineError: The folder does not exist or has an unknown layout, or its files cannot be used.
+        PipelineError: The folder does not exist or has an unknown layout, the archive cannot be unpacked, or the files
+            cannot be used.
     """
-    if not folder.is_dir():
-        raise PipelineError(f"{_COMMAND}: the folder {folder} does not exist.")
     try:
-        str(folder).encode()
+        str(path).encode()
     except UnicodeEncodeError:
         raise PipelineError(
-            f"{_COMMAND}: the folder's name, {escape_unprintable(str(folder))}, is not UTF-8. Rename the folder."
+            f"{_COMMAND}: the folder's name, {escape_unprintable(str(path))}, is not UTF-8. Rename the folder."
         ) from None
+    suggestion = _inspect_unpacked(open_data_folder(path, _COMMAND))
+    return replace(suggestion, section={**suggestion.section, "path": str(path)})
+
+
+def _inspect_unpacked(folder: Path) -> Suggestion:
     if (folder / TRIMAPS).is_dir() or any((folder / part.archive).exists() for part in PARTS):
         return complete_suggestion(_inspect_pets(folder))
+    if suggestion := inspect_hugging_face(folder):
+        return complete_suggestion(suggestion)
     has_both = (folder / IMAGES).is_dir() and (folder / "masks").is_dir()
     if layout := recognize_layout(folder, (*LAYOUTS, *([image_mask.recognize] if has_both else []))):
         return complete_suggestion(_inspect_layout(folder, layout))

@@ -17,11 +17,8 @@ from pipeline.init.orientation import guess_orientation
 from pipeline.init.rare_classes import describe_rare_classes
 from pipeline.params import Cell, validate
 from pipeline.params.data.image_data import (
-    AnnotatedData,
-    FolderData,
-    GeoVectorsData,
     ImageMaskData,
-    OxfordPetsData,
+    ImageSource,
     find_scenes,
 )
 from pipeline.params.section import Section
@@ -124,10 +121,10 @@ def choose_epochs(training: int, batch: int, usual: int) -> int:
 
 
 class _SuggestedData(Section):
-    data: FolderData | AnnotatedData | GeoVectorsData | OxfordPetsData = Field(discriminator="source")
+    data: ImageSource = Field(discriminator="source")
 
 
-def validate_section(section: dict[str, Any]) -> FolderData | AnnotatedData | GeoVectorsData | OxfordPetsData:
+def validate_section(section: dict[str, Any]) -> ImageSource:
     """Validate a suggested section."""
     return validate(_SuggestedData, {"data": section}, "").data
 

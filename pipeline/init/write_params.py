@@ -53,7 +53,7 @@ _COLUMN = 26  # column of comments in the `data` section, unless the line is lon
 MAX_FOLDED = 300  # training images; with more, the intervals of a single validation split are narrow enough
 _COMMENTS = {
     "source": "docs/reference/parameters.md lists the keys of each source",
-    "path": "folder of the data set",
+    "path": "folder of the data set, or an archive of it",
     "images": "pattern of the images below the folder; * matches the same text in both patterns",
     "masks": "pattern of the masks; {class} or {object}: one file per class or object",
     "resize": "stretch: stretched to the size | letterbox: keeps the aspect, centered and padded",

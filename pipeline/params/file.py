@@ -15,7 +15,7 @@ from pipeline.params import Cell, Params, validate
 from pipeline.params.data import find_data_mistakes
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.fields import list_values
-from pipeline.params.data.image_data import CategoryData, FolderData
+from pipeline.params.data.image_data import CategoryData, MaskData
 from pipeline.params.merge_conflict import find_conflict
 from pipeline.params.model import KerasPetsModel, UNetModel, compute_smallest_size
 from pipeline.params.objects import find_object_mistakes
@@ -104,10 +104,10 @@ def _check_across_keys(params: Params) -> list[str]:
 def _check_objects(params: Params) -> list[str]:
     """Find classes of objects that do not fit the data. Those of other sources are known only after `prepare`."""
     names, data = params.evaluation.objects, params.data
-    if names == [] or not isinstance(data, FolderData | CategoryData):
+    if names == [] or not isinstance(data, MaskData | CategoryData):
         return []
     mistakes = find_object_mistakes(names, data.classes) if names else []
-    if isinstance(data, FolderData) and data.instances:
+    if isinstance(data, MaskData) and data.instances:
         mistakes += [
             f"data.classes: '{item.name}' has the border pixels of numbered objects; write is_boundary: true, so that "
             f"objects get their borders back, or turn the scores of objects off with evaluation.objects: []."
@@ -132,7 +132,7 @@ def _check_variant(params: Params, name: str) -> list[str]:
             f"keras_pets has no module named encoder. Set it in variants.{name}.train."
         )
     # The classes of other sources are known only after `prepare`.
-    if isinstance(cell.train.class_weights, dict) and isinstance(params.data, FolderData | CategoryData):
+    if isinstance(cell.train.class_weights, dict) and isinstance(params.data, MaskData | CategoryData):
         classes = [item.name for item in params.data.classes]
         mistakes += [f"variants.{name}: {one}" for one in find_weight_mistakes(cell.train.class_weights, classes)]
     # The number of images of other sources is known only after `prepare`.

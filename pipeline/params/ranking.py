@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.artifacts.metric_names import OBJECT_METRICS
 from pipeline.params import Params
-from pipeline.params.data.image_data import CategoryData, FolderData, ImageMaskData
+from pipeline.params.data.image_data import CategoryData, ImageMaskData, MaskData
 
 KEY = "compare.rank_by"
 
@@ -23,7 +23,7 @@ def find_ranking_mistakes(params: Params) -> list[str]:
             f"{KEY}: {metric} requires scores of objects, but evaluation.objects is {found}; list the classes of the "
             "objects there, or rank by another metric."
         ]
-    if not isinstance(data, FolderData | CategoryData):
+    if not isinstance(data, MaskData | CategoryData):
         return []
     if metric == "foreground_iou" and all(item.foreground for item in data.classes):
         return [

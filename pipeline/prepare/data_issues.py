@@ -187,7 +187,7 @@ class InvalidFilesError(PipelineError):
     Attributes:
         issues: All issues with the files.
         key: Key of the section in `params.yaml`.
-        folder: Folder that contains the files.
+        folder: Folder that contains the files, which may be an unpacked archive.
         images: File of the image by id, for issues with pairs.
         other: Another error, which the message ends with.
     """
@@ -197,6 +197,7 @@ class InvalidFilesError(PipelineError):
         issues: Sequence[DataIssue],
         key: str,
         folder: Path,
+        path: str,
         images: Mapping[str, str],
         other: PipelineError | None = None,
     ) -> None:
@@ -204,7 +205,7 @@ class InvalidFilesError(PipelineError):
         lines = [f"{group.title}: {join_names(group.issues)}. {group.remedy}" for group in group_issues(issues, key)]
         if advice := describe_skipping(issues, key):
             lines.append(advice)
-        message = "\n".join(f"{key}.path: {folder}: {line}" for line in lines)
+        message = "\n".join(f"{key}.path: {path}: {line}" for line in lines)
         super().__init__(f"{message}\n{other}" if other else message)
 
 

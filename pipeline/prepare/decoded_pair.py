@@ -23,7 +23,7 @@ from pipeline.imaging.pixel_size import PixelSize
 from pipeline.prepare.near_duplicates import THUMBNAIL_SIDE, ImageFingerprint
 
 MAX_AGE_DAYS = 30  # since the last use
-_DAY_SECONDS = 86_400
+DAY_SECONDS = 86_400
 _CHECKSUM_BYTES = 4
 
 
@@ -117,7 +117,7 @@ class DecodedPairCache:
 
     def remove_old(self) -> None:
         """Remove files that have not been used for `MAX_AGE_DAYS` days."""
-        oldest = time.time() - MAX_AGE_DAYS * _DAY_SECONDS
+        oldest = time.time() - MAX_AGE_DAYS * DAY_SECONDS
         with contextlib.suppress(OSError), os.scandir(self._folder) as files:  # another process may remove files too
             for file in files:
                 with contextlib.suppress(OSError):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
 import shutil
 import sys
-import tarfile
-import zlib
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pooch
 import requests
 
-from pipeline.atomic_io import add_file_name, atomic_directory
+from pipeline.atomic_io import add_file_name
 from pipeline.errors import PipelineError
+from pipeline.prepare.archives import unpack
 from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.sources.oxford_pets import PARTS, collect_pets
-from pipeline.wording import escape_unprintable
 
 _CHUNK_BYTES = 65_536
 
@@ -79,36 +76,3 @@ def download(urls: Sequence[str], target: Path, md5: str, *, timeout: float = 30
                 return
     remedy = "Run the same command again, or download the file another way and save it under this name."
     raise PipelineError("\n".join([f"{target} could not be downloaded.", *failures, remedy]))
-
-
-def unpack(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> None:
-    """Unpack a .tar.gz archive, completely or not at all.
-
-    Hidden members are skipped, but count toward the limits.
-
-    Args:
-        archive: Archive with a verified checksum.
-        folder: Folder to create. It is replaced if it exists.
-        max_bytes: Maximum size of all members together.
-        max_files: Maximum number of members.
-
-    Raises:
-        PipelineError: The archive is damaged or too large, or a member is a link or device or leads outside the folder.
-    """
-    with atomic_directory(folder) as target:
-        try:
-            with tarfile.open(archive, "r:gz") as members:
-                size = 0
-                for count, member in enumerate(members, start=1):
-                    size += member.size
-                    if count > max_files or size > max_bytes:
-                        raise tarfile.TarError(f"it has more than {max_files:,} files or {max_bytes:,} bytes")
-                    if not (member.isfile() or member.isdir()):
-                        raise tarfile.TarError(f"{escape_unprintable(member.name)} is neither a file nor a folder")
-                    is_hidden = any(part.startswith(".") and part != ".." for part in PurePosixPath(member.name).parts)
-                    if not is_hidden:
-                        members.extract(member, target, filter="data")
-        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise PipelineError(
-                f"{archive} cannot be unpacked: {error}. Nothing was unpacked. Download the archive again."
-            ) from None

@@ -22,6 +22,7 @@ from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resizing
 from pipeline.prepare.data_issues import DataIssue, IssueKind
+from pipeline.prepare.image_tables.cell import CellReference, read_cell
 from pipeline.scenes.geotiff import open_geotiff
 from pipeline.scenes.tile_file import TileReference, read_tile
 from pipeline.volumes.open_volume import open_mask, open_volume
@@ -50,20 +51,22 @@ def read_limited(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def read_file(folder: Path, reference: str, window: IntensityWindow | None = None) -> bytes:
-    """Read the content of an untrusted image or mask: a file, a slice of a volume, or a tile of a scene.
+    """Read the content of an untrusted image or mask: a file, a slice of a volume, a tile of a scene, or a table cell.
 
     Args:
         folder: Folder of the source.
-        reference: Path relative to the folder, or a `SliceReference` or `TileReference` as text.
+        reference: Path relative to the folder, or a `SliceReference`, `TileReference` or `CellReference` as text.
         window: Mapping of the values of a slice or tile to gray values. It is None for masks, and does not apply to
             files.
 
     Raises:
         OSError: The file cannot be read; see `read_limited`.
-        ImageError: The slice or tile cannot be read.
+        ImageError: The slice, tile or cell cannot be read.
     """
     if tile := TileReference.parse(reference):
         return read_tile(open_geotiff(folder / tile.file), tile, window)
+    if (cell := CellReference.parse(reference)) is not None:
+        return read_cell(folder, cell, MAX_BYTES)
     found = SliceReference.parse(reference)
     if found is None:
         return read_limited(folder / reference)
@@ -74,7 +77,7 @@ def read_file(folder: Path, reference: str, window: IntensityWindow | None = Non
 
 @dataclass(frozen=True)
 class ImageMaskPair:
-    """Paths of an image and its mask, relative to the source's folder, or slices and tiles as references."""
+    """Paths of an image and its mask, relative to the source's folder, or references to slices, tiles or cells."""
 
     id: str
     image: str

@@ -18,7 +18,8 @@ from pipeline.artifacts.project import PREPARED
 from pipeline.params import Params
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
-from pipeline.params.data.image_data import AnnotatedData, FolderData, GeoVectorsData, OxfordPetsData
+from pipeline.params.data.image_data import FolderData, GeoVectorsData, HuggingFaceData, ImageSource, OxfordPetsData
+from pipeline.prepare.data_folder import open_data_folder
 from pipeline.prepare.dataset_stats import add_mask_notices
 from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.sample_ids import to_csv_cell
@@ -28,6 +29,7 @@ from pipeline.prepare.sources.composites import CompositeSource
 from pipeline.prepare.sources.cross_domain import CrossDomainSource
 from pipeline.prepare.sources.folder import collect_folder
 from pipeline.prepare.sources.geo_vectors import collect_geo_vectors
+from pipeline.prepare.sources.hugging_face import collect_hugging_face
 from pipeline.prepare.sources.image_mask import ImageMaskSource
 from pipeline.prepare.sources.oxford_pets import collect_pets
 from pipeline.prepare.split_tables import check_splits
@@ -49,13 +51,16 @@ def create_source(data: Data) -> Source:
     return ImageMaskSource(data, collect_pairs(data))
 
 
-def collect_pairs(data: FolderData | AnnotatedData | GeoVectorsData | OxfordPetsData) -> PairCollection:
+def collect_pairs(data: ImageSource) -> PairCollection:
     """Collect the image-mask pairs of a source. Raise `PipelineError` if files are missing."""
     if isinstance(data, OxfordPetsData):
-        return collect_pets(Path(data.path))
+        path = Path(data.path)
+        return collect_pets(open_data_folder(path, "data.path") if path.is_file() else path)
     classes = [SegmentationClass(one.name, one.color, one.foreground, one.is_boundary) for one in data.classes]
     if isinstance(data, GeoVectorsData):
         return collect_geo_vectors(data, classes)
+    if isinstance(data, HuggingFaceData):
+        return collect_hugging_face(data, classes)
     return collect_folder(data, classes, "data") if isinstance(data, FolderData) else collect_annotated(data, classes)
 
 

@@ -10,7 +10,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
-from pipeline.params.data.image_data import CategoryData, FolderData, ImageMaskData
+from pipeline.params.data.image_data import CategoryData, ImageMaskData, MaskData
 
 RGB = 3  # default number of channels
 PET_CLASSES = 3  # classes of the bundled data and of Oxford-IIIT Pet: animal, background, boundary
@@ -51,7 +51,7 @@ def describe_data(params: Params, project: Project) -> DataShape:
         else (DEFAULT_IMAGES, DEFAULT_IMAGES)
     )
     channels = (data.channels or RGB) if isinstance(data, ImageMaskData) else RGB
-    classes = len(data.classes) if isinstance(data, FolderData | CategoryData) else PET_CLASSES
+    classes = len(data.classes) if isinstance(data, MaskData | CategoryData) else PET_CLASSES
     return DataShape(data.size, channels, classes, *counts)
 
 
@@ -73,5 +73,5 @@ def choose_input_size(cell: Cell, size: tuple[int, int] | None) -> tuple[int, in
 def _is_current(prepared: PreparedData, data: Data) -> bool:
     """Return whether the prepared data has the image size and the classes of the parameters."""
     names = prepared.dataset.class_names
-    written = [item.name for item in data.classes] if isinstance(data, FolderData | CategoryData) else names
+    written = [item.name for item in data.classes] if isinstance(data, MaskData | CategoryData) else names
     return names == written and (data.size is None or prepared.open_split("train").images.size == data.size)

@@ -173,7 +173,7 @@ MARKUP = ("<script>alert(1)</script>", "</style><img src=x onerror=y>", "'\"&", 
 def write_issue_page(folder: Path, text: str, file: Path = DATA_CHECK) -> WrittenPage:
     """Write a page on issues in which every name is a text."""
     issues = [DataIssue(IssueKind.NO_MASK, text, text), DataIssue(IssueKind.VALUES, text, text, text, {text: 3})]
-    error = InvalidFilesError(issues, "data", folder / "cells", {text: text}, PipelineError(text or "empty"))
+    error = InvalidFilesError(issues, "data", folder / "cells", "cells", {text: text}, PipelineError(text or "empty"))
     check = DataCheck(Path("cells"), None, "`pipeline init`", (text,), None, error)
     return WrittenPage(write_data_page(check, Project(folder), folder / file), 1)
 

@@ -1,11 +1,9 @@
-"""Downloads from a local server, and unpacking archives."""
+"""Downloads from a local server."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
-import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,15 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.download import download, unpack
+from pipeline.prepare.download import download
 from tests.servers import find_free_port
 
 CONTENT = bytes(index % 251 for index in range(200_000))
-FILES = {"images/a.jpg": b"\xff\xd8" * 700, "images/deep/b.jpg": bytes(512), "README": b"read me"}
 
 
 def md5(content: bytes) -> str:
@@ -170,95 +165,3 @@ def test_download_from_a_silent_server_times_out(site: Site, target: Path, max_b
 def test_download_follows_a_redirect(site: Site, target: Path) -> None:
     download([site.add("a", Page(redirect=site.add("b")))], target, md5(CONTENT))
     assert target.read_bytes() == CONTENT
-
-
-def write_tar(path: Path, *members: tuple[str, bytes, bytes]) -> Path:
-    """Write an archive of members with name, content and type."""
-    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
-        for name, content, kind in members:
-            info = tarfile.TarInfo(name)
-            info.type, info.size, info.linkname = kind, len(content), "/etc/hostname"
-            archive.addfile(info, io.BytesIO(content))
-    return path
-
-
-def write_files(path: Path, files: dict[str, bytes]) -> Path:
-    return write_tar(path, *((name, content, tarfile.REGTYPE) for name, content in files.items()))
-
-
-def read_all(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def get_unpack_error(archive: Path, max_bytes: int = 10_000, max_files: int = 20) -> str:
-    """Return the error of an archive; nothing may be written anywhere."""
-    before = read_all(archive.parent)
-    with pytest.raises(PipelineError) as error:
-        unpack(archive, archive.parent / "into", max_bytes=max_bytes, max_files=max_files)
-    assert read_all(archive.parent) == before
-    assert not (archive.parent / "into").exists()
-    return str(error.value)
-
-
-def test_unpack_skips_hidden_files_and_replaces_the_folder(tmp_path: Path) -> None:
-    (tmp_path / "into").mkdir()
-    (tmp_path / "into" / "old").touch()
-    hidden = {"images/._a.jpg": b"m", "._images": b"m", ".git/config": b"g"}
-    unpack(write_files(tmp_path / "a.tar.gz", FILES | hidden), tmp_path / "into", max_bytes=10_000, max_files=20)
-    assert read_all(tmp_path / "into") == FILES
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz", "into"]
-
-
-@pytest.mark.parametrize("name", ["../evil", "images/../../evil", "a/../../into/../evil"])
-def test_unpack_member_outside_the_folder_is_an_error(tmp_path: Path, name: str) -> None:
-    assert "outside" in get_unpack_error(write_files(tmp_path / "a.tar.gz", {**FILES, name: b"evil"}))
-
-
-def test_unpack_absolute_name_stays_in_the_folder(tmp_path: Path) -> None:
-    archive = write_files(tmp_path / "a.tar.gz", {f"{tmp_path}/evil": b"evil"})
-    unpack(archive, tmp_path / "into", max_bytes=10, max_files=2)
-    assert not (tmp_path / "evil").exists()
-
-
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
-def test_unpack_of_links_and_devices_is_an_error(tmp_path: Path, kind: bytes) -> None:
-    archive = write_tar(tmp_path / "a.tar.gz", ("images", b"", kind), ("images/a.jpg", b"a", tarfile.REGTYPE))
-    assert "images is neither a file nor a folder" in get_unpack_error(archive)
-
-
-def test_unpack_limits_bytes_and_files(tmp_path: Path) -> None:
-    archive = write_files(tmp_path / "a.tar.gz", FILES)
-    size = sum(map(len, FILES.values()))
-    assert f"{size - 1:,} bytes" in get_unpack_error(archive, max_bytes=size - 1)
-    assert "more than 2 files" in get_unpack_error(archive, max_files=2)
-    unpack(archive, tmp_path / "into", max_bytes=size, max_files=3)
-
-
-def test_unpack_counts_a_sparse_file_with_its_full_size(tmp_path: Path) -> None:
-    info = tarfile.TarInfo("images/a.jpg")
-    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1000000000000"}
-    info.size = 512
-    with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
-        archive.addfile(info, io.BytesIO(b"1\n0\n0\n".ljust(512, b"\0")))
-    assert "bytes" in get_unpack_error(tmp_path / "a.tar.gz")
-
-
-@pytest.mark.parametrize("content", [b"", b"<html>", b"PK\x05\x06" + bytes(18)])
-def test_unpack_of_an_invalid_archive_is_an_error(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.tar.gz").write_bytes(content)
-    assert get_unpack_error(tmp_path / "a.tar.gz").startswith(f"{tmp_path / 'a.tar.gz'} cannot be unpacked: ")
-
-
-@given(st.data())
-def test_unpack_damaged_archive_writes_nothing_outside(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    folder = tmp_path_factory.mktemp("damaged")
-    archive = write_files(folder / "a.tar.gz", FILES)
-    content = bytearray(archive.read_bytes())
-    position = data.draw(st.integers(0, len(content) - 1))
-    content[position] ^= data.draw(st.integers(1, 255))
-    archive.write_bytes(content[: data.draw(st.integers(position, len(content)))])
-    with contextlib.suppress(PipelineError):
-        unpack(archive, folder / "into", max_bytes=10_000, max_files=20)
-    assert {path.name for path in folder.iterdir()} <= {"a.tar.gz", "into"}

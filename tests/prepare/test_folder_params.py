@@ -21,8 +21,9 @@ MISTAKES = {
     "key of the other source": ({"samples": {}}, "data.samples: unknown key"),
     "unknown source": (
         {"source": "disk"},
-        "data: must have a source that is one of 'composites', 'image_mask_folder', 'coco', 'coco_panoptic', 'cvat', "
-        "'label_studio', 'labelme', 'supervisely', 'yolo', 'oxford_iiit_pet', but is 'disk'.",
+        "data: must have a source that is one of 'composites', 'image_mask_folder', 'huggingface', 'coco', "
+        "'coco_panoptic', 'cvat', 'label_studio', 'labelme', 'supervisely', 'yolo', 'geo_vectors', "
+        "'oxford_iiit_pet', but is 'disk'.",
     ),
     "no source": ({"source": ...}, "data: must be a section with a source: key"),
     "key of a class": (

@@ -20,15 +20,16 @@ from pipeline.params.data.image_data import (
     ExternalTestFolder,
     FolderData,
     GeoVectorsData,
+    HuggingFaceData,
     ImageMaskData,
     ImageMaskFolder,
+    ImageSource,
+    MaskData,
     OxfordPetsData,
 )
 from pipeline.wording import join_words
 
-Data = Annotated[
-    CompositesData | FolderData | AnnotatedData | GeoVectorsData | OxfordPetsData, Field(discriminator="source")
-]
+Data = Annotated[CompositesData | ImageSource, Field(discriminator="source")]
 
 
 def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
@@ -37,12 +38,16 @@ def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
         return [] if data.external_test is None else _check_external_test(data.external_test)
     mistakes = _check_paths("data", data)
     if isinstance(data, FolderData):
-        mistakes += _check_patterns("data", data) + _check_values("data", data) + _check_instances(data)
+        mistakes += _check_patterns("data", data)
+    if isinstance(data, HuggingFaceData):
+        mistakes += _check_columns(data)
+    if isinstance(data, FolderData | HuggingFaceData):
+        mistakes += _check_values("data", data) + _check_instances(data)
     if isinstance(data, CategoryData):
         mistakes += _check_categories(data)
     if isinstance(data, FolderData | GeoVectorsData):
         mistakes += _check_scenes(data)
-    if isinstance(data, FolderData | CategoryData):
+    if isinstance(data, MaskData | CategoryData):
         mistakes += _check_names("data", data.classes) + _check_colors(data.classes)
         if not any(item.foreground for item in data.classes):
             mistakes.append("data.classes: no class is foreground; write foreground: true for the objects of interest.")
@@ -109,7 +114,7 @@ def _check_colors(classes: Sequence[DisplayedClass]) -> list[str]:
     ]
 
 
-def _check_values(key: str, data: FolderData | ExternalTestFolder) -> list[str]:
+def _check_values(key: str, data: FolderData | HuggingFaceData | ExternalTestFolder) -> list[str]:
     if data.mask_part == CLASS:
         return _check_class_files(key, data)
     if texts := [value for item in data.classes for value in list_values(item.mask_value) if _is_text(value)]:
@@ -142,7 +147,7 @@ def _is_text(value: str | int) -> bool:
     return isinstance(value, str) and not value.startswith("#")
 
 
-def _check_class_files(key: str, data: FolderData | ExternalTestFolder) -> list[str]:
+def _check_class_files(key: str, data: FolderData | HuggingFaceData | ExternalTestFolder) -> list[str]:
     """Check the classes of masks with one class per file."""
     values = [value for item in data.classes for value in list_values(item.mask_value)]
     mistakes = [
@@ -175,7 +180,21 @@ def _check_patterns(key: str, data: FolderData | ExternalTestFolder) -> list[str
     return []
 
 
-def _check_threshold(key: str, data: FolderData | ExternalTestFolder, values: Sequence[str | int]) -> list[str]:
+def _check_columns(data: HuggingFaceData) -> list[str]:
+    mistakes = []
+    if data.images == data.masks:
+        mistakes.append(f"data.masks: is '{data.masks}', the column of the images; write the column of the masks.")
+    if data.splits.split_lists is not None:
+        mistakes.append(
+            "data.splits.split_lists: lists have paths of files, which the images in a column do not have. Remove the "
+            "key, or write a table of ids and splits; see data.splits.split_file."
+        )
+    return mistakes
+
+
+def _check_threshold(
+    key: str, data: FolderData | HuggingFaceData | ExternalTestFolder, values: Sequence[str | int]
+) -> list[str]:
     threshold, numbers = data.mask_threshold, [value for value in values if isinstance(value, int)]
     if threshold is None or data.mask_part:
         return []
@@ -192,7 +211,7 @@ def _check_threshold(key: str, data: FolderData | ExternalTestFolder, values: Se
     return []
 
 
-def _check_instances(data: FolderData) -> list[str]:
+def _check_instances(data: FolderData | HuggingFaceData) -> list[str]:
     values = sorted(map(str, (list_values(item.mask_value) for item in data.classes)))
     if data.instances is None:
         if data.mask_part != OBJECT or (values == ["(0,)", "(1,)"] and data.ignore_value is None):

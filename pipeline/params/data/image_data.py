@@ -218,7 +218,7 @@ class ImageMaskFolder(Section):
     """Images and masks in a folder."""
 
     path: str = Field(min_length=1)
-    """Folder of the data set."""
+    """Folder of the data set, or a zip or tar archive of it."""
     resize: Resize
     """`stretch` changes the aspect ratio to that of the prepared size; `letterbox` keeps it and pads the image."""
     splits: SplitShares
@@ -307,11 +307,9 @@ class ImageMaskData(ImageMaskFolder):
         return False
 
 
-class FolderData(ImageMaskData, FilePatterns):
-    """A folder of images and masks and, optionally, a table of splits."""
+class MaskData(ImageMaskData):
+    """Images with masks whose values are classes, or number objects."""
 
-    source: Literal["image_mask_folder"]
-    """A folder of images and masks."""
     classes: Annotated[list[FolderClass], Field(min_length=2, max_length=255)]
     """Classes, in the order of their indices."""
     ignore_value: MaskValues | None
@@ -322,6 +320,18 @@ class FolderData(ImageMaskData, FilePatterns):
     """
     instances: Instances | None = None
     """Conversion of instance masks, which have one number per object. If null, mask values are classes."""
+
+    @property
+    def has_numbered_objects(self) -> bool:
+        """Whether the masks number objects."""
+        return self.instances is not None
+
+
+class FolderData(MaskData, FilePatterns):
+    """A folder of images and masks and, optionally, a table of splits."""
+
+    source: Literal["image_mask_folder"]
+    """A folder of images and masks."""
     slices: Slices | None = None
     """Slices of volumes (NIfTI, DICOM, TIFF stacks, OME-Zarr). If null, every file is a single image."""
     scenes: Scenes | None = None
@@ -332,10 +342,26 @@ class FolderData(ImageMaskData, FilePatterns):
         """Whether the classes are values in one mask file per image."""
         return super().has_mask_values and self.instances is None
 
+
+class HuggingFaceData(MaskData):
+    """A data set of Hugging Face in a local folder, or other Parquet files with images and masks in columns."""
+
+    source: Literal["huggingface"]
+    """Parquet files, or a data set that was saved with `Dataset.save_to_disk`."""
+    images: str = Field(min_length=1)
+    """Column of the images."""
+    masks: str = Field(min_length=1)
+    """Column of the masks."""
+
     @property
-    def has_numbered_objects(self) -> bool:
-        """Whether the masks number objects."""
-        return self.instances is not None
+    def mask_part(self) -> str:
+        """Which part of the truth a mask shows; empty, because an image has one mask."""
+        return ""
+
+    @property
+    def has_mask_values(self) -> bool:
+        """Whether the classes are values in the masks."""
+        return self.instances is None
 
 
 class CategoryData(ImageMaskData):
@@ -387,6 +413,9 @@ class OxfordPetsData(ImageMaskData):
 
     source: Literal["oxford_iiit_pet"]
     """The Oxford-IIIT Pet data set."""
+
+
+ImageSource = FolderData | HuggingFaceData | AnnotatedData | GeoVectorsData | OxfordPetsData
 
 
 def find_slices(data: Section) -> Slices | None:

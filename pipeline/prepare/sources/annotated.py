@@ -16,6 +16,7 @@ from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resizing
 from pipeline.params.data.file_pattern import FilePattern
 from pipeline.params.data.image_data import AnnotatedData, CategoryData
+from pipeline.prepare.data_folder import open_data_folder
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.formats.annotations import AnnotatedImage
 from pipeline.prepare.formats.image_index import ImageIndex
@@ -73,11 +74,7 @@ def collect_annotated(data: AnnotatedData, classes: Sequence[SegmentationClass])
     Raises:
         PipelineError: The folder or the annotations are missing or invalid, or a class has an unknown category.
     """
-    folder = Path(data.path)
-    if not folder.is_dir():
-        raise PipelineError(
-            f"data.path: the folder {folder} does not exist. Set data.path to the folder of the images."
-        )
+    folder = open_data_folder(Path(data.path), "data.path")
     files = ImageFiles(folder, "data.images", FilePattern(data.images))
     annotation_format = FORMATS[data.source]
     annotated = annotation_format.read(data.annotations, ImageIndex(folder, files), "data.annotations")
@@ -111,7 +108,7 @@ def collect_annotated(data: AnnotatedData, classes: Sequence[SegmentationClass])
     pairs = sorted(index_of.items())
     return PairCollection(
         folder=folder,
-        title=f"The images in {folder.resolve().name}",
+        title=f"The images in {Path(data.path).resolve().name}",
         credit="",  # known to the user
         classes=classes,
         pairs={

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.artifacts.prepared_data import SegmentationClass
@@ -11,7 +11,14 @@ from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.file_pattern import CLASS, OBJECT, FilePattern
-from pipeline.params.data.image_data import ExternalTestFolder, FolderData, find_scenes, find_slices
+from pipeline.params.data.image_data import (
+    ExternalTestFolder,
+    FolderData,
+    HuggingFaceData,
+    find_scenes,
+    find_slices,
+)
+from pipeline.prepare.data_folder import open_data_folder
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import (
     ImageMaskPair,
@@ -83,11 +90,7 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
     Raises:
         PipelineError: A folder or the list is missing, empty or invalid.
     """
-    folder = Path(data.path)
-    if not folder.is_dir():
-        raise PipelineError(
-            f"{key}.path: the folder {folder} does not exist. Set {key}.path to the folder of the images."
-        )
+    folder = open_data_folder(Path(data.path), f"{key}.path")
     slices, scenes = find_slices(data), find_scenes(data)
     endings = SCENE_ENDINGS if scenes else None
     images, masks = match_files(folder, data.images, data.masks, key, endings, are_volumes=slices is not None)
@@ -120,7 +123,7 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
         sliced = slice_volumes(folder, pairs, masks.parts, splits, slices, key)
         pairs, splits, issues = sliced.pairs, sliced.splits, [*issues, *sliced.issues]
         notices += sliced.list_notices()
-    reader, skipped = _create_reader(data, classes), sorted({*images.skipped, *masks.skipped})
+    reader, skipped = create_mask_reader(data, classes), sorted({*images.skipped, *masks.skipped})
     if scenes is not None and isinstance(data, FolderData):
         values = [value for item in data.classes for value in list_values(item.mask_value)]
         declared = tuple(value for value in (*values, *list_values(data.ignore_value)) if isinstance(value, int))
@@ -131,7 +134,7 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
         notices, skipped = [*notices, *tiled.notices], [*skipped, *tiled.skipped]
     return PairCollection(
         folder=folder,
-        title=f"The images in {folder.resolve().name}",
+        title=f"The images in {Path(data.path).resolve().name}",
         credit="",  # known to the user
         classes=classes,
         pairs=pairs,
@@ -170,10 +173,13 @@ def _describe_mismatch(images: ImageFiles, masks: ImageFiles, key: str) -> str:
     return "\n".join(lines)
 
 
-def _create_reader(data: FolderData | ExternalTestFolder, classes: list[SegmentationClass]) -> MaskReader:
+def create_mask_reader(
+    data: FolderData | HuggingFaceData | ExternalTestFolder, classes: Sequence[SegmentationClass]
+) -> MaskReader:
+    """Create the reader of masks whose values are described by a section."""
     by_name = {item.name: list_values(item.mask_value) for item in data.classes}
     values = tuple(by_name[item.name] for item in classes)
-    instances = data.instances if isinstance(data, FolderData) else None
+    instances = None if isinstance(data, ExternalTestFolder) else data.instances
     if instances:
         background, inside, border = (values.index((value,)) for value in range(3))
         order = (background, inside, border)

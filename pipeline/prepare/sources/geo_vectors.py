@@ -16,6 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.params.data.file_pattern import FilePattern
 from pipeline.params.data.image_data import GeoVectorsData
+from pipeline.prepare.data_folder import open_data_folder
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.scene_masks import SceneMaskReader, ShapeMaskReader, encode_shapes
@@ -131,11 +132,7 @@ def collect_geo_vectors(data: GeoVectorsData, classes: Sequence[SegmentationClas
         PipelineError: The folder or the polygons are missing or invalid, a class has an unknown category, or no polygon
             overlaps a scene.
     """
-    folder = Path(data.path)
-    if not folder.is_dir():
-        raise PipelineError(
-            f"data.path: the folder {folder} does not exist. Set data.path to the folder of the scenes."
-        )
+    folder = open_data_folder(Path(data.path), "data.path")
     files = ImageFiles(folder, "data.images", FilePattern(data.images), SCENE_ENDINGS)
     all_ids = set(files.by_id)
     listed = apply_split_lists(folder, data.splits.split_lists, "data", data.splits.folds, files)

@@ -185,7 +185,8 @@ class ImageMaskSource:
     def _measure_shares(self, names: Sequence[str]) -> dict[str, ClassShares]:
         """Measure the share of each class in the evaluated pixels of each mask. Shares are 0 for invalid pairs."""
         num_classes, shares = len(self._collection.classes), {}
-        for result in decode_pairs([self._collection.pairs[name] for name in names], self._settings):
+        # In the order of the ids, because tables and volumes are decoded from the start for each step backward.
+        for result in decode_pairs([self._collection.pairs[name] for name in sorted(names)], self._settings):
             pixels = count_pixels(result.decoded.mask, num_classes) if result.decoded else np.zeros(num_classes)
             shares[result.pair.id] = pixels / max(int(pixels.sum()), 1)
         return shares
@@ -215,7 +216,7 @@ class ImageMaskSource:
         if not unknown or self._data.on_invalid == "skip":
             return None
         images = {**collection.images, **{name: pair.image for name, pair in collection.pairs.items()}}
-        return InvalidFilesError(unknown, self._key, collection.folder, images, other)
+        return InvalidFilesError(unknown, self._key, collection.folder, self._data.path, images, other)
 
     def _decode_image(self, name: str) -> tuple[NDArray[Any], int, int]:
         """Decode an image without its mask, which may be invalid."""

@@ -132,6 +132,7 @@ def read_splits(
     usable: Collection[str],
     key: str,
     needs_training: bool = True,
+    kind: str = "folder",
 ) -> WrittenSplits:
     """Read the splits of images from a list or, if there is none, from folders named like splits.
 
@@ -146,6 +147,7 @@ def read_splits(
         usable: Ids that the list must contain.
         key: Key of the section, for messages.
         needs_training: Whether a training folder is required if folders are named like splits.
+        kind: What the folders in the names are, for notices: `folder` or `file`.
     """
     file = folder / (declared or DEFAULT_LIST).file
     try:
@@ -156,13 +158,14 @@ def read_splits(
     except PipelineError as error:
         return WrittenSplits(None, str(file), error=str(error))
     if by_folder is None:
+        elsewhere = "move them to images/val and images/test" if kind == "folder" else "copy their files to the folder"
         notice = (
-            f"All images are in training folders, and are split into training, validation and test ({key}.splits). If "
-            f"there are validation or test images elsewhere, move them to images/val and images/test."
+            f"All images are in training {kind}s, and are split into training, validation and test ({key}.splits). If "
+            f"there are validation or test images elsewhere, {elsewhere}."
         )
         only_train = bool(undecided) and all(find_folder_splits(names[name]) for name in undecided)
         return WrittenSplits(rows, str(file), (notice,) if only_train else ())
-    notice = _describe_split_folders(by_folder, key)
+    notice = _describe_split_folders(by_folder, key, kind)
     if rows is None:
         return WrittenSplits(by_folder, str(folder), (f"{notice} A splits.csv would override them.",))
     merged = {**rows, **{name: replace(rows.get(name, row), split=row.split) for name, row in by_folder.items()}}
@@ -221,10 +224,10 @@ def interpret_splits(there: Collection[str]) -> dict[str, str]:
     }
 
 
-def _describe_split_folders(rows: Mapping[str, SplitRow], key: str) -> str:
-    """Describe how folders that are named like splits were interpreted."""
-    missing = describe_missing_splits(rows, "folder", key)
-    return f"The folders of the images are named like splits and are used as splits{f'; {missing}' if missing else ''}."
+def _describe_split_folders(rows: Mapping[str, SplitRow], key: str, kind: str) -> str:
+    """Describe how folders or files that are named like splits were interpreted."""
+    missing = describe_missing_splits(rows, kind, key)
+    return f"The {kind}s of the images are named like splits and are used as splits{f'; {missing}' if missing else ''}."
 
 
 def describe_missing_splits(rows: Mapping[str, SplitRow], kind: str, key: str) -> str:
@@ -232,7 +235,7 @@ def describe_missing_splits(rows: Mapping[str, SplitRow], kind: str, key: str) -
 
     Args:
         rows: Rows by image id.
-        kind: `folder` or `list`.
+        kind: `folder`, `file` or `list`.
         key: Key of the section.
 
     Returns:

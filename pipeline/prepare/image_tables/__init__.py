@@ -1,0 +1,1 @@
+"""Images in columns of Parquet and Arrow files, as Hugging Face's `datasets` writes them."""
