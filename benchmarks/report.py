@@ -1,9 +1,10 @@
-"""Measure the time and memory to render the report, and its size, for the default grid and for 1,008 runs.
+"""Measure the time and memory to render the report, and its size, for 27, 1,008 and 10,000 runs.
 
     python benchmarks/report.py
 
-The runs are synthetic and written by code of the tests: 27 runs of 10 epochs, and 1,008 runs of 30 epochs (28 variants,
-12 learning rates, 3 seeds), with images of 96 x 96 px. The time to write them is not included. Each report is rendered
+The runs are synthetic and written by code of the tests: 27 runs of 10 epochs, 1,008 runs of 30 epochs (28 variants, 12
+learning rates, 3 seeds), and 10,000 runs of 10 epochs (100 variants, 10 learning rates, 10 seeds), with images of
+96 x 96 px. The time to write them is not included. Each report is rendered
 in a new process, whose peak memory is printed. If Chromium is installed, the time to load the page is measured too.
 """
 
@@ -19,11 +20,15 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-GRIDS = {"default grid": (3, 3, 10), "large grid": (28, 12, 30)}  # variants, learning rates, epochs; three seeds each
+GRIDS = {  # variants, learning rates, seeds, epochs
+    "default grid": (3, 3, 3, 10),
+    "large grid": (28, 12, 3, 30),
+    "very large grid": (100, 10, 10, 10),
+}
 
 
-def measure_grid(shape: tuple[int, int, int]) -> tuple[int, float, float, float, float]:
-    """Render the report of a grid of this shape: numbers of variants, learning rates and epochs.
+def measure_grid(shape: tuple[int, int, int, int]) -> tuple[int, float, float, float, float]:
+    """Render the report of a grid of this shape: numbers of variants, learning rates, seeds and epochs.
 
     Returns:
         The number of runs, the seconds to render the report, its size in MB, the peak memory in GB, and the seconds to
@@ -34,13 +39,13 @@ def measure_grid(shape: tuple[int, int, int]) -> tuple[int, float, float, float,
     from pipeline.report.write_report import write_report
     from tests.report.conftest import ReportProject
 
-    num_variants, num_learning_rates, epochs = shape
+    num_variants, num_learning_rates, num_seeds, epochs = shape
     with tempfile.TemporaryDirectory() as folder:
         project = ReportProject(
             Path(folder),
             variants=tuple(f"variant_{number}" for number in range(num_variants)),
             learning_rates=tuple(10 ** -(1 + number / 4) for number in range(num_learning_rates)),
-            seeds=(0, 1, 2),
+            seeds=tuple(range(num_seeds)),
             size=96,
             epochs=epochs,
             diverged="",

@@ -201,9 +201,15 @@ class Summary(Record):
 
     def list_runs(self, setting: SettingSummary | BestSetting | RunSummary) -> list[RunSummary]:
         """Return the runs of a setting, one per seed."""
-        return [
-            row for row in self.runs if (row.variant, row.learning_rate) == (setting.variant, setting.learning_rate)
-        ]
+        return list(self._runs_by_setting.get((setting.variant, setting.learning_rate), ()))
+
+    @cached_property
+    def _runs_by_setting(self) -> dict[tuple[str, float], list[RunSummary]]:
+        """Runs by variant and learning rate; searching all runs for each setting would take minutes for 10,000 runs."""
+        found: dict[tuple[str, float], list[RunSummary]] = {}
+        for row in self.runs:
+            found.setdefault((row.variant, row.learning_rate), []).append(row)
+        return found
 
     def list_fold_runs(self, chosen: BestSetting | RunSummary) -> list[str]:
         """Return one run per fold of a run's setting, that with the lowest seed, so that every image is validated once.

@@ -23,8 +23,7 @@ View = tuple[str, str]  # id of a sample, and name of the class that its thumbna
 def tabulate_valid(data: SourceData) -> pd.DataFrame:
     """Build a table with the columns of `samples.csv` and one row per valid sample, including the showcase."""
     types = PreparedData.list_sample_types(data.classes)
-    rows = [row for table in data.tables.values() for row in table.rows]
-    return pd.DataFrame(rows, columns=list(types)).astype(types)
+    return pd.DataFrame(data.rows(), columns=list(types)).astype(types)
 
 
 def render_samples(

@@ -38,13 +38,14 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
 def read_sections(path: Path, parser: YAML | None = None) -> dict[str, Any]:
     """Read the sections of a YAML file without checking them.
 
-    The default parser reads YAML 1.2, as DVC does: 1e-3 is a number.
+    The default parser reads YAML 1.2, as DVC does: 1e-3 is a number. It is written in Python, because the messages of
+    the one in C do not show the invalid line.
 
     Raises:
         PipelineError: The file cannot be read, or its content is not a mapping.
     """
     try:
-        content = (parser or YAML(typ="safe")).load(path.read_text(encoding="utf-8"))
+        content = (parser or YAML(typ="safe", pure=True)).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing. Run this in the project's folder, which contains {path}.") from None
     except OSError as error:

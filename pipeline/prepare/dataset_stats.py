@@ -21,21 +21,23 @@ RARE_SHARE = 1 / 40  # fraction of the images; a class in fewer images may be a 
 
 
 def build_stats(
-    stored: Sequence[ImageMetadata], duplicates: Sequence[tuple[str, str]], notices: Iterable[str]
+    stored: Counter[ImageMetadata], duplicates: Sequence[tuple[str, str]], notices: Iterable[str]
 ) -> DatasetStats:
     """Build the statistics of a data set.
 
     Args:
-        stored: Metadata of the images.
+        stored: Number of images by their metadata.
         duplicates: Pairs of image ids that are near-duplicates in the same split.
         notices: Sentences about possible mistakes.
     """
-    formats = Counter(one.kind for one in stored)
+    formats = Counter[str]()
+    for one, count in stored.items():
+        formats[one.kind] += count
     return DatasetStats(
         formats=dict(sorted(formats.items(), key=lambda item: (-item[1], item[0]))),
-        rotated=sum(one.is_turned for one in stored),
-        transparent=sum(one.has_transparency for one in stored),
-        compared=len(stored),
+        rotated=sum(count for one, count in stored.items() if one.is_turned),
+        transparent=sum(count for one, count in stored.items() if one.has_transparency),
+        compared=stored.total(),
         duplicates=len(duplicates),
         first_duplicates=tuple(duplicates[:MAX_DUPLICATES]),
         notices=tuple(notices),

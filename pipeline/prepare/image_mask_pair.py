@@ -75,7 +75,7 @@ def read_file(folder: Path, reference: str, window: IntensityWindow | None = Non
     return read_slice(volume, found.index, window)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots take less memory, and there may be millions of pairs
 class ImageMaskPair:
     """Paths of an image and its mask, relative to the source's folder, or references to slices, tiles or cells."""
 

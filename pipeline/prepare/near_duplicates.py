@@ -5,6 +5,7 @@ Near-duplicates across splits leak training data into evaluation.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pipeline.params.data.image_data import NearDuplicates
 
 THUMBNAIL_SIDE = 16  # px
+SHA256_DIGITS = 64  # hexadecimal
 MIN_STD = 2.0  # gray levels; thumbnails with a lower standard deviation are not compared
 
 MAX_PAIRS = 60  # on a contact sheet
@@ -64,14 +66,15 @@ class ImageFingerprint:
 
 
 class NearDuplicateIndex:
-    """Index of fingerprints for finding near-duplicates."""
+    """Index of fingerprints for finding near-duplicates. An image needs 330 bytes in addition to its name."""
 
     def __init__(self, limits: NearDuplicates) -> None:
         self._limits = limits
         self._names: list[str] = []
-        self._by_content: dict[str, int] = {}
-        self._hashes = np.empty(0, np.uint64)
-        self._thumbnails = np.empty((0, THUMBNAIL_SIDE * THUMBNAIL_SIDE), np.uint8)
+        # These grow in place, whereas numpy would copy a growing array. Views of them must not outlive a call.
+        self._hashes = array("Q")
+        self._contents = bytearray()  # SHA-256 of the files
+        self._thumbnails = bytearray()
 
     def find(self, fingerprint: ImageFingerprint, distinct: Container[str] = ()) -> list[str]:
         """Find the names of an image's near-duplicates, in the order in which they were added.
@@ -80,33 +83,35 @@ class NearDuplicateIndex:
             fingerprint: Fingerprint of the image.
             distinct: Names of images that are known to be different. They match only if their files are identical.
         """
-        count = len(self._names)
-        distances = np.bitwise_count(self._hashes[:count] ^ np.uint64(fingerprint.hash))
+        distances = np.bitwise_count(np.frombuffer(self._hashes, np.uint64) ^ np.uint64(fingerprint.hash))
         near = np.flatnonzero(distances <= self._limits.max_distance)
+        same = self._select_identical(near, fingerprint)
         if near.size:
-            correlation = normalize_thumbnails(self._thumbnails[near]) @ normalize_thumbnails(fingerprint.pixels)
+            thumbnails = np.frombuffer(self._thumbnails, np.uint8).reshape(-1, THUMBNAIL_SIDE * THUMBNAIL_SIDE)[near]
+            correlation = normalize_thumbnails(thumbnails) @ normalize_thumbnails(fingerprint.pixels)
             near = near[correlation >= self._limits.min_correlation]
         found = {index for index in near.tolist() if self._names[index] not in distinct}
-        if (same := self._by_content.get(fingerprint.sha256)) is not None:
-            found.add(same)
-        return [self._names[index] for index in sorted(found)]
+        return [self._names[index] for index in sorted(found.union(same))]
 
     def find_identical(self, fingerprint: ImageFingerprint) -> list[str]:
         """Find the name of the first image with the same content, unless the image is nearly uniform."""
-        same = self._by_content.get(fingerprint.sha256)
-        is_blank = not normalize_thumbnails(fingerprint.pixels).any()
-        return [] if same is None or is_blank else [self._names[same]]
+        if not normalize_thumbnails(fingerprint.pixels).any():
+            return []
+        near = np.flatnonzero(np.frombuffer(self._hashes, np.uint64) == np.uint64(fingerprint.hash))
+        return [self._names[index] for index in self._select_identical(near, fingerprint)]
 
     def add(self, name: str, fingerprint: ImageFingerprint) -> None:
         """Add an image to the index."""
-        count = len(self._names)
-        if count == len(self._hashes):
-            self._hashes = np.resize(self._hashes, max(64, 2 * count))
-            self._thumbnails = np.resize(self._thumbnails, (max(64, 2 * count), THUMBNAIL_SIDE * THUMBNAIL_SIDE))
         self._names.append(name)
-        self._by_content.setdefault(fingerprint.sha256, count)
-        self._hashes[count] = fingerprint.hash
-        self._thumbnails[count] = fingerprint.pixels
+        self._hashes.append(fingerprint.hash)
+        self._contents += fingerprint.sha256.encode().ljust(SHA256_DIGITS, b"\0")
+        self._thumbnails += fingerprint.thumbnail
+
+    def _select_identical(self, near: NDArray[np.int64], fingerprint: ImageFingerprint) -> list[int]:
+        """Select the first of these indices whose file is identical; identical files have equal hashes."""
+        contents = np.frombuffer(self._contents, f"S{SHA256_DIGITS}")[near]
+        indices: list[int] = near[contents == fingerprint.sha256.encode()].tolist()
+        return indices[:1]
 
 
 def normalize_thumbnails(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -172,7 +177,7 @@ class NearDuplicateCheck:
         self._chooses_showcase = chooses_showcase
         self._index = NearDuplicateIndex(limits)
         self._distinct = distinct
-        self._seen: dict[str, tuple[str, str]] = {}  # file and split of each image
+        self._seen: dict[str, dict[str, ImageMaskPair]] = {}  # by split and id
         self.within: list[tuple[str, str]] = []  # pairs in one split
         self.of_showcase: list[tuple[str, str]] = []  # pairs of the chosen showcase and a training image
         self._across: list[tuple[str, str]] = []
@@ -192,20 +197,20 @@ class NearDuplicateCheck:
             One issue if the image is a near-duplicate of one in another split, in which case later images are not
             compared with it; otherwise, an empty list.
         """
-        self._seen[pair.id] = (pair.image, split)
+        self._seen.setdefault(split, {})[pair.id] = pair
         if pair.volume:
             alike = self._index.find_identical(fingerprint)
         else:
             alike = self._index.find(fingerprint, self._distinct.get(pair.id, ()))
         if self._chooses_showcase and split not in SPLITS[1:]:
-            shown = [name for name in alike if self._seen[name][1] == SHOWCASE]
+            shown = [name for name in alike if name in self._seen.get(SHOWCASE, {})]
             self.of_showcase += [(name, pair.id) for name in shown]
             alike = [name for name in alike if name not in shown]
         for name in alike:
-            other, other_split = self._seen[name]
+            other_split = self._find_split(name)
             if other_split != split:
                 self._across.append((pair.id, name))
-                detail = f"in {split}, like {other} in {other_split}"
+                detail = f"in {split}, like {self._seen[other_split][name].image} in {other_split}"
                 return [DataIssue(IssueKind.LOOKS_ALIKE, pair.id, pair.image, detail)]
         if alike:
             self.within.append((alike[0], pair.id))
@@ -221,7 +226,10 @@ class NearDuplicateCheck:
         return [(pair, self._find_splits(pair)) for pair in (*self._across, *self.of_showcase, *self.within)]
 
     def _find_splits(self, pair: tuple[str, str]) -> tuple[str, str]:
-        return self._seen[pair[0]][1], self._seen[pair[1]][1]
+        return self._find_split(pair[0]), self._find_split(pair[1])
+
+    def _find_split(self, name: str) -> str:
+        return next(split for split, pairs in self._seen.items() if name in pairs)
 
 
 @dataclass(frozen=True, eq=False)

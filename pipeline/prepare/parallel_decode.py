@@ -102,7 +102,9 @@ def decode_pairs(
         if num_workers
         else (decode_pair(pair, settings, cache) for pair in pairs)
     )
-    yield from track(results, "Images", len(pairs))
+    for pair, result in zip(pairs, track(results, "Images", len(pairs)), strict=True):
+        # A result from a worker has a copy of the pair. Callers keep its strings, which are already in memory.
+        yield replace(result, pair=pair)
     cache.remove_old()
 
 

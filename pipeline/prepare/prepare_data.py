@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -80,17 +80,17 @@ def write_source(source: Source, name: str, out: Path) -> Dataset:
     with PreparedData(out).replace() as prepared:
         data = _write_arrays(source, prepared)
         check_splits(data)
-        rows = [row for table in data.tables.values() for row in table.rows]
+        folds = () if data.folds is None else (row[_FOLD] for row in data.rows())
         dataset = Dataset(
             source=name,
             title=data.title,
             credit=data.credit,
             classes=tuple(data.classes),
-            fingerprint=_compute_fingerprint(prepared, [] if data.folds is None else [row[_FOLD] for row in rows]),
+            fingerprint=_compute_fingerprint(prepared, folds),
             folds=data.folds,
         )
         skipped = [(to_csv_cell(name), to_csv_cell(reason)) for name, reason in data.skipped]
-        prepared.write_tables(dataset, add_mask_notices(data), rows, skipped)
+        prepared.write_tables(dataset, add_mask_notices(data), data.rows(), skipped)
     return dataset
 
 
@@ -115,7 +115,7 @@ def _write_arrays(source: Source, prepared: PreparedData) -> SourceData:
         return source.read(write)
 
 
-def _compute_fingerprint(prepared: PreparedData, folds: Sequence[str]) -> str:
+def _compute_fingerprint(prepared: PreparedData, folds: Iterable[str]) -> str:
     """Hash the name, type, shape and content of all arrays that networks learn from, and the folds of all samples.
 
     The files are read in blocks instead of memory-mapped, because mapped pages count toward the process's memory.

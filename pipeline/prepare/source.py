@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -70,6 +70,10 @@ class SourceData:
     lost_objects: Iterable[LostObject] = ()  # one per class that loses objects; decoded on iteration, once
     # Sentences on data.pixel_size. They are not in `stats`, because runs are stale if the prepared data changes.
     pixel_notices: Sequence[str] = ()
+
+    def rows(self) -> Iterator[list[str]]:
+        """Iterate over the rows of all tables, in the order of `samples.csv`."""
+        return (row for table in self.tables.values() for row in table.rows)
 
 
 class Source(Protocol):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +16,38 @@ from pipeline.imaging import IGNORE
 from pipeline.prepare.source import Sample, SampleWriter, SourceData
 from pipeline.wording import format_size, pluralize
 
+_BLOCK_ROWS = 1_000
+
+
+class SampleRows:
+    """Rows of cells as in `samples.csv`, compressed in blocks, because there may be millions."""
+
+    def __init__(self) -> None:
+        self._blocks: list[bytes] = []
+        self._last: list[list[str]] = []  # rows after those of the blocks
+
+    def __len__(self) -> int:
+        return len(self._blocks) * _BLOCK_ROWS + len(self._last)
+
+    def __iter__(self) -> Iterator[list[str]]:
+        for block in self._blocks:
+            yield from json.loads(zlib.decompress(block))
+        yield from self._last
+
+    def append(self, row: list[str]) -> None:
+        """Append a row."""
+        self._last.append(row)
+        if len(self._last) == _BLOCK_ROWS:
+            self._blocks.append(zlib.compress(json.dumps(self._last).encode(), level=1))
+            self._last = []
+
 
 class SplitTable:
     """Rows of `samples.csv` for a split or the showcase, and their totals."""
 
     def __init__(self, split: str, classes: Sequence[SegmentationClass]) -> None:
         self.split = split
-        self.rows: list[list[str]] = []  # cells as in `samples.csv`
+        self.rows = SampleRows()
         self.groups: set[tuple[str, str]] = set()  # (factor, name) of each group
         self.pixels = np.zeros(len(classes), np.int64)  # evaluated pixels of each class
         self.images = np.zeros(len(classes), np.int64)  # images with pixels of each class
@@ -90,8 +117,8 @@ def check_splits(data: SourceData) -> None:
 
 
 def _check_disjoint(tables: Sequence[SplitTable]) -> None:
-    ids = [row[0] for table in tables for row in table.rows]
-    assert len(set(ids)) == len(ids), "two samples have the same id"
+    ids = {row[0] for table in tables for row in table.rows}
+    assert len(ids) == sum(len(table.rows) for table in tables), "two samples have the same id"
     for index, table in enumerate(tables):
         for other in tables[:index]:
             shared = table.groups & other.groups

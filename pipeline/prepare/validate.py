@@ -79,8 +79,7 @@ class ValidationReport:
     def _count_sizes(self) -> Counter[tuple[int, int]]:
         """Count the images by width and height in px."""
         width, height = (PreparedData.SAMPLE_COLUMNS.index(column) for column in ("width", "height"))
-        rows = (row for table in self.data.tables.values() for row in table.rows)
-        return Counter((int(row[width]), int(row[height])) for row in rows)
+        return Counter((int(row[width]), int(row[height])) for row in self.data.rows())
 
     def _compute_shares(self, table: SplitTable) -> list[float]:
         """Compute each class's share of a split's evaluated pixels."""

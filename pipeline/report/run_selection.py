@@ -20,6 +20,8 @@ from pipeline.wording import join_names
 
 MAX_STEM = 100  # characters of a file name's stem; a hash replaces the rest
 MAX_LISTED = 12  # names in a message; a grid can have hundreds
+MAX_LISTED_RUNS = 1_500  # runs that a page lists one by one; a larger table is slow to open and hard to read
+MAX_BEST_RUNS = 200  # runs of the best settings that a page lists if there are more than `MAX_LISTED_RUNS`
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,30 @@ def choose_metric(summary: Summary, selection: RunSelection) -> RankedMetric:
     if any(row.get_metric(metric.name) is not None for row in selection.rows):
         return metric
     return get_metric("val_loss", summary.foreground, summary.boundary)
+
+
+def list_shown_runs(summary: Summary, selection: RunSelection) -> tuple[RunSummary, ...]:
+    """List the runs that the page shows one by one: all, or those of the best settings if there are too many."""
+    if len(selection.rows) <= MAX_LISTED_RUNS:
+        return selection.rows
+    selected, shown = set(selection.names), set[str]()
+    for setting in rank_settings(summary.settings, choose_metric(summary, selection)):
+        runs = {row.run for row in summary.list_runs(setting)} & selected
+        if len(shown) + len(runs) > MAX_BEST_RUNS:
+            break
+        shown |= runs
+    return tuple(row for row in selection.rows if row.run in shown)
+
+
+def list_best_variants(summary: Summary, selection: RunSelection, count: int) -> tuple[str, ...]:
+    """List the selected variants in the order of the grid, but at most the `count` best ones."""
+    variants = tuple(dict.fromkeys(row.variant for row in selection.rows))
+    if len(variants) <= count:
+        return variants
+    ranked = rank_settings(summary.settings, choose_metric(summary, selection))
+    ordered = dict.fromkeys((*(setting.variant for setting in ranked if setting.variant in variants), *variants))
+    best = list(ordered)[:count]
+    return tuple(variant for variant in variants if variant in best)
 
 
 def select_runs(summary: Summary, run_spec: str | None) -> RunSelection:

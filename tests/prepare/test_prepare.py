@@ -12,7 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.prepare.prepare_data import prepare, write_source
 from pipeline.prepare.source import READ_ORDER, Sample, SourceData, SplitOrigin
 from pipeline.prepare.sources.composites import CLASSES, CompositeSource
-from pipeline.prepare.split_tables import tabulate_samples
+from pipeline.prepare.split_tables import SampleRows, tabulate_samples
 
 FOLDERS = (*SPLITS, SHOWCASE)
 
@@ -198,6 +198,15 @@ def test_skipped_table_escapes_formulas_and_line_breaks(tmp_path):
     write_source(MaskSource(skipped=skipped, **MASKS), "made", tmp_path)
     lines = (tmp_path / PreparedData.SKIPPED).read_text(encoding="utf-8").splitlines()
     assert lines[1:] == ["'=HYPERLINK(1),a\\nb", "a\\udcff,'+1"]
+
+
+def test_sample_rows_return_all_rows_in_order():
+    written, rows = [[str(number), "", 'é,\n"\udcff'] for number in range(2_500)], SampleRows()
+    assert not rows
+    for row in written:
+        rows.append(row)
+    assert len(rows) == 2_500
+    assert list(rows) == list(rows) == written
 
 
 def test_composite_source_reads_evaluation_splits_first(composite_source, create_params):

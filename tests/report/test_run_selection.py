@@ -12,7 +12,15 @@ from pipeline.analysis.ranked_metric import get_metric
 from pipeline.artifacts.project import REPORT
 from pipeline.compare.summary_tables import summarize_settings
 from pipeline.errors import PipelineError
-from pipeline.report.run_selection import MAX_STEM, choose_metric, find_leading_run, select_runs
+from pipeline.report import run_selection
+from pipeline.report.run_selection import (
+    MAX_STEM,
+    choose_metric,
+    find_leading_run,
+    list_best_variants,
+    list_shown_runs,
+    select_runs,
+)
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject
@@ -23,6 +31,24 @@ def test_none_and_all_select_every_run_for_different_files(project: ReportProjec
     default, everything = select_runs(project.summary, None), select_runs(project.summary, "all")
     assert default.names == everything.names == all_runs
     assert (default.out, everything.out) == (REPORT, Path("reports/all.html"))
+
+
+def test_page_of_too_many_runs_lists_those_of_the_best_setting(
+    project: ReportProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selection, best = select_runs(project.summary, None), project.summary.best
+    assert list_shown_runs(project.summary, selection) == project.summary.runs
+    monkeypatch.setattr(run_selection, "MAX_LISTED_RUNS", len(project.summary.runs) - 1)
+    monkeypatch.setattr(run_selection, "MAX_BEST_RUNS", 3)  # two settings have four runs
+    assert best is not None
+    assert list(list_shown_runs(project.summary, selection)) == project.summary.list_runs(best)
+
+
+def test_best_variants_are_in_the_order_of_the_grid(project: ReportProject) -> None:
+    selection, best = select_runs(project.summary, None), project.summary.best
+    assert best is not None
+    assert list_best_variants(project.summary, selection, 1) == (best.variant,)
+    assert list_best_variants(project.summary, selection, 2) == project.variants
 
 
 def test_best_selects_the_best_run_of_the_grid(project: ReportProject) -> None:

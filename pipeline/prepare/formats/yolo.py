@@ -121,7 +121,8 @@ def _read_names(path: Path, key: str) -> dict[int, str]:
 
 def _load_yaml(path: Path, key: str) -> dict[str, Any]:
     try:
-        content = YAML(typ="safe").load(read_limited(path, _MAX_YAML_BYTES))
+        # Not the parser in C, which crashes if brackets are nested deeply.
+        content = YAML(typ="safe", pure=True).load(read_limited(path, _MAX_YAML_BYTES))
     except FileNotFoundError:
         raise PipelineError(f"{key}: {path} does not exist.") from None
     except OSError as error:

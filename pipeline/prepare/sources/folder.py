@@ -74,6 +74,8 @@ def match_files(
         found = ImageFiles(
             folder, f"{key}.masks", mask_pattern, mask_endings, known=image_files.texts, are_volumes=are_volumes
         )
+    for files, other in ((image_files, found.files), (found, image_files.files)):
+        files.others = [file for file in files.others if file not in other]
     if not image_files.by_id.keys() & found.by_id.keys():
         raise PipelineError(_describe_mismatch(image_files, found, key))
     return image_files, found
@@ -115,7 +117,8 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
             encode_parts(masks.parts[name]) if name in masks.parts else masks.by_id[name],
             images.names[name],
         )
-        for name in sorted(usable)
+        for name in images.by_id
+        if name in usable
     }
     issues = [*unpaired, *images.issues, *masks.issues]
     notices = [*splits.notices, *_describe_others(images, masks, key)]
@@ -149,7 +152,7 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
 
 def _describe_others(images: ImageFiles, masks: ImageFiles, key: str) -> Iterator[str]:
     """Report image files next to the images and masks that match neither pattern."""
-    others = sorted({*images.others, *masks.others} - images.files - masks.files)
+    others = sorted({*images.others, *masks.others})
     if others:
         match = pluralize(len(others), "image file matches", "image files match")
         yield (

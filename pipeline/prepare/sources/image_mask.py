@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -129,10 +130,11 @@ class ImageMaskSource:
         )
 
     def _decode_valid(self, splits: Sequence[str], checks: _PairChecks) -> Iterator[tuple[str, Sample]]:
-        split_of = {name: split for split in splits for name in self._assignment.ids[split]}
-        folds = self._assignment.folds
-        for result in decode_pairs([self._collection.pairs[name] for name in split_of], self._settings):
-            name, split = result.pair.id, split_of[result.pair.id]
+        ids, folds = self._assignment.ids, self._assignment.folds
+        pairs = [self._collection.pairs[name] for split in splits for name in ids[split]]
+        split_of_each = (split for split in splits for _ in ids[split])
+        for result, split in zip(decode_pairs(pairs, self._settings), split_of_each, strict=True):
+            name = result.pair.id
             decoded = checks.check(result, split if name not in folds else f"fold {folds[name]}")
             if decoded is not None:
                 yield split, self._build_sample(name, decoded)
@@ -277,7 +279,7 @@ class _PairChecks:
     def __init__(self, data: ImageMaskData, distinct: Mapping[str, set[str]]) -> None:
         self.issues: list[DataIssue] = []
         self.duplicates = NearDuplicateCheck(data.near_duplicates, distinct, data.showcase_ids is None)
-        self.stored: list[ImageMetadata] = []  # metadata of the valid images
+        self.stored: Counter[ImageMetadata] = Counter()  # number of valid images by their metadata
         self.pixels: dict[str, PixelSize] = {}  # sizes of a pixel that valid images state, by file
         self.brightest = 0.0  # highest value of all valid images, as a fraction of the range
         self._compares_invalid = data.on_invalid == "error"
@@ -296,7 +298,7 @@ class _PairChecks:
         self.issues += issues
         if decoded is None or issues:
             return None
-        self.stored.append(decoded.stored)
+        self.stored[decoded.stored] += 1
         if decoded.stored.pixel:
             self.pixels[result.pair.image] = decoded.stored.pixel
         self.brightest = max(self.brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)

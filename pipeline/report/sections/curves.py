@@ -9,7 +9,7 @@ from pipeline.report.figures import svg
 from pipeline.report.figures.curve_data import LossAxis, LossCurve, aggregate_runs, choose_axis, export_runs
 from pipeline.report.figures.loss_panels import CurveKey, CurvePlot, Panel, draw_panel
 from pipeline.report.formatting import format_number
-from pipeline.report.run_selection import RunSelection
+from pipeline.report.run_selection import RunSelection, list_best_variants, list_shown_runs
 from pipeline.report.view_models import NothingToShowError
 
 
@@ -23,8 +23,10 @@ class Curves:
     columns: int  # panels side by side
     has_seeds: bool  # whether there are several seeds, whose range is drawn as a band
     axis: str  # sentence on the axis
+    omission: str  # sentence on the variants that have no panel; empty if all have one
 
 
+MAX_PANELS = 30
 MAX_COLUMNS = 3  # more panels side by side would be unreadable
 SIZES = {1: (6.0, 3.3), 2: (5.2, 3.2), 3: (4.3, 3.1)}  # width and height in inches by columns; text keeps its size
 
@@ -35,7 +37,7 @@ def build_curves(context: ReportContext, selection: RunSelection, external: Exte
     Raises:
         PipelineError: No run has a finite loss, or a file is missing or broken.
     """
-    variants = tuple(dict.fromkeys(row.variant for row in selection.rows))
+    variants = list_best_variants(context.summary, selection, MAX_PANELS)
     plot = _build_plot(context, selection, external)
     with svg.use_style(context.project):
         columns = min(len(variants), MAX_COLUMNS)
@@ -51,6 +53,7 @@ def build_curves(context: ReportContext, selection: RunSelection, external: Exte
         columns=columns,
         has_seeds=len({row.seed for row in selection.rows}) > 1,
         axis=_describe_axis(plot.axis),
+        omission=_describe_omission(len(variants), len({row.variant for row in selection.rows})),
     )
 
 
@@ -75,9 +78,10 @@ def _build_plot(context: ReportContext, selection: RunSelection, external: Exter
         raise NothingToShowError("No run has a finite loss, so there is no curve.")
     baseline = context.summary.baseline_loss
     learning_rates = tuple(sorted({row.learning_rate for row in context.summary.runs}))
+    shown = {row.run for row in list_shown_runs(context.summary, selection)}
     return CurvePlot(
         means=means,
-        runs=export_runs(table, learning_rates),
+        runs=export_runs(table[table["run"].isin(shown)], learning_rates),
         diverged=diverged_curves,
         learning_rates=learning_rates,
         axis=choose_axis(lines, baseline),
@@ -90,6 +94,10 @@ def _build_plot(context: ReportContext, selection: RunSelection, external: Exter
             if result.curves and result.curves.unit == "epoch"
         ),
     )
+
+
+def _describe_omission(shown: int, total: int) -> str:
+    return "" if shown == total else f"Of {total} variants, the {shown} best ones have a panel."
 
 
 def _describe_axis(shared: LossAxis) -> str:

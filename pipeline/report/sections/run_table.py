@@ -11,13 +11,13 @@ from pipeline.analysis.baselines import ONE_CLASS_LABEL
 from pipeline.analysis.ranked_metric import get_ranked_metric
 from pipeline.analysis.scores import name_foreground_iou
 from pipeline.analysis.verdict import judge
-from pipeline.artifacts.comparison import Judgment, RunSummary, Summary
+from pipeline.artifacts.comparison import Comparison, Judgment, RunSummary, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU
 from pipeline.curve_readers.external_results import ExternalResult
 from pipeline.report.context import ExternalResults
 from pipeline.report.formatting import MISSING, format_number, pluralize
 from pipeline.report.primary_score import PrimaryScore
-from pipeline.report.run_selection import RunSelection
+from pipeline.report.run_selection import RunSelection, list_shown_runs
 from pipeline.report.view_models import Notice
 
 
@@ -44,6 +44,7 @@ class RunTable:
     headings: tuple[str, ...]
     num_figures: int  # number of headings that have a figure in each row
     lines: tuple[RunTableRow, ...]
+    omission: str  # sentence on the runs that are not listed; empty if all are
     not_checked: tuple[str, ...]  # sentences on checks that were not possible, with reasons
     missed_below: float  # IoU
     external: tuple[RunTableRow, ...]
@@ -67,17 +68,27 @@ FIGURES = ("Best epoch", "Training loss", "Validation loss", "Gap")  # then the 
 def build_run_table(selection: RunSelection, summary: Summary, external: ExternalResults) -> RunTable:
     """Build one row per run, with its scores or the reason why it has none, and one row per external result."""
     best = {selection.run for selection in summary.best_of_variant}
-    scores = _choose_columns(summary)
+    scores, shown = _choose_columns(summary), list_shown_runs(summary, selection)
     figures = (*FIGURES, *(score.heading for score in scores))
     return RunTable(
         headings=("Run", "Learning rate", "Seed" if summary.folds is None else "Seed, fold", "Verdict", *figures),
         num_figures=len(figures),
-        lines=tuple(_build_row(row, scores, row.run in best) for row in selection.rows),
+        lines=tuple(_build_row(row, scores, row.run in best) for row in shown),
+        omission=_describe_omission(len(shown), len(selection.rows)),
         not_checked=_list_unchecked(selection),
         missed_below=MIN_CLASS_IOU,
         external=tuple(_build_external_row(result, scores) for result in external.results),
         sources=external.sources,
         problems=external.problems,
+    )
+
+
+def _describe_omission(shown: int, total: int) -> str:
+    if shown == total:
+        return ""
+    return (
+        f"Of {total:,} runs, the {shown:,} of the best settings are listed. `comparison/{Comparison.RUNS}` contains "
+        f"all of them, and `pipeline report --runs` selects others."
     )
 
 

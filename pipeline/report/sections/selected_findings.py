@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.artifacts.comparison import Finding
+from pipeline.artifacts.comparison import Finding, RunSummary
 from pipeline.report.context import ReportContext
-from pipeline.report.run_selection import RunSelection
+from pipeline.report.run_selection import RunSelection, list_shown_runs
 from pipeline.report.view_models import NothingToShowError
 
 Evidence = tuple[tuple[str, str], ...]  # links to rows of the table of runs: text and run
@@ -19,7 +19,8 @@ def build_findings(context: ReportContext, selection: RunSelection) -> tuple[tup
     found = select_findings(context, selection)
     if not found:
         raise NothingToShowError("The comparison has no finding about the runs on this page.")
-    return tuple((item.sentence, _build_evidence(selection, item.runs)) for item in found)
+    shown = list_shown_runs(context.summary, selection)
+    return tuple((item.sentence, _build_evidence(shown, item.runs)) for item in found)
 
 
 def select_findings(context: ReportContext, selection: RunSelection) -> list[Finding]:
@@ -28,10 +29,10 @@ def select_findings(context: ReportContext, selection: RunSelection) -> list[Fin
     return [item for item in context.project.comparison.findings if not item.runs or names & set(item.runs)]
 
 
-def _build_evidence(selection: RunSelection, names: tuple[str, ...]) -> Evidence:
-    """Build one link per variant and learning rate, because their seeds are adjacent in the table."""
+def _build_evidence(shown: tuple[RunSummary, ...], names: tuple[str, ...]) -> Evidence:
+    """Build one link per variant and learning rate, because their seeds are adjacent in the table of shown runs."""
     seeds: dict[tuple[str, float], list[str]] = {}
-    for row in selection.rows:
+    for row in shown:
         if row.run in names:
             seeds.setdefault((row.variant, row.learning_rate), []).append(row.run)
     return tuple(

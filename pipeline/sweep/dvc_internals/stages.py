@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 from dvc.config import NoRemoteError
-from dvc.dependency import param
+from dvc.dependency import Dependency, param
 from dvc.dvcfile import LOCK_FILE
 from dvc.exceptions import ConfirmRemoveError, DvcException
 from dvc.lock import LockError
@@ -165,11 +165,14 @@ class DvcStages:
         """
         home = Project(self._root).home
         stale = set()
-        self._stages = {}  # reload, because a lookup in the run cache stores the current hashes in a stage
         with self._locked() as stages:
             for name, stage in stages.items():
                 run = name.partition("@")[2]
-                if run not in names or not (status := stage.status(check_updates=True)):
+                if run not in names:
+                    continue
+                status = stage.status(check_updates=True)
+                _forget_listings()
+                if not status:
                     continue
                 shared = is_only_change((home / CUSTOM, home / WEIGHTS), status)
                 if not shared or not is_current(run) or not self._commit(stage):
@@ -181,11 +184,14 @@ class DvcStages:
     def restore(self, stage: str, names: Collection[str]) -> list[str]:
         """Restore the `train` or `evaluate` stage of runs from DVC's run cache, and return the restored runs."""
         with self._locked() as stages:
-            return [
+            restored = [
                 name
                 for name in names
                 if self._restore(stages[f"{stage}@{name}"]) and self._commit(stages[f"{stage}@{name}"])
             ]
+        if names:
+            self._stages = {}  # reload, because a lookup in the run cache stores the current hashes in a stage
+        return restored
 
     def hash_dependencies(self, names: Collection[str]) -> dict[str, str]:
         """Hash the current dependencies of stages for `commit`, excluding the run folder of an evaluation."""
@@ -219,10 +225,11 @@ class DvcStages:
         Returns:
             The committed stages that dvc.yaml no longer has.
         """
-        self._stages = {}  # dvc.yaml or params.yaml may have changed
         committed = self._committed
+        if committed:
+            self._stages = {}  # reload, because dvc.yaml or params.yaml may have changed
         with self._locked() as stages:
-            names = self._names
+            names = list(stages)
             known = [stage for name, stage in committed.items() if name in stages]
             if known or not is_in_order(self._lock_file, names):
                 update_lock(self._lock_file, known, names, self._repo.stage_cache)
@@ -236,12 +243,18 @@ class DvcStages:
         """
         try:
             with lock_repo(self._repo):
-                loaded = self._repo.stage.load_one(str(self._root / "dvc.yaml"), stage)
-                return not loaded.status(check_updates=True)
-        except (DvcException, OSError):
+                return not self._load()[stage].status(check_updates=True)
+        except (DvcException, OSError, KeyError):
             return False
         finally:
-            MemoryFileSystem.store.clear()
+            _forget_listings()
+
+    def _load(self) -> dict[str, PipelineStage]:
+        """Load all stages, unless they are loaded, in the order of dvc.yaml. DVC's lock must be held."""
+        if not self._stages:
+            loaded = self._repo.stage.load_all(str(self._root / "dvc.yaml"))
+            self._stages = {stage.name: self._committed.get(stage.name, stage) for stage in loaded}
+        return self._stages
 
     def _commit(self, stage: PipelineStage) -> bool:
         """Commit a stage as `dvc commit` does, but do not write dvc.lock; return False if a file is missing."""
@@ -250,6 +263,8 @@ class DvcStages:
             stage.commit()
         except DvcException:
             return False
+        finally:
+            _forget_listings()
         self._committed[stage.name] = stage
         return True
 
@@ -265,17 +280,12 @@ class DvcStages:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[dict[str, PipelineStage]]:
-        """Hold DVC's lock for a block, and yield the stages of runs by name."""
-        with _convert_errors(), _hold_lock(self._repo), _parse_params_once(), contextlib.ExitStack() as stack:
-            # DVC keeps the listings of hashed folders, and compares each new listing with all of them.
-            stack.callback(MemoryFileSystem.store.clear)
-            if not self._stages:
-                loaded = self._repo.stage.load_all(str(self._root / "dvc.yaml"))
-                self._names = [stage.name for stage in loaded]
-                self._stages = {
-                    stage.name: self._committed.get(stage.name, stage) for stage in loaded if "@" in stage.name
-                }
-            yield self._stages
+        """Hold DVC's lock for a block, and yield the stages by name."""
+        with _convert_errors(), _hold_lock(self._repo), _read_params_once(), _hash_once():
+            try:
+                yield self._load()
+            finally:
+                _forget_listings()
 
     def _set_aside_broken_lock(self) -> bool:
         """Rename dvc.lock and print a message if DVC cannot read it; return whether it was renamed.
@@ -332,17 +342,43 @@ def _hash_dependencies(stage: PipelineStage) -> str:
     return hashlib.sha256(json.dumps(hashes, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def _forget_listings() -> None:
+    """Remove the listings of hashed folders, which DVC keeps. It compares each new listing with all of them."""
+    MemoryFileSystem.store.clear()
+
+
 @contextlib.contextmanager
-def _parse_params_once() -> Iterator[None]:
-    """Make DVC parse params.yaml once during a block, instead of several times per stage."""
-    load = param.load_path
-    load_once = functools.cache(load)
-    # Return copies, because YAML would write an object shared by two stages as an alias.
-    param.load_path = lambda *args, **kwargs: copy.deepcopy(load_once(*args, **kwargs))
+def _read_params_once() -> Iterator[None]:
+    """Make DVC parse params.yaml once during a block, and search it once for the keys that several stages share."""
+    load, read = param.load_path, param.read_param_file
+    read_once = functools.cache(read)
+
+    def read_keys(fs: Any, path: str, keys: list[str] | None, flatten: bool) -> Any:
+        # Return copies, because YAML would write an object shared by two stages as an alias.
+        return copy.deepcopy(read_once(fs, path, tuple(keys or ()), flatten))
+
+    param.load_path, param.read_param_file = functools.cache(load), read_keys
     try:
         yield
     finally:
-        param.load_path = load
+        param.load_path, param.read_param_file = load, read
+
+
+@contextlib.contextmanager
+def _hash_once() -> Iterator[None]:
+    """Make DVC hash each dependency once during a block, because stages of a grid share most of them."""
+    hashes: dict[str, Any] = {}
+
+    def get_hash(item: Dependency) -> Any:
+        if item.fs_path not in hashes:
+            hashes[item.fs_path] = Output.get_hash(item)
+        return hashes[item.fs_path]
+
+    Dependency.get_hash = get_hash  # inherited from Output
+    try:
+        yield
+    finally:
+        del Dependency.get_hash
 
 
 @contextlib.contextmanager
