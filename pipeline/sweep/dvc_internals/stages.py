@@ -36,6 +36,7 @@ from pipeline.runtime.process import run_command
 from pipeline.runtime.shutdown import check_signals, is_stopping, sleep
 from pipeline.runtime.stage_status import MAX_LINES
 from pipeline.sweep.dvc_internals.lock_file import MergedLock, is_in_order, update_lock, write_lock
+from pipeline.sweep.dvc_internals.parsed_lock import PARSED_LOCK, parse_lock_once
 from pipeline.sweep.dvc_internals.reservation import remove_broken_list, reserve_folders
 
 BROKEN_LOCK = f"{LOCK_FILE}.broken"
@@ -252,7 +253,8 @@ class DvcStages:
     def _load(self) -> dict[str, PipelineStage]:
         """Load all stages, unless they are loaded, in the order of dvc.yaml. DVC's lock must be held."""
         if not self._stages:
-            loaded = self._repo.stage.load_all(str(self._root / "dvc.yaml"))
+            with parse_lock_once(self._lock_file, self._root / PARSED_LOCK):
+                loaded = self._repo.stage.load_all(str(self._root / "dvc.yaml"))
             self._stages = {stage.name: self._committed.get(stage.name, stage) for stage in loaded}
         return self._stages
 
