@@ -38,7 +38,7 @@ def check(path: Path, html: str | None, as_json: bool) -> None:
     """Check the images and masks in PATH, a folder or an archive, and print a summary.
 
     The data is read as in `pipeline prepare`, with the `data` section of params.yaml if it names the same path, and
-    otherwise with the section that `pipeline init` would write. All errors are reported at once. If there are
+    otherwise with the section that `pipeline init` would write. All errors are reported together. If there are
     none, the exit code is 0.
 
     With --html, a page is written to FILE, or to reports/data-check.html. It shows what must be fixed and what to
@@ -89,7 +89,7 @@ def init(path: Path) -> None:
 
     PATH contains images and masks, or images and annotations (COCO, CVAT, Label Studio, LabelMe, Supervisely,
     YOLO), or a data set as published (Pascal VOC, Cityscapes, ADE20K, CamVid, Carvana, ISIC, Data Science Bowl 2018,
-    nnU-Net, Oxford-IIIT Pet), or a data set of Hugging Face in Parquet or Arrow files. The images may be slices of
+    nnU-Net, Oxford-IIIT Pet), or a Hugging Face data set in Parquet or Arrow files. The images may be slices of
     volumes (NIfTI, DICOM, TIFF stacks, OME-Zarr), or tiles of GeoTIFFs with masks or polygons.
 
     Classes, colors, image size, splits, batch size and epochs are derived from the images; guesses are marked with a

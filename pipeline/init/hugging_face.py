@@ -1,4 +1,4 @@
-"""Suggest the columns and classes of a data set of Hugging Face in a local folder."""
+"""Suggest the columns and classes of a Hugging Face data set in a local folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def inspect_hugging_face(folder: Path) -> Suggestion | None:
     """Suggest a section for a folder of tables. Return None if it has none.
 
     Raises:
-        PipelineError: A table is broken, or has no column of images or none of masks.
+        PipelineError: A table is broken, or has no column of images or no column of masks.
     """
     files = find_table_files(folder, _COMMAND)
     if not files:
@@ -59,7 +59,7 @@ def _choose_columns(folder: Path, tables: Sequence[TableFile]) -> tuple[str, str
         Both columns, and notices about columns that may be meant instead.
 
     Raises:
-        PipelineError: There is no column of images or none of masks.
+        PipelineError: There is no column of images or no column of masks.
     """
     first = tables[0]
     columns = first.list_image_columns()
@@ -113,7 +113,7 @@ def _read_names(folder: Path, features: Mapping[str, Any]) -> tuple[dict[int, st
         content = json.loads(read_limited(folder / _NAMES_FILE, _MAX_NAMES_BYTES))
         return {int(value): str(name) for value, name in content.items()}, _NAMES_FILE
     except (OSError, ValueError, AttributeError, RecursionError):
-        pass  # missing or not a mapping of numbers
+        pass  # missing, or not a mapping from numbers
     lists = {column: names for column, feature in features.items() if (names := _find_listed_names(feature))}
     if len(lists) != 1:
         return {}, ""

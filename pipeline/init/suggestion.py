@@ -16,11 +16,7 @@ from pipeline.imaging.resize import FixedSize
 from pipeline.init.orientation import guess_orientation
 from pipeline.init.rare_classes import describe_rare_classes
 from pipeline.params import Cell, validate
-from pipeline.params.data.image_data import (
-    ImageMaskData,
-    ImageSource,
-    find_scenes,
-)
+from pipeline.params.data.image_data import ImageMaskData, ImageSource, find_scenes
 from pipeline.params.section import Section
 from pipeline.params.train import Train
 from pipeline.prepare.image_mask_pair import PairCollection

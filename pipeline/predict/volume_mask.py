@@ -26,7 +26,7 @@ from pipeline.volumes.volume import Volume
 def write_volume_mask(
     path: Path, volume: Volume, slices: Iterator[NDArray[Any]], palette: NDArray[np.uint8] | None
 ) -> None:
-    """Write the mask of a volume: a NIfTI file for a volume in patient coordinates, or else the format of the volume.
+    """Write the mask of a volume: as NIfTI for volumes in patient coordinates, otherwise in the format of the volume.
 
     Args:
         path: The file or folder to write.

@@ -25,7 +25,7 @@ _HEADER = struct.Struct("<II")  # height and width of a tile, px
 
 
 def encode_mask(image: TileReference, labels: str) -> str:
-    """Return what the mask of a tile is read from, as the mask of a pair.
+    """Encode the mask of a tile as text, for `ImageMaskPair.mask`.
 
     Args:
         image: The tile of the image.
@@ -54,9 +54,8 @@ class SceneMaskReader(MaskReader):
     """Reader of the masks of tiles, in which pixels without data are ignored."""
 
     labels: MaskReader  # decodes the labels of a tile
-    declared: tuple[
-        int, ...
-    ] = ()  # values of the classes and of ignored pixels, which are data even if they are nodata
+    # Values of the classes and of ignored pixels, which are data even if the file declares one of them as nodata.
+    declared: tuple[int, ...] = ()
     # A declared value (number, or red, green, blue), which nodata pixels of a mask get before they are ignored.
     fill: tuple[int, ...] = (0,)
 
@@ -98,7 +97,7 @@ class SceneMaskReader(MaskReader):
 
 @dataclass(frozen=True)
 class ShapeMaskReader(MaskReader):
-    """Reader of masks that are drawn from the polygons of a tile. A pixel belongs to a polygon that has its center."""
+    """Reader of masks that are drawn from polygons. A pixel belongs to the polygon that contains its center."""
 
     def _decode(self, content: bytes) -> DecodedMask:
         height, width, background, shapes, area = json.loads(content)

@@ -78,7 +78,7 @@ class ReportContext:
         return tuple(samples.loc[(samples["split"] == "validation") | (samples["fold"] != ""), "id"])
 
     def name_setting(self, run: str) -> str:
-        """Name what a section shows that covers all folds: the setting of a run; without cross-validation, the run."""
+        """Return how a section names a run: by its setting if the section covers all folds, otherwise by the run."""
         row = self.summary.get_run(run)
         return run if row.fold is None else f"{row.variant} at {row.learning_rate}"
 

@@ -344,7 +344,7 @@ class FolderData(MaskData, FilePatterns):
 
 
 class HuggingFaceData(MaskData):
-    """A data set of Hugging Face in a local folder, or other Parquet files with images and masks in columns."""
+    """A Hugging Face data set in a local folder, or other Parquet files with images and masks in columns."""
 
     source: Literal["huggingface"]
     """Parquet files, or a data set that was saved with `Dataset.save_to_disk`."""

@@ -55,7 +55,7 @@ class VectorLabels:
         self.outside: list[str] = []  # scenes that no polygon overlaps
 
     def has_nodata(self, pair: ImageMaskPair) -> bool:  # noqa: ARG002
-        """Return False."""
+        """Return false, because pixels outside the annotated area are ignored, but not nodata."""
         return False
 
     def find_issues(self, pair: ImageMaskPair, scene: GeoTiff) -> Iterator[DataIssue]:

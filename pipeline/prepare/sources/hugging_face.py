@@ -1,4 +1,4 @@
-"""Source: a data set of Hugging Face in a local folder, with images and masks in columns of Parquet or Arrow files."""
+"""Source: a Hugging Face data set in a local folder, with images and masks in columns of Parquet or Arrow files."""
 
 from __future__ import annotations
 
