@@ -15,12 +15,11 @@ from pipeline.imaging.decode import read_fitted
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import MASK_ENDINGS, decode_mask
 from pipeline.imaging.resize import FixedSize
-from pipeline.prepare.image_mask_pair import read_file
-from pipeline.prepare.image_tables.cell import CellReference
+from pipeline.prepare.read_file import parse_reference, read_file
 from pipeline.report.figures.image_html import render_mask
 from pipeline.report.sections.contact_sheet import SIDE, render_thumbnail
 from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray
-from pipeline.volumes.slice_file import IntensityWindow, SliceReference
+from pipeline.volumes.slice_file import IntensityWindow
 
 _NO_MASK = (SegmentationClass("", "#000000", foreground=False),)
 # Colors of values in ascending order; further values start again. Declared values are gray if others are highlighted.
@@ -35,7 +34,7 @@ def render_plain(image: ImageArray, alt: str, caption: str, frame: Frame) -> Emb
 
 @dataclass(frozen=True)
 class FileThumbnails:
-    """Renders thumbnails of files and slices in a folder. A file that cannot be shown has no thumbnail.
+    """Renders thumbnails of images and masks in a folder. A file that cannot be shown has no thumbnail.
 
     Names come from annotations, so files outside the folder are never opened.
     """
@@ -55,8 +54,7 @@ class FileThumbnails:
 
     def render_mask(self, file: str, undeclared: Collection[str]) -> EmbeddedImage | None:
         """Render the values of a mask file as colors, or highlight those that no class declares."""
-        is_reference = SliceReference.parse(file) is not None or CellReference.parse(file) is not None
-        if not file.lower().endswith(MASK_ENDINGS) and not is_reference:  # a file of annotations
+        if not file.lower().endswith(MASK_ENDINGS) and parse_reference(file) is None:  # a file of annotations
             return None
         try:
             values = self._read_values(file, are_colors=any(value.startswith("#") for value in undeclared))

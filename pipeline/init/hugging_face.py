@@ -16,8 +16,8 @@ from pipeline.init.layouts.layout import name_classes
 from pipeline.init.mask_classes import suggest_classes
 from pipeline.init.suggestion import SuggestedClasses, Suggestion
 from pipeline.params.data.fields import list_values
-from pipeline.prepare.image_mask_pair import read_limited
 from pipeline.prepare.image_tables.table_files import TableFile, check_columns, find_table_files, open_tables
+from pipeline.prepare.read_file import read_limited
 from pipeline.prepare.sources.hugging_face import list_pairs
 from pipeline.wording import join_names, pluralize
 

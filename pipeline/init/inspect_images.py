@@ -16,8 +16,8 @@ from pipeline.imaging.errors import ImageError
 from pipeline.imaging.tiff_resolution import StatedPixelSize, read_pixel_size
 from pipeline.init.pixel_sizes import suggest_pixel_size
 from pipeline.init.suggestion import SuggestedClasses, Suggestion
-from pipeline.prepare.image_mask_pair import read_file
 from pipeline.prepare.mask_sample import sample_evenly
+from pipeline.prepare.read_file import read_file
 from pipeline.prepare.size_effects import MULTIPLE
 from pipeline.prepare.splitting.groups import suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST

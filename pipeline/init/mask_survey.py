@@ -14,8 +14,10 @@ from scipy import ndimage
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import MAX_NUMBER, Values, decode_mask, keep_background
 from pipeline.prepare.data_issues import DataIssue
-from pipeline.prepare.image_mask_pair import ImageMaskPair, PaletteCheck, read_file
+from pipeline.prepare.image_mask_pair import ImageMaskPair
 from pipeline.prepare.mask_sample import sample_evenly
+from pipeline.prepare.palette_check import PaletteCheck
+from pipeline.prepare.read_file import read_file
 
 MIN_CONNECTED = 0.8  # share of the values that are one connected region in their mask
 MAX_MASKS = 200  # masks that are opened

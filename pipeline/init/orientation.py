@@ -14,8 +14,9 @@ from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import orient_mask
 from pipeline.imaging.metadata import UPRIGHT, read_orientation, reverse_orientation
 from pipeline.params.data.image_data import MaskOrientation
-from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError, read_file
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError
 from pipeline.prepare.mask_sample import sample_evenly
+from pipeline.prepare.read_file import read_file
 from pipeline.wording import join_names, pluralize
 
 MAX_IMAGES = 400  # images whose orientation is read

@@ -17,9 +17,9 @@ from pipeline.init.class_labels import make_class_names, suggest_colors
 from pipeline.init.mask_classes import build_instance_classes
 from pipeline.init.suggestion import SuggestedClasses
 from pipeline.params.data.file_pattern import OBJECT
-from pipeline.prepare.image_mask_pair import read_file
 from pipeline.prepare.mask_parts import MaskPart
 from pipeline.prepare.mask_sample import sample_evenly
+from pipeline.prepare.read_file import read_file
 from pipeline.prepare.sources.image_files import ImageFiles
 
 _MAX_MASKS = 40  # masks whose files are opened

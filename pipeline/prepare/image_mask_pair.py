@@ -1,9 +1,8 @@
-"""Image-mask pairs, mask readers, and a check that palettes are consistent."""
+"""Image-mask pairs, and readers of their masks."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -21,58 +20,14 @@ from pipeline.imaging.mask_decoding import MAX_NUMBER, DecodedMask, Palette, dec
 from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resizing
-from pipeline.prepare.data_issues import DataIssue, IssueKind
-from pipeline.prepare.image_tables.cell import CellReference, read_cell
-from pipeline.scenes.geotiff import open_geotiff
-from pipeline.scenes.tile_file import TileReference, read_tile
-from pipeline.volumes.open_volume import open_mask, open_volume
-from pipeline.volumes.slice_file import IntensityWindow, SliceReference, read_slice
-from pipeline.wording import join_names
+from pipeline.prepare.data_issues import DataIssue
+from pipeline.prepare.read_file import read_file
+from pipeline.volumes.slice_file import IntensityWindow
 
 if TYPE_CHECKING:
     from pipeline.params.data.fields import MaskValue
 
-MAX_BYTES = 1_000_000_000  # maximum file size
-MAX_ENTRIES = 6  # palette entries shown in a message
 MAX_INSTANCES = 65_535  # objects per image, whose numbers are stored with 16 bits
-
-
-def read_limited(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """Read an untrusted file with a size limit.
-
-    Raises:
-        OSError: The file cannot be read, is too large, or is a pipe, a device or a folder.
-    """
-    if not path.is_file() and path.exists():
-        raise OSError(0, "is not a file, but a pipe, a device or a folder")
-    if (size := path.stat().st_size) > max_bytes:
-        raise OSError(0, f"has {size:,} bytes; the limit is {max_bytes:,}")
-    return path.read_bytes()
-
-
-def read_file(folder: Path, reference: str, window: IntensityWindow | None = None) -> bytes:
-    """Read the content of an untrusted image or mask: a file, a slice of a volume, a tile of a scene, or a table cell.
-
-    Args:
-        folder: Folder of the source.
-        reference: Path relative to the folder, or a `SliceReference`, `TileReference` or `CellReference` as text.
-        window: Mapping of the values of a slice or tile to gray values. It is None for masks, and does not apply to
-            files.
-
-    Raises:
-        OSError: The file cannot be read; see `read_limited`.
-        ImageError: The slice, tile or cell cannot be read.
-    """
-    if tile := TileReference.parse(reference):
-        return read_tile(open_geotiff(folder / tile.file), tile, window)
-    if (cell := CellReference.parse(reference)) is not None:
-        return read_cell(folder, cell, MAX_BYTES)
-    found = SliceReference.parse(reference)
-    if found is None:
-        return read_limited(folder / reference)
-    path = folder / found.file
-    volume = open_mask(path, found.axis, folder / found.image) if found.image else open_volume(path, found.axis)
-    return read_slice(volume, found.index, window)
 
 
 @dataclass(frozen=True, slots=True)  # slots take less memory, and there may be millions of pairs
@@ -198,48 +153,6 @@ class PairCollection:
     splits: WrittenSplits = WrittenSplits()
     known_broken: frozenset[str] = frozenset()  # ids of a published data set's broken files, which are always skipped
     is_published: bool = False  # whether the splits are published; if so, near-duplicates across them are skipped
-
-
-class PaletteCheck:
-    """Consistency check for palettes: each index must have the same color in all masks, and each color one index."""
-
-    def __init__(self) -> None:
-        self._by_index: dict[int, tuple[int, ImageMaskPair, Palette]] = {}
-        self._by_color: dict[int, tuple[int, ImageMaskPair, Palette]] = {}
-
-    def check(self, pair: ImageMaskPair, palette: Palette) -> list[DataIssue]:
-        """Compare a mask's palette with those of the masks checked earlier.
-
-        A gray palette (index 1 is #010101) is consistent with every palette in which black has index 0.
-
-        Returns:
-            One issue if an earlier mask has a different index for a color, or a different color for an index;
-            otherwise, an empty list.
-        """
-        times = Counter(color for _, color in palette)
-        is_gray = len(palette) > 1 and all(color == index * 0x010101 for index, color in palette)
-        conflict = None
-        for index, color in palette:
-            seen = self._by_index.get(index)
-            if seen and seen[0] != color and not is_gray:
-                conflict = conflict or seen
-            seen = self._by_color.get(color)
-            if seen and seen[0] != index and times[color] == 1:
-                conflict = conflict or seen
-        if conflict is not None:
-            _, other, theirs = conflict
-            detail = f"{_format_palette(palette)}, but {other.mask} {_format_palette(theirs)}"
-            return [DataIssue(IssueKind.PALETTE, pair.id, pair.mask, detail)]
-        for index, color in palette:
-            if not is_gray:
-                self._by_index.setdefault(index, (color, pair, palette))
-            if times[color] == 1:
-                self._by_color.setdefault(color, (index, pair, palette))
-        return []
-
-
-def _format_palette(palette: Palette) -> str:
-    return join_names([f"{index} is #{color:06x}" for index, color in palette], MAX_ENTRIES)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import DecodedMask, decode_mask
-from pipeline.prepare.image_mask_pair import (
-    ImageMaskPair,
-    InstanceMaskReader,
-    MaskReader,
-    UndeclaredValuesError,
-    read_file,
-)
+from pipeline.prepare.image_mask_pair import ImageMaskPair, InstanceMaskReader, MaskReader, UndeclaredValuesError
+from pipeline.prepare.read_file import read_file
 
 _MAX_BYTES = 1_000_000_000  # of all files of a mask
 

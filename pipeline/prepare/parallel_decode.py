@@ -27,8 +27,9 @@ from pipeline.imaging.metadata import UPRIGHT, ImageMetadata, fits_either_way
 from pipeline.imaging.resize import FixedSize, Resizing
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
-from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, UndeclaredValuesError, read_file
+from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, UndeclaredValuesError
 from pipeline.prepare.near_duplicates import ImageFingerprint
+from pipeline.prepare.read_file import describe_error, read_file
 from pipeline.runtime.operating_system import count_cores
 from pipeline.runtime.process import terminate_with_parent
 from pipeline.runtime.progress import track
@@ -157,10 +158,8 @@ def _collect_issues(issues: list[DataIssue], pair: ImageMaskPair, file: str) -> 
     """Convert exceptions about one of a pair's files to issues."""
     try:
         yield
-    except OSError as error:
-        issues.append(DataIssue(IssueKind.UNREADABLE, pair.id, file, error.strerror or type(error).__name__))
-    except ImageError as error:
-        issues.append(DataIssue(IssueKind.UNREADABLE, pair.id, file, str(error)))
+    except (OSError, ImageError) as error:
+        issues.append(DataIssue(IssueKind.UNREADABLE, pair.id, file, describe_error(error)))
     except UndeclaredValuesError as error:
         issues.append(DataIssue(IssueKind.VALUES, pair.id, file, undeclared=error.pixels))
 

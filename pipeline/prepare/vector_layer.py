@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.prepare.formats.safe_files import load_json
-from pipeline.prepare.image_mask_pair import MAX_BYTES
+from pipeline.prepare.read_file import MAX_BYTES
 from pipeline.scenes.geotiff import format_crs, import_rasterio
 from pipeline.wording import join_names, pluralize, suggest_closest
 

@@ -14,7 +14,8 @@ from PIL import Image
 from pipeline.errors import PipelineError
 from pipeline.imaging.mask_decoding import GRAY, Palette
 from pipeline.prepare.data_issues import IssueKind
-from pipeline.prepare.image_mask_pair import ImageMaskPair, PaletteCheck
+from pipeline.prepare.image_mask_pair import ImageMaskPair
+from pipeline.prepare.palette_check import PaletteCheck
 from tests.prepare.conftest import MASK, NAMES, SECTION, create_classes, load_showcase
 
 BLACK, WHITE, RED, GREEN = 0x000000, 0xFFFFFF, 0xFF0000, 0x00FF00

@@ -20,8 +20,9 @@ from pipeline.imaging.errors import ImageError
 from pipeline.params.data import find_data_mistakes
 from pipeline.params.data.image_data import FolderData
 from pipeline.prepare.data_issues import IssueKind
-from pipeline.prepare.image_mask_pair import PairCollection, read_file
+from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.prepare_data import collect_pairs, create_source, write_source
+from pipeline.prepare.read_file import read_file
 from pipeline.scenes.tile_file import TileReference, list_tiles
 from tests.aerial import CRS, DATA, SIDE, draw_scene, locate_scene, write_geotiff, write_scenes
 from tests.optional import import_or_skip

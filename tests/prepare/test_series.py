@@ -18,8 +18,8 @@ from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.params.data import find_data_mistakes
 from pipeline.params.data.image_data import FolderData
-from pipeline.prepare.image_mask_pair import read_file
 from pipeline.prepare.prepare_data import collect_pairs, create_source, write_source
+from pipeline.prepare.read_file import read_file
 from tests.data_check.conftest import link_templates
 from tests.optional import import_or_skip
 from tests.prepare.conftest import write_folder_params

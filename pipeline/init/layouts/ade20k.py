@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.init.layouts.layout import Layout, name_classes
 from pipeline.init.suggestion import SuggestedClasses
-from pipeline.prepare.image_mask_pair import read_limited
+from pipeline.prepare.read_file import read_limited
 
 NAMES = "objectInfo150.txt"  # tab-separated: Idx, Ratio, Train, Val, Stuff, Name
 _VOID = 0

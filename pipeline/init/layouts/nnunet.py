@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.init.layouts.layout import Layout, name_classes
 from pipeline.init.suggestion import SuggestedClasses
-from pipeline.prepare.image_mask_pair import read_limited
+from pipeline.prepare.read_file import read_limited
 from pipeline.volumes.nifti import NIFTI_ENDINGS
 
 DATASET, FOLDS = "dataset.json", "splits_final.json"

@@ -28,7 +28,8 @@ from pipeline.prepare.formats.annotations import (
 )
 from pipeline.prepare.formats.image_index import ImageIndex
 from pipeline.prepare.formats.safe_files import load_json
-from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, read_limited
+from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader
+from pipeline.prepare.read_file import read_limited
 from pipeline.prepare.sources.image_files import list_files
 
 _ENDING = ".json"

@@ -9,7 +9,7 @@ from typing import Any
 from xml.parsers import expat
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.image_mask_pair import MAX_BYTES, read_limited
+from pipeline.prepare.read_file import MAX_BYTES, read_limited
 
 MAX_IMAGE_BYTES = 100_000_000  # of a file with the annotations of one image, which may include the image
 _CHUNK_BYTES = 1 << 20

@@ -19,7 +19,7 @@ from pipeline.prepare.data_issues import IssueKind
 from pipeline.prepare.formats.annotation_format import AnnotationFormat, FormatSettings, has_images
 from pipeline.prepare.formats.annotations import AnnotatedImage, Annotations
 from pipeline.prepare.formats.image_index import ImageIndex
-from pipeline.prepare.image_mask_pair import read_limited
+from pipeline.prepare.read_file import read_limited
 
 IMAGES, LABELS = "images", "labels"
 _ENDING = ".txt"

@@ -22,16 +22,12 @@ from pipeline.params.data.original_pixel import describe_contradictions, find_or
 from pipeline.prepare.data_issues import DataIssue, InvalidFilesError, IssueKind
 from pipeline.prepare.dataset_stats import build_stats, describe_leaks
 from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
-from pipeline.prepare.image_mask_pair import (
-    ImageMaskPair,
-    PairCollection,
-    PaletteCheck,
-    UndeclaredValuesError,
-    read_file,
-)
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError
 from pipeline.prepare.lost_objects import LostObject, crop_lost_object
 from pipeline.prepare.near_duplicates import DuplicatePairs, NearDuplicateCheck, parse_distinct
+from pipeline.prepare.palette_check import PaletteCheck
 from pipeline.prepare.parallel_decode import CACHE_FOLDER, DecodeResult, DecodeSettings, decode_pair, decode_pairs
+from pipeline.prepare.read_file import read_file
 from pipeline.prepare.size_effects import SizeCeilings, SizeEffects, measure_size_ceilings, measure_size_effects
 from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData, SplitOrigin
 from pipeline.prepare.split_tables import count_pixels, tabulate_samples

@@ -17,6 +17,7 @@ from pipeline.params.data.image_data import Scenes
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import ImageMaskPair, SplitRow, WrittenSplits
 from pipeline.prepare.mask_sample import sample_evenly
+from pipeline.prepare.read_file import describe_error
 from pipeline.prepare.scene_masks import SceneMaskReader, encode_mask
 from pipeline.scenes.geotiff import GeoTiff, open_geotiff
 from pipeline.scenes.tile_file import TileReference, format_tile_name, list_tiles, read_pixels, requires_window
@@ -65,10 +66,8 @@ class RasterLabels:
             mask = open_geotiff(self._folder / pair.mask)
             if mismatch := scene.describe_mismatch(mask):
                 yield DataIssue(IssueKind.GEOMETRY, pair.id, pair.mask, mismatch)
-        except OSError as error:
-            yield DataIssue(IssueKind.UNREADABLE, pair.id, pair.mask, error.strerror or type(error).__name__)
-        except ImageError as error:
-            yield DataIssue(IssueKind.UNREADABLE, pair.id, pair.mask, str(error))
+        except (OSError, ImageError) as error:
+            yield DataIssue(IssueKind.UNREADABLE, pair.id, pair.mask, describe_error(error))
 
     def locate(self, pair: ImageMaskPair, scene: GeoTiff, tile: TileReference) -> str:  # noqa: ARG002
         """Return the tile of the mask."""
@@ -122,14 +121,11 @@ def tile_scenes(
                 if (text := labels.locate(pair, scene, tile)) is not None
             ]
             has_nodata = scene.has_nodata or labels.has_nodata(pair)
-        except OSError as error:
-            found.issues.append(report(error.strerror or type(error).__name__))
-            continue
-        except ImageError as error:
-            found.issues.append(report(str(error)))
+        except (OSError, ImageError) as error:
+            found.issues.append(report(describe_error(error)))
             continue
         if has_nodata:
-            sizes = {one.id: _measure_inside(tile, scene) for one, tile in tiles}
+            sizes = {one.id: _count_pixels(tile, scene) for one, tile in tiles}
             valid = {one.id: _count_valid(folder, one, reader, sizes[one.id]) for one in located}
             num_pixels += sum(sizes[one] for one in valid)
             num_nodata += sum(sizes[one] - count for one, count in valid.items())
@@ -149,7 +145,7 @@ def tile_scenes(
     return replace(found, splits=splits if splits.rows is None else replace(splits, rows=rows))
 
 
-def _measure_inside(tile: TileReference, scene: GeoTiff) -> int:
+def _count_pixels(tile: TileReference, scene: GeoTiff) -> int:
     """Count the pixels of a tile that are inside its scene."""
     return min(tile.height, scene.height - tile.top) * min(tile.width, scene.width - tile.left)
 

@@ -14,6 +14,7 @@ from pipeline.params.data.image_data import Slices
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import ImageMaskPair, SplitRow, WrittenSplits
 from pipeline.prepare.mask_parts import MaskPart, encode_parts
+from pipeline.prepare.read_file import describe_error
 from pipeline.volumes.open_volume import list_axes, open_volume
 from pipeline.volumes.slice_file import SliceReference, format_slice_name, needs_window
 from pipeline.volumes.volume import Volume
@@ -133,10 +134,8 @@ def _open(folder: Path, pair: ImageMaskPair, file: str, axis: str, issues: list[
     """Open a volume, or return None and add an issue."""
     try:
         return open_volume(folder / file, axis)
-    except OSError as error:
-        issues.append(DataIssue(IssueKind.UNREADABLE, pair.id, file, error.strerror or type(error).__name__))
-    except ImageError as error:
-        issues.append(DataIssue(IssueKind.UNREADABLE, pair.id, file, str(error)))
+    except (OSError, ImageError) as error:
+        issues.append(DataIssue(IssueKind.UNREADABLE, pair.id, file, describe_error(error)))
     return None
 
 

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.errors import PipelineError
 from pipeline.params.data.file_pattern import FilePattern
-from pipeline.prepare.image_mask_pair import SplitRow, WrittenSplits, read_limited
+from pipeline.prepare.image_mask_pair import SplitRow, WrittenSplits
+from pipeline.prepare.read_file import read_limited
 from pipeline.prepare.sample_ids import image_id
 from pipeline.prepare.sources.image_files import ImageFiles
 from pipeline.prepare.splitting.read_splits import (
