@@ -4,8 +4,8 @@
 
 It takes less than ten minutes on one card and needs no network. Each part is a process with a time limit, and prints
 its rows as soon as they are measured. The time that a part does not use is left to the parts after it. The exit code is
-1 if a part has failed or was cut. With `--device cpu`, tiny sizes are used to try the script; their numbers mean
-nothing.
+1 if a part has failed or exceeded its time limit. With `--device cpu`, tiny sizes are used to try the script; their
+numbers mean nothing.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def start_part(part: str, device: str, project: Path, seconds: float) -> bool:
         lines = errors.read().strip().splitlines()
     taken = time.monotonic() - start
     if code is None:
-        print(f"{part} was cut after {taken:.0f} s", flush=True)
+        print(f"{part} was stopped after {taken:.0f} s, because its time was up", flush=True)
     elif code:
         print(f"{part} failed with exit code {code} after {taken:.0f} s: {lines[-1] if lines else ''}", flush=True)
     else:

@@ -134,6 +134,19 @@ class WrittenSplits:
     notices: tuple[str, ...] = ()  # how folders were interpreted
     error: str = ""  # why the splits cannot be read; reported together with file issues
 
+    def assign_parts(self, wholes: Mapping[str, str]) -> WrittenSplits:
+        """Give parts of images the rows of their images.
+
+        Args:
+            wholes: Id of the volume or scene by the id of the slice or tile.
+
+        Returns:
+            The splits, with rows by the id of the slice or tile.
+        """
+        if self.rows is None:
+            return self
+        return replace(self, rows={part: self.rows[whole] for part, whole in wholes.items() if whole in self.rows})
+
 
 @dataclass(frozen=True)
 class PairCollection:

@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.errors import ImageError
 from pipeline.params.data.image_data import Scenes
 from pipeline.prepare.data_issues import DataIssue, IssueKind
-from pipeline.prepare.image_mask_pair import ImageMaskPair, SplitRow, WrittenSplits
+from pipeline.prepare.image_mask_pair import ImageMaskPair, WrittenSplits
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.prepare.read_file import describe_error
 from pipeline.prepare.scene_masks import SceneMaskReader, encode_mask
@@ -101,7 +101,7 @@ def tile_scenes(
         PipelineError: A window is required, but missing, or a scene does not have the bands.
     """
     found = TiledScenes(splits)
-    rows: dict[str, SplitRow] = {}
+    scene_of: dict[str, str] = {}  # by the id of the tile
     num_nodata = num_pixels = 0
     for name, pair in scenes.items():
         report = partial(DataIssue, IssueKind.UNREADABLE, name, pair.image)
@@ -131,8 +131,7 @@ def tile_scenes(
             num_nodata += sum(sizes[one] - count for one, count in valid.items())
             located = [one for one in located if valid[one.id]]
         found.pairs.update({one.id: one for one in located})
-        if splits.rows is not None and name in splits.rows:
-            rows |= {one.id: splits.rows[name] for one in located}
+        scene_of |= dict.fromkeys((one.id for one in located), name)
         if not located:
             found.issues.append(report("has no labeled pixels: all are nodata or outside data.area"))
         elif num_empty := len(tiles) - len(located):
@@ -142,7 +141,7 @@ def tile_scenes(
             f"{num_nodata:,} of {num_pixels:,} pixels ({num_nodata / num_pixels:.1%}) are nodata in the image or the "
             f"mask. They are ignored in training and scores."
         )
-    return replace(found, splits=splits if splits.rows is None else replace(splits, rows=rows))
+    return replace(found, splits=splits.assign_parts(scene_of))
 
 
 def _count_pixels(tile: TileReference, scene: GeoTiff) -> int:

@@ -12,7 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.errors import ImageError
 from pipeline.params.data.image_data import Slices
 from pipeline.prepare.data_issues import DataIssue, IssueKind
-from pipeline.prepare.image_mask_pair import ImageMaskPair, SplitRow, WrittenSplits
+from pipeline.prepare.image_mask_pair import ImageMaskPair, WrittenSplits
 from pipeline.prepare.mask_parts import MaskPart, encode_parts
 from pipeline.prepare.read_file import describe_error
 from pipeline.volumes.open_volume import list_axes, open_volume
@@ -72,7 +72,6 @@ def slice_volumes(
                 f"them."
             )
     found = SlicedVolumes({}, splits, [], [])
-    rows: dict[str, SplitRow] = {}
     for name, pair in volumes.items():
         image = _open(folder, pair, pair.image, slices.axis, found.issues)
         files = [part.file for part in parts.get(name, ())] or [pair.mask]
@@ -101,11 +100,10 @@ def slice_volumes(
             found.incomplete.append(f"{pair.image} ({missing:,} of {total:,})")
         if slices.window is None and needs_window(image):
             raise PipelineError(f"{key}.slices.window: {_describe_range(image, pair.image)}")
-        for one in _list_slices(pair, parts.get(name), image.num_slices, slices, without_grid):
-            found.pairs[one.id] = one
-            if splits.rows is not None and name in splits.rows:
-                rows[one.id] = splits.rows[name]
-    return replace(found, splits=splits if splits.rows is None else replace(splits, rows=rows))
+        found.pairs.update(
+            {one.id: one for one in _list_slices(pair, parts.get(name), image.num_slices, slices, without_grid)}
+        )
+    return replace(found, splits=splits.assign_parts({name: pair.volume for name, pair in found.pairs.items()}))
 
 
 def _list_slices(
