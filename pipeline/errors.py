@@ -1,4 +1,4 @@
-"""Define the exception for errors that the user can fix, and word operating-system errors for the user."""
+"""Define the exception for errors that the user can fix, and word operating-system errors and missing packages."""
 
 from __future__ import annotations
 
@@ -17,6 +17,20 @@ class PipelineError(Exception):
 
     The message names the file or key, what was found, what was expected, and what to do.
     """
+
+
+def create_missing_package_error(subject: str, error: ImportError, extra: str) -> PipelineError:
+    """Create the error for a missing optional package.
+
+    Args:
+        subject: What requires the package, in the plural, such as "scan.nii.gz: NIfTI files".
+        error: What the import raised.
+        extra: Extra of this project that installs the package.
+    """
+    return PipelineError(
+        f"{subject} require the Python package {error.name}, which is missing. Install it: pip install "
+        f"'unet-learning-report[{extra}]'"
+    )
 
 
 def user_message(error: PipelineError | OSError) -> str:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, create_missing_package_error
 from pipeline.prepare.formats.safe_files import load_json
 from pipeline.prepare.read_file import MAX_BYTES
 from pipeline.scenes.geotiff import format_crs, import_rasterio
@@ -78,10 +78,7 @@ def read_layer(path: Path, attribute: str | None, key: str) -> VectorLayer:
         import pyogrio  # noqa: F401
         import shapely
     except ImportError as error:
-        raise PipelineError(
-            f"{key}: {path} requires the Python package {error.name}, which is missing. Install it: pip install "
-            f"'unet-learning-report[geo]'"
-        ) from None
+        raise create_missing_package_error(f"{key}: {path}: files with polygons", error, "geo") from None
     if path.suffix.lower() not in VECTOR_ENDINGS:
         raise PipelineError(f"{key}: {path} is not read; supported extensions: {', '.join(VECTOR_ENDINGS)}.")
     is_json = path.suffix.lower() not in _MAGIC

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.errors import PipelineError
+from pipeline.errors import create_missing_package_error
 from pipeline.imaging.decode import is_tiff
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.pixel_size import PixelSize
@@ -222,10 +222,7 @@ def import_rasterio(path: Path) -> Any:
         import rasterio.features
         import rasterio.warp
     except ImportError as error:
-        raise PipelineError(
-            f"{path}: data.scenes and geo_vectors require the Python package {error.name}, which is missing. Install "
-            f"it: pip install 'unet-learning-report[geo]'"
-        ) from None
+        raise create_missing_package_error(f"{path}: data.scenes and geo_vectors", error, "geo") from None
     return rasterio
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, create_missing_package_error
 from pipeline.imaging.errors import ImageError
 
 if TYPE_CHECKING:
@@ -252,10 +252,7 @@ def import_pydicom(path: Path) -> None:
         import nibabel  # noqa: F401
         import pydicom  # noqa: F401
     except ImportError as error:
-        raise PipelineError(
-            f"{path}: DICOM files require the Python packages pydicom and nibabel, but {error.name} is missing. "
-            f"Install them: pip install 'unet-learning-report[volumes]'"
-        ) from None
+        raise create_missing_package_error(f"{path}: DICOM files", error, "volumes") from None
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.atomic_io import atomic_file, remove_leftovers
-from pipeline.errors import PipelineError
+from pipeline.errors import create_missing_package_error
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.tiff_resolution import StatedPixelSize
@@ -147,11 +147,8 @@ def _read_header(path: Path) -> Any:
     """Read the header of a file, without its extensions. Raise `PipelineError` if nibabel is missing."""
     try:
         from nibabel import Nifti1Header, Nifti2Header
-    except ImportError:
-        raise PipelineError(
-            f"{path}: NIfTI files require the Python package nibabel, which is missing. Install it: pip install "
-            f"'unet-learning-report[volumes]'"
-        ) from None
+    except ImportError as error:
+        raise create_missing_package_error(f"{path}: NIfTI files", error, "volumes") from None
     with _open(path) as file:
         block = file.read(_HEADER_BYTES[2])
     header_classes: dict[int, Any] = {1: Nifti1Header, 2: Nifti2Header}

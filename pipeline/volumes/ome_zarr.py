@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.atomic_io import atomic_directory
-from pipeline.errors import PipelineError
+from pipeline.errors import create_missing_package_error
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.pixel_size import PixelSize
 from pipeline.imaging.tiff_resolution import StatedPixelSize
@@ -177,11 +177,8 @@ def _open_array(path: Path, image: OmeImage) -> Any:
     """Open the array of an image for reading."""
     try:
         import zarr
-    except ImportError:
-        raise PipelineError(
-            f"{path}: OME-Zarr images require the Python package zarr, which is missing. Install it: pip install "
-            f"'unet-learning-report[volumes]'"
-        ) from None
+    except ImportError as error:
+        raise create_missing_package_error(f"{path}: OME-Zarr images", error, "volumes") from None
     from pipeline.volumes.checked_store import CheckedStore
 
     with convert_errors():
