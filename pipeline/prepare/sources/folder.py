@@ -98,12 +98,6 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
     images, masks = match_files(folder, data.images, data.masks, key, endings, are_volumes=slices is not None)
     folds = data.splits.folds if isinstance(data, FolderData) else None
     listed = apply_split_lists(folder, data.splits.split_lists, key, folds, images, masks)
-    unpaired = [
-        DataIssue(IssueKind.NO_MASK, name, file) for name, file in images.by_id.items() if name not in masks.by_id
-    ]
-    unpaired += [
-        DataIssue(IssueKind.NO_IMAGE, name, file) for name, file in masks.by_id.items() if name not in images.by_id
-    ]
     names = images.by_id.keys() | masks.by_id.keys()
     usable = (images.by_id.keys() & masks.by_id.keys()) - images.unusable - masks.unusable
     is_trained_on = isinstance(data, FolderData)
@@ -120,7 +114,7 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
         for name in images.by_id
         if name in usable
     }
-    issues = [*unpaired, *images.issues, *masks.issues]
+    issues = [*_find_unpaired(images, masks), *images.issues, *masks.issues]
     notices = [*splits.notices, *_describe_others(images, masks, key)]
     if slices is not None:
         sliced = slice_volumes(folder, pairs, masks.parts, splits, slices, key)
@@ -128,10 +122,7 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
         notices += sliced.list_notices()
     reader, skipped = create_mask_reader(data, classes), sorted({*images.skipped, *masks.skipped})
     if scenes is not None and isinstance(data, FolderData):
-        values = [value for item in data.classes for value in list_values(item.mask_value)]
-        declared = tuple(value for value in (*values, *list_values(data.ignore_value)) if isinstance(value, int))
-        fill = (declared[0],) if declared else tuple(bytes.fromhex(str(values[0])[1:]))
-        reader = SceneMaskReader(reader, declared, fill)
+        reader = _create_scene_reader(data, reader)
         tiled = tile_scenes(folder, pairs, RasterLabels(folder), reader, splits, scenes, data.channels, key)
         pairs, splits, issues = tiled.pairs, tiled.splits, [*issues, *tiled.issues]
         notices, skipped = [*notices, *tiled.notices], [*skipped, *tiled.skipped]
@@ -148,6 +139,22 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
         window=create_window(slices or scenes),
         splits=splits,
     )
+
+
+def _find_unpaired(images: ImageFiles, masks: ImageFiles) -> Iterator[DataIssue]:
+    """Find images without a mask, and masks without an image."""
+    for kind, files, others in ((IssueKind.NO_MASK, images, masks), (IssueKind.NO_IMAGE, masks, images)):
+        for name, file in files.by_id.items():
+            if name not in others.by_id:
+                yield DataIssue(kind, name, file)
+
+
+def _create_scene_reader(data: FolderData, labels: MaskReader) -> SceneMaskReader:
+    """Create the reader of the tiles of mask files; `labels` decodes their values."""
+    values = [value for item in data.classes for value in list_values(item.mask_value)]
+    declared = tuple(value for value in (*values, *list_values(data.ignore_value)) if isinstance(value, int))
+    fill = (declared[0],) if declared else tuple(bytes.fromhex(str(values[0])[1:]))
+    return SceneMaskReader(labels, declared, fill)
 
 
 def _describe_others(images: ImageFiles, masks: ImageFiles, key: str) -> Iterator[str]:

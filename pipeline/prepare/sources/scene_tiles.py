@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -102,7 +103,7 @@ def tile_scenes(
     """
     found = TiledScenes(splits)
     scene_of: dict[str, str] = {}  # by the id of the tile
-    num_nodata = num_pixels = 0
+    counts = Counter[str]()  # pixels of tiles that may have nodata, and nodata pixels
     for name, pair in scenes.items():
         report = partial(DataIssue, IssueKind.UNREADABLE, name, pair.image)
         try:
@@ -126,20 +127,17 @@ def tile_scenes(
             continue
         if has_nodata:
             sizes = {one.id: _count_pixels(tile, scene) for one, tile in tiles}
-            valid = {one.id: _count_valid(folder, one, reader, sizes[one.id]) for one in located}
-            num_pixels += sum(sizes[one] for one in valid)
-            num_nodata += sum(sizes[one] - count for one, count in valid.items())
-            located = [one for one in located if valid[one.id]]
+            located = _drop_invalid(folder, located, sizes, reader, counts)
         found.pairs.update({one.id: one for one in located})
         scene_of |= dict.fromkeys((one.id for one in located), name)
         if not located:
             found.issues.append(report("has no labeled pixels: all are nodata or outside data.area"))
         elif num_empty := len(tiles) - len(located):
             found.skipped.append((pair.image, f"{num_empty:,} of {len(tiles):,} tiles have no labeled pixels"))
-    if num_nodata:
+    if counts["nodata"]:
         found.notices.append(
-            f"{num_nodata:,} of {num_pixels:,} pixels ({num_nodata / num_pixels:.1%}) are nodata in the image or the "
-            f"mask. They are ignored in training and scores."
+            f"{counts['nodata']:,} of {counts['pixels']:,} pixels ({counts['nodata'] / counts['pixels']:.1%}) are "
+            f"nodata in the image or the mask. They are ignored in training and scores."
         )
     return replace(found, splits=splits.assign_parts(scene_of))
 
@@ -147,6 +145,32 @@ def tile_scenes(
 def _count_pixels(tile: TileReference, scene: GeoTiff) -> int:
     """Count the pixels of a tile that are inside its scene."""
     return min(tile.height, scene.height - tile.top) * min(tile.width, scene.width - tile.left)
+
+
+def _drop_invalid(
+    folder: Path,
+    pairs: Sequence[ImageMaskPair],
+    sizes: Mapping[str, int],
+    reader: SceneMaskReader,
+    counts: Counter[str],
+) -> list[ImageMaskPair]:
+    """Leave out tiles without valid pixels, and add to the `counts` of pixels and nodata pixels.
+
+    Args:
+        folder: Folder of the source.
+        pairs: Tiles of a scene.
+        sizes: Number of pixels inside the scene by the id of the tile.
+        reader: Reader of the tiles' masks.
+        counts: Numbers of `pixels` and `nodata` pixels of all tiles so far.
+    """
+    kept = []
+    for pair in pairs:
+        num_valid = _count_valid(folder, pair, reader, sizes[pair.id])
+        counts["pixels"] += sizes[pair.id]
+        counts["nodata"] += sizes[pair.id] - num_valid
+        if num_valid:
+            kept.append(pair)
+    return kept
 
 
 def _count_valid(folder: Path, pair: ImageMaskPair, reader: SceneMaskReader, num_pixels: int) -> int:
