@@ -233,13 +233,16 @@ def _list_tar(path: Path) -> Generator[_Member]:
 
 
 class _LimitedReads(io.RawIOBase):
-    """A file that refuses to read much at once. Only headers whose size is declared by the archive are read so."""
+    """A file that refuses to read more than `_MAX_TABLE_BYTES` in one call.
+
+    Only headers, whose size the archive declares, are read in one call; members are read in chunks.
+    """
 
     def __init__(self, file: Any) -> None:
         self._file = file
 
     def read(self, size: int = -1) -> bytes:
-        """Read bytes; raise `ArchiveError` if there are too many."""
+        """Read bytes. Raise `ArchiveError` if there are too many."""
         content: bytes = self._file.read(_MAX_TABLE_BYTES + 1 if size < 0 else min(size, _MAX_TABLE_BYTES + 1))
         if len(content) > _MAX_TABLE_BYTES:
             raise ArchiveError(

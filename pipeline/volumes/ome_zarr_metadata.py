@@ -259,7 +259,7 @@ def _read_axes(multiscale: dict[str, Any], dataset: dict[str, Any], num_axes: in
     if len(names) != num_axes or len(set(names)) != num_axes or not {"y", "x"} <= set(names) <= set("tczyx"):
         raise ImageError(
             f"has the axes {str(names or axes)[:100]} in its multiscales metadata, but an array with {num_axes} axes; "
-            f"expected t, c, z, y and x, of which y and x are required"
+            f"expected y and x, and optionally t, c and z"
         )
     scales, translations = np.ones(num_axes), np.zeros(num_axes)
     for owner in (dataset, multiscale):

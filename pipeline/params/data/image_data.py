@@ -335,7 +335,7 @@ class FolderData(MaskData, FilePatterns):
     slices: Slices | None = None
     """Slices of volumes (NIfTI, DICOM, TIFF stacks, OME-Zarr). If null, every file is a single image."""
     scenes: Scenes | None = None
-    """Reading GeoTIFFs: bands, nodata, and tiles of large scenes. If null, GeoTIFFs are read like other TIFFs."""
+    """How GeoTIFFs are read: bands, nodata, and tiles of large scenes. If null, they are read like other TIFFs."""
 
     @property
     def has_mask_values(self) -> bool:
@@ -405,7 +405,7 @@ class GeoVectorsData(CategoryData):
     null, all pixels were annotated.
     """
     scenes: Scenes
-    """Reading GeoTIFFs: bands, nodata, and tiles of large scenes."""
+    """How GeoTIFFs are read: bands, nodata, and tiles of large scenes."""
 
 
 class OxfordPetsData(ImageMaskData):
