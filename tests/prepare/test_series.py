@@ -121,7 +121,9 @@ def test_labels_inside_images_are_masks(version: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_ome_zarr_images_in_an_archive(version: str, folder: Path) -> None:
-    shutil.make_archive("volumes", "zip", write_ome_zarrs(folder, version))
+    write_ome_zarrs(folder, version)
+    (folder / "README.md").touch()  # otherwise, paths are relative to the only folder in the archive
+    shutil.make_archive("volumes", "zip", folder)
     assert prepare(parse(**{**LABELS, "path": "volumes.zip"})) == prepare(parse(**LABELS), "same")
 
 
