@@ -20,6 +20,7 @@ from pipeline.prepare.image_tables.cell import CellReference
 from pipeline.report.figures.image_html import render_mask
 from pipeline.report.sections.contact_sheet import SIDE, render_thumbnail
 from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray
+from pipeline.scenes.tile_file import TileReference
 from pipeline.volumes.slice_file import IntensityWindow, SliceReference
 
 _NO_MASK = (SegmentationClass("", "#000000", foreground=False),)
@@ -35,7 +36,7 @@ def render_plain(image: ImageArray, alt: str, caption: str, frame: Frame) -> Emb
 
 @dataclass(frozen=True)
 class FileThumbnails:
-    """Renders thumbnails of files and slices in a folder. A file that cannot be shown has no thumbnail.
+    """Renders thumbnails of files, slices, tiles and cells in a folder. A file that cannot be shown has no thumbnail.
 
     Names come from annotations, so files outside the folder are never opened.
     """
@@ -55,7 +56,7 @@ class FileThumbnails:
 
     def render_mask(self, file: str, undeclared: Collection[str]) -> EmbeddedImage | None:
         """Render the values of a mask file as colors, or highlight those that no class declares."""
-        is_reference = SliceReference.parse(file) is not None or CellReference.parse(file) is not None
+        is_reference = any(one.parse(file) is not None for one in (SliceReference, CellReference, TileReference))
         if not file.lower().endswith(MASK_ENDINGS) and not is_reference:  # a file of annotations
             return None
         try:

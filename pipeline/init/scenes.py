@@ -61,7 +61,9 @@ class SuggestedScenes:
 
 
 def suggest_scenes(folder: Path, layout: Layout) -> SuggestedScenes | None:
-    """Suggest `data.scenes` for a layout of images and masks. Return None if its images have no georeference.
+    """Suggest `data.scenes` for a layout of images and masks.
+
+    Return None if its images have no georeference, or if none can be read, such as TIFFs with several pages.
 
     Raises:
         PipelineError: The scenes cannot be read, or rasterio is missing.
@@ -71,10 +73,19 @@ def suggest_scenes(folder: Path, layout: Layout) -> SuggestedScenes | None:
     except PipelineError:
         return None
     ids = sorted(images.by_id.keys() & masks.by_id.keys())
-    if masks.parts or not are_scenes(folder, [images.by_id[name] for name in ids]):
+    files = [images.by_id[name] for name in ids]
+    if masks.parts or not are_scenes(folder, files) or not any(map(_can_open, (folder / file for file in files))):
         return None
     names = {images.by_id[name]: images.names[name] for name in ids}
     return _suggest(folder, names, {images.by_id[name]: masks.by_id[name] for name in ids})
+
+
+def _can_open(path: Path) -> bool:
+    try:
+        open_geotiff(path)
+    except (ImageError, OSError):
+        return False
+    return True
 
 
 def is_rasterio_installed() -> bool:

@@ -118,6 +118,17 @@ def test_tiffs_without_a_georeference_are_images() -> None:
     assert "scenes" not in inspect_folder(Path("scenes")).section
 
 
+def test_stacks_with_a_georeference_are_volumes() -> None:
+    geographic = (34735, "H", 8, (1, 1, 0, 1, 1024, 0, 1, 2), True)  # GeoKeyDirectory
+    tags = [(33550, "d", 3, (1, 1, 0), True), (33922, "d", 6, (0, 0, 0, 9, 48, 0), True), geographic]
+    for kind, values in (("images", np.arange(6 * 4 * 32 * 32) % 251), ("masks", np.arange(6 * 4 * 32 * 32) % 2)):
+        Path("scenes", kind).mkdir(parents=True)
+        for number, stack in enumerate(values.astype(np.uint8).reshape(6, 4, 32, 32)):
+            tifffile.imwrite(f"scenes/{kind}/{number}.tif", stack, photometric="minisblack", extratags=tags)
+    section = inspect_folder(Path("scenes")).section
+    assert section["slices"] == {"axis": "z", "step": 1, "window": None}
+
+
 def test_scenes_are_images_with_a_notice_without_rasterio(monkeypatch: pytest.MonkeyPatch) -> None:
     write_scenes(Path("scenes"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
