@@ -44,6 +44,10 @@ WITHOUT_RASTERIO = (
     "The images have a georeference, but are read like other TIFFs, because rasterio is missing. To select bands, to "
     "ignore nodata pixels and to cut scenes into tiles, run pip install 'unet-learning-report[geo]', then this command."
 )
+NO_SCENES = (
+    "The images have a georeference, but are read like other TIFFs, so that nodata pixels are not ignored: data.scenes "
+    "requires files with one image each, and one TIFF per image as its mask."
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ def is_rasterio_installed() -> bool:
 
 def are_scenes(folder: Path, files: Sequence[str]) -> bool:
     """Return whether the first files have a georeference. It does not require rasterio."""
-    return any(Calibration.read(folder / file).georeference for file in files[:_MAX_TRIED])
+    paths = filter(Path.is_file, (folder / file for file in files[:_MAX_TRIED]))  # no pipes and broken links
+    return any(Calibration.read(path).georeference for path in paths)
 
 
 def drop_nodata(classes: SuggestedClasses, nodata: float | None) -> SuggestedClasses:

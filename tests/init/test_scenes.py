@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from pipeline.errors import PipelineError
 from pipeline.init.inspect_folder import inspect_folder
+from pipeline.init.scenes import NO_SCENES
 from pipeline.init.suggestion import validate_section
 from pipeline.params.data import find_data_mistakes
 from tests.aerial import draw_scene, list_polygons, write_geojson, write_geotiff, write_scenes, write_vector_scenes
@@ -127,6 +129,16 @@ def test_stacks_with_a_georeference_are_volumes() -> None:
             tifffile.imwrite(f"scenes/{kind}/{number}.tif", stack, photometric="minisblack", extratags=tags)
     section = inspect_folder(Path("scenes")).section
     assert section["slices"] == {"axis": "z", "step": 1, "window": None}
+
+
+def test_scenes_with_other_masks_are_images_with_a_notice() -> None:
+    write_scenes(Path("scenes"))
+    for path in Path("scenes/masks").iterdir():
+        Image.fromarray(tifffile.imread(path)).save(path.with_suffix(".png"))
+        path.unlink()
+    suggestion = inspect_folder(Path("scenes"))
+    assert "scenes" not in suggestion.section
+    assert NO_SCENES in suggestion.notices
 
 
 def test_scenes_are_images_with_a_notice_without_rasterio(monkeypatch: pytest.MonkeyPatch) -> None:
