@@ -144,15 +144,15 @@ def find_vectors(folder: Path) -> VectorLayout | None:
     scenes = [file for file in files if file.suffix.lower() in SCENE_ENDINGS]
     if not vectors or not scenes or not are_scenes(folder, [str(scene) for scene in scenes]):
         return None
-    areas = [file for file in vectors if _AREA_NAME.search(file.stem)] if len(vectors) > 1 else []
+    stems = {file.stem for file in scenes}
+    areas = [file for file in vectors if _AREA_NAME.search(file.stem) and file.stem not in stems]
+    areas = areas if len(vectors) > 1 else []
     labels = [file for file in vectors if file not in areas]
     parent = _find_parent(scenes)
     images = "images/**/*" if parent == "images" else f"{parent}/*" if parent else "*"
     if len(labels) == 1:
         annotations = str(labels[0])
-    elif {file.stem for file in labels} <= {file.stem for file in scenes} and len(
-        {file.suffix for file in labels}
-    ) == 1:
+    elif {file.stem for file in labels} <= stems and len({file.suffix for file in labels}) == 1:
         where = _find_parent(labels)
         images, annotations = images.replace("**/", ""), f"{f'{where}/' if where else ''}*{labels[0].suffix}"
     else:
@@ -161,6 +161,8 @@ def find_vectors(folder: Path) -> VectorLayout | None:
             f"scene with the name of the scene; or write the data section by hand, see docs/how-to/remote-sensing.md."
         )
     attribute, categories = _find_attribute([folder / file for file in labels[:_MAX_TRIED]])
+    if not categories:
+        raise PipelineError(f"pipeline init: {folder / labels[0]} has no polygons. Export the layer again.")
     names = {str(scene): scene.stem for scene in scenes}
     notices = []
     if attribute is None:

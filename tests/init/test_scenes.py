@@ -95,12 +95,16 @@ def test_area_and_one_file_per_scene_are_recognized_by_their_names() -> None:
     for seed in range(2):
         write_geojson(Path(f"scenes/labels/area{seed}.geojson"), list_polygons(seed), number=seed + 0.5)
     write_geojson(Path("scenes/boundary.geojson"), [shapely.box(500_000, 4_999_000, 502_000, 5_000_000)])
-    for seed in range(2):  # names of scenes that do not look like areas
-        Path(f"scenes/images/area{seed}.tif").rename(f"scenes/images/north{seed}.tif")
-        Path(f"scenes/labels/area{seed}.geojson").rename(f"scenes/labels/north{seed}.geojson")
     section, _ = inspect()
     assert (section["images"], section["annotations"]) == ("images/*", "labels/*.geojson")
     assert (section["attribute"], section["area"]) == (None, "boundary.geojson")
+
+
+def test_file_without_polygons_is_an_error() -> None:
+    write_vector_scenes(Path("scenes"))
+    write_geojson(Path("scenes/buildings.geojson"), [])
+    with pytest.raises(PipelineError, match="has no polygons"):
+        inspect_folder(Path("scenes"))
 
 
 def test_several_files_with_polygons_are_an_error() -> None:
