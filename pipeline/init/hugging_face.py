@@ -11,14 +11,18 @@ from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
+from pipeline.imaging.decode import ENDINGS
 from pipeline.init.inspect_images import suggest_section
 from pipeline.init.layouts.layout import name_classes
 from pipeline.init.mask_classes import suggest_classes
 from pipeline.init.suggestion import SuggestedClasses, Suggestion
 from pipeline.params.data.fields import list_values
+from pipeline.params.data.file_pattern import find_ending
 from pipeline.prepare.image_tables.table_files import TableFile, check_columns, find_table_files, open_tables
 from pipeline.prepare.read_file import read_limited
 from pipeline.prepare.sources.hugging_face import list_pairs
+from pipeline.prepare.sources.image_files import list_files
+from pipeline.volumes.open_volume import CERTAIN_ENDINGS
 from pipeline.wording import join_names, pluralize
 
 _COMMAND = "pipeline init"
@@ -30,7 +34,7 @@ _MAX_NAMES_BYTES = 1_000_000
 
 
 def inspect_hugging_face(folder: Path) -> Suggestion | None:
-    """Suggest a section for a folder of tables. Return None if it has none.
+    """Suggest a section for a folder of tables. Return None if it has none, or if they describe image files.
 
     Raises:
         PipelineError: A table is broken, or has no column of images or no column of masks.
@@ -39,6 +43,8 @@ def inspect_hugging_face(folder: Path) -> Suggestion | None:
     if not files:
         return None
     tables = open_tables(folder, files, _COMMAND)
+    if not any(table.list_image_columns() for table in tables) and _has_image_files(folder):
+        return None
     images, masks, notices = _choose_columns(folder, tables)
     check_columns(tables, {f"{_COMMAND}, column of images": images, f"{_COMMAND}, column of masks": masks}, folder)
     pairs = list_pairs(folder, tables, images, masks).values()
@@ -50,6 +56,10 @@ def inspect_hugging_face(folder: Path) -> Suggestion | None:
     suggestion = suggest_section("huggingface", folder, {pair.image: pair.name for pair in pairs}, suggested)
     found = f"{pluralize(len(files), 'file', 'files')} of a Hugging Face data set with the columns {images} and {masks}"
     return replace(suggestion, found=f"{found}, {suggestion.found}")
+
+
+def _has_image_files(folder: Path) -> bool:
+    return any(find_ending(path.name, (*ENDINGS, *CERTAIN_ENDINGS)) for path in list_files(folder, "", _COMMAND))
 
 
 def _choose_columns(folder: Path, tables: Sequence[TableFile]) -> tuple[str, str, list[str]]:

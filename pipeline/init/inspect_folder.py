@@ -19,6 +19,7 @@ from pipeline.init.mask_classes import suggest_classes
 from pipeline.init.palettes import choose_category_colors
 from pipeline.init.part_classes import suggest_part_classes
 from pipeline.init.scenes import (
+    NO_SCENES,
     WITHOUT_RASTERIO,
     SuggestedScenes,
     VectorLayout,
@@ -148,8 +149,8 @@ def _inspect_layout(folder: Path, layout: Layout) -> Suggestion:
     if (layout.images, layout.masks) != DEFAULT_PATTERNS:
         patterns = {"images": layout.images, "masks": layout.masks}
     notices = (*layout.notices, *classes.notices)
-    if not is_rasterio_installed() and are_scenes(folder, list(images.by_id.values())):
-        notices = (*notices, WITHOUT_RASTERIO)
+    if scenes is None and sliced is None and are_scenes(folder, list(images.by_id.values())):
+        notices = (*notices, NO_SCENES if is_rasterio_installed() else WITHOUT_RASTERIO)
     if sliced is not None:
         patterns["slices"], notices = sliced.section, (*sliced.notices, *notices)
     if scenes is not None:

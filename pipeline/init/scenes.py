@@ -44,6 +44,10 @@ WITHOUT_RASTERIO = (
     "The images have a georeference, but are read like other TIFFs, because rasterio is missing. To select bands, to "
     "ignore nodata pixels and to cut scenes into tiles, run pip install 'unet-learning-report[geo]', then this command."
 )
+NO_SCENES = (
+    "The images have a georeference, but are read like other TIFFs, so that nodata pixels are not ignored: data.scenes "
+    "requires files with one image each, and one TIFF per image as its mask."
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ class SuggestedScenes:
 
 
 def suggest_scenes(folder: Path, layout: Layout) -> SuggestedScenes | None:
-    """Suggest `data.scenes` for a layout of images and masks. Return None if its images have no georeference.
+    """Suggest `data.scenes` for a layout of images and masks.
+
+    Return None if its images have no georeference, or if none can be read, such as TIFFs with several pages.
 
     Raises:
         PipelineError: The scenes cannot be read, or rasterio is missing.
@@ -71,10 +77,19 @@ def suggest_scenes(folder: Path, layout: Layout) -> SuggestedScenes | None:
     except PipelineError:
         return None
     ids = sorted(images.by_id.keys() & masks.by_id.keys())
-    if masks.parts or not are_scenes(folder, [images.by_id[name] for name in ids]):
+    files = [images.by_id[name] for name in ids]
+    if masks.parts or not are_scenes(folder, files) or not any(map(_can_open, (folder / file for file in files))):
         return None
     names = {images.by_id[name]: images.names[name] for name in ids}
     return _suggest(folder, names, {images.by_id[name]: masks.by_id[name] for name in ids})
+
+
+def _can_open(path: Path) -> bool:
+    try:
+        open_geotiff(path)
+    except (ImageError, OSError):
+        return False
+    return True
 
 
 def is_rasterio_installed() -> bool:
@@ -84,7 +99,8 @@ def is_rasterio_installed() -> bool:
 
 def are_scenes(folder: Path, files: Sequence[str]) -> bool:
     """Return whether the first files have a georeference. It does not require rasterio."""
-    return any(Calibration.read(folder / file).georeference for file in files[:_MAX_TRIED])
+    paths = filter(Path.is_file, (folder / file for file in files[:_MAX_TRIED]))  # no pipes and broken links
+    return any(Calibration.read(path).georeference for path in paths)
 
 
 def drop_nodata(classes: SuggestedClasses, nodata: float | None) -> SuggestedClasses:
@@ -128,15 +144,15 @@ def find_vectors(folder: Path) -> VectorLayout | None:
     scenes = [file for file in files if file.suffix.lower() in SCENE_ENDINGS]
     if not vectors or not scenes or not are_scenes(folder, [str(scene) for scene in scenes]):
         return None
-    areas = [file for file in vectors if _AREA_NAME.search(file.stem)] if len(vectors) > 1 else []
+    stems = {file.stem for file in scenes}
+    areas = [file for file in vectors if _AREA_NAME.search(file.stem) and file.stem not in stems]
+    areas = areas if len(vectors) > 1 else []
     labels = [file for file in vectors if file not in areas]
     parent = _find_parent(scenes)
     images = "images/**/*" if parent == "images" else f"{parent}/*" if parent else "*"
     if len(labels) == 1:
         annotations = str(labels[0])
-    elif {file.stem for file in labels} <= {file.stem for file in scenes} and len(
-        {file.suffix for file in labels}
-    ) == 1:
+    elif {file.stem for file in labels} <= stems and len({file.suffix for file in labels}) == 1:
         where = _find_parent(labels)
         images, annotations = images.replace("**/", ""), f"{f'{where}/' if where else ''}*{labels[0].suffix}"
     else:
@@ -145,6 +161,8 @@ def find_vectors(folder: Path) -> VectorLayout | None:
             f"scene with the name of the scene; or write the data section by hand, see docs/how-to/remote-sensing.md."
         )
     attribute, categories = _find_attribute([folder / file for file in labels[:_MAX_TRIED]])
+    if not categories:
+        raise PipelineError(f"pipeline init: {folder / labels[0]} has no polygons. Export the layer again.")
     names = {str(scene): scene.stem for scene in scenes}
     notices = []
     if attribute is None:

@@ -34,6 +34,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _ENCRYPTED = 0x1
 _NAME_ERRORS = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 _UNUSED_FOLDER = "__MACOSX"  # resource forks that macOS adds
+_ZARR_METADATA = (".zarray", ".zattrs", ".zgroup", ".zmetadata")  # hidden files of Zarr 2 that are part of an image
 _READ_AGAIN = "Create or download the archive again."
 _UNPACK_YOURSELF = "If you trust it, unpack it yourself and use the folder."
 _BROKEN = (
@@ -73,8 +74,8 @@ class _Member:
 def unpack(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> None:
     """Unpack a zip or tar archive, completely or not at all.
 
-    Hidden members and those that macOS adds are skipped, but count toward the limits. Archives in the archive are not
-    unpacked.
+    Hidden members, except the metadata of Zarr 2, and those that macOS adds are skipped, but count toward the limits.
+    Archives in the archive are not unpacked.
 
     Args:
         archive: The archive.
@@ -124,8 +125,7 @@ class _Writer:
                 "--dereference --hard-dereference`, or with `zip -r`.",
             )
         path = _check_name(member.name)
-        is_hidden = any(part.startswith(".") for part in path.parts) or _UNUSED_FOLDER in path.parts
-        if member.is_folder or is_hidden or not path.parts:
+        if member.is_folder or not path.parts or _is_unused(path):
             return
         target = self._folder / path
         try:
@@ -172,6 +172,11 @@ def _check_name(name: str) -> PurePosixPath:
     if path.is_absolute() or ".." in path.parts or _DRIVE.match(name):
         raise ArchiveError(f"{_shorten(name)} would be outside the folder", _UNPACK_YOURSELF)
     return path
+
+
+def _is_unused(path: PurePosixPath) -> bool:
+    parts = path.parent.parts if path.name in _ZARR_METADATA else path.parts
+    return any(part.startswith(".") for part in parts) or _UNUSED_FOLDER in parts
 
 
 def _shorten(name: str) -> str:

@@ -16,8 +16,10 @@ from pipeline.imaging.resize import FixedSize, NativeSize
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
+from pipeline.params.data.image_data import find_intensities, find_scenes
 from pipeline.promote.serve_command import ALIAS, format_model_uri, format_serve_command
 from pipeline.tracking.tags import format_missed_classes
+from pipeline.volumes.slice_file import create_window
 from pipeline.wording import format_size, join_words, pluralize
 
 MAX_LENGTH = 5_000  # characters, MLflow's limit for a description
@@ -217,9 +219,22 @@ class ModelCard:
             fitted = f"{shrunk}segmented in overlapping tiles of {format_size(self.run.input_size)}"
         return (
             f"Input: an image of any size in one of the formats {join_words(FORMATS)}. It is converted to {channels} "
-            f"with {preprocessing.bits} bits per channel and {fitted}. Output: a mask of the image's size with the "
-            "class index of each pixel, and the share of each class."
+            f"with {preprocessing.bits} bits per channel and {fitted}. {self._describe_preparation()}Output: a mask of "
+            "the image's size with the class index of each pixel, and the share of each class."
         )
+
+    def _describe_preparation(self) -> str:
+        """Describe the bands and the window of the training data, which a served model does not apply."""
+        scenes, window = find_scenes(self.params.data), create_window(find_intensities(self.params.data))
+        steps = []
+        if scenes and scenes.bands:
+            steps.append(f"select the bands {', '.join(format_code(str(band)) for band in scenes.bands)} in this order")
+        if window:
+            steps.append(
+                f"scale the values linearly, so that {window.low:g} and all values below become 0, and {window.high:g} "
+                f"and all values above {2**window.bits - 1}"
+            )
+        return f"The model does not do this, so do it first: {', and '.join(steps)}. " if steps else ""
 
     def _format_classes(self) -> str:
         classes = self.run.data.classes

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from pipeline.errors import PipelineError
 from pipeline.init.inspect_folder import inspect_folder
+from pipeline.init.scenes import NO_SCENES
 from pipeline.init.suggestion import validate_section
 from pipeline.params.data import find_data_mistakes
 from tests.aerial import draw_scene, list_polygons, write_geojson, write_geotiff, write_scenes, write_vector_scenes
@@ -93,12 +95,16 @@ def test_area_and_one_file_per_scene_are_recognized_by_their_names() -> None:
     for seed in range(2):
         write_geojson(Path(f"scenes/labels/area{seed}.geojson"), list_polygons(seed), number=seed + 0.5)
     write_geojson(Path("scenes/boundary.geojson"), [shapely.box(500_000, 4_999_000, 502_000, 5_000_000)])
-    for seed in range(2):  # names of scenes that do not look like areas
-        Path(f"scenes/images/area{seed}.tif").rename(f"scenes/images/north{seed}.tif")
-        Path(f"scenes/labels/area{seed}.geojson").rename(f"scenes/labels/north{seed}.geojson")
     section, _ = inspect()
     assert (section["images"], section["annotations"]) == ("images/*", "labels/*.geojson")
     assert (section["attribute"], section["area"]) == (None, "boundary.geojson")
+
+
+def test_file_without_polygons_is_an_error() -> None:
+    write_vector_scenes(Path("scenes"))
+    write_geojson(Path("scenes/buildings.geojson"), [])
+    with pytest.raises(PipelineError, match="has no polygons"):
+        inspect_folder(Path("scenes"))
 
 
 def test_several_files_with_polygons_are_an_error() -> None:
@@ -116,6 +122,27 @@ def test_tiffs_without_a_georeference_are_images() -> None:
             pixels = mask if kind == "masks" else np.moveaxis(bands[:3] // 256, 0, -1).astype(np.uint8)
             tifffile.imwrite(f"scenes/{kind}/area{seed}.tif", pixels)
     assert "scenes" not in inspect_folder(Path("scenes")).section
+
+
+def test_stacks_with_a_georeference_are_volumes() -> None:
+    geographic = (34735, "H", 8, (1, 1, 0, 1, 1024, 0, 1, 2), True)  # GeoKeyDirectory
+    tags = [(33550, "d", 3, (1, 1, 0), True), (33922, "d", 6, (0, 0, 0, 9, 48, 0), True), geographic]
+    for kind, values in (("images", np.arange(6 * 4 * 32 * 32) % 251), ("masks", np.arange(6 * 4 * 32 * 32) % 2)):
+        Path("scenes", kind).mkdir(parents=True)
+        for number, stack in enumerate(values.astype(np.uint8).reshape(6, 4, 32, 32)):
+            tifffile.imwrite(f"scenes/{kind}/{number}.tif", stack, photometric="minisblack", extratags=tags)
+    section = inspect_folder(Path("scenes")).section
+    assert section["slices"] == {"axis": "z", "step": 1, "window": None}
+
+
+def test_scenes_with_other_masks_are_images_with_a_notice() -> None:
+    write_scenes(Path("scenes"))
+    for path in Path("scenes/masks").iterdir():
+        Image.fromarray(tifffile.imread(path)).save(path.with_suffix(".png"))
+        path.unlink()
+    suggestion = inspect_folder(Path("scenes"))
+    assert "scenes" not in suggestion.section
+    assert NO_SCENES in suggestion.notices
 
 
 def test_scenes_are_images_with_a_notice_without_rasterio(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,6 +181,15 @@ def test_init_without_a_column_of_masks_lists_the_columns(folder: Path) -> None:
     assert "has the columns image, label;" in result.output
 
 
+def test_init_reads_image_files_that_a_table_describes(folder: Path) -> None:
+    for number in range(COUNT):
+        for kind, content in (("images", make_image(number)), ("masks", encode(draw_mask(number)))):
+            (folder / "cells" / kind).mkdir(parents=True, exist_ok=True)
+            (folder / "cells" / kind / f"c{number}.png").write_bytes(content)
+    write_parquet(folder / "cells" / "metadata.parquet", make_table({"name": ["c0"], "patient": [7]}))
+    assert check("cells")[1]["source"] == "image_mask_folder"
+
+
 @pytest.mark.parametrize("name", ["params.yaml", "nowhere.zip"])
 def test_init_and_check_of_another_file_are_errors(name: str, folder: Path) -> None:
     for command in (["init", name], ["data", "check", name]):

@@ -74,9 +74,11 @@ def test_unpack_skips_hidden_files_and_replaces_the_folder(write: Write, tmp_pat
     (tmp_path / "into").mkdir()
     (tmp_path / "into" / "old").touch()
     hidden = {"images/._a.jpg": b"m", "._images": b"m", ".git/config": b"g", "__MACOSX/images/a.jpg": b"m"}
-    archive = write(tmp_path / "archive", {"./images/c.jpg": b"c", **FILES, **hidden})
+    hidden |= {"._a.zarr/.zgroup": b"m"}
+    files = {**FILES, "images/c.jpg": b"c", "images/a.zarr/.zgroup": b"{}", "images/a.zarr/0/.zarray": b"{}"}
+    archive = write(tmp_path / "archive", {**{f"./{name}": content for name, content in files.items()}, **hidden})
     unpack(archive, tmp_path / "into", max_bytes=10_000, max_files=20)
-    assert read_all(tmp_path / "into") == {**FILES, "images/c.jpg": b"c"}
+    assert read_all(tmp_path / "into") == files
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archive", "into"]
 
 

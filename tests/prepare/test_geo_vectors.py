@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,13 @@ def reproject(polygons: list[Any], crs: str) -> list[Any]:
 
 def all_polygons() -> list[Any]:
     return [*list_polygons(0), *list_polygons(1)]
+
+
+def test_archive_of_scenes_and_polygons(folder: Path) -> None:
+    shutil.make_archive("region", "zip", folder)
+    packed, expected = collect_pairs(parse(path="region.zip")), collect_pairs(parse())
+    assert packed.pairs == expected.pairs
+    assert packed.title == "The images in region.zip"
 
 
 @pytest.mark.parametrize("name", ["buildings.geojson", "buildings.gpkg", "buildings.shp"])

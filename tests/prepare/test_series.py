@@ -119,6 +119,14 @@ def test_labels_inside_images_are_masks(version: str, folder: Path) -> None:
     check_test_split(names, gray_of=lambda values: (values.clip(-200, 200) + 200) * 5 // 8)
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_ome_zarr_images_in_an_archive(version: str, folder: Path) -> None:
+    write_ome_zarrs(folder, version)
+    (folder / "README.md").touch()  # otherwise, paths are relative to the only folder in the archive
+    shutil.make_archive("volumes", "zip", folder)
+    assert prepare(parse(**{**LABELS, "path": "volumes.zip"})) == prepare(parse(**LABELS), "same")
+
+
 def test_labels_inside_images_are_no_images(folder: Path) -> None:
     write_ome_zarrs(folder)
     for number in range(6):

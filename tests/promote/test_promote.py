@@ -30,10 +30,12 @@ from pipeline.artifacts.prepared_data import PreparedData, SegmentationClass
 from pipeline.artifacts.project import EVALUATION, PREPARED, Project
 from pipeline.cli import main
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.params.data.image_data import FolderData
 from pipeline.params.file import read_params
 from pipeline.promote.model_card import END, MAX_LENGTH, ModelCard
 from pipeline.promote.serve_command import format_serve_command
 from pipeline.tracking.store import open_client
+from tests.aerial import DATA as AERIAL_DATA
 from tests.conftest import TRAINED
 
 NAME = "learning-report"
@@ -155,6 +157,19 @@ def test_promote_updates_its_model_cards_but_no_text_of_a_user(
     assert f"| gap | {version.tags['gap']} |" in card
     assert client.get_registered_model(NAME).description == "Our own text."
     client.update_registered_model(NAME, text)
+
+
+def test_model_card_states_the_bands_and_the_window_of_scenes(
+    registered: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(registered.root)
+    params, project = read_params(), Project()
+    run = TrainedRun.load(params, TRAINED, project)
+    data = FolderData.model_validate({**AERIAL_DATA, "scenes": {**AERIAL_DATA["scenes"], "window": [100, 3000]}})
+    scenes = params.model_copy(update={"data": data})
+    for shown, is_stated in ((params, False), (scenes, True)):
+        text = ModelCard(run, shown, project, {}, NAME, "1", "http://127.0.0.1:1").describe_version()
+        assert ("the bands `B08`, `B04`" in text and "100 " in text and "3000 " in text) == is_stated
 
 
 def test_long_model_card_fits_into_mlflow(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,7 +151,7 @@ def collect_geo_vectors(data: GeoVectorsData, classes: Sequence[SegmentationClas
         raise PipelineError(_describe_outside(folder, data, layers, scenes))
     return PairCollection(
         folder=folder,
-        title=f"The images in {folder.resolve().name}",
+        title=f"The images in {Path(data.path).resolve().name}",
         credit="",  # known to the user
         classes=classes,
         pairs=tiled.pairs,
