@@ -102,7 +102,7 @@ class ProjectResults:
 
     def __repr__(self) -> str:
         """Return the path and the number of runs."""
-        return f"<{type(self).__name__} of {self.path.absolute()}: {len(self._summary.runs)} runs>"
+        return f"<{type(self).__name__} of {self.path.resolve()}: {len(self._summary.runs)} runs>"
 
     def _repr_html_(self) -> str:
         """Show the title, the main finding and the table of settings in a notebook."""

@@ -6,6 +6,7 @@ import inspect
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -152,7 +153,21 @@ def test_tutorial_runs_without_errors(trained: Path, tmp_path: Path, monkeypatch
     folder.mkdir(parents=True)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     client.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
-    pictures = [
-        output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
+    assert count_pictures(notebook) >= 3
+
+
+def count_pictures(notebook: Any) -> int:
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+def test_stored_outputs_of_the_tutorial_can_be_read_by_everyone() -> None:
+    notebook = import_or_skip("nbformat").read(TUTORIAL, as_version=4)
+    assert count_pictures(notebook) >= 3
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell["outputs"] for cell in code)
+    assert {output.output_type for cell in code for output in cell["outputs"]} == {"execute_result", "display_data"}
+    texts = [
+        text for cell in code for output in cell["outputs"] for kind, text in output.data.items() if "text" in kind
     ]
-    assert len(pictures) >= 3
+    assert str(ROOT) not in "".join(texts)
