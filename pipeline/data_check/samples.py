@@ -9,7 +9,8 @@ import pandas as pd
 
 from pipeline.artifacts.prepared_data import PreparedData, SegmentationClass
 from pipeline.params.data import Data
-from pipeline.prepare.source import Sample, SourceData
+from pipeline.prepare.sample import Sample
+from pipeline.prepare.source import SourceData
 from pipeline.report.context import create_frame
 from pipeline.report.figures.crops import find_crop
 from pipeline.report.sections.contact_sheet import render_thumbnail

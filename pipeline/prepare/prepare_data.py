@@ -19,11 +19,13 @@ from pipeline.params import Params
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.image_data import FolderData, GeoVectorsData, HuggingFaceData, ImageSource, OxfordPetsData
+from pipeline.prepare.check_splits import check_splits
 from pipeline.prepare.data_folder import open_data_folder
 from pipeline.prepare.dataset_stats import add_mask_notices
 from pipeline.prepare.image_mask_pair import PairCollection
+from pipeline.prepare.sample import Sample
 from pipeline.prepare.sample_ids import to_csv_cell
-from pipeline.prepare.source import Sample, Source, SourceData
+from pipeline.prepare.source import Source, SourceData
 from pipeline.prepare.sources.annotated import collect_annotated
 from pipeline.prepare.sources.composites import CompositeSource
 from pipeline.prepare.sources.cross_domain import CrossDomainSource
@@ -32,7 +34,6 @@ from pipeline.prepare.sources.geo_vectors import collect_geo_vectors
 from pipeline.prepare.sources.hugging_face import collect_hugging_face
 from pipeline.prepare.sources.image_mask import ImageMaskSource
 from pipeline.prepare.sources.oxford_pets import collect_pets
-from pipeline.prepare.split_tables import check_splits
 
 FOLDERS = (*SPLITS, SHOWCASE)
 _BLOCK_BYTES = 1 << 20

@@ -4,41 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.prepare.lost_objects import LostObject
 from pipeline.prepare.near_duplicates import DuplicatePair, DuplicatePairs
+from pipeline.prepare.sample import Sample, SampleWriter
 from pipeline.prepare.size_effects import SizeCeilings, SizeEffects
-
-if TYPE_CHECKING:
-    from pipeline.prepare.split_tables import SplitTable
+from pipeline.prepare.split_tables import SplitTable
 
 # The later one of two near-duplicates is skipped. Evaluation splits come first, so that it is the training image.
 READ_ORDER = (SHOWCASE, *reversed(SPLITS))
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """An image and its mask at the prepared size."""
-
-    id: str  # unique across splits, usable as a file name
-    groups: dict[str, str]  # group name by factor (animal, patient, ...)
-    image: NDArray[Any]  # H x W x C, uint8 or uint16
-    mask: NDArray[Any]  # H x W, uint8, class indices or IGNORE
-    height: int  # of the original image, px
-    width: int  # of the original image, px
-    sha256: str  # of the concatenated source files
-    has_ignored: bool = False  # whether the original mask has ignored pixels
-    instances: NDArray[np.uint16] | None = None  # H x W, number of the object at each pixel; None without numbers
-    fold: int | None = None  # fold of a training image; None without cross-validation
-
-
-SampleWriter = Callable[[str, Sample], None]  # called with the split of the sample
 
 
 @dataclass(frozen=True)

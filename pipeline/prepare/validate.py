@@ -17,13 +17,14 @@ from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, Pre
 from pipeline.artifacts.project import CACHE
 from pipeline.errors import PipelineError
 from pipeline.params.data import Data
+from pipeline.prepare.check_splits import check_splits
 from pipeline.prepare.data_issues import IssueKind
 from pipeline.prepare.dataset_stats import add_mask_notices
 from pipeline.prepare.near_duplicates import write_contact_sheet
 from pipeline.prepare.prepare_data import create_source
 from pipeline.prepare.size_effects import format_size_table
 from pipeline.prepare.source import SourceData
-from pipeline.prepare.split_tables import SplitTable, check_splits
+from pipeline.prepare.split_tables import SplitTable
 from pipeline.wording import escape_unprintable, format_size, join_names, pluralize
 
 CONTACT_SHEET = CACHE / "near_duplicates.png"

@@ -14,7 +14,7 @@ from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData, Seg
 from pipeline.imaging import IGNORE
 from pipeline.prepare.dataset_stats import describe_leaks, describe_masks
 from pipeline.prepare.prepare_data import prepare
-from pipeline.prepare.source import Sample
+from pipeline.prepare.sample import Sample
 from pipeline.prepare.split_tables import SplitTable
 from pipeline.study.compose import compose, find_preset
 from tests.conftest import ROOT

@@ -10,7 +10,8 @@ import pytest
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, PreparedData
 from pipeline.errors import PipelineError
 from pipeline.prepare.prepare_data import prepare, write_source
-from pipeline.prepare.source import READ_ORDER, Sample, SourceData, SplitOrigin
+from pipeline.prepare.sample import Sample
+from pipeline.prepare.source import READ_ORDER, SourceData, SplitOrigin
 from pipeline.prepare.sources.composites import CLASSES, CompositeSource
 from pipeline.prepare.split_tables import SampleRows, tabulate_samples
 

@@ -16,7 +16,8 @@ from PIL import Image
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.params.data.composites import CompositesData
-from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData, SplitOrigin
+from pipeline.prepare.sample import Sample, SampleWriter
+from pipeline.prepare.source import READ_ORDER, SourceData, SplitOrigin
 from pipeline.prepare.sources import compositing
 from pipeline.prepare.split_tables import tabulate_samples
 

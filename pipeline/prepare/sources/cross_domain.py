@@ -9,7 +9,8 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.image_data import ExternalTestFolder, FoldedSplits, ImageMaskData, ImageMaskFolder
-from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData
+from pipeline.prepare.sample import Sample, SampleWriter
+from pipeline.prepare.source import READ_ORDER, SourceData
 from pipeline.prepare.sources.composites import CLASSES, CompositeSource
 from pipeline.prepare.sources.folder import collect_folder
 from pipeline.prepare.sources.image_mask import ImageMaskSource

@@ -28,8 +28,9 @@ from pipeline.prepare.near_duplicates import DuplicatePairs, NearDuplicateCheck,
 from pipeline.prepare.palette_check import PaletteCheck
 from pipeline.prepare.parallel_decode import CACHE_FOLDER, DecodeResult, DecodeSettings, decode_pair, decode_pairs
 from pipeline.prepare.read_file import read_file
+from pipeline.prepare.sample import Sample, SampleWriter
 from pipeline.prepare.size_effects import SizeCeilings, SizeEffects, measure_size_ceilings, measure_size_effects
-from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData, SplitOrigin
+from pipeline.prepare.source import READ_ORDER, SourceData, SplitOrigin
 from pipeline.prepare.split_tables import count_pixels, tabulate_samples
 from pipeline.prepare.splitting.assign_splits import ClassShares, assign_splits
 from pipeline.prepare.splitting.groups import find_groups, suggest_groups
