@@ -6,10 +6,12 @@ images (Guo, Pleiss, Sun and Weinberger, On calibration of modern neural network
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 NUM_BINS = 15  # number of bins of equal width, as in the paper
 
@@ -49,3 +51,18 @@ class ReliabilityBins:
         Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning, AAAI 2015.
         """
         return float(np.abs(self.correct - self.confidences).sum() / self.pixels.sum())
+
+
+def combine_bins(tables: Sequence[pd.DataFrame]) -> dict[str, ReliabilityBins]:
+    """Add up the bins of one or more evaluations, by split.
+
+    Args:
+        tables: One row per split and bin, with the columns of `EvaluationFolder.CALIBRATION_COLUMNS`.
+    """
+    table = pd.concat(tables).fillna(0.0)  # the means of empty bins are undefined
+    sums = table[["confidence", "accuracy"]].mul(table["pixels"], axis=0).assign(pixels=table["pixels"])
+    bins = sums.groupby([table["split"], table["low"]]).sum()
+    return {
+        str(split): ReliabilityBins(*(rows[name].to_numpy(np.float64) for name in ("pixels", "accuracy", "confidence")))
+        for split, rows in bins.groupby(bins.index.get_level_values("split"))
+    }

@@ -26,7 +26,7 @@ FEATURE_MAPS = ("skip", "below", "before", "after")  # shapes: K x H x W, K x H 
 
 @dataclass(frozen=True)
 class PredictionCost(Record):
-    """What a prediction with a run's network, and its training, cost regardless of the machine."""
+    """Cost of a prediction with a run's network, and of its training, regardless of the machine."""
 
     parameters: int
     multiply_accumulates: int  # of one image at the prepared size, or of one tile of native images

@@ -12,6 +12,7 @@ import pandas as pd
 
 from pipeline.analysis.baselines import compute_class_prior_baseline
 from pipeline.analysis.best_setting import describe_best, name_on_test
+from pipeline.analysis.calibration import combine_bins
 from pipeline.analysis.evaluation_metrics import compute_run_metrics, concatenate_images, read_image_metrics
 from pipeline.analysis.group_labels import create_labels
 from pipeline.analysis.metrics import tabulate_metrics
@@ -219,12 +220,10 @@ def _list_confusion_rows(run: str, evaluations: Sequence[EvaluationFolder]) -> I
 
 def _list_bin_rows(run: str, evaluations: Sequence[EvaluationFolder]) -> Iterator[tuple[object, ...]]:
     """Average the confidence and the accuracy of each bin over the pixels of one or more evaluations."""
-    table = pd.concat([evaluated.read_calibration() for evaluated in evaluations])
-    table = table[table["pixels"] > 0]
-    for (split, _), rows in table.groupby(["split", "low"], sort=False):
-        weights = rows["pixels"] / rows["pixels"].sum()
-        means = [float((rows[name] * weights).sum()) for name in ("confidence", "accuracy")]
-        yield run, split, int(rows["pixels"].sum()), *means
+    for split, bins in combine_bins([evaluated.read_calibration() for evaluated in evaluations]).items():
+        for pixels, *means in zip(bins.pixels, bins.confidence, bins.accuracy, strict=True):
+            if pixels:
+                yield run, split, int(pixels), *map(float, means)
 
 
 def _select_metrics(summary: Summary) -> dict[str, dict[str, object]]:

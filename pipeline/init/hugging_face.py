@@ -69,7 +69,7 @@ def _choose_columns(folder: Path, tables: Sequence[TableFile]) -> tuple[str, str
         Both columns, and notices about columns that may be meant instead.
 
     Raises:
-        PipelineError: There is no column of images or no column of masks.
+        PipelineError: A column of images or of masks is missing.
     """
     first = tables[0]
     columns = first.list_image_columns()

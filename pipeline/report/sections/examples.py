@@ -18,6 +18,7 @@ from pipeline.report.sections.gallery import (
     build_crop,
     build_error_legend,
     build_samples,
+    build_validated_samples,
     name_predictor,
 )
 from pipeline.report.view_models import EmbeddedImage, LegendEntry, NothingToShowError, Notice, collect_problem
@@ -118,13 +119,11 @@ def _build_extremes(context: ReportContext, leading: str, problems: list[Notice]
     median = ordered[len(ordered) // 2]
     near = min(predicted_by, key=lambda sample: (abs(losses[sample] - losses[median]), sample != median))
     words = {ordered[0]: "best", near: "median" if near == median else "near the median", ordered[-1]: "worst"}
+    places = {sample: predicted_by[sample] for sample in words if sample in predicted_by}
     shown = []
-    for sample, word in words.items():
-        if sample in predicted_by:
-            run = predicted_by[sample]
-            note = f"{word}, loss {format_number(losses[sample])}" + ("" if run == leading else f", {run}")
-            built = build_samples(context, {run: frozenset({sample})}, [sample], problems)
-            shown += [replace(one, note=note) for one in built]
+    for sample in build_validated_samples(context, places, problems):
+        run = "" if places[sample.id] == leading else f", {places[sample.id]}"
+        shown.append(replace(sample, note=f"{words[sample.id]}, loss {format_number(losses[sample.id])}{run}"))
     if ordered[-1] in predicted_by:
         run = predicted_by[ordered[-1]]
         with collect_problem(problems, f"{run}: no part of its worst image at full scale"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.artifacts.prepared_data import SegmentationClass
@@ -92,6 +92,23 @@ def build_samples(
                     )
         found.append(_render_sample(sample, image, ground_truth, context.dataset.classes, frame, predictions))
     return tuple(found)
+
+
+def build_validated_samples(
+    context: ReportContext, predicted_by: Mapping[str, str], problems: list[Notice]
+) -> tuple[Sample, ...]:
+    """Build validation images, each with the prediction of one run.
+
+    Args:
+        context: The artifacts of the report.
+        predicted_by: Run by sample id, in the order of the images. The predictions must be stored.
+        problems: See `build_samples`.
+    """
+    found: dict[str, Sample] = {}
+    for run in dict.fromkeys(predicted_by.values()):
+        wanted = [sample for sample, other in predicted_by.items() if other == run]
+        found |= {one.id: one for one in build_samples(context, {run: frozenset(wanted)}, wanted, problems)}
+    return tuple(found[sample] for sample in predicted_by)
 
 
 def build_sample(context: ReportContext, sample: str, prediction: Mask, note: str, caption: str) -> Sample:

@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from pipeline.analysis.calibration import ReliabilityBins
+from pipeline.analysis.calibration import ReliabilityBins, combine_bins
 from pipeline.artifacts.comparison import RunSummary
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
@@ -21,7 +21,7 @@ from pipeline.report.sections.gallery import (
     Sample,
     build_class_legend,
     build_error_legend,
-    build_samples,
+    build_validated_samples,
     name_predictor,
 )
 from pipeline.report.view_models import LegendEntry, NothingToShowError, Notice, collect_problem
@@ -163,19 +163,13 @@ def _build_worst(context: ReportContext, parts: pd.DataFrame, problems: list[Not
     for run in parts["run"].unique():
         with collect_problem(problems, f"{run}: no predictions for its worst images"):
             kept[run] = context.project.evaluation(run).list_examples()
-    pairs = [(run, name) for run, name in zip(parts["run"], parts["name"], strict=True) if name in kept.get(run, ())]
-    return tuple(sample for run, name in pairs for sample in build_samples(context, {run: kept[run]}, [name], problems))
+    pairs = zip(parts["name"], parts["run"], strict=True)
+    return build_validated_samples(context, {name: run for name, run in pairs if name in kept.get(run, ())}, problems)
 
 
 def _build_calibration(context: ReportContext, runs: Sequence[str]) -> tuple[Markup, str]:
     """Draw the reliability curve of the images that runs were validated on, and describe the calibration."""
-    table = pd.concat([context.project.evaluation(run).read_calibration() for run in runs]).fillna(0.0)
-    sums = table[["confidence", "accuracy"]].mul(table["pixels"], axis=0).assign(pixels=table["pixels"])
-    bins = sums.groupby([table["split"], table["low"]]).sum()
-    found = {
-        str(split): ReliabilityBins(*(rows[column].to_numpy() for column in ("pixels", "accuracy", "confidence")))
-        for split, rows in bins.groupby(bins.index.get_level_values("split"))
-    }
+    found = combine_bins([context.project.evaluation(run).read_calibration() for run in runs])
     if set(found) != {"train", "validation"}:
         raise PipelineError(f"The evaluation of {runs[0]} contains no calibration. Run `dvc repro evaluate@{runs[0]}`.")
     validation = found["validation"]
