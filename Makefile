@@ -14,7 +14,7 @@ INSTALLED_TEST_ALL := $(if $(LINKED),linked-venv,$(VENV)/installed-test-all)
 INSTALLED_BENCH := $(if $(LINKED),linked-venv,$(VENV)/installed-bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test-all report studies ui test test-fast test-slow check reference bench constraints clean linked-venv
+.PHONY: help install install-test-all report studies ui test test-fast test-pythons test-slow check reference bench constraints clean linked-venv
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,6 +51,12 @@ test: $(INSTALLED_TEST)  ## All tests that take seconds, and the whole pipeline 
 FAST := analysis compare curve_readers data imaging inference judge lr_find params variants
 test-fast: $(INSTALLED_TEST)  ## Unit tests, about a minute
 	@$(PYTEST) -m "not slow and not process" $(FAST:%=tests/%)
+
+# Each version has its own environment, .venv-3.12 and so on, of about 7 GB.
+PYTHONS ?= 3.11 3.12 3.13
+test-pythons:  ## Unit tests and imports with each version of Python in PYTHONS
+	@set -e; for version in $(PYTHONS); do echo "Python $$version"; \
+		$(MAKE) --no-print-directory test-fast FAST="$(FAST) test_imports.py" PYTHON="python$$version" VENV=".venv-$$version"; done
 
 test-slow: $(INSTALLED_TEST)  ## Tests that take minutes
 	@python -m pytest -m slow

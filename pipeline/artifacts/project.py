@@ -119,6 +119,6 @@ class Project:
 def _check_name(name: str) -> str:
     if Path(name).name != name:
         raise PipelineError(
-            f"'{name}' is a path; give the name of the run instead, such as {Path(name).name or 'unet-0.002-0'}."
+            f"'{name}' is a path; give the name of the run instead, such as {Path(name).name or 'unet-0.004-0'}."
         )
     return name

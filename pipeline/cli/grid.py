@@ -80,7 +80,7 @@ def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> Non
     """Train and evaluate stale runs in parallel.
 
     A run is stale if its parameters, data or code have changed since it was trained. Each finished run is committed
-    to DVC. TARGETS are names of runs, such as unet-0.002-0, or patterns in quotes, such as 'lite0-*'; the default
+    to DVC. TARGETS are names of runs, such as unet-0.004-0, or patterns in quotes, such as 'lite0-*'; the default
     is the whole grid. Afterwards, `dvc repro` only compares the runs and renders the report. `make report` runs
     both commands.
 

@@ -230,7 +230,7 @@ def sync(targets: tuple[str, ...], tracking_uri: str | None, as_json: bool) -> N
 
     Data that MLflow already has is not uploaded again.
 
-    RUNS are names of runs, such as unet-0.002-0, or patterns in quotes, such as 'lite0-*'; the default is all
+    RUNS are names of runs, such as unet-0.004-0, or patterns in quotes, such as 'lite0-*'; the default is all
     trained runs of the grid. Runs are also logged while they train. This command is for runs that DVC restored
     instead of training them, for runs that were trained while the server was down, and for a second server.
     `make report` runs it as its last step.

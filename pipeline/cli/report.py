@@ -40,7 +40,7 @@ def report(
       best                            the best run: the median run of the best setting
       best:3                          the median runs of the three best settings
       all                             every run
-      unet-0.002-0,lite0-*            comma-separated names, with the wildcards * and ?
+      unet-0.004-0,lite0-*            comma-separated names, with the wildcards * and ?
       "variant == 'unet' and learning_rate <= 1e-3"
                                       a filter in the syntax of pandas.DataFrame.query, with and, or, not, in
       mlflow:latest                   the run in MLflow (at tracking.uri) that started last

@@ -83,7 +83,7 @@ def fetch(encoders: tuple[str, ...]) -> None:
 def add(run: Path) -> None:
     """Copy the weights of RUN to weights/, for runs that start from them.
 
-    RUN is a finished run of this project, such as unet-0.002-0, or the path of a run folder in another project. In a
+    RUN is a finished run of this project, such as unet-0.004-0, or the path of a run folder in another project. In a
     network with a different number of classes, the last layer is then initialized at random.
     """
     from pipeline.artifacts.project import Project

@@ -212,7 +212,7 @@ def find_best_run(project: Project) -> str:
     if best is None:
         raise PipelineError(
             "--run best: there is no best run, because no learning rate has finished all its seeds. Name a run, such "
-            "as --run unet-0.002-0"
+            "as --run unet-0.004-0"
         )
     return best.run
 

@@ -110,7 +110,7 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
     class_weights = compute_class_weights(settings, training, classes)
     loss_function = create_loss(settings.loss, settings.label_smoothing, class_weights)
     optimizer = create_optimizer(network, settings, LOWEST)
-    if settings.freeze_encoder_epochs >= settings.epochs:
+    if settings.frozen_epochs >= settings.epochs:
         freeze_encoder(network, optimizer, is_frozen=True)
     factors = [group["lr"] / LOWEST for group in optimizer.param_groups]
     learning_rates = np.geomspace(LOWEST, HIGHEST, STEPS)

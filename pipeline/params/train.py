@@ -221,14 +221,18 @@ class Train(Section):
     """Optimizer and its settings."""
     lr_scheduler: LrSchedulerSettings
     """Learning rate scheduler and its settings."""
-    encoder_lr_factor: LrFactor
-    """Factor for the encoder's learning rate. With a factor below 1, pretrained features change less."""
+    encoder_lr_factor: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    """Factor for the encoder's learning rate. With a factor below 1, pretrained features change less. With 0, the
+    encoder is frozen and only the decoder is trained, which takes about two thirds of the time.
+    """
     encoder_layer_decay: LrFactor = 1.0
     """Layer-wise decay of the encoder's learning rate: the factor from each layer to the layer below it. 0.65 to 0.9 is
     usual for transformers.
     """
     freeze_encoder_epochs: Annotated[int, Field(ge=0)] = 0
-    """Number of initial epochs in which the encoder is frozen and only the decoder is trained."""
+    """Number of initial epochs in which the encoder is frozen and only the decoder is trained. To freeze it in all
+    epochs, set `encoder_lr_factor` to 0.
+    """
     gradient_accumulation_steps: Positive = 1
     """Number of batches whose gradients are averaged for one optimizer step. Useful if a large batch does not fit into
     memory.
@@ -258,6 +262,11 @@ class Train(Section):
     def patch(self) -> tuple[int, int] | None:
         """Height and width of the patches in px; None if training uses whole images."""
         return None if self.patch_size is None else list_sides(self.patch_size)
+
+    @property
+    def frozen_epochs(self) -> int:
+        """Number of initial epochs in which the encoder is frozen."""
+        return self.freeze_encoder_epochs if self.encoder_lr_factor else self.epochs
 
     @field_validator("label_smoothing")
     @classmethod

@@ -142,7 +142,7 @@ def _format_value(value: object) -> object:
         names = ", ".join(sorted(vars(value)))
         raise ValueError(f"the expression is a group of values; add a dot and one of these names: {names}")
     if callable(value) and not isinstance(value, jinja2.Undefined):
-        raise ValueError("the function needs arguments, such as run('unet-0.002-0') or rate('unet', 1e-3)")
+        raise ValueError("the function needs arguments, such as run('unet-0.004-0') or rate('unet', 1e-3)")
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return MISSING
     return format_number(value) if isinstance(value, float) else value

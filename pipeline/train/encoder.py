@@ -1,7 +1,4 @@
-"""Find the weights and layers of a network's encoder, and freeze it.
-
-The encoder is the submodule named `encoder`, at any level, as in segmentation-models-pytorch and this project's U-Net.
-"""
+"""Freeze a network's encoder during training, and find its layers."""
 
 from __future__ import annotations
 
@@ -11,9 +8,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pipeline.errors import PipelineError
+from pipeline.models.encoder import NAME, is_encoder_weight
 from pipeline.params.train import Train
 
-NAME = "encoder"
 DEFAULTS = {"encoder_lr_factor": 1.0, "encoder_layer_decay": 1.0, "freeze_encoder_epochs": 0}
 # Layers of encoders that do not describe their own layers, from first to last, in timm's notation: smp's mix
 # transformers, and the stages that timm's hierarchical encoders (Swin, ConvNeXt, MaxViT, ...) have in common.
@@ -37,18 +34,14 @@ LAYERS: tuple[dict[str, Any], ...] = (
 MIN_LAYERS = 4
 
 
-def is_encoder_weight(name: str) -> bool:
-    """Return whether the weight or module with this name belongs to the encoder."""
-    return NAME in name.split(".")
-
-
 def check_encoder(network: nn.Module, settings: Train) -> None:
     """Check that a network has a trainable encoder if a setting applies to the encoder.
 
     Raises:
         PipelineError: A setting applies to the encoder, but the network has no trainable encoder.
     """
-    if any(is_encoder_weight(name) for name, weight in network.named_parameters() if weight.requires_grad):
+    is_frozen = settings.encoder_lr_factor == 0  # by `freeze_untrained_encoder`
+    if any(is_encoder_weight(name) for name, weight in network.named_parameters() if weight.requires_grad or is_frozen):
         return
     for key, default in DEFAULTS.items():
         if (value := getattr(settings, key)) != default:

@@ -105,8 +105,8 @@ def train(
     for number in range(done + 1, settings.epochs + 1):
         started = time.perf_counter()
         network.train()
-        if settings.freeze_encoder_epochs:
-            freeze_encoder(network, optimizer, is_frozen=number <= settings.freeze_encoder_epochs)
+        if settings.frozen_epochs:
+            freeze_encoder(network, optimizer, is_frozen=number <= settings.frozen_epochs)
         losses = EpochLoss(number, device)
         order = batches.draw_epoch(rng)
         for step in range(steps):

@@ -21,6 +21,7 @@ from pipeline.data.subsets import select_gap_subset, select_training_subset
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import create_tiles
+from pipeline.models.encoder import freeze_untrained_encoder
 from pipeline.models.factory import build_network, count_trainable_parameters
 from pipeline.models.gpu_memory import explain_step_memory
 from pipeline.models.precision import resolve_precision, select_device
@@ -82,7 +83,8 @@ def train_cell(
     precision = resolve_precision(cell.train.precision)
     network = build_network(cell.model, training.num_channels, num_classes)
     network.to(select_device())
-    trainable_parameters = count_trainable_parameters(network)  # now, since training may freeze some
+    freeze_untrained_encoder(network, cell.train)
+    trainable_parameters = count_trainable_parameters(network)  # now, since some epochs may freeze more
     key = compute_run_key(cell, data.fingerprint, precision)
     parameters = cell.model_dump(mode="json")
     results = RunResults(data.classes)

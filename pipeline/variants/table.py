@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
+from pipeline.models.encoder import freeze_untrained_encoder
 from pipeline.models.factory import build_network
 from pipeline.models.precision import resolve_precision
 from pipeline.params import Cell, Params, Variant
@@ -50,6 +51,7 @@ def measure_variants(
             problem = find_size_problem(cell, size) or ""
             if not problem:
                 network = build_network(cell.model, data.channels, data.classes)
+                freeze_untrained_encoder(network, cell.train)
                 precision = resolve_precision(cell.train.precision)
                 complexity = measure_complexity(network, data.channels, size, cell.train.batch_size, precision)
                 process = measure_process(cell, data)

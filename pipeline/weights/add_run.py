@@ -31,7 +31,7 @@ def add_run(run: Path, project: Project) -> Path:
     if not folder.exists():
         raise PipelineError(
             f"{folder.path} is not a run folder: it has no {RunFolder.RECORD}. Give the name of a folder in "
-            f"{RUNS}/, such as unet-0.002-0, or the path of a run folder in another project."
+            f"{RUNS}/, such as unet-0.004-0, or the path of a run folder in another project."
         )
     record = folder.record
     if record.status == "diverged":

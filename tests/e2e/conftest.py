@@ -19,7 +19,7 @@ from tests.preloaded import PreloadedCommands
 
 # Files that git ignores or that a user's project does not need.
 EXCLUDED = shutil.ignore_patterns(
-    ".git", ".venv", "runs", "evaluation", "comparison", "prepared", "mlflow.db*", "mlruns", "cache", "tmp", "ready",
+    ".git", ".venv*", "runs", "evaluation", "comparison", "prepared", "mlflow.db*", "mlruns", "cache", "tmp", "ready",
     "config.local", "learning-report.html", "dvc.lock", "metrics.json", "*.egg-info", ".mypy_cache", ".pytest_cache",
     ".ruff_cache", ".hypothesis", "tests", "docs", "studies",
 )  # fmt: skip

@@ -137,7 +137,7 @@ def test_printed_code_segments_stretched_gray_images_like_predict(
 
 def test_code_in_the_guide_is_the_printed_code(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained)
-    code = create_example(TrainedRun.load(read_params(), TRAINED, Project()), Path("exports/unet-0.002-0.onnx"), None)
+    code = create_example(TrainedRun.load(read_params(), TRAINED, Project()), Path("exports/unet-0.004-0.onnx"), None)
     assert f"```python\n{code}```" in (ROOT / "docs/how-to/export.md").read_text(encoding="utf-8")
 
 

@@ -115,7 +115,7 @@ def test_init_of_epochs_in_another_yaml_style_sets_or_reports_them(params):
 def test_init_reports_epochs_of_a_variant(params):
     text = params.read_text("utf-8")
     params.write_text(
-        text.replace("    train: {encoder_lr_factor: 0.1}", "    train: {encoder_lr_factor: 0.1, epochs: 20}"),
+        text.replace("    train: {encoder_lr_factor: 0.0}", "    train: {encoder_lr_factor: 0.0, epochs: 20}"),
         "utf-8",
     )
     write({"": 24})

@@ -48,7 +48,7 @@ def test_dvc_changes_one_line_of_the_shipped_params(tmp_path: Path) -> None:
     shipped = (ROOT / "params.yaml").read_text(encoding="utf-8")
     assert changes_epochs_only(shipped, tmp_path / "params.yaml")
     lines = list_changed_lines(shipped, tmp_path / "params.yaml", "grid.learning_rate=[0.01,0.001]")
-    assert [line.strip() for line in lines if line[0] == "-"] == ["-   - 2e-3", "-   - 2e-4"]
+    assert [line.strip() for line in lines if line[0] == "-"] == ["-   - 4e-3", "-   - 4e-4"]
     assert [line.strip() for line in lines if line[0] == "+"] == ["+   - 0.01", "+   - 0.001"]
 
 

@@ -228,7 +228,7 @@ def test_all_errors_are_reported_together(params_with: ParamsWith) -> None:
 
 def test_shipped_params_are_valid() -> None:
     params = read_params(SHIPPED)
-    assert {cell.name for cell in params.cells()} >= {"unet-0.002-0", "lite0_20_images-0.0002-2", "lite0-0.002-1"}
+    assert {cell.name for cell in params.cells()} >= {"unet-0.004-0", "lite0_20_images-0.0004-2", "lite0-0.004-1"}
     assert len(params.grid.seed) >= 3
     assert params.train.epochs >= MIN_EPOCHS
 
@@ -247,7 +247,7 @@ def test_read_params_names_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_learning_rates_are_read_as_by_dvc(tmp_path: Path) -> None:
-    text = SHIPPED.read_text(encoding="utf-8").replace("- 2e-3\n  - 2e-4", "- 1e-2\n  - 3e-4\n  - 1e-05\n  - .25")
+    text = SHIPPED.read_text(encoding="utf-8").replace("- 4e-3\n  - 4e-4", "- 1e-2\n  - 3e-4\n  - 1e-05\n  - .25")
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
     names = [cell.name for cell in read_params(path).cells()[::3][:4]]

@@ -85,8 +85,22 @@ def test_layers_of_a_convolutional_encoder_are_unknown() -> None:
         create_optimizer(create_network("resnet18"), create_settings(encoder_layer_decay=0.8), 1e-2)
 
 
+def test_encoder_with_a_factor_of_0_is_not_in_the_optimizer() -> None:
+    network = create_network("resnet18")
+    optimizer = create_optimizer(network, create_settings(encoder_lr_factor=0.0), 1e-2)
+    trained = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+    for name, weight in network.named_parameters():
+        assert (id(weight) in trained) == weight.requires_grad == ("encoder" not in name)
+
+
+def test_network_without_a_decoder_needs_a_factor_above_0() -> None:
+    network = nn.ModuleDict({"encoder": nn.Conv2d(3, 2, 1)})
+    with pytest.raises(PipelineError, match=r"train\.encoder_lr_factor: must be above 0"):
+        create_optimizer(network, create_settings(encoder_lr_factor=0.0), 1e-2)
+
+
 @pytest.mark.parametrize(
-    "setting", [{"freeze_encoder_epochs": 1}, {"encoder_layer_decay": 0.8}, {"encoder_lr_factor": 0.5}]
+    "setting", [{"freeze_encoder_epochs": 1}, {"encoder_layer_decay": 0.8}, {"encoder_lr_factor": 0.5}, {"encoder_lr_factor": 0.0}]
 )
 def test_settings_of_the_encoder_are_refused_without_one(setting: dict[str, Any]) -> None:
     (key,) = setting

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
+from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
 from pipeline.params.file import read_params
 from pipeline.params.train import EarlyStopping
@@ -130,3 +133,15 @@ def test_record_does_not_depend_on_the_frozen_encoder(project: Path) -> None:
     unfrozen, _ = train(project, 1, CONSTANT)
     frozen, _ = train(project, 1, {**CONSTANT, "freeze_encoder_epochs": 1})
     assert frozen.trainable_parameters == unfrozen.trainable_parameters
+
+
+def test_encoder_with_a_factor_of_0_is_frozen_in_all_epochs(project: Path) -> None:
+    weights = Project(project).run(RUN).weights
+    frozen, _ = train(project, 2, {**CONSTANT, "freeze_encoder_epochs": 2})
+    expected = load_file(weights)
+    untrained, _ = train(project, 2, {**CONSTANT, "encoder_lr_factor": 0.0})
+    found = load_file(weights)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=0)
+    encoder = sum(tensor.numel() for name, tensor in found.items() if "encoder" in name and "running" not in name)
+    assert frozen.trainable_parameters - encoder <= untrained.trainable_parameters < frozen.trainable_parameters

@@ -167,7 +167,7 @@ def _embed(
     image_file: Image.Image, alt: str, caption: str, frame: Frame | None, lossless: bool = False, **options: Any
 ) -> EmbeddedImage:
     buffer = io.BytesIO()
-    image_file.save(buffer, "webp", lossless=lossless, method=4, **options)
+    image_file.save(buffer, "webp", lossless=lossless, method=2, **options)
     src = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
     aspect = frame.aspect if frame else image_file.width / image_file.height
     return EmbeddedImage(src, alt, caption, *image_file.size, is_mask=lossless, aspect=aspect)
