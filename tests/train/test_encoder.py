@@ -100,7 +100,13 @@ def test_network_without_a_decoder_needs_a_factor_above_0() -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [{"freeze_encoder_epochs": 1}, {"encoder_layer_decay": 0.8}, {"encoder_lr_factor": 0.5}, {"encoder_lr_factor": 0.0}]
+    "setting",
+    [
+        {"freeze_encoder_epochs": 1},
+        {"encoder_layer_decay": 0.8},
+        {"encoder_lr_factor": 0.5},
+        {"encoder_lr_factor": 0.0},
+    ],
 )
 def test_settings_of_the_encoder_are_refused_without_one(setting: dict[str, Any]) -> None:
     (key,) = setting
