@@ -17,7 +17,7 @@ from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.image_data import CategoryData, MaskData
 from pipeline.params.merge_conflict import find_conflict
-from pipeline.params.model import KerasPetsModel, UNetModel, compute_smallest_size
+from pipeline.params.model import KerasPetsModel, SmpModel, UNetModel, compute_smallest_size
 from pipeline.params.objects import find_object_mistakes
 from pipeline.params.ranking import find_ranking_mistakes
 from pipeline.params.train import find_weight_mistakes
@@ -131,6 +131,12 @@ def _check_variant(params: Params, name: str) -> list[str]:
         mistakes.append(
             f"train.encoder_lr_factor: must be 1.0 for variant '{name}', but is {cell.train.encoder_lr_factor}: "
             f"keras_pets has no module named encoder. Set it in variants.{name}.train."
+        )
+    # A custom network may load weights itself.
+    if isinstance(cell.model, UNetModel | SmpModel) and not cell.model.pretrained and not cell.train.encoder_lr_factor:
+        mistakes.append(
+            f"train.encoder_lr_factor: must be above 0 for variant '{name}', but is 0, which freezes an encoder with "
+            f"random weights. Set it in variants.{name}.train, or pretrained weights in variants.{name}.model."
         )
     # The classes of other sources are known only after `prepare`.
     if isinstance(cell.train.class_weights, dict) and isinstance(params.data, MaskData | CategoryData):

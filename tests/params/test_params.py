@@ -310,6 +310,17 @@ def test_run_name_has_the_exact_learning_rate_and_seed(learning_rate: float, see
     assert (float(rate_part), int(seed_part)) == (learning_rate, seed)
 
 
+@pytest.mark.parametrize(
+    ("name", "variant"), [("unet", {}), ("lite0", {"model": {"pretrained": False}})], ids=["unet", "lite0"]
+)
+def test_encoder_with_random_weights_is_not_frozen(params_with: ParamsWith, name: str, variant: dict[str, Any]) -> None:
+    changes = {"variants": {name: {**variant, "train": {"encoder_lr_factor": 0.0}}}, "grid": {"variant": [name]}}
+    with pytest.raises(
+        PipelineError, match=rf"encoder_lr_factor: must be above 0 for variant '{name}'.* random weights"
+    ):
+        params_with(changes)
+
+
 def test_encoder_lr_factor_needs_an_encoder(params_with: Callable[[dict[str, Any]], Params]) -> None:
     changes = {"variants": {"keras_pets": {"train": {"encoder_lr_factor": 0.3}}}, "grid": {"variant": ["keras_pets"]}}
     with pytest.raises(

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch import Tensor
 
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
@@ -136,12 +137,15 @@ def test_record_does_not_depend_on_the_frozen_encoder(project: Path) -> None:
 
 
 def test_encoder_with_a_factor_of_0_is_frozen_in_all_epochs(project: Path) -> None:
-    weights = Project(project).run(RUN).weights
-    frozen, _ = train(project, 2, {**CONSTANT, "freeze_encoder_epochs": 2})
-    expected = load_file(weights)
-    untrained, _ = train(project, 2, {**CONSTANT, "encoder_lr_factor": 0.0})
-    found = load_file(weights)
+    def train_lite0(settings: dict[str, Any]) -> tuple[RunRecord, dict[str, Tensor]]:
+        changes = {"variants": {"lite0": {"train": {"epochs": 2, "encoder_lr_factor": 1.0, **settings}}}}
+        cell = read_params(write_params(project, changes)).cell("lite0", 0.01, 0)
+        return train_cell(cell), load_file(Project(project).run(cell.name).weights)
+
+    frozen, expected = train_lite0({"freeze_encoder_epochs": 2})
+    untrained, found = train_lite0({"encoder_lr_factor": 0.0})
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, rtol=0, atol=0)
+    assert untrained.key != frozen.key
     encoder = sum(tensor.numel() for name, tensor in found.items() if "encoder" in name and "running" not in name)
     assert frozen.trainable_parameters - encoder <= untrained.trainable_parameters < frozen.trainable_parameters
