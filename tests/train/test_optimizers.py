@@ -305,9 +305,9 @@ FILE_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         "train.lr_scheduler.warmup_fraction: must be greater than 0",
     ),
     "EMA decay of 1": ({"ema_decay": 1.0}, "train.ema_decay: must be less than 1.0, but is 1.0."),
-    "encoder factor of 0": (
-        {"encoder_lr_factor": 0.0},
-        "train.encoder_lr_factor: must be greater than 0.0, but is 0.0.",
+    "negative encoder factor": (
+        {"encoder_lr_factor": -0.1},
+        "train.encoder_lr_factor: must be at least 0.0, but is -0.1.",
     ),
 }  # fmt: skip
 
