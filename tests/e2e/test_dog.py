@@ -19,8 +19,9 @@ def test_shipped_parameters_segment_the_showcase_dog(project: Path) -> None:
     shipped = read_params(ROOT / "params.yaml")
     params = shipped.model_copy(update={"data": shipped.data.model_copy(update={"path": str(ROOT / "data/sample")})})
     prepare(params)
-    train_cell(params.cell("lite0", 0.001, 0))
-    evaluation = evaluate_run(params, "lite0-0.001-0")
-    assert evaluation.showcase[0].foreground_iou >= 0.80
+    cell = params.cell("lite0", params.grid.learning_rate[0], 0)
+    train_cell(cell)
+    evaluation = evaluate_run(params, cell.name)
+    assert evaluation.showcase[0].foreground_iou >= 0.88
     assert evaluation.validation is not None
     assert evaluation.validation.loss < compare(params).baseline.loss / 2
