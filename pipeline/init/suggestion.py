@@ -41,7 +41,7 @@ SIZE_RULE = (
     f"patches of the images at their original size."
 )
 
-MIN_STEPS = 600  # steps of a run, as in the default grid; a few dozen hardly change a network
+MIN_STEPS = 600  # steps of a run; a few dozen hardly change a network
 # Minimum number of steps for suggesting larger batches. With fewer steps, small batches learn more in the same number
 # of epochs (docs/explanation/recipe.md: batches of 16 are worse than batches of 4), and on a CPU, larger batches
 # shorten an epoch by only 5 to 20 %.

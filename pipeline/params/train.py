@@ -223,7 +223,7 @@ class Train(Section):
     """Learning rate scheduler and its settings."""
     encoder_lr_factor: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     """Factor for the encoder's learning rate. With a factor below 1, pretrained features change less. With 0, the
-    encoder is frozen and only the decoder is trained, which takes about two thirds of the time.
+    encoder is frozen and only the decoder is trained, which takes less time.
     """
     encoder_layer_decay: LrFactor = 1.0
     """Layer-wise decay of the encoder's learning rate: the factor from each layer to the layer below it. 0.65 to 0.9 is
