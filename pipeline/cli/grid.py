@@ -76,13 +76,16 @@ def variants(as_json: bool) -> None:
     metavar="ADDRESS",
     help="Address of a Ray cluster to run on: auto, or host:port. See docs/how-to/cluster.md.",
 )
-def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> None:
+@click.option(
+    "--report", "with_report", is_flag=True, help="Then also compare the runs and render the report, by `dvc repro`."
+)
+def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None, with_report: bool) -> None:
     """Train and evaluate stale runs in parallel.
 
     A run is stale if its parameters, data or code have changed since it was trained. Each finished run is committed
     to DVC. TARGETS are names of runs, such as unet-0.004-0, or patterns in quotes, such as 'lite0-*'; the default
     is the whole grid. Afterwards, `dvc repro` only compares the runs and renders the report. `make report` runs
-    both commands.
+    this command with --report.
 
     Ctrl-C stops the sweep after the current epochs, a second Ctrl-C immediately. The same command resumes
     interrupted runs after their last complete epoch, even if the sweep was killed.
@@ -93,8 +96,11 @@ def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> Non
 
     if workers and ray:
         raise click.UsageError("--workers applies to this machine only; a Ray cluster schedules its own jobs.")
+    if targets and with_report:
+        raise click.UsageError("--report requires the whole grid; leave out the names of runs.")
     defer_signals()
 
+    from pipeline.sweep.dvc_internals.stages import DvcStages
     from pipeline.sweep.run_sweep import sweep as run_sweep
 
     for stage in ("prepare", "compare", "showcase", "ensemble", "report"):
@@ -103,6 +109,8 @@ def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> Non
         code = run_sweep(read_params(), workers, targets, ray, Project())
     if code == 0 and not targets:
         FAILURE.unlink(missing_ok=True)
+    if code == 0 and with_report:
+        code = DvcStages(Path()).reproduce_others()
     sys.exit(code)
 
 

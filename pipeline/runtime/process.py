@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import datetime
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 from pipeline.runtime.operating_system import (
     NEW_GROUP,
@@ -41,24 +42,23 @@ def run_command(command: list[str], folder: Path) -> tuple[int, str]:
         The exit code, and the combined output to stdout and stderr.
     """
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            **NEW_GROUP,
-        )
-        try:
-            while not _has_ended(process, POLL_SECONDS):
-                check_signals()
-        finally:
-            for end in (terminate_group, kill_group):
-                if process.poll() is None:
-                    end(process)
-                    _has_ended(process, _END_SECONDS)
+        code = show_command(command, folder, stdout=output, stderr=subprocess.STDOUT)
         output.seek(0)
-        return process.returncode, output.read().decode(errors="replace")
+        return code, output.read().decode(errors="replace")
+
+
+def show_command(command: list[str], folder: Path, **streams: Any) -> int:
+    """Run a command as `run_command` does, but show its output unless `streams` redirects it. Return the exit code."""
+    process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, **streams, **NEW_GROUP)
+    try:
+        while not _has_ended(process, POLL_SECONDS):
+            check_signals()
+    finally:
+        for end in (terminate_group, kill_group):
+            if process.poll() is None:
+                end(process)
+                _has_ended(process, _END_SECONDS)
+    return process.returncode
 
 
 def terminate_with_parent(grace_seconds: float = 0.0) -> None:

@@ -18,6 +18,25 @@ if TYPE_CHECKING:
     from tests.report.conftest import ReportProject
 
 
+LOCK = """schema: '2.0'
+stages:
+  prepare:
+    cmd: pipeline prepare
+    deps:
+    - path: data/sample
+      hash: md5
+      md5: bb.dir
+    outs:
+    - path: data/prepared
+      hash: md5
+      md5: aa.dir
+      size: 1
+      nfiles: 1
+  compare:
+    cmd: pipeline compare
+"""
+
+
 def test_every_listed_file_exists(project: ReportProject) -> None:
     listed = re.findall(
         r"<dd><code>(.*?)</code>", get_section(render(project), "reproduce").split("Files with the numbers")[1]
@@ -33,8 +52,7 @@ def test_every_listed_file_exists(project: ReportProject) -> None:
 def test_provenance_adds_times_and_machine(project: ReportProject) -> None:
     run = get_best_run(project)
     write_timing(project.root / RUNS / run)
-    lock = {"prepare": {"outs": [{"path": "data/prepared", "md5": "aa.dir"}]}}
-    (project.root / "dvc.lock").write_text(json.dumps({"stages": lock}))
+    (project.root / "dvc.lock").write_text(LOCK)
     without_provenance = get_section(render(project, run), "reproduce")
     assert re.search(r"DVC’s hash of data/prepared</dt><dd><code>aa.dir<", without_provenance)
     assert "A processor" not in without_provenance  # not DVC outputs, so the page must not depend on them

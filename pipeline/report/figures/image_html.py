@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -86,13 +87,17 @@ def render_heatmap(
 ) -> EmbeddedImage:
     """Render numbers from 0 to `highest` (H x W) in the colors of `get_heat_color`."""
     levels = np.rint((values / highest).clip(0, 1) * 255).astype(np.uint8)
-    colors = [ImageColor.getrgb(get_heat_color(level / 255)) for level in range(256)]
-    return _encode_lossless(levels, colors, alt, caption, frame)
+    return _encode_lossless(levels, _list_heat_colors(), alt, caption, frame)
 
 
 def get_heat_color(share: float) -> str:
     """Return the color of a number by its share of the highest one: from light for 0 to dark for 1."""
     return to_hex(colormaps["magma_r"](share))
+
+
+@cache
+def _list_heat_colors() -> tuple[tuple[int, ...], ...]:
+    return tuple(ImageColor.getrgb(get_heat_color(level / 255)) for level in range(256))
 
 
 def to_rgb(image: ImageArray) -> Image.Image:
