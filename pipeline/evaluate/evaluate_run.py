@@ -30,7 +30,6 @@ from pipeline.inference.objects import find_object_settings
 from pipeline.inference.prediction import PixelPredictions, Prediction, create_tiles, predict_split
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import load_record
-from pipeline.models.encoder import freeze_untrained_encoder
 from pipeline.models.factory import load_trained_network
 from pipeline.models.operations import count_multiply_accumulates
 from pipeline.models.precision import get_device
@@ -148,13 +147,11 @@ def _measure_cost(run: RunFolder, network: nn.Module, split: Split, cell: Cell) 
     assert size is not None
     # Two images, because batch normalization needs more than one value per channel.
     images = torch.zeros(2, split.num_channels, *size, device=get_device(network))
-    trained = copy.deepcopy(network)
-    freeze_untrained_encoder(trained, cell.train)
     return PredictionCost(
         parameters=sum(weight.numel() for weight in network.parameters()),
         multiply_accumulates=count_multiply_accumulates(network, images[:1]),
         model_bytes=run.weights.stat().st_size,
-        training_bytes=measure_step_memory(trained, images, run.record.precision, cell.train.batch_size),
+        training_bytes=measure_step_memory(copy.deepcopy(network), images, run.record.precision, cell.train.batch_size),
     )
 
 

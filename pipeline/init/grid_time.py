@@ -14,7 +14,7 @@ import torch
 from pipeline.data.augment import augment
 from pipeline.data.batch_loader import Batch
 from pipeline.init.suggestion import Suggestion
-from pipeline.models.factory import build_network
+from pipeline.models.factory import build_cell_network
 from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, resolve_precision, select_device
 from pipeline.params import Cell, Params
@@ -131,7 +131,7 @@ def _time(step: Callable[[int], None], size: int, clock: Callable[[], float]) ->
 def _build_step(cell: Cell, batch: int, channels: int, classes: int) -> Callable[[int], None]:
     """Build a function that runs a training step, as in training, on blank images of a given size."""
     device, precision = select_device(), resolve_precision(cell.train.precision)
-    network = build_network(cell.model, channels, classes)
+    network = build_cell_network(cell, channels, classes)
     network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = create_optimizer(network, cell.train, 1e-4)
     loss_function = create_loss(cell.train.loss, cell.train.label_smoothing)

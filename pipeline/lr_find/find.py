@@ -23,7 +23,7 @@ from pipeline.data.patch_loader import create_loader
 from pipeline.data.subsets import select_training_subset
 from pipeline.lr_find import HIGHEST, LOWEST, STEPS
 from pipeline.lr_find.suggestion import RangeTest, Suggestion, suggest_grid
-from pipeline.models.factory import build_network
+from pipeline.models.factory import build_cell_network
 from pipeline.models.gpu_memory import explain_step_memory
 from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, resolve_precision, select_device
@@ -102,7 +102,7 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
     check_batch(cell, settings.batch_size, choose_input_size(cell, training.images.size), num_channels, len(classes))
     torch.manual_seed(cell.seed)
     precision = resolve_precision(settings.precision)
-    network = build_network(cell.model, num_channels, classes=len(classes))
+    network = build_cell_network(cell, num_channels, len(classes))
     device = select_device()
     network.to(device).to(memory_format=torch.channels_last).train()
     foreground = [index for index, one in enumerate(classes) if one.foreground]

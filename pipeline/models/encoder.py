@@ -8,7 +8,6 @@ from __future__ import annotations
 from torch import nn
 
 from pipeline.errors import PipelineError
-from pipeline.params.train import Train
 
 NAME = "encoder"
 
@@ -18,14 +17,12 @@ def is_encoder_weight(name: str) -> bool:
     return NAME in name.split(".")
 
 
-def freeze_untrained_encoder(network: nn.Module, settings: Train) -> None:
-    """Freeze the weights of the encoder, in place, if `encoder_lr_factor` is 0.
+def freeze_encoder_weights(network: nn.Module) -> None:
+    """Freeze the weights of the encoder, in place.
 
     Raises:
         PipelineError: No weight outside the encoder is left to train.
     """
-    if settings.encoder_lr_factor > 0:
-        return
     weights = dict(network.named_parameters())
     for name, weight in weights.items():
         if is_encoder_weight(name):

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.artifacts.weights_folder import WeightsRecord
 from pipeline.errors import PipelineError
+from pipeline.models.encoder import freeze_encoder_weights
 from pipeline.models.normalization import NORMALIZE, Normalize
 from pipeline.models.precision import select_device
 from pipeline.models.unet import UNet
+from pipeline.params import Cell
 from pipeline.params.model import CustomModel, KerasPetsModel, Model, SmpModel
 from pipeline.params.run_config import read_run_config
 
@@ -74,6 +76,18 @@ def build_network(model: Model, channels: int, classes: int) -> PaddedNetwork:
     return network
 
 
+def build_cell_network(cell: Cell, channels: int, classes: int) -> PaddedNetwork:
+    """Build the network of a cell as `build_network` does, with a frozen encoder if `train.encoder_lr_factor` is 0.
+
+    Raises:
+        PipelineError: The network cannot be built, or no weight outside its encoder is left to train.
+    """
+    network = build_network(cell.model, channels, classes)
+    if cell.train.encoder_lr_factor == 0:
+        freeze_encoder_weights(network)
+    return network
+
+
 def _build_family(model: Model, channels: int, classes: int) -> nn.Module:
     if isinstance(model, SmpModel):
         from pipeline.models.smp import build_smp_network
@@ -99,7 +113,8 @@ def load_trained_network(run: RunFolder, channels: int, classes: int) -> nn.Modu
     cell = read_run_config(run.record, run.path)
     torch.set_num_threads(cell.train.num_threads)
     # Built without its initial weights, which may be missing on this machine and are replaced by the run's weights.
-    network = build_network(cell.model.model_copy(update={"pretrained": False}), channels, classes)
+    untrained = cell.model.model_copy(update={"pretrained": False})
+    network = build_cell_network(cell.model_copy(update={"model": untrained}), channels, classes)
     try:
         weights = load_file(run.weights)
         if f"{NORMALIZE}mean" in weights:

@@ -114,7 +114,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
 
     from pipeline.artifacts.prepared_data import SegmentationClass, Split
     from pipeline.inference.prediction import compute_batch_size
-    from pipeline.models.factory import build_network
+    from pipeline.models.factory import build_cell_network
     from pipeline.models.precision import resolve_precision, select_device
     from pipeline.params.custom_code import describe_error
     from pipeline.train.checkpoints import CheckpointManager
@@ -141,7 +141,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     training = blank(min(used, STEPS * accumulated * cell.train.batch_size))
     watched = EvalSplits(blank(1), blank(min(data.validation, compute_batch_size(*size))), blank(1))
     try:
-        network = build_network(cell.model, data.channels, data.classes).to(select_device())
+        network = build_cell_network(cell, data.channels, data.classes).to(select_device())
         limits = {"epochs": 1, "gradient_accumulation_steps": accumulated, "freeze_encoder_epochs": 0}
         settings = cell.train.model_copy(update=limits)
         precision = resolve_precision(cell.train.precision)

@@ -40,7 +40,7 @@ def check_encoder(network: nn.Module, settings: Train) -> None:
     Raises:
         PipelineError: A setting applies to the encoder, but the network has no trainable encoder.
     """
-    is_frozen = settings.encoder_lr_factor == 0  # by `freeze_untrained_encoder`
+    is_frozen = settings.encoder_lr_factor == 0  # by `build_cell_network`
     if any(is_encoder_weight(name) for name, weight in network.named_parameters() if weight.requires_grad or is_frozen):
         return
     for key, default in DEFAULTS.items():

@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pipeline.errors import PipelineError
-from pipeline.models.encoder import freeze_untrained_encoder, is_encoder_weight
+from pipeline.models.encoder import is_encoder_weight
 from pipeline.params.custom_code import custom_imports, describe_error, describe_type, import_factory
 from pipeline.params.train import SGD, Adam, AdamW, CustomOptimizer, RMSprop, Train
 from pipeline.train.encoder import check_encoder, find_encoder_layers
@@ -30,7 +30,7 @@ IMPORT_PATH_KEY = "train.optimizer.import_path"
 
 
 def create_optimizer(network: nn.Module, settings: Train, learning_rate: float) -> Optimizer:
-    """Create the optimizer of a cell, and freeze the weights that it does not train.
+    """Create the optimizer of a cell for the trainable weights of its network.
 
     The network must have its final memory layout (channels_last).
 
@@ -38,7 +38,6 @@ def create_optimizer(network: nn.Module, settings: Train, learning_rate: float) 
         PipelineError: The settings apply to an encoder, but the network has none or its layers are unknown; or a custom
             optimizer cannot be created or cannot take a step.
     """
-    freeze_untrained_encoder(network, settings)
     chosen = settings.optimizer
     decay = chosen.arguments.get("weight_decay") if isinstance(chosen, CustomOptimizer) else chosen.weight_decay
     groups = group_parameters(network, learning_rate, settings, decay)

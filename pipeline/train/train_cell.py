@@ -21,8 +21,7 @@ from pipeline.data.subsets import select_gap_subset, select_training_subset
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import create_tiles
-from pipeline.models.encoder import freeze_untrained_encoder
-from pipeline.models.factory import build_network, count_trainable_parameters
+from pipeline.models.factory import build_cell_network, count_trainable_parameters
 from pipeline.models.gpu_memory import explain_step_memory
 from pipeline.models.precision import resolve_precision, select_device
 from pipeline.params import Cell, Params
@@ -81,9 +80,8 @@ def train_cell(
     class_weights = compute_class_weights(cell.train, training, data.classes)
     _seed_everything(cell.seed)  # after the check, which may run a user's code
     precision = resolve_precision(cell.train.precision)
-    network = build_network(cell.model, training.num_channels, num_classes)
+    network = build_cell_network(cell, training.num_channels, num_classes)
     network.to(select_device())
-    freeze_untrained_encoder(network, cell.train)
     trainable_parameters = count_trainable_parameters(network)  # now, since some epochs may freeze more
     key = compute_run_key(cell, data.fingerprint, precision)
     parameters = cell.model_dump(mode="json")

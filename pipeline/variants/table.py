@@ -9,8 +9,7 @@ from pathlib import Path
 
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
-from pipeline.models.encoder import freeze_untrained_encoder
-from pipeline.models.factory import build_network
+from pipeline.models.factory import build_cell_network
 from pipeline.models.precision import resolve_precision
 from pipeline.params import Cell, Params, Variant
 from pipeline.variants.complexity import Complexity, measure_complexity
@@ -50,8 +49,7 @@ def measure_variants(
             size = choose_input_size(cell, data.size)
             problem = find_size_problem(cell, size) or ""
             if not problem:
-                network = build_network(cell.model, data.channels, data.classes)
-                freeze_untrained_encoder(network, cell.train)
+                network = build_cell_network(cell, data.channels, data.classes)
                 precision = resolve_precision(cell.train.precision)
                 complexity = measure_complexity(network, data.channels, size, cell.train.batch_size, precision)
                 process = measure_process(cell, data)
