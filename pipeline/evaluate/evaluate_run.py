@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +15,7 @@ from pipeline.analysis.objects import ObjectMatches
 from pipeline.analysis.scores import compute_scores
 from pipeline.artifacts.evaluation_folder import CHECKED_SPLITS, PredictionCost, RunEvaluation
 from pipeline.artifacts.folder import drop_nan
-from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, Dataset, Split
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, Dataset, PreparedData, Split
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunFolder
 from pipeline.artifacts.scores import Calibration
@@ -41,6 +41,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@dataclass(frozen=True)
+class _RunPredictions:
+    """Predictions of a run's best weights by split; empty if the run diverged in its first epoch."""
+
+    splits: Mapping[str, SplitPrediction] = field(default_factory=dict)
+    # Of training, validation and test, with only the training images whose loss was computed during training.
+    scored: Mapping[str, Prediction] = field(default_factory=dict)
+    samples: Mapping[str, Split] = field(default_factory=dict)  # the images of `scored`
+    bins: Mapping[str, ReliabilityBins] = field(default_factory=dict)  # of training and validation in `scored`
+    contradictions: Mapping[str, ContradictionCollector] = field(default_factory=dict)
+    feature_maps: Mapping[str, FeatureMaps] = field(default_factory=dict)
+    cost: PredictionCost | None = None
+
+
 def evaluate_run(params: Params, run: str, project: Project | None = None) -> RunEvaluation:
     """Score a run's model on the compared training images, validation, test and showcase.
 
@@ -53,65 +67,77 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     project = project or Project()
     trained = project.run(run)
     record, data = load_record(run, project)
-    splits: dict[str, SplitPrediction] = {}
-    scored: dict[str, Prediction] = {}
-    maps: dict[str, FeatureMaps] = {}
-    bins: dict[str, ReliabilityBins] = {}
-    collectors: dict[str, ContradictionCollector] = {}
-    samples: dict[str, Split] = {}
-    matches: dict[str, list[ObjectMatches]] = {}
     view = project.prepared.select_fold(record.fold)
-    if record.best_epoch is not None:
-        prepared = {name: view.open_split(name) for name in (*SPLITS, SHOWCASE)}
-        settings = find_object_settings(params.evaluation, data.classes, prepared["train"].instances is not None)
-        cell = read_run_config(record, trained.path)
-        tiles = create_tiles(cell, params.evaluation.tile_overlap)
-        network = load_trained_network(trained, prepared["train"].num_channels, len(data.classes))
-        checked = () if data.has_exact_masks else CHECKED_SPLITS
-        collectors = {name: ContradictionCollector(len(prepared[name]), len(data.classes)) for name in checked}
-        splits = {
-            name: _predict_split(network, split, len(data.classes), record.precision, tiles, collectors.get(name))
-            for name, split in prepared.items()
-        }
-        cost = _measure_cost(trained, network, prepared["train"], cell)
-        maps = extract_feature_maps(network, prepared[SHOWCASE], cell.train.patch)
-        compared = trained.read_image_losses("train").index
-        bins = {
-            "train": splits["train"].confidence.sum_bins(compared),
-            "validation": splits["validation"].confidence.sum_bins(),
-        }
-        scored = {name: splits[name].prediction for name in SPLITS}
-        scored["train"] = scored["train"].take(compared)
-        evaluation = replace(_score_splits(trained, scored, splits[SHOWCASE].prediction, bins, data), cost=cost)
-        if settings is not None:
-            samples = {**prepared, "train": prepared["train"].take(compared)}
-            matches = {name: match_split(samples[name], scored[name].masks, settings) for name in SPLITS}
-            evaluation = replace(evaluation, objects=summarize_objects(matches, settings))
-    else:
+    if record.best_epoch is None:
+        settings, predicted = None, _RunPredictions()
         evaluation = RunEvaluation(record.run, record.key, None, None, None, None, None, (), None, None)
-    tolerance, pixels = params.evaluation.surface_tolerance, _find_pixels(params, view.samples, scored)
+    else:
+        is_numbered = view.open_split("train").instances is not None
+        settings = find_object_settings(params.evaluation, data.classes, is_numbered)
+        predicted = _predict_run(trained, view, data, params.evaluation.tile_overlap)
+        evaluation = _score_splits(trained, predicted, data)
+    matches = dict[str, list[ObjectMatches]]()
+    if settings:
+        for name, prediction in predicted.scored.items():
+            matches[name] = match_split(predicted.samples[name], prediction.masks, settings)
+        evaluation = replace(evaluation, objects=summarize_objects(matches, settings))
+    tolerance, pixels = params.evaluation.surface_tolerance, _find_pixels(params, view.samples, predicted.scored)
     surfaces = [
-        (splits[name].split.ids[index], name, data.class_names[label], *map(drop_nan, scores))
+        (predicted.samples[name].ids[index], name, data.class_names[label], *map(drop_nan, scores))
         for name in pixels
-        for index, label, scores in measure_surfaces(splits[name].split, scored[name].masks, tolerance, pixels[name])
+        for index, label, scores in measure_surfaces(
+            predicted.samples[name], predicted.scored[name].masks, tolerance, pixels[name]
+        )
     ]
     if pixels:
         scale = create_scale(tolerance, [pixel for sizes in pixels.values() for pixel in sizes])
         evaluation = replace(evaluation, distances=scale)
     with project.evaluation(run).replace() as new:
         worst = find_worst_images(matches["validation"]) if matches else []
-        write_evaluation(new, evaluation, splits, bins, data.classes, params.evaluation.examples, worst)
-        new.write_table(new.SURFACES, new.SURFACE_COLUMNS, surfaces)
-        new.write_class_pixels({name: split.prediction.confusion for name, split in splits.items()})
-        new.write_confusion(
-            {name: prediction.confusion.sum(axis=0) for name, prediction in scored.items()}, data.class_names
+        write_evaluation(
+            new, evaluation, predicted.splits, predicted.bins, data.classes, params.evaluation.examples, worst
         )
-        write_contradictions(new, splits, {name: one.get_pixels() for name, one in collectors.items()}, data.classes)
+        new.write_table(new.SURFACES, new.SURFACE_COLUMNS, surfaces)
+        new.write_class_pixels({name: split.prediction.confusion for name, split in predicted.splits.items()})
+        confusion = {name: prediction.confusion.sum(axis=0) for name, prediction in predicted.scored.items()}
+        new.write_confusion(confusion, data.class_names)
+        contradicted = {name: one.get_pixels() for name, one in predicted.contradictions.items()}
+        write_contradictions(new, predicted.splits, contradicted, data.classes)
         if matches:
-            new.write_objects(list_object_rows({name: samples[name].ids for name in SPLITS}, matches))
-        if maps:
-            new.write_arrays(new.FEATURE_MAPS, maps)
+            ids = {name: split.ids for name, split in predicted.samples.items()}
+            new.write_objects(list_object_rows(ids, matches))
+        if predicted.feature_maps:
+            new.write_arrays(new.FEATURE_MAPS, predicted.feature_maps)
     return evaluation
+
+
+def _predict_run(run: RunFolder, data: PreparedData, dataset: Dataset, tile_overlap: float) -> _RunPredictions:
+    """Predict all splits with the best weights of a run, and measure the cost of its network."""
+    record, cell = run.record, read_run_config(run.record, run.path)
+    prepared = {name: data.open_split(name) for name in (*SPLITS, SHOWCASE)}
+    tiles = create_tiles(cell, tile_overlap)
+    network = load_trained_network(run, prepared["train"].num_channels, len(dataset.classes))
+    checked = () if dataset.has_exact_masks else CHECKED_SPLITS
+    collectors = {name: ContradictionCollector(len(prepared[name]), len(dataset.classes)) for name in checked}
+    splits = {
+        name: _predict_split(network, split, len(dataset.classes), record.precision, tiles, collectors.get(name))
+        for name, split in prepared.items()
+    }
+    compared = run.read_image_losses("train").index
+    scored = {name: splits[name].prediction for name in SPLITS}
+    samples = {name: prepared[name] for name in SPLITS}
+    return _RunPredictions(
+        splits=splits,
+        scored={**scored, "train": scored["train"].take(compared)},
+        samples={**samples, "train": samples["train"].take(compared)},
+        bins={
+            "train": splits["train"].confidence.sum_bins(compared),
+            "validation": splits["validation"].confidence.sum_bins(),
+        },
+        contradictions=collectors,
+        feature_maps=extract_feature_maps(network, prepared[SHOWCASE], cell.train.patch),
+        cost=_measure_cost(run, network, prepared["train"], cell),
+    )
 
 
 def _find_pixels(params: Params, samples: pd.DataFrame, scored: Collection[str]) -> dict[str, list[PixelSize]]:
@@ -155,22 +181,17 @@ def _measure_cost(run: RunFolder, network: nn.Module, split: Split, cell: Cell) 
     )
 
 
-def _score_splits(
-    run: RunFolder,
-    predictions: Mapping[str, Prediction],
-    showcase: Prediction,
-    bins: Mapping[str, ReliabilityBins],
-    data: Dataset,
-) -> RunEvaluation:
+def _score_splits(run: RunFolder, predicted: _RunPredictions, data: Dataset) -> RunEvaluation:
     last = run.history.iloc[-1]
     scores = {
         name: compute_scores(prediction.loss, prediction.confusion.sum(axis=0), data.classes)
-        for name, prediction in predictions.items()
+        for name, prediction in predicted.scored.items()
     }
+    showcase = predicted.splits[SHOWCASE].prediction
     return RunEvaluation(
         run=run.name,
         key=run.record.key,
-        gap=predictions["validation"].loss - predictions["train"].loss,
+        gap=predicted.scored["validation"].loss - predicted.scored["train"].loss,
         gap_last=float(last["val_loss"]) - float(last["train_loss"]),
         train=scores["train"],
         validation=scores["validation"],
@@ -179,8 +200,9 @@ def _score_splits(
             compute_scores(float(loss), confusion, data.classes)
             for loss, confusion in zip(showcase.losses, showcase.confusion, strict=True)
         ),
-        train_calibration=_summarize_calibration(bins["train"]),
-        val_calibration=_summarize_calibration(bins["validation"]),
+        train_calibration=_summarize_calibration(predicted.bins["train"]),
+        val_calibration=_summarize_calibration(predicted.bins["validation"]),
+        cost=predicted.cost,
     )
 
 
