@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,11 @@ def compute_iou(prediction: np.ndarray, ground_truth: np.ndarray, index: int) ->
     return int((predicted & actual).sum()) / union if actual.any() else None
 
 
+@cache
+def read_shipped_params() -> Params:
+    return read_params(REPOSITORY / "params.yaml")
+
+
 class ReportProject:
     """A project folder with every file that the report reads."""
 
@@ -103,7 +110,7 @@ class ReportProject:
         self.variants, self.learning_rates, self.seeds, self.classes = variants, learning_rates, seeds, classes
         (root / TEMPLATES).parent.mkdir(parents=True)
         (root / TEMPLATES).symlink_to(REPOSITORY / TEMPLATES)
-        shipped = read_params(REPOSITORY / "params.yaml")
+        shipped = read_shipped_params()
         grid = {"learning_rate": list(learning_rates), "seed": list(seeds)}
         self.params: Params = shipped.model_copy(update={"grid": shipped.grid.model_copy(update=grid)})
         shutil.copy(REPOSITORY / self.params.report.notes_file, root / self.params.report.notes_file)
@@ -115,6 +122,15 @@ class ReportProject:
         self.rows = [self._write_run(v, r, s) for v in variants for r in learning_rates for s in seeds]
         self._write_comparison()
         self._write_ensemble()
+
+    def copy_to(self, root: Path) -> ReportProject:
+        """Copy the project, which is five times as fast as to write it."""
+        shutil.copytree(self.root, root, symlinks=True, dirs_exist_ok=True)
+        copied = copy.copy(self)
+        copied.root, copied.project = root, Project(root)
+        copied.masks, copied.curves, copied.gap_parts = dict(self.masks), list(self.curves), list(self.gap_parts)
+        copied.rows = list(self.rows)
+        return copied
 
     def ids(self, split: str) -> list[str]:
         return [f"{split}-{row:04d}" for row in range(COUNTS[split])]
@@ -452,6 +468,12 @@ def make_project() -> type[ReportProject]:
     return ReportProject
 
 
+@pytest.fixture(scope="session")
+def written_project(tmp_path_factory: pytest.TempPathFactory) -> ReportProject:
+    """The default project, which tests must not change."""
+    return ReportProject(tmp_path_factory.mktemp("written"))
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> ReportProject:
-    return ReportProject(tmp_path)
+def project(tmp_path: Path, written_project: ReportProject) -> ReportProject:
+    return written_project.copy_to(tmp_path)
