@@ -75,8 +75,8 @@ def test_make_report_prints_a_clickable_link(checkout: Checkout) -> None:
     output = checkout.make("report", "SET=skip", 'DATA=/mnt/my photos (ü) "1" o\'b')
     assert output.splitlines()[-1] == f"The report: {study}"
     calls = checkout.calls()
-    assert ["pipeline", str(checkout.root), "sweep"] in calls
-    assert ["pipeline", str(checkout.root / "studies/skip"), "sweep"] in calls
+    assert ["pipeline", str(checkout.root), "sweep", "--report"] in calls
+    assert ["pipeline", str(checkout.root / "studies/skip"), "sweep", "--report"] in calls
     assert ["pipeline", str(checkout.root), "study", "skip", "--data", '/mnt/my photos (ü) "1" o\'b'] in calls
 
 
