@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageColor
+from scipy import ndimage
 
 from pipeline.artifacts.prepared_data import SPLITS, SegmentationClass
 from pipeline.imaging import IGNORE
@@ -142,19 +143,10 @@ def _find_outline(indices: npt.NDArray[np.uint8], classes: tuple[SegmentationCla
     """
     rank = np.full(256, 1)  # the rank of ignored pixels
     rank[: len(classes)] = [3 if item.foreground else 2 if item.is_boundary else 0 for item in classes]
+    around = np.zeros((2 * WIDTH + 1, 2 * WIDTH + 1), dtype=np.bool_)
+    around[WIDTH, :] = around[:, WIDTH] = True
     outline = np.zeros(indices.shape, dtype=np.bool_)
     for other in np.unique(indices):
-        is_near = _widen(indices == other)
+        is_near = ndimage.binary_dilation(indices == other, around)
         outline |= is_near & (indices != other) & (indices != IGNORE) & (rank[other] <= rank[indices])
     return outline
-
-
-def _widen(region: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Add the pixels up to `WIDTH` beside, above and below a region, six times as fast as a binary dilation does."""
-    wide = region.copy()
-    for step in range(1, WIDTH + 1):
-        wide[step:] |= region[:-step]
-        wide[:-step] |= region[step:]
-        wide[:, step:] |= region[:, :-step]
-        wide[:, :-step] |= region[:, step:]
-    return wide
