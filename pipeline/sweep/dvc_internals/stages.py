@@ -105,7 +105,7 @@ class DvcStages:
     def reproduce_others(self) -> int:
         """Run `dvc repro` if a stage other than those of the runs is stale, and return its exit code, otherwise 0.
 
-        For 1,000 runs, `dvc repro` takes minutes to find that nothing is stale.
+        `dvc repro` would check each run again, one by one.
         """
         with self._locked() as stages:
             others = [stage for name, stage in stages.items() if not name.startswith(("train@", "evaluate@"))]
