@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.decode import is_tiff, read_for_network, to_gray
+from ..imaging.decode import count_channels, is_tiff, read_for_network, to_gray
 from ..imaging.errors import ImageError
 from ..imaging.resize import FixedSize, NativeSize, Resizing
 from ..imaging.tiff_image import TiffImage
@@ -24,11 +24,16 @@ Probs = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resizing, number of channels and bit depth of the images that a network was trained on."""
+    """Resizing, number of channels and bit depth of the images that a network was trained on.
+
+    If bands were selected, or intensities scaled, `read_image` expects images to which the same was done.
+    """
 
     resizing: Resizing
     channels: int
     bits: int  # per channel, 8 or 16
+    selects_bands: bool = False  # whether the channels are selected bands of scenes
+    scales_intensities: bool = False  # whether the values are intensities in a window, scaled to `bits` bits
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> Preprocessing:
@@ -42,9 +47,21 @@ class Preprocessing:
         """Decode a file to H x W x C: as gray or RGB if the network was trained on one of them, else with all channels.
 
         Raises:
-            ImageError: The file is not an image, or not one that the network can segment.
+            ImageError: The file is not an image, or not one that the network can segment. For instance, its bands were
+                not selected, or its intensities not scaled.
         """
-        return read_for_network(content, self.channels, self.bits)
+        image = read_for_network(content, self.channels, self.bits)
+        if self.scales_intensities and self.bits == 8 and image.dtype == np.uint16:
+            raise ImageError(
+                "has 16-bit values, but the network was trained on intensities that a window scaled to 8 bits; scale "
+                "them with the same window"
+            )
+        if self.selects_bands and (bands := count_channels(content)) != self.channels:
+            raise ImageError(
+                f"has {bands} bands, but the network was trained on {self.channels} selected ones; select the same "
+                "bands in the same order"
+            )
+        return image
 
     def open_image(self, path: Path) -> NDArray[Any] | TiffImage:
         """Open a file as an image (H x W x C); if possible, decode only the requested windows of a TIFF.

@@ -41,6 +41,8 @@ from pipeline.params.data.image_data import (
     HuggingFaceData,
     ImageMaskData,
     OxfordPetsData,
+    find_intensities,
+    find_scenes,
 )
 from pipeline.params.run_config import read_run_config
 from pipeline.wording import join_words
@@ -83,15 +85,12 @@ class TrainedRun:
         record, data = load_record(run, project)
         training = project.prepared.select_fold(record.fold).open_split("train")
         cell = read_run_config(record, project.run(run).path)
-        size = training.size if cell.train.patch is None else None
-        downscale = params.data.downscale if isinstance(params.data, ImageMaskData) else 1.0
-        resizing = Resizing.create(size, params.data.resize, downscale)
         network = load_trained_network(project.run(run), channels=training.num_channels, classes=len(data.classes))
         return cls(
             record=record,
             data=data,
             network=network,
-            preprocessing=Preprocessing(resizing, training.num_channels, 8 * training.images.dtype.itemsize),
+            preprocessing=_create_preprocessing(params.data, training, is_patched=cell.train.patch is not None),
             tiles=create_tiles(cell, params.evaluation.tile_overlap),
             encoding=_create_mask_encoding(params.data, data.class_names),
             num_train_images=len(training),
@@ -243,6 +242,19 @@ def load_record(run: str, project: Project) -> tuple[RunRecord, Dataset]:
             f"{project.make_command('report')}"
         )
     return record, data
+
+
+def _create_preprocessing(data: Data, training: Split, *, is_patched: bool) -> Preprocessing:
+    """Create the preprocessing that a training split's images went through; patches are cut from images of any size."""
+    downscale = data.downscale if isinstance(data, ImageMaskData) else 1.0
+    intensities, scenes = find_intensities(data), find_scenes(data)
+    return Preprocessing(
+        resizing=Resizing.create(None if is_patched else training.size, data.resize, downscale),
+        channels=training.num_channels,
+        bits=8 * training.images.dtype.itemsize,
+        selects_bands=scenes is not None and scenes.bands is not None,
+        scales_intensities=intensities is not None and intensities.window is not None,
+    )
 
 
 def _create_mask_encoding(data: Data, class_names: Sequence[str]) -> MaskEncoding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -83,6 +85,27 @@ def test_create_input_converts_any_depth_and_color(channels: int, bits: int, dty
     assert image.shape == (32, 64, channels)
     assert image.dtype == (np.uint8 if bits == 8 else np.uint16)
     assert (image == 2**bits - 1).all()
+
+
+def test_image_without_the_selected_bands_or_the_scaled_intensities_is_refused() -> None:
+    def encode(channels: int, dtype: type) -> bytes:
+        buffer = io.BytesIO()
+        pixels = np.full((20, 30, channels) if channels > 1 else (20, 30), 7, dtype)
+        tifffile.imwrite(buffer, pixels, photometric="rgb" if channels > 1 else "minisblack")
+        return buffer.getvalue()
+
+    colors, gray = Preprocessing(NativeSize(), 3, 8), Preprocessing(NativeSize(), 1, 8)
+    assert colors.read_image(encode(4, np.uint8)).shape == (20, 30, 3)
+    selected = replace(colors, selects_bands=True)
+    assert selected.read_image(encode(3, np.uint8)).shape == (20, 30, 3)
+    with pytest.raises(ImageError, match="has 4 bands, but the network was trained on 3"):
+        selected.read_image(encode(4, np.uint8))
+
+    assert gray.read_image(encode(1, np.uint16)).dtype == np.uint16
+    scaled = replace(gray, scales_intensities=True)
+    assert scaled.read_image(encode(1, np.uint8)).dtype == np.uint8
+    with pytest.raises(ImageError, match="16-bit"):
+        scaled.read_image(encode(1, np.uint16))
 
 
 def test_three_gray_pages_are_no_color_image_for_a_gray_network(tmp_path: Path) -> None:
