@@ -32,7 +32,6 @@ from benchmarks.networks import create_cell
 from pipeline.analysis.scores import compute_class_iou, compute_mean_iou
 from pipeline.artifacts.prepared_data import SegmentationClass, Split
 from pipeline.data.boundary_weights import compute_boundary_weights
-from pipeline.data.class_weights import compute_class_weights
 from pipeline.inference.prediction import Prediction, predict_split
 from pipeline.models.factory import build_network
 from pipeline.models.precision import resolve_precision
@@ -126,16 +125,14 @@ def start_training(splits: dict[str, Split], setting: str, seed: int, epochs: in
     """Start a training that yields its epochs."""
     cell = create_cell("unet16", batch_size=4)
     settings: Train = cell.train.model_copy(update={"epochs": epochs, **SETTINGS[setting]})
+    cell = cell.model_copy(update={"train": settings, "learning_rate": LEARNING_RATE, "seed": seed})
     assert isinstance(cell.model, UNetModel)
     model = cell.model.model_copy(update={"base_channels": 8})
     torch.manual_seed(seed)
     network = build_network(model, 3, len(CLASSES))
     watched = splits["validation"].take(np.arange(1))
-    weights = compute_class_weights(settings, splits["train"], CLASSES)
-    return train(
-        network, splits["train"], EvalSplits(watched, watched, watched), settings, LEARNING_RATE, seed, len(CLASSES),
-        resolve_precision("auto"), foreground=FOREGROUND, class_weights=weights,
-    )  # fmt: skip
+    eval_splits = EvalSplits(watched, watched, watched)
+    return train(network, cell, splits["train"], eval_splits, CLASSES, resolve_precision("auto"))
 
 
 def score(prediction: Prediction, rarest: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.step_timer import MIN_SECONDS, StepTimer
-from pipeline.artifacts.prepared_data import Split
+from pipeline.artifacts.prepared_data import SegmentationClass, Split
 from pipeline.params import Cell
 from pipeline.params.file import read_params
 from pipeline.params.model import KerasPetsModel, Model, SmpModel, UNetModel
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 NUM_CLASSES = 3
+CLASSES = tuple(SegmentationClass(str(index), "#000000", foreground=False) for index in range(NUM_CLASSES))
 IMAGE_SIZE, BATCH_SIZE = 160, 32  # side in px and number of images, as in Keras' pets example
 
 

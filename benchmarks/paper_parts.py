@@ -38,7 +38,7 @@ from torch import nn
 
 from benchmarks.networks import ROOT
 from pipeline.analysis.scores import compute_mean_iou
-from pipeline.artifacts.prepared_data import Split
+from pipeline.artifacts.prepared_data import SegmentationClass, Split
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import predict_split
 from pipeline.models.factory import build_network
@@ -55,7 +55,8 @@ SEEDS = (0, 1, 2)
 EPOCHS, BASE_CHANNELS = 40, 8
 LEARNING_RATES = (1e-2, 1e-3)
 OBJECT, BETWEEN = 0, 1
-NUM_CLASSES = 2
+CLASSES = (SegmentationClass("object", "#0072b2", True), SegmentationClass("between", "#000000", False))
+NUM_CLASSES = len(CLASSES)
 PAPER = "paper"
 MIRRORED, UNPADDED = "mirrored", "unpadded"
 MARGIN = 96  # px; 92 are between an output pixel of the paper's network and the edge of its input
@@ -178,7 +179,7 @@ def train_variant(splits: dict[str, Split], params: Params, variant: str, learni
     cell = params.cell(PAPER if variant in (MIRRORED, UNPADDED) else variant, learning_rate, seed)
     assert isinstance(cell.model, UNetModel)
     model = cell.model.model_copy(update={"base_channels": BASE_CHANNELS})
-    settings = cell.train.model_copy(update={"epochs": EPOCHS})
+    cell = cell.model_copy(update={"train": cell.train.model_copy(update={"epochs": EPOCHS})})
     torch.manual_seed(seed)
     network = build_network(model, 1, NUM_CLASSES)
     if variant == MIRRORED:
@@ -187,10 +188,8 @@ def train_variant(splits: dict[str, Split], params: Params, variant: str, learni
                 layer.padding_mode = "reflect"
     watched = splits["train"].take(np.arange(1))
     start = time.process_time()
-    *_, last = train(
-        network, splits["train"], EvalSplits(watched, watched, watched), settings, learning_rate, seed, NUM_CLASSES,
-        resolve_precision("auto"), foreground=[OBJECT],
-    )  # fmt: skip
+    eval_splits = EvalSplits(watched, watched, watched)
+    *_, last = train(network, cell, splits["train"], eval_splits, CLASSES, resolve_precision("auto"))
     seconds = time.process_time() - start
     predicted = {
         name: predict_split(last.network, splits[name], NUM_CLASSES, "float32") for name in ("validation", "test")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from benchmarks.networks import NUM_CLASSES, Workload, create_cell, create_random_split
+from benchmarks.networks import CLASSES, NUM_CLASSES, Workload, create_cell, create_random_split
 from benchmarks.step_timer import MIN_STEPS
 from pipeline.models.factory import build_network
 from pipeline.models.precision import resolve_precision
@@ -26,7 +26,7 @@ def measure_images_per_second(network: str, workload: Workload) -> float:
     precision = resolve_precision(cell.train.precision)
     images, seconds = 0, 0.0
     eval_splits = EvalSplits(eval_split, eval_split, eval_split)
-    for epoch in train(model, split, eval_splits, cell.train, 1e-3, 0, NUM_CLASSES, precision):
+    for epoch in train(model, cell, split, eval_splits, CLASSES, precision):
         if epoch.number > 1:  # the first epoch is warm-up
             images, seconds = images + epoch.images, seconds + epoch.training_seconds
         if seconds >= workload.min_seconds and images >= MIN_STEPS * workload.batch_size:

@@ -18,7 +18,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.networks import BATCH_SIZE, IMAGE_SIZE, NETWORKS, NUM_CLASSES, create_cell, create_random_split
+from benchmarks.networks import BATCH_SIZE, CLASSES, IMAGE_SIZE, NETWORKS, NUM_CLASSES, create_cell, create_random_split
 from pipeline.models.factory import build_network
 from pipeline.models.precision import resolve_precision
 from pipeline.runtime.operating_system import disable_malloc_trim
@@ -65,7 +65,7 @@ def profile_network(network: str, batch_size: int, size: int) -> None:
     flops = 3 * counter.get_total_flops()
     model = build_network(cell.model, channels=3, classes=NUM_CLASSES)
     eval_splits = EvalSplits(eval_split, eval_split, eval_split)
-    epochs = train(model, split, eval_splits, cell.train, 1e-3, 0, NUM_CLASSES, precision)
+    epochs = train(model, cell, split, eval_splits, CLASSES, precision)
     next(epochs)
     timed = [next(epochs) for _ in range(2)]
     images_per_second = sum(epoch.images for epoch in timed) / sum(epoch.training_seconds for epoch in timed)

@@ -50,7 +50,6 @@ from benchmarks.networks import NETWORKS, create_cell
 from pipeline.artifacts.image_stack import ImageStack
 from pipeline.artifacts.prepared_data import Dataset, SegmentationClass, Split
 from pipeline.artifacts.run_folder import RunRecord
-from pipeline.data.augment import augment
 from pipeline.data.patch_loader import PatchLoader
 from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_to_classes import MaskEncoding
@@ -60,17 +59,17 @@ from pipeline.inference.preprocessing import Preprocessing
 from pipeline.inference.tiles import Tiles
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.models.factory import build_network
-from pipeline.models.losses import create_loss
-from pipeline.models.precision import autocast_context, resolve_precision
+from pipeline.models.precision import resolve_precision
 from pipeline.predict.formats.mask_format import WriterSettings
 from pipeline.predict.formats.table import create_writers
 from pipeline.predict.predict_images import predict_images
 from pipeline.predict.result_writer import OutputFiles
 from pipeline.runtime.operating_system import disable_malloc_trim
 from pipeline.train.loop import EvalSplits, train
-from pipeline.train.optimizers import create_optimizer
+from pipeline.train.trainer import Trainer
 
-NUM_CLASSES = 2
+CLASSES = (SegmentationClass("field", "#000000", False), SegmentationClass("object", "#0072b2", True))
+NUM_CLASSES = len(CLASSES)
 PATCH = 256  # px, side of patches and tiles
 MULTIPLE = 32  # px, size multiple of all networks here
 OVERLAP = 0.5  # the default of evaluation.tile_overlap
@@ -114,13 +113,11 @@ def train_network(
     )
     torch.manual_seed(0)
     network = build_network(cell.model, 3, NUM_CLASSES)
-    tiles = None if patch is None else Tiles((patch, patch), MULTIPLE, 0.0)
     watched = split.take(np.arange(1))
     trained = network
-    for epoch in train(
-        network, split, EvalSplits(watched, watched, watched), settings, 3e-3, 0, NUM_CLASSES,
-        resolve_precision("auto"), foreground=[1], tiles=tiles,
-    ):  # fmt: skip
+    cell = cell.model_copy(update={"train": settings, "learning_rate": 3e-3})
+    eval_splits = EvalSplits(watched, watched, watched)
+    for epoch in train(network, cell, split, eval_splits, CLASSES, resolve_precision("auto")):
         trained = epoch.network
     return trained.eval()
 
@@ -190,15 +187,11 @@ def measure_loading(side: int = 5000, steps: int = 10) -> None:
         batches = [loader.take(order[4 * step : 4 * step + 4]) for step in range(steps)]
         loading = time.perf_counter() - start
     network = build_network(cell.model, 3, NUM_CLASSES).to(memory_format=torch.channels_last)
-    optimizer, criterion = create_optimizer(network, settings, 1e-3), create_loss(settings.loss, 0.0)
+    trainer = Trainer(network, settings, 1e-3, resolve_precision("auto"))
     start = time.perf_counter()
-    for loaded in batches:
-        batch = augment(loaded, settings.augmentation, torch.Generator(), loader.size)
-        with autocast_context(resolve_precision("auto"), torch.device("cpu")):
-            logits = network(batch.images)
-        optimizer.zero_grad(set_to_none=True)
-        criterion(logits, batch.masks).backward()
-        optimizer.step()
+    for batch in batches:
+        trainer.accumulate_gradients(batch, torch.Generator(), loader.size)
+        trainer.update_weights()
     training = time.perf_counter() - start
     print(f"patches of {side} px images: loading takes {loading / (loading + training):.1%} of a step")
 
@@ -208,10 +201,9 @@ def measure_file(side: int = 20_000) -> None:
     network = build_network(NETWORKS["unet16"], 3, NUM_CLASSES).to(memory_format=torch.channels_last).eval()
     precision = resolve_precision("auto")
     tiles = Tiles((PATCH, PATCH), MULTIPLE, OVERLAP)
-    classes = tuple(SegmentationClass(str(index), "#0072b2", bool(index)) for index in range(NUM_CLASSES))
     run = TrainedRun(
         record=RunRecord(0, "unet16", "", "finished", 1, 1, None, precision, 0, "", {}),
-        data=Dataset("image_mask_folder", "made image", "", classes, ""),
+        data=Dataset("image_mask_folder", "made image", "", CLASSES, ""),
         network=network,
         preprocessing=Preprocessing(NativeSize(), 3, 8),
         tiles=tiles,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.gpu_parts.setting import NEEDS_GPU, Setting
-from benchmarks.networks import NUM_CLASSES, create_cell, create_random_split
+from benchmarks.networks import CLASSES, NUM_CLASSES, create_cell, create_random_split
 from pipeline.inference.prediction import predict_split
 from pipeline.models.factory import build_network
 from pipeline.models.precision import resolve_precision
@@ -41,7 +41,7 @@ def measure_network(setting: Setting, network: str) -> str:
     model = build_network(cell.model, 3, NUM_CLASSES).to(work.device)
     split = create_random_split(2 * work.batch_size, work.image_size)
     one = split.take(np.arange(1))
-    next(train(model, split, EvalSplits(one, one, one), cell.train, 1e-3, 0, NUM_CLASSES, precision))
+    next(train(model, cell, split, EvalSplits(one, one, one), CLASSES, precision))
     peak = _read_peak(setting)
     model.eval()
     split = split.take(np.arange(setting.num_eval_images) % len(split))

@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.gpu_parts.compare import describe_difference
 from benchmarks.gpu_parts.setting import NEEDS_GPU, Setting
-from benchmarks.networks import NUM_CLASSES, Workload, create_cell, create_random_split
+from benchmarks.networks import CLASSES, NUM_CLASSES, Workload, create_cell, create_random_split
 from benchmarks.pipeline_loop import measure_images_per_second
 from benchmarks.project import link_prepared_data
 from pipeline.artifacts.project import Project
@@ -125,7 +125,7 @@ def _count_waits_of_epoch(setting: Setting, num_steps: int) -> Counter[str]:
     split = create_random_split(num_steps * batch_size, 64)
     one = split.take(np.arange(1))
     precision = resolve_precision(cell.train.precision)
-    epochs = train(model, split, EvalSplits(one, one, one), cell.train, 1e-3, 0, NUM_CLASSES, precision)
+    epochs = train(model, cell, split, EvalSplits(one, one, one), CLASSES, precision)
     next(epochs)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -35,8 +35,7 @@ def compute_class_weights(settings: Train, training: Split, classes: Sequence[Se
         if mistakes := find_weight_mistakes(chosen, names):
             raise PipelineError("\n".join(mistakes))
         return [chosen[name] for name in names]
-    foreground = [index for index, one in enumerate(classes) if one.foreground]
-    pixels = create_loader(training, torch.device("cpu"), settings, foreground).count_pixels(len(classes))
+    pixels = create_loader(training, torch.device("cpu"), settings, classes).count_pixels(len(classes))
     weights = balance_classes(pixels, chosen).tolist()
     if absent := [name for name, weight in zip(names, weights, strict=True) if not weight]:
         logger.warning(

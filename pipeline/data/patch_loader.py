@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline.artifacts.image_stack import ImageStack
-from pipeline.artifacts.prepared_data import Split
+from pipeline.artifacts.prepared_data import SegmentationClass, Split
 from pipeline.data.batch_loader import Batch, BatchLoader, count_pixels, to_device, to_network_input
 from pipeline.data.boundary_weights import BoundaryWeights
 from pipeline.errors import PipelineError
@@ -27,9 +27,14 @@ MAX_COUNTED_SHARE = 0.999  # maximum share of these patches, so that classes tha
 
 
 def create_loader(
-    split: Split, device: torch.device, settings: Train, foreground: Sequence[int]
+    split: Split, device: torch.device, settings: Train, classes: Sequence[SegmentationClass]
 ) -> BatchLoader | PatchLoader:
-    """Create a loader of whole images, or of patches if the settings have a patch size."""
+    """Create a loader of whole images, or of patches if the settings have a patch size.
+
+    Raises:
+        PipelineError: Every image is smaller than a patch.
+    """
+    foreground = [index for index, one in enumerate(classes) if one.foreground]
     boundary = None
     if settings.boundary_weight is not None:
         boundary = BoundaryWeights(split.masks, foreground, settings.boundary_weight)

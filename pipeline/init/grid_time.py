@@ -11,16 +11,14 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.data.augment import augment
 from pipeline.data.batch_loader import Batch
 from pipeline.init.suggestion import Suggestion
 from pipeline.models.factory import build_cell_network
-from pipeline.models.losses import create_loss
-from pipeline.models.precision import autocast_context, resolve_precision, select_device
+from pipeline.models.precision import resolve_precision, select_device
 from pipeline.params import Cell, Params
 from pipeline.runtime.operating_system import count_cores
 from pipeline.sweep.gpus import list_gpus
-from pipeline.train.optimizers import create_optimizer
+from pipeline.train.trainer import Trainer
 from pipeline.variants.model_checks import find_size_problem
 
 CPU_SIZES, GPU_SIZES = (64, 128), (256, 512)  # px; small images would only measure a GPU's kernel launches
@@ -131,23 +129,15 @@ def _time(step: Callable[[int], None], size: int, clock: Callable[[], float]) ->
 def _build_step(cell: Cell, batch: int, channels: int, classes: int) -> Callable[[int], None]:
     """Build a function that runs a training step, as in training, on blank images of a given size."""
     device, precision = select_device(), resolve_precision(cell.train.precision)
-    network = build_cell_network(cell, channels, classes)
-    network.to(device).to(memory_format=torch.channels_last).train()
-    optimizer = create_optimizer(network, cell.train, 1e-4)
-    loss_function = create_loss(cell.train.loss, cell.train.label_smoothing)
-    random = torch.Generator().manual_seed(0)
+    network = build_cell_network(cell, channels, classes).to(device)
+    trainer = Trainer(network, cell.train, 1e-4, precision)
+    rng = torch.Generator().manual_seed(0)
 
     def step(size: int) -> None:
         images = torch.zeros(batch, channels, size, size, device=device).to(memory_format=torch.channels_last)
         samples = Batch(images, torch.zeros(batch, size, size, dtype=torch.int64, device=device))
-        if cell.train.augmentation is not None:
-            samples = augment(samples, cell.train.augmentation, random)
-        with autocast_context(precision, device):
-            logits = network(samples.images)
-        loss = loss_function(logits, samples.masks)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        loss, _ = trainer.accumulate_gradients(samples, rng)
+        trainer.update_weights()
         loss.item()  # wait for a GPU
 
     return step

@@ -13,11 +13,9 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from torch.nn.utils import clip_grad_norm_
 
 from pipeline.artifacts.project import Project
 from pipeline.atomic_io import write_bytes
-from pipeline.data.augment import augment
 from pipeline.data.class_weights import compute_class_weights
 from pipeline.data.patch_loader import create_loader
 from pipeline.data.subsets import select_training_subset
@@ -25,11 +23,10 @@ from pipeline.lr_find import HIGHEST, LOWEST, STEPS
 from pipeline.lr_find.suggestion import RangeTest, Suggestion, suggest_grid
 from pipeline.models.factory import build_cell_network
 from pipeline.models.gpu_memory import explain_step_memory
-from pipeline.models.losses import create_loss
-from pipeline.models.precision import autocast_context, resolve_precision, select_device
+from pipeline.models.precision import resolve_precision, select_device
 from pipeline.params import Cell, Params
 from pipeline.train.encoder import freeze_encoder
-from pipeline.train.optimizers import create_optimizer
+from pipeline.train.trainer import Trainer
 from pipeline.variants.data_shape import choose_input_size
 from pipeline.variants.model_checks import check_batch, check_models
 
@@ -104,38 +101,28 @@ def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) ->
     precision = resolve_precision(settings.precision)
     network = build_cell_network(cell, num_channels, len(classes))
     device = select_device()
-    network.to(device).to(memory_format=torch.channels_last).train()
-    foreground = [index for index, one in enumerate(classes) if one.foreground]
-    batches = create_loader(training, device, settings, foreground)
-    class_weights = compute_class_weights(settings, training, classes)
-    loss_function = create_loss(settings.loss, settings.label_smoothing, class_weights)
-    optimizer = create_optimizer(network, settings, LOWEST)
+    network.to(device)
+    loader = create_loader(training, device, settings, classes)
+    trainer = Trainer(network, settings, LOWEST, precision, compute_class_weights(settings, training, classes))
+    optimizer = trainer.optimizer
     if settings.frozen_epochs >= settings.epochs:
         freeze_encoder(network, optimizer, is_frozen=True)
     factors = [group["lr"] / LOWEST for group in optimizer.param_groups]
-    learning_rates = np.geomspace(LOWEST, HIGHEST, STEPS)
+    learning_rates, accumulated = np.geomspace(LOWEST, HIGHEST, STEPS), settings.gradient_accumulation_steps
     losses = []
     for step, learning_rate in enumerate(learning_rates, start=1):
         for group, factor in zip(optimizer.param_groups, factors, strict=True):
             group["lr"] = float(learning_rate) * factor
-        optimizer.zero_grad(set_to_none=True)
         losses.append(0.0)
-        with explain_step_memory(cell, batches.size):
-            for _ in range(settings.gradient_accumulation_steps):
-                batch = batches.take(batches.draw(settings.batch_size, rng))
-                if settings.augmentation is not None:
-                    batch = augment(batch, settings.augmentation, rng, batches.size)
-                with autocast_context(precision, device):
-                    logits = network(batch.images)
-                loss = loss_function(logits, batch.masks, batch.boundary) / settings.gradient_accumulation_steps
-                loss.backward()  # type: ignore[no-untyped-call]
-                losses[-1] += float(loss.detach())
+        with explain_step_memory(cell, loader.size):
+            for _ in range(accumulated):
+                batch = loader.take(loader.draw(settings.batch_size, rng))
+                loss, _ = trainer.accumulate_gradients(batch, rng, loader.size, accumulated)
+                losses[-1] += float(loss) / accumulated
         on_step(step, float(learning_rate), losses[-1])
         if not np.isfinite(losses[-1]):
             break
-        if settings.max_grad_norm is not None:
-            clip_grad_norm_(network.parameters(), settings.max_grad_norm)
-        optimizer.step()
+        trainer.update_weights()
     return RangeTest(learning_rates[: len(losses)], np.array(losses))
 
 

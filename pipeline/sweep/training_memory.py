@@ -143,10 +143,13 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     try:
         network = build_cell_network(cell, data.channels, data.classes).to(select_device())
         limits = {"epochs": 1, "gradient_accumulation_steps": accumulated, "freeze_encoder_epochs": 0}
-        settings = cell.train.model_copy(update=limits)
+        # Class weights take no memory, and the blank images do not have the classes that they name.
+        settings = cell.train.model_copy(update={**limits, "class_weights": None})
         precision = resolve_precision(cell.train.precision)
-        outputs = RunResults(tuple(SegmentationClass(str(place), "#000000", True) for place in range(data.classes)))
-        for epoch in train(network, training, watched, settings, cell.learning_rate, 0, data.classes, precision):
+        classes = tuple(SegmentationClass(str(place), "#000000", True) for place in range(data.classes))
+        outputs = RunResults(classes)
+        short = cell.model_copy(update={"train": settings})
+        for epoch in train(network, short, training, watched, classes, precision):
             outputs.add(epoch)
             with tempfile.TemporaryDirectory() as folder:
                 state = {"training": epoch.state.state_dict(""), "results": outputs.state_dict()}

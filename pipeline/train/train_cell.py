@@ -15,12 +15,10 @@ from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData, Split
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
-from pipeline.data.class_weights import compute_class_weights
 from pipeline.data.patch_loader import count_samples
 from pipeline.data.subsets import select_gap_subset, select_training_subset
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
-from pipeline.inference.prediction import create_tiles
 from pipeline.models.factory import build_cell_network, count_trainable_parameters
 from pipeline.models.gpu_memory import explain_step_memory
 from pipeline.models.precision import resolve_precision, select_device
@@ -77,7 +75,6 @@ def train_cell(
     training, eval_splits, compared = _select_splits(cell, project.prepared.select_fold(cell.fold))
     size, num_classes = choose_input_size(cell, training.images.size), len(data.classes)
     check_batch(cell, count_samples(training, cell.train), size, training.num_channels, num_classes)
-    class_weights = compute_class_weights(cell.train, training, data.classes)
     _seed_everything(cell.seed)  # after the check, which may run a user's code
     precision = resolve_precision(cell.train.precision)
     network = build_cell_network(cell, training.num_channels, num_classes)
@@ -114,11 +111,8 @@ def train_cell(
         started -= results.seconds
         publish_state()
         epochs = train(
-            network, training, eval_splits, cell.train, cell.learning_rate, cell.seed, len(data.classes), precision,
+            network, cell, training, eval_splits, data.classes, precision,
             done=len(results.history), state=checkpoint and checkpoint["training"],
-            foreground=[index for index, one in enumerate(data.classes) if one.foreground],
-            tiles=create_tiles(cell, overlap=0.0),
-            class_weights=class_weights,
         )  # fmt: skip
         diverged: int | None = None
         try:

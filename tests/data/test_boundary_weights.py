@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.artifacts.image_stack import ImageStack
-from pipeline.artifacts.prepared_data import Split
+from pipeline.artifacts.prepared_data import SegmentationClass, Split
 from pipeline.data.augment import augment
 from pipeline.data.batch_loader import Batch, BatchLoader
 from pipeline.data.boundary_weights import BoundaryWeights, compute_boundary_weights
@@ -26,6 +26,7 @@ from tests.data.test_augment import make_augmentation, make_generator
 from tests.data.test_patch_loader import make_settings
 
 CPU = torch.device("cpu")
+CLASSES = tuple(SegmentationClass(name, "#000000", name == "cell") for name in ("background", "cell"))
 PAPER = BoundaryWeight(w0=10.0, sigma=5.0)
 Mask = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -118,19 +119,19 @@ def make_split() -> Split:
 
 def test_whole_images_have_their_weights() -> None:
     split = make_split()
-    loader = create_loader(split, CPU, make_settings(patch_size=None, boundary_weight=PAPER), [1])
+    loader = create_loader(split, CPU, make_settings(patch_size=None, boundary_weight=PAPER), CLASSES)
     assert isinstance(loader, BatchLoader)
     boundary = loader.take(np.array([2, 0])).boundary
     assert boundary is not None
     assert boundary.dtype == torch.float32
     for weights, index in zip(boundary, (2, 0), strict=True):
         np.testing.assert_array_equal(weights, compute_boundary_weights(split.masks[index], [1], PAPER))
-    assert create_loader(split, CPU, make_settings(patch_size=None), [1]).take(np.array([0])).boundary is None
+    assert create_loader(split, CPU, make_settings(patch_size=None), CLASSES).take(np.array([0])).boundary is None
 
 
 def test_patches_have_the_weights_of_their_image_and_0_outside() -> None:
     split = make_split()
-    loader = create_loader(split, CPU, make_settings(patch_size=[48, 32], boundary_weight=PAPER), [1])
+    loader = create_loader(split, CPU, make_settings(patch_size=[48, 32], boundary_weight=PAPER), CLASSES)
     assert isinstance(loader, PatchLoader)
     patches = loader.draw(8, make_generator())
     _, masks, boundary = loader.take(patches)

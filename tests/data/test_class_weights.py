@@ -95,7 +95,7 @@ def test_weights_of_other_classes_are_refused() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_counted_patches_have_the_class_shares_that_training_sees(share: float) -> None:
     split = make_split([(120, 150), (90, 140)])
-    loader = create_loader(split, torch.device("cpu"), make_settings(foreground_patches=share), [1, 2])
+    loader = create_loader(split, torch.device("cpu"), make_settings(foreground_patches=share), CLASSES)
     counted = loader.count_pixels(3).sum(axis=0)
     masks = loader.take(loader.draw(3000, torch.Generator().manual_seed(5))).masks
     seen = torch.bincount(masks.ravel(), minlength=3).numpy()
