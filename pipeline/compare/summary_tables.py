@@ -81,10 +81,16 @@ def _create_row(
 
 def summarize_settings(rows: list[RunSummary], metric: RankedMetric) -> list[SettingSummary]:
     """Summarize the runs by variant and learning rate, in the order of the grid."""
+    groups = group_by_setting(rows)
+    return [_summarize_setting(variant, rate, group, metric) for (variant, rate), group in groups.items()]
+
+
+def group_by_setting(rows: list[RunSummary]) -> dict[tuple[str, float], list[RunSummary]]:
+    """Group the runs by variant and learning rate, in the order of the grid."""
     groups: dict[tuple[str, float], list[RunSummary]] = {}
     for row in rows:
         groups.setdefault((row.variant, row.learning_rate), []).append(row)
-    return [_summarize_setting(variant, rate, group, metric) for (variant, rate), group in groups.items()]
+    return groups
 
 
 def _summarize_setting(
