@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -31,6 +32,9 @@ from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.run_key import is_current
 from pipeline.variants.model_checks import check_models
 from pipeline.wording import pluralize
+
+if TYPE_CHECKING:  # imported only if a run is to do, because it takes half of the time of a sweep without any
+    from pipeline.sweep.growing_report import GrowingReport
 
 LOCK = CACHE / "sweep" / "lock"
 STOPPED = 130  # exit code of a command ended by Ctrl-C, by shell convention
@@ -83,41 +87,21 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
             where = "on a Ray cluster" if ray else f"{num_workers} at a time"
             click.echo(f"{pluralize(len(plan.jobs), 'run')} to do, {where}")
             if not targets:
-                # Imported here, because it takes half of the time of a sweep in which all runs are up to date.
                 from pipeline.sweep.growing_report import GrowingReport
 
                 to_do = [job.cell.name for job in plan.jobs]
                 growing = stack.enter_context(GrowingReport(params, project, set(selected) - {*to_do}, to_do))
                 click.echo(f"The report, which grows as runs end: {growing.path.absolute().as_uri()}")
-        queue, results = CommitQueue(stages, project), list[JobResult]()
+        queue = CommitQueue(stages, project)
         unrecorded: PipelineError | None = None
         logger = stack.enter_context(BackgroundLogger(params, project, log_system_metrics=not ray))
         try:
-            with TrainingProgress(runs=len(plan.jobs)) as progress, _graceful_stop() as is_stopping:
-
-                def listen(state: TrainingState) -> None:
-                    logger.update(state)
-                    if state.progress:
-                        progress.show_epoch(state.progress)
-                        if growing:
-                            growing.show_epoch(state.progress)
-
-                if ray and plan.jobs:
-                    ended = run_on_ray(params, plan.jobs, ray, project, listen, is_stopping)
-                else:
-                    ended = run_jobs(params, plan.jobs, num_workers, project, listen, is_stopping)
-                with contextlib.closing(ended):
-                    for result in ended:
-                        name = result.job.cell.name
-                        if result.trained or result.evaluated:
-                            logger.finish(name)
-                        logger.kill(name)  # no effect unless the training was stopped or killed
-                        results.append(result)
-                        queue.add(result)
-                        if growing:
-                            growing.end_run(name, is_complete=result.status == "finished")
-                        failed = "failed: " if result.status == "failed" else ""
-                        progress.end_run(name, f"{failed}{result.message}")
+            results = []
+            ended = _run(params, plan.jobs, num_workers, ray, project, logger, growing)
+            with contextlib.closing(ended):
+                for result in ended:
+                    results.append(result)
+                    queue.add(result)
         finally:  # also after the second Ctrl-C
             logger.kill_all()
             try:
@@ -133,6 +117,42 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
     if left or any(result.status == "stopped" for result in results):
         return STOPPED
     return 1 if queue.refused or any(result.status == "failed" for result in results) else 0
+
+
+def _run(
+    params: Params,
+    jobs: list[Job],
+    num_workers: int,
+    ray: str | None,
+    project: Project,
+    logger: BackgroundLogger,
+    growing: GrowingReport | None,
+) -> Generator[JobResult, None, None]:
+    """Run jobs, log them to MLflow, and show their progress; yield each result as its job ends."""
+    with TrainingProgress(runs=len(jobs)) as progress, _graceful_stop() as is_stopping:
+
+        def listen(state: TrainingState) -> None:
+            logger.update(state)
+            if state.progress:
+                progress.show_epoch(state.progress)
+                if growing:
+                    growing.show_epoch(state.progress)
+
+        if ray and jobs:
+            ended = run_on_ray(params, jobs, ray, project, listen, is_stopping)
+        else:
+            ended = run_jobs(params, jobs, num_workers, project, listen, is_stopping)
+        with contextlib.closing(ended):
+            for result in ended:
+                name = result.job.cell.name
+                if result.trained or result.evaluated:
+                    logger.finish(name)
+                logger.kill(name)  # no effect unless the training was stopped or killed
+                yield result
+                if growing:
+                    growing.end_run(name, is_complete=result.status == "finished")
+                failed = "failed: " if result.status == "failed" else ""
+                progress.end_run(name, f"{failed}{result.message}")
 
 
 def _recover(merged: MergedLock, params: Params, selected: list[str], stages: DvcStages, project: Project) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -81,24 +82,13 @@ def train_cell(
     network.to(select_device())
     trainable_parameters = count_trainable_parameters(network)  # now, since some epochs may freeze more
     key = compute_run_key(cell, data.fingerprint, precision)
-    parameters = cell.model_dump(mode="json")
     results = RunResults(data.classes)
+    start = TrainingState(cell.name, key, cell.model_dump(mode="json"), precision, data.fingerprint, began_ms)
 
     def publish_state(progress: EpochProgress | None = None, *, has_failed: bool = False) -> None:
-        publish(
-            TrainingState(
-                run=cell.name,
-                key=key,
-                cell=parameters,
-                precision=precision,
-                data_fingerprint=data.fingerprint,
-                began_ms=began_ms,
-                history=tuple(results.history),
-                ended_ms=tuple(times.ended_ms for times in results.times),
-                progress=progress,
-                has_failed=has_failed,
-            )
-        )
+        ended_ms = tuple(times.ended_ms for times in results.times)
+        history = tuple(results.history)
+        publish(replace(start, history=history, ended_ms=ended_ms, progress=progress, has_failed=has_failed))
 
     lock = RunLock(key, project.root)
     with lock.hold(), _publish_failure(publish_state):
@@ -116,21 +106,20 @@ def train_cell(
         )  # fmt: skip
         diverged: int | None = None
         try:
-            while (stop := find_early_stop(results.val_losses, cell.train.early_stopping)) is None:
+            while find_early_stop(results.val_losses, cell.train.early_stopping) is None:
                 with explain_step_memory(cell, size):
                     epoch = next(epochs, None)
                 if epoch is None:
                     break
                 results.add(epoch)
                 results.seconds = time.perf_counter() - started
-                checkpoints.save(
-                    epoch.number, {"training": epoch.state.state_dict(key), "results": results.state_dict()}
-                )
+                state = {"training": epoch.state.state_dict(key), "results": results.state_dict()}
+                checkpoints.save(epoch.number, state)
                 publish_state(_describe_progress(cell, epoch))
         except DivergedError as end:
             diverged = end.epoch
 
-        is_early = stop is not None and stop < cell.train.epochs
+        is_early = len(results.history) < cell.train.epochs
         record = RunRecord(
             format=FORMAT,
             run=cell.name,
@@ -142,7 +131,7 @@ def train_cell(
             precision=precision,
             trainable_parameters=trainable_parameters,
             data_fingerprint=data.fingerprint,
-            cell=parameters,
+            cell=dict(start.cell),
             weights=network.initial_weights,
         )
         with project.run(cell.name).replace() as folder:
