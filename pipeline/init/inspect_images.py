@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -49,31 +50,11 @@ def suggest_section(
     Raises:
         PipelineError: None of the images can be read.
     """
-    sizes: Counter[tuple[int, int]] = Counter()  # width and height
-    channels: Counter[tuple[int | None, int]] = Counter()  # value of `data.channels`, and number of channels
-    stated: list[StatedPixelSize | None] = []
-    reason, reasons = "", dict[int | None, str]()
     files = sorted(names)
-    for file in sample_evenly(files, MAX_FILES):
-        try:
-            content = read_file(folder, file, window)
-            (height, width, held), asked, why = _read_shape(content)
-        except (ImageError, OSError) as error:
-            reason = f"{file} {error}"
-            continue
-        sizes[width, height] += 1
-        stated.append(read_pixel_size(io.BytesIO(content)))
-        channels[asked, held] += 1
-        reasons.setdefault(asked, f"{file} {why}")
-    if not sizes:
-        raise PipelineError(
-            f"{folder}: none of the images can be read (for example, {reason}). Save them as PNG, JPEG or TIFF."
-        )
-    low, high = min(sizes, key=math.prod), max(sizes, key=math.prod)
-    span = f"{low[0]} × {low[1]}" if low == high else f"{low[0]} × {low[1]} to {high[0]} × {high[1]}"
-    span += f" px ({sizes.total()} were opened)" if sizes.total() < len(files) else " px"
-    asked, held = channels.most_common(1)[0][0]
-    longest = median(max(size) for size in sizes.elements())
+    images = _Images.inspect(folder, files, window)
+    span = images.describe_sizes()
+    asked, held = images.channels.most_common(1)[0][0]
+    longest = median(max(size) for size in images.sizes.elements())
     has_list = (folder / DEFAULT_LIST.file).is_file()
     shares: dict[str, Any] = {"validation": 0.15, "test": 0.15, "split_file": None}
     if not has_list:
@@ -86,13 +67,13 @@ def suggest_section(
         for key in ("images", "masks", "slices", "annotations", "attribute", "area", "scenes")
         if key in classes.section
     }
-    pixel, unit, pixel_notices = suggest_pixel_size(stated)
+    pixel, unit, pixel_notices = suggest_pixel_size(images.pixel_sizes)
     section: dict[str, Any] = {
         "source": source,
         "path": str(folder),
         **where,
         "image_size": min(DEFAULT_SIZE, max(MULTIPLE, int(longest) // MULTIPLE * MULTIPLE)),
-        "resize": "stretch" if all(max(size) <= _SQUARE * min(size) for size in sizes) else "letterbox",
+        "resize": "stretch" if all(max(size) <= _SQUARE * min(size) for size in images.sizes) else "letterbox",
         "channels": asked,
         "pixel_size": pixel,
         "pixel_unit": unit,
@@ -113,7 +94,7 @@ def suggest_section(
         )
     notices = [*classes.notices, *pixel_notices]
     if asked is not None:
-        notices.append(f"data.channels: {asked} is proposed, because {reasons[asked]}.")
+        notices.append(f"data.channels: {asked} is proposed, because {images.reasons[asked]}.")
     if groups:
         notices.append(groups.sentence("data"))
     return Suggestion(
@@ -124,9 +105,49 @@ def suggest_section(
         class_remarks=classes.class_remarks,
         groups=groups.regex if groups else "",
         channels=held,
-        sizes={(height, width): count for (width, height), count in sizes.items()},
+        sizes={(height, width): count for (width, height), count in images.sizes.items()},
         notices=tuple(notices),
     )
+
+
+@dataclass(frozen=True)
+class _Images:
+    """What a sample of the image files contains."""
+
+    sizes: Counter[tuple[int, int]]  # width and height
+    channels: Counter[tuple[int | None, int]]  # value of `data.channels`, and number of channels
+    reasons: dict[int | None, str]  # why a value of `data.channels` is needed, by that value
+    pixel_sizes: list[StatedPixelSize | None]  # as stated in the files
+    is_sample: bool  # whether some files were not opened
+
+    @classmethod
+    def inspect(cls, folder: Path, files: Sequence[str], window: IntensityWindow | None) -> _Images:
+        """Open up to `MAX_FILES` files. Raise `PipelineError` if none of them can be read."""
+        sizes, channels = Counter[tuple[int, int]](), Counter[tuple[int | None, int]]()
+        pixel_sizes: list[StatedPixelSize | None] = []
+        failure, reasons = "", dict[int | None, str]()
+        for file in sample_evenly(files, MAX_FILES):
+            try:
+                content = read_file(folder, file, window)
+                (height, width, held), asked, why = _read_shape(content)
+            except (ImageError, OSError) as error:
+                failure = f"{file} {error}"
+                continue
+            sizes[width, height] += 1
+            pixel_sizes.append(read_pixel_size(io.BytesIO(content)))
+            channels[asked, held] += 1
+            reasons.setdefault(asked, f"{file} {why}")
+        if not sizes:
+            raise PipelineError(
+                f"{folder}: none of the images can be read (for example, {failure}). Save them as PNG, JPEG or TIFF."
+            )
+        return cls(sizes, channels, reasons, pixel_sizes, is_sample=sizes.total() < len(files))
+
+    def describe_sizes(self) -> str:
+        """Describe the smallest and the largest image, such as `64 × 48 to 500 × 375 px`."""
+        low, high = min(self.sizes, key=math.prod), max(self.sizes, key=math.prod)
+        span = f"{low[0]} × {low[1]}" if low == high else f"{low[0]} × {low[1]} to {high[0]} × {high[1]}"
+        return f"{span} px ({self.sizes.total()} were opened)" if self.is_sample else f"{span} px"
 
 
 def _read_shape(content: bytes) -> tuple[tuple[int, ...], int | None, str]:
