@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pipeline.params.data.file_pattern import FilePattern
 from pipeline.params.data.image_data import AnnotatedData, CategoryData
 from pipeline.prepare.data_folder import open_data_folder
 from pipeline.prepare.data_issues import DataIssue, IssueKind
-from pipeline.prepare.formats.annotations import AnnotatedImage
+from pipeline.prepare.formats.annotations import AnnotatedImage, Annotations
 from pipeline.prepare.formats.image_index import ImageIndex
 from pipeline.prepare.formats.notices import AnnotationStats
 from pipeline.prepare.formats.outlines import DrawnAnnotations, draw_annotations
@@ -82,24 +82,8 @@ def collect_annotated(data: AnnotatedData, classes: Sequence[SegmentationClass])
     all_ids = set(files.by_id)
     listed = apply_split_lists(folder, data.splits.split_lists, "data", data.splits.folds, files)
     images = {name: image for name, image in annotated.images.items() if not listed or name in files.by_id}
-    issues = [
-        DataIssue(IssueKind.NO_FILE, name, image.file_name) for name, image in images.items() if name not in files.by_id
-    ]
-    known = images.keys() | {issue.id for issue in annotated.issues}
-    issues += [DataIssue(IssueKind.NO_TRUTH, name, file) for name, file in files.by_id.items() if name not in known]
-    left_out = all_ids - files.by_id.keys()
-    issues += [issue for issue in annotated.issues if issue.id not in left_out]
-    issues += [
-        DataIssue(IssueKind.CATEGORIES, name, image.file_name, ", ".join(sorted(undeclared)), undeclared)
-        for name, image in images.items()
-        if (undeclared := _count_undeclared(image, annotated.categories, index_of))
-    ]
     present = {name: image for name, image in images.items() if name in files.by_id}
-    issues += [
-        DataIssue(kind, name, image.file_name, detail)
-        for name, image in present.items()
-        for kind, detail in image.issues.items()
-    ]
+    issues = list(_find_issues(annotated, images, files, index_of, left_out=all_ids - files.by_id.keys()))
     usable = present.keys() - files.unusable - {issue.id for issue in issues}
     ids = files.by_id.keys() | images.keys()
     splits = listed or read_splits(folder, data.splits.split_file, files.by_id, files.names, ids, usable, "data")
@@ -131,6 +115,41 @@ def collect_annotated(data: AnnotatedData, classes: Sequence[SegmentationClass])
         ),
         splits=splits,
     )
+
+
+def _find_issues(
+    annotated: Annotations,
+    images: Mapping[str, AnnotatedImage],
+    files: ImageFiles,
+    index_of: Mapping[int, int],
+    left_out: Set[str],
+) -> Iterator[DataIssue]:
+    """Find the issues of annotated images and of image files.
+
+    Args:
+        annotated: All annotations.
+        images: The annotated images, except those that no split list names.
+        files: The image files, except those that no split list names.
+        index_of: Class indices of the declared categories.
+        left_out: Ids of the files that no split list names.
+
+    Yields:
+        Missing files, missing annotations, issues of the annotation file, undeclared categories, issues of images.
+    """
+    for name, image in images.items():
+        if name not in files.by_id:
+            yield DataIssue(IssueKind.NO_FILE, name, image.file_name)
+    known = images.keys() | {issue.id for issue in annotated.issues}
+    for name, file in files.by_id.items():
+        if name not in known:
+            yield DataIssue(IssueKind.NO_TRUTH, name, file)
+    yield from (issue for issue in annotated.issues if issue.id not in left_out)
+    for name, image in images.items():
+        if undeclared := _count_undeclared(image, annotated.categories, index_of):
+            yield DataIssue(IssueKind.CATEGORIES, name, image.file_name, ", ".join(sorted(undeclared)), undeclared)
+    for name, image in images.items():
+        for kind, detail in image.issues.items() if name in files.by_id else ():
+            yield DataIssue(kind, name, image.file_name, detail)
 
 
 def _encode_mask(image: AnnotatedImage) -> str:
