@@ -14,7 +14,7 @@ from .decode import TIFF_MAGIC
 from .errors import ImageError
 from .extra_bands import has_extra_band
 from .pixel_size import PixelSize
-from .tiff import read_tiff_orientation
+from .tiff import count_tiff_channels, read_tiff_orientation
 from .tiff_resolution import read_pixel_size
 
 UPRIGHT = 1  # EXIF orientation of images that need not be turned
@@ -57,6 +57,9 @@ class ImageMetadata:
         pixel = stated.size if stated and not stated.is_for_print else None
         try:
             with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as file:
+                if content.startswith(TIFF_MAGIC) and getattr(file, "n_frames", 1) > 1:  # Pillow sees only one channel
+                    channels = count_tiff_channels(content)
+                    return cls(f"TIFF with {channels} channels as pages", orientation, False, pixel)
                 deep = file.mode.startswith("I") or file.mode == "F"
                 kind = "16-bit gray" if deep else _KINDS.get(file.mode, file.mode)
                 if has_extra_band(file):

@@ -16,6 +16,8 @@ from pipeline.imaging.decode import count_channels, read_for_network, read_image
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.extra_bands import has_extra_band
 from pipeline.imaging.metadata import ImageMetadata
+from pipeline.volumes.slice_file import encode_slice
+from pipeline.volumes.volume import Slice
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (12, 16, 3), np.uint8)
@@ -108,6 +110,8 @@ def test_image_metadata_reports_a_band_that_is_not_alpha() -> None:
     assert ImageMetadata.read(WITH_DATA_BAND["RGBA in PNG"]).kind == "RGB with a last band that is not alpha"
     assert ImageMetadata.read(encode_image(np.dstack([RGB, OPAQUE]))).kind == "RGB with alpha"
     assert not ImageMetadata.read(WITH_DATA_BAND["unspecified in TIFF"]).has_transparency
+    tile = Slice(np.dstack([RGB, INFRARED]).astype(np.uint16), is_rgb=False)
+    assert ImageMetadata.read(encode_slice(tile, None)).kind == "TIFF with 4 channels as pages"
 
 
 @pytest.mark.parametrize("channels", [None, 1, 3])

@@ -230,7 +230,9 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_image_is_refused_with_the_reason(case: str, tmp_path: Path) -> None:
     change, reason = HOSTILE[case]
-    path = write_ome_zarr(tmp_path / "scan.zarr", create_values(), "0.4")
+    values = create_values()
+    # One chunk, because chunks are decoded in any order, and the intact ones do not have the compressor of some cases.
+    path = write_ome_zarr(tmp_path / "scan.zarr", values, "0.4", chunks=values.shape)
     change(path)
     with pytest.raises(ImageError) as error:
         read_slices(path)
