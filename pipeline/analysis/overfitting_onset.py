@@ -41,6 +41,7 @@ class Onset:
     low: int  # first index of the interval at `CONFIDENCE_LEVEL`
     high: int  # last index of the interval
     rise: float  # rise of the fitted curve from its lowest point to its end, in the curve's unit
+    lowest: float  # loss of the fitted curve at its lowest point
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class OnsetSearch:
     # squared error that the rise explains, divided by the noise variance; None if the curve is too short
     evidence: float | None
     rise: float = 0.0  # rise of the best-fitting rising curve from its lowest point to its end, in the curve's unit
+    lowest: float = math.nan  # loss of that curve at its lowest point; NaN without a rise
 
     @property
     def is_doubtful(self) -> bool:
@@ -91,9 +93,10 @@ def find_onset(val: Floats) -> OnsetSearch:
     evidence = max(0.0, float(falling.errors.min() - rising.errors[best])) / variance
     if not _has_measured_rise(tail, int(curve.argmin())):
         return OnsetSearch(None, 0.0)
-    rise = float(curve[-1] - curve.min())
+    low_point = float(curve.min())
+    rise = float(curve[-1]) - low_point
     if evidence < CERTAIN_EVIDENCE:
-        return OnsetSearch(None, evidence, rise)
+        return OnsetSearch(None, evidence, rise, low_point)
     lowest = _draw_lowest_indices(rising, variance, np.random.default_rng(0))
     median = int(np.median(lowest))
     if not _has_measured_rise(tail, median):
@@ -104,8 +107,9 @@ def find_onset(val: Floats) -> OnsetSearch:
         low=start + int(low) * window,
         high=start + int(high + 1) * window - 1,
         rise=rise,
+        lowest=low_point,
     )
-    return OnsetSearch(onset, evidence, rise)
+    return OnsetSearch(onset, evidence, rise, low_point)
 
 
 def _find_settled_index(val: Floats) -> int:

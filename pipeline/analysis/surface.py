@@ -61,8 +61,10 @@ def compute_surface_scores(
         spacing: height and width of a pixel; 1 and 1 for distances in px. It does not affect the boundary IoU.
         ignored: H x W, pixels whose class is unknown; None if there are none.
     """
+    known = None
     if ignored is not None and ignored.any():
         truth, predicted = truth & ~ignored, predicted & ~ignored
+        known = ~ndimage.binary_dilation(ignored)
     union = truth | predicted
     if not union.any():
         return UNDEFINED
@@ -72,9 +74,8 @@ def compute_surface_scores(
     box = ndimage.find_objects(union.astype(np.uint8))[0]  # everything outside of it is outside both masks
     truth, predicted = truth[box], predicted[box]
     surfaces = [_find_surface(mask) for mask in (truth, predicted)]
-    if ignored is not None and ignored[box].any():
-        known = ~ndimage.binary_dilation(ignored[box])
-        truth, predicted, *surfaces = (mask & known for mask in (truth, predicted, *surfaces))
+    if known is not None:
+        truth, predicted, *surfaces = (mask & known[box] for mask in (truth, predicted, *surfaces))
     boundary_iou = _compute_boundary_iou(truth, predicted, width)
     if not (surfaces[0].any() and surfaces[1].any()):
         return SurfaceScores(boundary_iou, math.nan, math.nan, math.nan)

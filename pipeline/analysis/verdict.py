@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -95,13 +95,10 @@ def judge(
     if onset is not None:
         onset_epochs = curves.epochs[onset.index], curves.epochs[onset.low], curves.epochs[onset.high]
         when = f"after {curves.unit} {{}} (between {{}} and {{}})".format(*onset_epochs)
-        evidence.append(f"validation rises by {case.describe_rise(onset.rise)} {when}, while training does not")
+        evidence.append(f"validation rises by {case.describe(onset)} {when}, while training does not")
     if steady is not None:
-        share, when = (
-            case.describe_rise(steady.rise, steady.lowest),
-            f"after {curves.unit} {curves.epochs[steady.index]}",
-        )
-        evidence.append(f"validation rises by {share} {when}, while training does not")
+        when = f"after {curves.unit} {curves.epochs[steady.index]}"
+        evidence.append(f"validation rises by {case.describe(steady)} {when}, while training does not")
     if reason:
         evidence.append(reason)
     if curves.has_negative:
@@ -123,6 +120,18 @@ def judge(
     return Verdict(word, tuple(evidence), tuple(not_checked), gaps, onset_epochs)
 
 
+class Rise(Protocol):
+    """A rise of the validation loss."""
+
+    @property
+    def rise(self) -> float:
+        """From the lowest loss to the end, in the curve's unit."""
+
+    @property
+    def lowest(self) -> float:
+        """Loss that the rise begins at, less noisy than a single measured loss."""
+
+
 @dataclass(frozen=True)
 class _Case:
     """Inputs that determine a verdict."""
@@ -137,21 +146,21 @@ class _Case:
     steady: _SteadyRise | None  # None if there is an onset
     one_class: OneClassCheck | None
 
-    def compute_rise_share(self, rise: float, lowest: float | None = None) -> float:
-        """Compute a rise as a share of the loss that it begins at; of the fall before it if a loss is negative.
+    def compute_share(self, rise: Rise) -> float:
+        """Compute a rise as a share of the loss that it begins at; of the fall before it if a loss is negative."""
+        whole = float(self.curves.val[0]) - rise.lowest if self.curves.has_negative else rise.lowest
+        return rise.rise / whole if whole > 0 else float("inf")
 
-        `lowest` is the loss that it begins at; None for the lowest fitted loss.
-        """
-        lowest = float(self.curves.val[-1]) - rise if lowest is None else lowest
-        whole = float(self.curves.val[0]) - lowest if self.curves.has_negative else lowest
-        return rise / whole if whole > 0 else float("inf")
+    def describe(self, rise: Rise) -> str:
+        """Describe a rise as a share; in the curve's unit if it has no share, and also if a loss is negative."""
+        share = self.compute_share(rise)
+        if share == float("inf"):
+            return f"{rise.rise:.3f}"
+        return f"{rise.rise:.3f} ({share:.1%} of its fall)" if self.curves.has_negative else f"{share:.1%}"
 
-    def describe_rise(self, rise: float, lowest: float | None = None) -> str:
-        """Describe a rise as a share; also in the curve's unit if a loss is negative."""
-        share = self.compute_rise_share(rise, lowest)
-        if not self.curves.has_negative:
-            return f"{share:.1%}"
-        return f"{rise:.3f}" if share == float("inf") else f"{rise:.3f} ({share:.1%} of its fall)"
+    def counts_as_overfitting(self, rise: Rise) -> bool:
+        """Return whether a rise reaches the threshold."""
+        return self.compute_share(rise) >= self.thresholds.overfitting
 
 
 def _describe_end(curves: LossCurves, gaps: Gaps) -> str:
@@ -182,11 +191,8 @@ def _choose_verdict(case: _Case) -> tuple[VerdictWord, str]:
     elif len(curves.epochs) > 1 and last > (1 - MIN_PROGRESS) * first:
         end = f"ends at {last / first:.2f} of its first value" if first else "does not end below its first loss"
         return "underfitting", f"training {end}"
-    if case.onset is not None and case.compute_rise_share(case.onset.rise) >= thresholds.overfitting:
-        fall = " of the fall" if curves.has_negative else ""
-        return "overfitting", f"a rise of {thresholds.overfitting:.0%}{fall} counts as overfitting"
-    steady = case.steady
-    if steady is not None and case.compute_rise_share(steady.rise, steady.lowest) >= thresholds.overfitting:
+    found = case.onset or case.steady
+    if found is not None and case.counts_as_overfitting(found):
         fall = " of the fall" if curves.has_negative else ""
         return "overfitting", f"a rise of {thresholds.overfitting:.0%}{fall} counts as overfitting"
     if ratio is not None and ratio >= thresholds.memorizing:
@@ -194,11 +200,11 @@ def _choose_verdict(case: _Case) -> tuple[VerdictWord, str]:
     if len(curves.epochs) == 1:
         return "undecided", f"one {count} shows no direction"
     search = case.search
-    if case.both_rise and search is not None and case.compute_rise_share(search.rise) >= thresholds.overfitting:
-        return "undecided", f"validation rises by {case.describe_rise(search.rise)}, but training rises as well"
-    if search is not None and search.is_doubtful and case.compute_rise_share(search.rise) >= thresholds.overfitting:
+    if case.both_rise and search is not None and case.counts_as_overfitting(search):
+        return "undecided", f"validation rises by {case.describe(search)}, but training rises as well"
+    if search is not None and search.is_doubtful and case.counts_as_overfitting(search):
         return "undecided", (
-            f"validation may be rising by {case.describe_rise(search.rise)}, but this is not certain: the "
+            f"validation may be rising by {case.describe(search)}, but this is not certain: the "
             f"rise explains {search.evidence:.0f} times the noise variance instead of at least {CERTAIN_EVIDENCE:.0f}"
         )
     if case.gaps.best_epoch == curves.epochs[0]:

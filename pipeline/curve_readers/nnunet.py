@@ -1,10 +1,12 @@
 """Read the training logs of nnU-Net, versions 1 and 2.
 
-A run that was continued has several logs; epochs after its last checkpoint are then trained, and logged, again.
+A run that was continued has several logs. Epochs after its last checkpoint, which the earlier log may have, are then
+trained again.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 
@@ -52,20 +54,21 @@ def read_nnunet_folder(folder: LogFolder, is_growing: bool) -> list[LoggedRun]:
 
 
 def _read_logs(name: str, files: Iterable[LogFile]) -> LoggedRun:
-    """Read the losses of all logs; the last loss of an epoch counts."""
+    """Read the losses of all logs; a log replaces those of earlier ones from its first epoch on."""
     losses: dict[tuple[str, int], LoggedValue] = {}
-    repeated = set[int]()
+    replaced = set[int]()
     for file in files:
-        for metric, epoch, value in _list_losses(file):
-            repeated |= {epoch} if (metric, epoch) in losses else set()
-            losses[metric, epoch] = value
+        found = {(metric, epoch): value for metric, epoch, value in _list_losses(file)}
+        start = min((epoch for _, epoch in found), default=math.inf)
+        replaced |= {epoch for _, epoch in losses if epoch >= start}
+        losses = {key: value for key, value in losses.items() if key[1] < start} | found
     run = LoggedRun(name)
     for (metric, _), value in losses.items():
         run.add(metric, value)
-    if repeated:
+    if replaced:
         run.notes.append(
-            f"Epochs {min(repeated)} to {max(repeated)} were trained again after the run was continued; the last "
-            f"losses of each epoch were used."
+            f"The run was continued from epoch {min(replaced)}: the earlier losses of epochs {min(replaced)} to "
+            f"{max(replaced)} are not used."
         )
     return run
 

@@ -115,3 +115,19 @@ def test_outline_of_ignored_pixels_does_not_count() -> None:
     assert (scores.nsd, scores.hd95, scores.boundary_iou) == (1, 0, 1)
     shifted = np.roll(truth, -2, 1)
     assert compute_surface_scores(truth, shifted, 0.0, ignored=ignored).hd95 == 2
+
+
+def test_outline_at_an_ignored_ring_is_unknown() -> None:
+    distance = np.hypot(*(np.mgrid[:40, :40] - 20))
+    truth, ignored = distance < 10, (distance >= 10) & (distance < 13)
+    scores = compute_surface_scores(truth, np.roll(truth, 3, 1), TOLERANCE, ignored=ignored)
+    assert scores.boundary_iou < 1
+    assert math.isnan(scores.nsd)
+    assert math.isnan(scores.hd95)
+    truth = np.zeros((40, 40), bool)
+    truth[10:30, 5:20] = True
+    ignored = np.zeros_like(truth)
+    ignored[:, 20:] = True
+    predicted = truth.copy()
+    predicted[:, 14:] = False  # its edge is 6 px from the unknown outline, and farther from the known one
+    assert compute_surface_scores(truth, predicted, TOLERANCE, ignored=ignored).hd95 > 6

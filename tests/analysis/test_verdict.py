@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -102,6 +104,16 @@ def test_judge_reports_a_small_rise_and_applies_the_threshold() -> None:
     assert verdict.onset is not None
     assert any("rises by" in sentence for sentence in verdict.evidence)
     assert judge(rising, thresholds=Thresholds(overfitting=0.01)).word == "overfitting"
+
+
+@pytest.mark.parametrize("last", [0.5, 0.35, 0.12])
+def test_judge_measures_a_rise_from_the_fitted_minimum(last: float) -> None:
+    train, val = 0.1 + DECAY - 0.001 * EPOCHS, 0.1 + DECAY + NOISE + 0.02 * np.maximum(0, EPOCHS - 20)
+    val[-1] = last  # one low loss at the end of a rise to 0.5
+    verdict = judge(make_curves(train, val), baseline=0.9)
+    assert verdict.word == "overfitting"
+    (share,) = re.findall(r"validation rises by (.*)%", " ".join(verdict.evidence))
+    assert 100 < float(share) < 500
 
 
 @given(scale=st.floats(0.01, 100), shift=st.floats(-10, -1), slope=st.floats(0, 0.05))

@@ -144,8 +144,10 @@ def test_judge_of_ultralytics_leaves_out_epochs_without_validation(tmp_path: Pat
     assert "because validation was switched off" in get_error(write_ultralytics(tmp_path, lambda _: False))
 
 
-def test_judge_of_nnunet_folder_reads_all_logs_in_order(tmp_path: Path) -> None:
-    first = write_nnunet(tmp_path / "fold_0", [*TRAIN[:10], 9, 9], [*VAL[:10], 9, 9])
+@pytest.mark.parametrize("num_replaced", [2, 20])  # before the continued run's last epoch, and beyond it
+def test_judge_of_nnunet_folder_reads_all_logs_in_order(num_replaced: int, tmp_path: Path) -> None:
+    abandoned = [9.0] * num_replaced
+    first = write_nnunet(tmp_path / "fold_0", [*TRAIN[:10], *abandoned], [*VAL[:10], *abandoned])
     first.rename(first.with_name("training_log_2025_12_30_9_00_00.txt"))
     path = write_nnunet(tmp_path / "fold_0")
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -154,7 +156,7 @@ def test_judge_of_nnunet_folder_reads_all_logs_in_order(tmp_path: Path) -> None:
     (run,) = read_curves(tmp_path / "fold_0")
     assert run.name == "fold_0"
     assert run.curves.train == pytest.approx(TRAIN)
-    assert "Epochs 10 to 11 were trained again" in run.notes[0]
+    assert f"epochs 10 to {9 + num_replaced} are not used" in run.notes[0]
 
 
 def test_judge_of_negative_losses_uses_differences(tmp_path: Path) -> None:
