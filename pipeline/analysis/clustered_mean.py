@@ -18,6 +18,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 MIN_GROUPS = 10  # with fewer groups, estimates of the variance between groups are unreliable
+INFINITE = 1e100  # a deviation divided by the error of a resample without variance is larger than this
 
 _MAX_ARRAY_SIZE = 2_000_000  # elements of the largest array: 16 MB, about the size of a CPU cache
 _ROUNDING = 1e-12  # a difference below this fraction of its terms is 0 except for rounding errors

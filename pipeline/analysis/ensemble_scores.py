@@ -8,6 +8,7 @@ seeds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -46,25 +47,26 @@ def compare_with_members(
         classes: The classes.
     """
     foreground = np.array([item.foreground for item in classes])
-    sums = np.stack([_sum_by_image(network, foreground) for network in networks], axis=1)
+    is_evaluated = networks[0].confusion.any(axis=(1, 2))  # other images have no scores, so no interval may count them
+    sums = np.stack([_sum_by_image(network, foreground) for network in networks], axis=1)[is_evaluated]
     num_images, *shape = sums.shape
 
     def score(flat: Floats) -> Floats:
         """Map sums of R sets of images to their scores: R x networks x scores."""
         by_network = _compute_scores(flat.reshape(-1, shape[1]), len(classes))
-        return by_network.reshape(len(flat), shape[0], -1)
+        return by_network.reshape(len(flat), shape[0], by_network.shape[1])
 
     def compute_difference(flat: Floats) -> Floats:
         scores = score(flat)
         difference: Floats = scores[:, 0] - scores[:, 1:].mean(axis=1)
         return difference
 
-    flat = sums.reshape(num_images, -1)
+    flat = sums.reshape(num_images, math.prod(shape))
     values = score(flat.sum(axis=0)[None])[0]
     pseudo_values = compute_pseudo_values(flat, compute_difference)
     names = [*((name, "") for name in OVERALL), *((BY_CLASS, item.name) for item in classes)]
     limits = np.array([(-np.inf, np.inf) if name == "loss" else (-1.0, 1.0) for name, _ in names])
-    intervals = estimate_mean_intervals(pseudo_values, groups, limits)
+    intervals = estimate_mean_intervals(pseudo_values, tuple(labels[is_evaluated] for labels in groups), limits)
     for place, ((name, class_name), interval) in enumerate(zip(names, intervals, strict=True)):
         own, *members = values[:, place].tolist()
         yield EnsembleScore.create(split, name, class_name, own, members, interval)

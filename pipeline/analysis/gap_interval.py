@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.analysis.clustered_mean import MIN_GROUPS, ClusteredMean, GroupedLosses, split_resamples
+from pipeline.analysis.clustered_mean import INFINITE, MIN_GROUPS, ClusteredMean, GroupedLosses, split_resamples
 
 CONFIDENCE_LEVEL = 0.95
 NUM_RESAMPLES = 10_000
@@ -82,6 +82,9 @@ def estimate_gap(
     with np.errstate(divide="ignore", invalid="ignore"):
         # Centered, because selection_bias already corrects for the choice of the epoch. 0 / 0 means no deviation.
         pivots = np.nan_to_num((deviation - deviation.mean()) / np.concatenate(errors))
-    margin = float(np.quantile(np.abs(pivots), CONFIDENCE_LEVEL)) * error
+    quantile = float(np.quantile(np.abs(pivots), CONFIDENCE_LEVEL))
+    if quantile > INFINITE:
+        return GapInterval(selection_bias=selection_bias, reason="nearly all images have the same loss")
+    margin = quantile * error
     gap = float((validation.compute_means() - train.compute_means())[measured_epoch]) + selection_bias
     return GapInterval(gap - margin, gap + margin, selection_bias)

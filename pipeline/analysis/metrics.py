@@ -7,6 +7,7 @@ every image counts the same (Maier-Hein et al., Metrics reloaded, Nature Methods
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -34,9 +35,16 @@ class ImageMetrics:
     surfaces: Floats  # N x C x 4, in the order of SURFACE_SCORES; NaN if undefined
     groups: tuple[Integers, ...] = ()  # one or two arrays of N labels, as in `GroupedLosses`; empty for no intervals
 
+    def select_evaluated(self) -> ImageMetrics:
+        """Select the images with evaluated pixels. The others have no metrics, so no interval may count them."""
+        is_evaluated = self.pixels.truth.any(axis=1)
+        pixels = ClassPixels(*(counts[is_evaluated] for counts in vars(self.pixels).values()))
+        return ImageMetrics(pixels, self.surfaces[is_evaluated], tuple(labels[is_evaluated] for labels in self.groups))
+
 
 def tabulate_metrics(images: ImageMetrics, class_names: Sequence[str]) -> list[MetricRow]:
     """Compute all metrics with their 95 % intervals, one row per metric and class."""
+    images = images.select_evaluated()
     by_image = {
         "image_iou": _divide(*_intersect(images.pixels)),
         "image_dice": _compute_image_dice(images.pixels),
@@ -132,7 +140,7 @@ def _compute_pooled_pseudo_values(images: ImageMetrics) -> Floats:
     def score(sums: Floats) -> Floats:
         return np.concatenate([*compute_pooled_scores(sums.reshape(-1, *counts.shape[1:])).values()], axis=1)
 
-    return compute_pseudo_values(counts.reshape(len(counts), -1), score)
+    return compute_pseudo_values(counts.reshape(len(counts), math.prod(counts.shape[1:])), score)
 
 
 def _count_pixels(images: ImageMetrics) -> Floats:

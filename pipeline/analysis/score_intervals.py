@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pipeline.analysis.clustered_mean import (
+    INFINITE,
     MIN_GROUPS,
     ClusteredMean,
     Floats,
@@ -22,8 +23,6 @@ from pipeline.analysis.clustered_mean import (
 from pipeline.analysis.gap_interval import CONFIDENCE_LEVEL
 
 Interval = tuple[float, float]
-
-_INFINITE = 1e100  # pivots of resamples without variance are larger than this
 
 
 def compute_pseudo_values(sums: Floats, score: Callable[[Floats], Floats]) -> Floats:
@@ -90,6 +89,6 @@ def _estimate(images: GroupedLosses, num_resamples: int) -> tuple[Floats, Floats
     with np.errstate(divide="ignore", invalid="ignore"):
         pivots = np.nan_to_num((deviations - deviations.mean(axis=0)) / np.sqrt(drawn))  # 0 / 0 means no deviation
         quantiles = np.quantile(np.abs(pivots), CONFIDENCE_LEVEL, axis=0)
-        margins = np.where(quantiles < _INFINITE, quantiles * np.sqrt(variances), np.inf)
+        margins = np.where(quantiles < INFINITE, quantiles * np.sqrt(variances), np.inf)
     margins[variances == 0] = 0
     return means - margins, means + margins

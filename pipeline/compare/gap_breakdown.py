@@ -47,7 +47,7 @@ def _join_pixels(
             f"The images in {evaluated.display(evaluated.PER_IMAGE)} do not match the prepared data. Run "
             f"`{evaluated.redo_command}` again."
         )
-    # Shares are written with full precision, so the numbers of pixels are exact.
+    # Shares are written with enough digits that the numbers of pixels are exact.
     counts = {f"pixels_{name}": (table[f"share_{name}"] * table["pixels"]).round().astype(int) for name in classes}
     table = pd.concat([table, pd.DataFrame(counts)], axis=1)  # columns added one by one would fragment the table
     compared = trained.read_image_losses("train").index

@@ -81,5 +81,5 @@ def write_table(path: Path, rows: Sequence[ClassShares], classes: Sequence[Segme
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["file", "height", "width", *(f"share_{item.name}" for item in classes)])
     for row in rows:
-        writer.writerow([escape_formula(row.file), row.height, row.width, *(f"{share:.6f}" for share in row.shares)])
+        writer.writerow([escape_formula(row.file), row.height, row.width, *(f"{share:.6g}" for share in row.shares)])
     write_text(path, buffer.getvalue())

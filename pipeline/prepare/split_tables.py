@@ -78,7 +78,8 @@ class SplitTable:
         sizes = (sample.height, sample.width, *sample.mask.shape)
         fold = "" if sample.fold is None else sample.fold
         cells = (sample.id, self.split, groups, fold, *sizes, sample.sha256, pixels.sum())
-        self.rows.append([*map(str, cells), *(f"{share:.6f}" for share in pixels / max(pixels.sum(), 1))])
+        # Enough digits for the exact number of pixels of a class in an image of up to a terapixel.
+        self.rows.append([*map(str, cells), *(f"{share:.12g}" for share in pixels / max(pixels.sum(), 1))])
         self.groups.update(sample.groups.items())
 
     def missing(self) -> list[str]:

@@ -110,6 +110,13 @@ def test_estimate_gap_of_equal_losses_has_width_0() -> None:
     assert interval == pytest.approx((0.25, 0.25))
 
 
+@pytest.mark.parametrize("num_positive", [1, 2])
+def test_estimate_gap_of_nearly_equal_losses_has_a_reason_instead_of_an_interval(num_positive: int) -> None:
+    found = estimate_loss(make_losses(np.array([0.0] * 14 + [0.5] * num_positive)), 0)
+    assert (found.low, found.high) == (None, None)
+    assert "same loss" in found.reason
+
+
 def test_estimate_gap_of_nan_has_a_reason_instead_of_an_interval() -> None:
     estimate = estimate_loss(make_losses(np.full(20, np.nan)), 0)
     assert estimate.low is None

@@ -56,6 +56,14 @@ def test_pooled_metrics_have_their_definitions(confusions: np.ndarray) -> None:
     assert rows["accuracy", ""].value == pytest.approx(np.trace(matrix) / total if total else None)
 
 
+@given(CONFUSIONS, st.integers(1, 12))
+@settings(max_examples=20)
+def test_images_without_evaluated_pixels_change_nothing(confusions: np.ndarray, count: int) -> None:
+    ignored = np.zeros((count, 3, 3), np.int64)
+    evaluated = confusions[confusions.any(axis=(1, 2))]
+    assert tabulate(np.concatenate([ignored, confusions])) == tabulate(evaluated)
+
+
 @given(CONFUSIONS)
 def test_metrics_by_image_are_means_over_images_with_the_class(confusions: np.ndarray) -> None:
     rows = tabulate(confusions)

@@ -112,7 +112,7 @@ def test_judge_measures_a_rise_from_the_fitted_minimum(last: float) -> None:
     val[-1] = last  # one low loss at the end of a rise to 0.5
     verdict = judge(make_curves(train, val), baseline=0.9)
     assert verdict.word == "overfitting"
-    (share,) = re.findall(r"validation rises by (.*)%", " ".join(verdict.evidence))
+    (share,) = re.findall(r"validation rises by (\S+)%", " ".join(verdict.evidence))
     assert 100 < float(share) < 500
 
 

@@ -68,7 +68,7 @@ class _SplitStatistics:
     @classmethod
     def of(cls, name: str, rows: pd.DataFrame, classes: Sequence[SegmentationClass]) -> _SplitStatistics:
         shares = rows[[f"share_{item.name}" for item in classes]].to_numpy()
-        # Images x classes. Exact for images of up to a million pixels, because the shares have six decimals.
+        # Images x classes, exact.
         pixels = np.rint(shares * rows[["pixels"]].to_numpy()).astype(np.int64)
         foreground = pixels[:, [item.foreground for item in classes]]
         return cls(
