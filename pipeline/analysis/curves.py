@@ -26,6 +26,12 @@ class LossCurves:
         return bool(np.isfinite(self.train).all() and np.isfinite(self.val).all())
 
     @property
+    def point(self) -> Literal["epoch", "validation"]:
+        """What a point of the curves is: an epoch, or a validation after several epochs or steps."""
+        is_every_epoch = self.unit == "epoch" and self.epochs[-1] - self.epochs[0] == len(self.epochs) - 1
+        return "epoch" if is_every_epoch else "validation"
+
+    @property
     def has_negative(self) -> bool:
         """Whether a loss is negative, as the Dice loss of nnU-Net is. Ratios of such losses have no meaning."""
         return bool((self.train < 0).any() or (self.val < 0).any())
@@ -44,7 +50,7 @@ class Gaps:
     # rise of the validation loss from its lowest value to the last epoch, as a share of the lowest value; None if that
     # is not positive, or any loss is negative
     rise: float | None
-    epochs_after_best: int  # number of epochs after the best one
+    epochs_after_best: int  # from the best epoch to the last one, in the unit of the curves
 
 
 def compute_gaps(curves: LossCurves) -> Gaps | None:
@@ -60,5 +66,5 @@ def compute_gaps(curves: LossCurves) -> Gaps | None:
         last=float(val[-1] - train[-1]),
         ratio=float(val[-1] / train[-1]) if has_ratios and train[-1] > 0 else None,
         rise=float(val[-1] / val[best] - 1) if has_ratios and val[best] > 0 else None,
-        epochs_after_best=len(val) - 1 - best,
+        epochs_after_best=curves.epochs[-1] - curves.epochs[best],
     )

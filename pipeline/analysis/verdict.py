@@ -166,8 +166,8 @@ class _Case:
 def _describe_end(curves: LossCurves, gaps: Gaps) -> str:
     """Describe the losses at the end of the curves."""
     when = f"after {pluralize(len(curves.epochs), 'epoch')}"
-    if curves.unit == "step":
-        when = f"at step {curves.epochs[-1]}, after {pluralize(len(curves.epochs), 'validation')},"
+    if curves.point == "validation":
+        when = f"at {curves.unit} {curves.epochs[-1]}, after {pluralize(len(curves.epochs), 'validation')},"
     comparison = ""
     if gaps.ratio:
         comparison = f", {gaps.ratio:.2f} times as high"
@@ -180,7 +180,6 @@ def _choose_verdict(case: _Case) -> tuple[VerdictWord, str]:
     """Return the first verdict that applies, and its reason."""
     curves, thresholds, ratio = case.curves, case.thresholds, case.gaps.ratio
     last, first = float(curves.train[-1]), float(curves.train[0])
-    count = "epoch" if curves.unit == "epoch" else "validation"
     if curves.has_negative:
         if len(curves.epochs) > 1 and last >= first:
             return "underfitting", "training does not end below its first loss"
@@ -198,7 +197,7 @@ def _choose_verdict(case: _Case) -> tuple[VerdictWord, str]:
     if ratio is not None and ratio >= thresholds.memorizing:
         return "memorizing", f"a ratio of {thresholds.memorizing:g} counts as memorizing"
     if len(curves.epochs) == 1:
-        return "undecided", f"one {count} shows no direction"
+        return "undecided", f"one {curves.point} shows no direction"
     search = case.search
     if case.both_rise and search is not None and case.counts_as_overfitting(search):
         return "undecided", f"validation rises by {case.describe(search)}, but training rises as well"
@@ -208,7 +207,7 @@ def _choose_verdict(case: _Case) -> tuple[VerdictWord, str]:
             f"rise explains {search.evidence:.0f} times the noise variance instead of at least {CERTAIN_EVIDENCE:.0f}"
         )
     if case.gaps.best_epoch == curves.epochs[0]:
-        return "undecided", f"validation was never lower than after the first {count}"
+        return "undecided", f"validation was never lower than after the first {curves.point}"
     if case.one_class is not None and case.one_class.fallback_verdict is not None:
         return case.one_class.fallback_verdict, ""
     return "learning", f"a ratio of {thresholds.memorizing:g} would count as memorizing" if ratio else ""
@@ -227,7 +226,7 @@ def _search_onset(curves: LossCurves, not_checked: list[str]) -> OnsetSearch | N
         return None
     search = find_onset(curves.val)
     if search.evidence is None:
-        epochs = pluralize(len(curves.epochs), "epoch" if curves.unit == "epoch" else "validation")
+        epochs = pluralize(len(curves.epochs), curves.point)
         not_checked.append(f"Onset: the curves have {epochs}; the search requires at least {MIN_EPOCHS}.")
     return search
 

@@ -211,6 +211,11 @@ class Summary(Record):
             found.setdefault((row.variant, row.learning_rate), []).append(row)
         return found
 
+    def describe_folds(self, setting: BestSetting | RunSummary) -> str:
+        """Describe the folds in which a setting has complete runs: `all folds`, or `2 of 5 folds`."""
+        folds = len({row.fold for row in self.list_runs(setting) if row.is_complete})
+        return "all folds" if folds == self.folds else f"{folds} of {self.folds} folds"
+
     def list_fold_runs(self, chosen: BestSetting | RunSummary) -> list[str]:
         """Return one run per fold of a run's setting, that with the lowest seed, so that every image is validated once.
 

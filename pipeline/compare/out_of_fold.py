@@ -55,8 +55,8 @@ def report_folded_gap(summary: Summary, best: BestSetting) -> Finding | None:
     row = summary.get_setting(best)
     if row.folded_gap is None or row.validated_images is None:
         return None
-    images = pluralize(row.validated_images, "image")
-    gap = f"Over the {images} of all folds, the gap of {row.variant} at {row.learning_rate} is {row.folded_gap:+.3f}"
+    images = f"{pluralize(row.validated_images, 'image')} of {summary.describe_folds(best)}"
+    gap = f"Over the {images}, the gap of {row.variant} at {row.learning_rate} is {row.folded_gap:+.3f}"
     if row.folded_gap_low is None or row.folded_gap_high is None:
         meaning = ", without an interval, because there are too few groups."
     else:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import groupby
 from statistics import fmean
 
 from pipeline.analysis.baselines import ONE_CLASS_LABEL, pair_with_baseline
 from pipeline.analysis.ranked_metric import get_ranked_metric
 from pipeline.analysis.seed_statistics import compute_mean_and_sd
-from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, Summary
+from pipeline.artifacts.comparison import BestSetting, Finding, Judgment, RunSummary, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU, MissedClass
 from pipeline.wording import pluralize
 
@@ -43,27 +44,42 @@ def _tally(words: Counter[str]) -> str:
 
 
 def onsets(summary: Summary) -> Finding | None:
-    """Report the settings at which the validation loss begins to rise for most seeds."""
+    """Report the settings at which the validation loss begins to rise for most seeds; None without complete runs."""
     judgments = [row.judgment for row in summary.runs if row.judgment]
     if any(reason.startswith("Onset") for judgment in judgments for reason in judgment.not_checked):
         return None
+    by_setting = [
+        (setting, rows)
+        for setting in summary.settings
+        if (rows := [row for row in summary.list_runs(setting) if row.is_complete])
+    ]
+    if not by_setting:
+        return None
     places, named = [], []
-    for rate in summary.settings:
-        rows = [row for row in summary.list_runs(rate) if row.is_complete]
-        found = [(row.run, row.judgment.onset) for row in rows if row.judgment and row.judgment.onset]
-        if rows and len(found) * 2 > len(rows):
-            low, high = min(onset[0] for _, onset in found), max(onset[1] for _, onset in found)
-            places.append(
-                f"{rate.variant} at {rate.learning_rate} between epochs {low} and {high} "
-                f"({len(found)} of {pluralize(len(rows), 'seed')})"
-            )
-            named += [run for run, _ in found]
+    for setting, rows in by_setting:
+        worsening = [row for row in rows if row.judgment and _worsens(row.judgment)]
+        if len(worsening) * 2 > len(rows):
+            seeds = f"({len(worsening)} of {pluralize(len(rows), 'seed')})"
+            places.append(f"{setting.variant} at {setting.learning_rate}{_format_onsets(worsening)} {seeds}")
+            named += [row.run for row in worsening]
     if not places:
         return Finding("onsets", "Validation does not begin to worsen for most seeds at any learning rate.", ())
     sentence = f"Validation begins to worsen while training still improves with {'; with '.join(places)}."
-    is_everywhere = len(places) == len(summary.settings)
-    others = "" if is_everywhere else " At the other learning rates, it does not worsen for most seeds."
-    return Finding("onsets", sentence + others, tuple(named))
+    others = " At the other learning rates, it does not worsen for most seeds."
+    return Finding("onsets", sentence + ("" if len(places) == len(by_setting) else others), tuple(named))
+
+
+def _worsens(judgment: Judgment) -> bool:
+    """Return whether validation worsens while training improves. A noisy rise may be certain, but have no onset."""
+    return judgment.onset is not None or judgment.verdict == "overfitting"
+
+
+def _format_onsets(rows: Sequence[RunSummary]) -> str:
+    """Format the epochs between which the onsets of runs are; empty if none has an onset."""
+    found = [row.judgment.onset for row in rows if row.judgment and row.judgment.onset]
+    if not found:
+        return ""
+    return f" between epochs {min(low for low, _ in found)} and {max(high for _, high in found)}"
 
 
 def lost_runs(summary: Summary) -> list[Finding]:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from pipeline.analysis.verdict import Verdict
 from pipeline.atomic_io import write_with
@@ -32,13 +33,14 @@ def draw_curves(judged: list[JudgedRun], baseline: float | None, path: Path) -> 
     rows = math.ceil(len(judged) / columns)
     figure = Figure(figsize=(5.2 * columns, 3.4 * rows), layout="constrained")
     for (run, verdict), axes in zip(judged, figure.subplots(rows, columns, squeeze=False).flat, strict=False):
-        _draw_panel(run, verdict, baseline, axes)
+        draw_panel(run, verdict, baseline, axes)
     for axes in figure.axes[len(judged) :]:
         axes.remove()
     write_with(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=150))
 
 
-def _draw_panel(run: RunCurves, verdict: Verdict, baseline: float | None, axes: Axes) -> None:
+def draw_panel(run: RunCurves, verdict: Verdict, baseline: float | None, axes: Axes) -> None:
+    """Draw the curves of a run, and its onset and best epoch."""
     curves = run.curves
     axes.set_title(f"{run.title}: {verdict.word}", loc="left", fontsize=11)
     if verdict.onset:
@@ -54,9 +56,18 @@ def _draw_panel(run: RunCurves, verdict: Verdict, baseline: float | None, axes: 
     axes.set_ylabel("loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
-    losses = np.concatenate([curves.train, curves.val])
-    losses = losses[np.isfinite(losses)]
-    if len(losses) and not curves.has_negative:
-        # High losses in the first epochs would compress the later part of the curves.
-        axes.set_ylim(0, min(losses.max(), 3 * np.median(losses)) * 1.05)
+    losses = np.stack([curves.train, curves.val])
+    if np.isfinite(losses).any() and not curves.has_negative:
+        axes.set_ylim(0, _choose_limit(np.where(np.isfinite(losses), losses, np.nan)))
     axes.legend(frameon=False, fontsize=8)
+
+
+def _choose_limit(losses: NDArray[np.float64]) -> float:
+    """Choose the end of the loss axis: high losses of the first epochs do not fit, as they would compress the rest.
+
+    Args:
+        losses: 2 x E, training and validation; NaN for losses that are not finite.
+    """
+    start = 0 if np.isnan(losses[1]).all() else int(np.nanargmin(losses[1]))
+    shown = max(3 * float(np.nanmedian(losses)), float(np.nanmax(losses[:, start:])))
+    return 1.05 * min(float(np.nanmax(losses)), shown)

@@ -45,7 +45,7 @@ def find_leading_run(summary: Summary, selection: RunSelection) -> str | None:
     if summary.best is not None and summary.best.run in selection.names:
         return summary.best.run
     metric = choose_metric(summary, selection)
-    values = [(row.get_metric(metric.name), row.run) for row in selection.rows]
+    values = [(row.get_metric(metric.name), row.run) for row in selection.rows if row.is_complete]
     ordered = sorted((metric.orient(value), run) for value, run in values if value is not None)
     return ordered[0][1] if ordered else None
 
@@ -53,7 +53,7 @@ def find_leading_run(summary: Summary, selection: RunSelection) -> str | None:
 def choose_metric(summary: Summary, selection: RunSelection) -> RankedMetric:
     """Choose the metric that orders the selected runs: the one of the grid, or the loss if no run has it."""
     metric = get_ranked_metric(summary)
-    if any(row.get_metric(metric.name) is not None for row in selection.rows):
+    if any(row.get_metric(metric.name) is not None for row in selection.rows if row.is_complete):
         return metric
     return get_metric("val_loss", summary.foreground, summary.boundary)
 

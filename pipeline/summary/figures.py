@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.analysis.ranked_metric import get_metric, get_ranked_metric, rank_settings
 from pipeline.artifacts.comparison import Comparison, RunSummary, Summary
 from pipeline.atomic_io import write_with
+from pipeline.report.figures.curve_data import aggregate_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,7 @@ def write_figures(comparison: Comparison, folder: Path) -> list[tuple[str, Path]
 def plot_loss_curves(comparison: Comparison) -> SelfShowingFigure:
     """Plot training and validation loss by epoch, one panel per variant and one color per learning rate.
 
-    Lines are means over seeds, and bands are their range. Diverged runs are left out.
+    Lines are means over seeds, up to the first one that ends, and bands are their range. Diverged runs are left out.
     """
     summary = comparison.summary
     complete = [row.run for row in summary.runs if row.is_complete]
@@ -92,7 +93,7 @@ def _draw_variant(axes: Axes, curves: pd.DataFrame, colors: Mapping[float, str])
         for split, style in (("validation", "-"), ("train", "--")):
             rows = curves[(curves["learning_rate"] == rate) & (curves["split"] == split)]
             if len(rows):
-                losses = rows.groupby("epoch")["loss"].agg(["mean", "min", "max"])
+                losses = aggregate_runs(rows)
                 label = f"learning rate {rate:g}" if split == "validation" else None
                 axes.plot(losses.index, losses["mean"], style, color=color, label=label)
                 axes.fill_between(losses.index, losses["min"], losses["max"], color=color, alpha=0.15, linewidth=0)

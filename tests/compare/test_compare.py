@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.analysis.ranked_metric import get_metric
+from pipeline.analysis.verdict import VerdictWord
 from pipeline.artifacts.comparison import Comparison, Finding, RunSummary
 from pipeline.artifacts.evaluation_folder import RunEvaluation
 from pipeline.artifacts.prepared_data import SPLITS, PreparedData
@@ -237,9 +238,9 @@ def test_list_findings_reports_onsets_that_most_seeds_have(grid: Params, project
     assert all(judgment and judgment.not_checked for judgment in judgments.values())  # two epochs show no onset
     assert "onsets" not in {finding.id for finding in list_findings(summary, {})}
 
-    def find_onsets(onsets: dict[str, tuple[int, int]]) -> Finding:
+    def find_onsets(onsets: dict[str, tuple[int, int]], verdict: VerdictWord = "learning") -> Finding:
         rows = tuple(
-            replace(row, judgment=replace(row.judgment, not_checked=(), onset=onsets.get(row.run)))
+            replace(row, judgment=replace(row.judgment, verdict=verdict, not_checked=(), onset=onsets.get(row.run)))
             for row in summary.runs
             if row.judgment
         )
@@ -248,6 +249,9 @@ def test_list_findings_reports_onsets_that_most_seeds_have(grid: Params, project
     assert (find_onsets({}).id, find_onsets({}).runs) == ("onsets", ())
     assert find_onsets({"unet-0.01-0": (4, 6)}).runs == ()  # half of the seeds are not most
     both = find_onsets({"unet-0.01-0": (4, 6), "unet-0.01-1": (5, 9)})
+    steady = find_onsets({}, "overfitting")  # the rise has no onset
+    assert {"unet-0.01-0", "unet-0.01-1"} <= set(steady.runs)
+    assert "with unet at 0.01 (2 of 2 seeds)" in steady.sentence
     assert "with unet at 0.01 between epochs 4 and 9 (2 of 2 seeds)." in both.sentence
     assert both.runs == ("unet-0.01-0", "unet-0.01-1")
 

@@ -44,12 +44,16 @@ from tests.judge.test_judge import get_error, judge_file
 
 @pytest.mark.parametrize("write_log", WRITERS, ids=lambda write: write.__name__.removeprefix("write_"))
 def test_judge_of_every_tool_gives_the_same_result(write_log: Callable[[Path], Path], tmp_path: Path) -> None:
-    (judgment,) = judge_file(write_log(tmp_path / "log"))
+    path = write_log(tmp_path / "log")
+    (judgment,) = judge_file(path)
     (expected,) = judge_file(write_plain(tmp_path))
     assert judgment["verdict"] == "memorizing"
     assert (judgment["unit"], judgment["best_epoch"]) == WRITERS[write_log]
     assert judgment["onset"] == expected["onset"]
-    assert judgment["epochs_after_best"] == expected["epochs_after_best"]
+    (run,) = read_curves(path)
+    assert (
+        judgment["epochs_after_best"] == run.curves.epochs[-1] - run.curves.epochs[-1 - expected["epochs_after_best"]]
+    )
     for name in ("gap", "gap_last", "ratio", "rise"):
         assert judgment[name] == pytest.approx(expected[name], abs=2e-7)
 
@@ -177,7 +181,10 @@ def test_judge_of_cellpose_arrays_leaves_out_epochs_without_validation(tmp_path:
     assert (run.name, run.curves.epochs[:3]) == ("cells", (0, 10, 20))
     assert run.notes[0] == "Validation losses of exactly 0 were not measured and were left out."
     assert run.notes[1] == "Epoch 5 was left out, so that all epochs are 10 apart."
-    assert judge_file(tmp_path) == judge_file(path) == judge_file(tmp_path / "cells_test_losses.npy")
+    (judgment,) = judge_file(path)
+    assert judge_file(tmp_path) == [judgment] == judge_file(tmp_path / "cells_test_losses.npy")
+    assert "at epoch 140, after 15 validations, training is at" in judgment["evidence"][0]
+    assert (judgment["best_epoch"], judgment["epochs_after_best"]) == (110, 30)
     (tmp_path / "cells_test_losses.npy").unlink()
     assert "expected cells_test_losses.npy in the same folder" in get_error(path)
 

@@ -7,11 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 from PIL import Image
 
+from pipeline.analysis.curves import LossCurves
+from pipeline.analysis.verdict import judge
 from pipeline.cli import main
+from pipeline.curve_readers.logged_run import RunCurves
+from pipeline.judge.curve_plot import draw_panel
 from tests.curve_readers.write_logs import write_plain, write_tensorboard, write_text
 
 
@@ -100,6 +106,14 @@ def test_judge_with_plot_writes_a_figure(curve_file: Path, tmp_path: Path) -> No
     result = CliRunner().invoke(main, ["judge", str(curve_file), "--plot", str(tmp_path / "curves.doc")])
     assert result.exit_code == 2
     assert "unknown figure format '.doc'" in result.stderr
+
+
+def test_axis_of_a_plot_shows_an_overfitting_end_but_not_high_first_losses() -> None:
+    val = np.array([9.0, 0.3, *[0.1] * 17, 0.8])
+    curves = LossCurves(tuple(range(1, 21)), np.full(20, 0.1), val)
+    axes = Figure().add_subplot()
+    draw_panel(RunCurves("run", curves, ()), judge(curves), None, axes)
+    assert 0.8 < axes.get_ylim()[1] < 1
 
 
 def test_judge_with_plot_of_negative_losses_and_steps_writes_a_figure(tmp_path: Path) -> None:

@@ -13,10 +13,17 @@ def create_curve(*means: float) -> LossCurve:
 
 
 def test_aggregate_runs_returns_mean_and_range_of_each_epoch() -> None:
+    rows = pd.DataFrame({"run": ["a", "b", "a", "b"], "epoch": [1, 1, 2, 2], "loss": [1.0, 3.0, 0.5, 0.7]})
+    curve = aggregate_runs(rows)
+    assert curve.to_dict("list") == {"mean": [2.0, 0.6], "min": [1.0, 0.5], "max": [3.0, 0.7]}
+    assert curve.index.tolist() == [1, 2]
+
+
+def test_mean_ends_with_the_first_run_that_ends() -> None:
     rows = pd.DataFrame({"run": ["a", "b", "a"], "epoch": [1, 1, 2], "loss": [1.0, 3.0, 0.5]})
     curve = aggregate_runs(rows)
-    assert curve.to_dict("list") == {"mean": [2.0, 0.5], "min": [1.0, 0.5], "max": [3.0, 0.5]}
-    assert curve.index.tolist() == [1, 2]
+    assert curve["mean"].dropna().to_dict() == {1: 2.0}
+    assert curve["max"].tolist() == [3.0, 0.5]
 
 
 def test_diverging_curve_does_not_stretch_the_axis() -> None:

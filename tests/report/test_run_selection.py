@@ -145,6 +145,9 @@ def test_best_settings_and_the_leading_run_follow_the_ranked_metric(project: Rep
     shown = select_runs(summary, "unet-0.01-*")
     assert find_leading_run(summary, shown) == "unet-0.01-1"
     assert choose_metric(summary, shown).name == "nsd"
+    diverged = [replace(row, status="diverged") if row.run == "unet-0.01-1" else row for row in rows]
+    others = replace(summary, runs=tuple(diverged))  # the diverged run keeps its scores
+    assert find_leading_run(others, select_runs(others, "unet-0.01-*")) == "unet-0.01-0"
     unknown = replace(summary, runs=tuple(replace(row, val_metrics={}) for row in rows))
     assert choose_metric(unknown, select_runs(unknown, "unet-0.01-*")).name == "val_loss"
 

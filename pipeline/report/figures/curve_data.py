@@ -20,7 +20,9 @@ MIN_TICKS = 4
 LOG_MIN_RATIO = 5.0  # an axis is logarithmic if the ratio of its ends is larger
 
 
-LossCurve = pd.DataFrame  # by epoch: mean, min and max of the loss over the runs with this epoch, nats per pixel
+# By epoch, in nats per pixel: mean of the loss over all runs, NaN where one of them has ended, and min and max over the
+# others.
+LossCurve = pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,13 @@ class LossAxis:
 
 
 def aggregate_runs(rows: pd.DataFrame) -> LossCurve:
-    """Compute the mean, minimum and maximum of the runs' losses on one split at each epoch."""
-    return rows.groupby("epoch")["loss"].agg(["mean", "min", "max"])
+    """Compute the mean, minimum and maximum of the runs' losses on one split at each epoch.
+
+    After the first run has ended, such as by early stopping, there is no mean. A mean over the others would jump.
+    """
+    curve = rows.groupby("epoch")["loss"].agg(["mean", "min", "max", "count"])
+    curve.loc[curve["count"] < curve["count"].max(), "mean"] = np.nan
+    return curve.drop(columns="count")
 
 
 def choose_axis(lines: list[LossCurve], baseline: float) -> LossAxis:
@@ -115,9 +122,9 @@ def export_curves(
             {
                 "name": f"learning rate {learning_rate}",
                 "rate": learning_rates.index(learning_rate),
-                "epochs": validation.index.tolist(),
-                "validation": [format_number(loss) for loss in validation["mean"]],
-                "training": [format_number(loss) for loss in training["mean"]],
+                "epochs": validation["mean"].dropna().index.tolist(),
+                "validation": [format_number(loss) for loss in validation["mean"].dropna()],
+                "training": [format_number(loss) for loss in training["mean"].dropna()],
             }
             for learning_rate, (validation, training) in means.items()
         ],

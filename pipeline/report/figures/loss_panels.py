@@ -124,7 +124,8 @@ def _draw_baseline(axes: Axes, plot: CurvePlot, variant: str) -> None:
 
 def _has_room_below(plot: CurvePlot, variant: str) -> bool:
     """Return whether the baseline's label would be farther from the curve ends below the line than above it."""
-    ends = [float(drawn["mean"].iloc[-1]) / plot.baseline for key, drawn in plot.means.items() if key[0] == variant]
+    means = [drawn["mean"].dropna() for key, drawn in plot.means.items() if key[0] == variant]
+    ends = [float(mean.iloc[-1]) / plot.baseline for mean in means]
 
     def measure_distance(position: float) -> float:
         return min((abs(math.log(end / position)) for end in ends), default=0.0)

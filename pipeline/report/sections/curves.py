@@ -22,6 +22,7 @@ class Curves:
     panels: tuple[Panel, ...]
     columns: int  # panels side by side
     has_seeds: bool  # whether there are several seeds, whose range is drawn as a band
+    ends_early: bool  # whether a seed ends before the others of its setting
     axis: str  # sentence on the axis
     omission: str  # sentence on the variants that have no panel; empty if all have one
 
@@ -52,6 +53,7 @@ def build_curves(context: ReportContext, selection: RunSelection, external: Exte
         panels=panels,
         columns=columns,
         has_seeds=len({row.seed for row in selection.rows}) > 1,
+        ends_early=any(curve["mean"].isna().any() for curve in plot.means.values()),
         axis=_describe_axis(plot.axis),
         omission=_describe_omission(len(variants), len({row.variant for row in selection.rows})),
     )

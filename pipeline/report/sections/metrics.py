@@ -98,8 +98,9 @@ def build_metrics(context: ReportContext, selection: RunSelection) -> Metrics:
     if run is None or table.empty:
         raise NothingToShowError("Only the best run of each variant has these metrics, and it is not on this page.")
     names, scale = context.dataset.class_names, context.project.evaluation(run).metrics.distances
-    folds, digits = context.dataset.folds, scale.digits if scale else 1
-    where, ranked = {"validation": " of all folds"} if folds else {}, context.summary.rank_by
+    summary, digits = context.summary, scale.digits if scale else 1
+    where = {"validation": f" of {summary.describe_folds(summary.get_run(run))}"} if summary.folds else {}
+    ranked = summary.rank_by
     headings = _describe_columns(scale)
     places = {metric: place for place, (metric, _, _) in enumerate(COLUMNS)}
     metric = BY_CLASS.get(ranked, ranked) if BY_CLASS.get(ranked, ranked) in places else "dice"

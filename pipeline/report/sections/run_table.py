@@ -163,7 +163,7 @@ def _build_external_row(result: ExternalResult, scores: tuple[ScoreColumn, ...])
         verdict = judge(result.curves)
         word, evidence = verdict.word, "; ".join(verdict.evidence)
         if verdict.gaps and result.curves.unit == "epoch":
-            epoch = f"{verdict.gaps.best_epoch} / {len(result.curves.epochs)}"
+            epoch = f"{verdict.gaps.best_epoch} / {result.curves.epochs[-1]}"
     return RunTableRow(result.name, word, evidence, (epoch, *map(format_number, numbers)))
 
 
