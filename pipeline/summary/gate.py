@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pipeline.analysis.best_setting import NAMES, TEXT_NAMES, Value
+from pipeline.analysis.verdict import VerdictWord
 from pipeline.errors import PipelineError
 from pipeline.wording import suggest_closest
 
@@ -63,8 +65,15 @@ def parse_condition(text: str) -> Condition:
     if name in TEXT_NAMES:
         if symbol not in ("==", "!="):
             raise PipelineError(f"'{text}': {match[1]} is text; compare it with == or !=.")
+        words = get_args(VerdictWord)
+        if name == "verdict" and constant not in words:
+            hint = suggest_closest(constant, words, f"known verdicts: {', '.join(words)}.")
+            raise PipelineError(f"'{text}': unknown verdict '{constant}'; {hint}")
         return Condition(name, symbol, constant)
     try:
-        return Condition(name, symbol, float(constant))
+        number = float(constant)
     except ValueError:
-        raise PipelineError(f"'{text}': {match[1]} is a number, but '{constant}' is not.") from None
+        number = math.nan
+    if math.isnan(number):
+        raise PipelineError(f"'{text}': {match[1]} is a number, but '{constant}' is not.")
+    return Condition(name, symbol, number)

@@ -122,6 +122,8 @@ def test_condition_on_an_undefined_value_counts_as_one_that_holds(run: Run, proj
         ("best.gap", "is not a condition such as"),
         ("best.verdict > learning", "best.verdict is text"),
         ("best.gap > high", "'high' is not"),
+        ("best.gap > nan", "'nan' is not"),
+        ("best.verdict == overfiting", "did you mean overfitting?"),
     ],
 )
 def test_invalid_condition_is_explained_before_anything_is_printed(run: Run, condition: str, message: str) -> None:
