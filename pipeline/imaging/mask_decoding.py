@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 
 from .decode import ENDINGS, FORMATS, TIFF_MAGIC, decode, read_deep
 from .errors import ImageError
@@ -19,6 +20,7 @@ MAX_VALUE = 65_535  # highest mask value of a class
 MAX_NUMBER = 2**31 - 1  # highest number of an object; masks are decoded as int32
 
 _MASK_FORMATS = (*FORMATS, "GIF")
+_PNG_BITS = 24  # offset of the bits per channel in a PNG
 
 # (index, color) of each palette index that occurs, in ascending order; colors are 0xRRGGBB. Gray masks that contain 0
 # have the palette `GRAY`.
@@ -57,6 +59,7 @@ def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> Dec
             raise ImageError("is gray with more than 8 bits, but the class values are colors")
         values = read_deep(image) if image.mode.startswith("I;16") else np.asarray(image)
         return _build_gray_mask(_narrow(values, max_value), has_orientation)
+    _check_bits(content, image, colors)
     if colors:
         channels = np.asarray(image.convert("RGB")).astype(np.int32)
         values = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
@@ -75,6 +78,18 @@ def keep_background(palette: Palette) -> Palette:
 def orient_mask(values: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn a mask (H x W) that was drawn over an image's stored pixels according to the image's EXIF orientation."""
     return turn_upright(values[..., None], orientation)[..., 0]
+
+
+def _check_bits(content: bytes, image: Image.Image, colors: bool) -> None:
+    """Raise `ImageError` if a file has several channels of more than 8 bits, of which Pillow drops the lower bits."""
+    stored = getattr(image, "tag_v2", {}).get(Tag.BitsPerSample, ())
+    bits = content[_PNG_BITS] if image.format == "PNG" else max(stored, default=8)
+    if bits > 8:
+        gray = "" if colors else ", or as gray with 8 or 16 bits"
+        raise ImageError(
+            f"has several channels of {bits} bits, but only masks with one channel may have more than 8; save the mask "
+            f"with 8 bits per channel{gray}"
+        )
 
 
 def _get_gray_values(image: Image.Image) -> NDArray[np.uint8]:

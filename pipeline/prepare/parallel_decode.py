@@ -38,7 +38,7 @@ from pipeline.volumes.slice_file import IntensityWindow
 if TYPE_CHECKING:
     from pipeline.params.data.image_data import MaskOrientation
 
-CACHE_VERSION = 7  # increase it when decoding changes, so that all pairs are decoded again
+CACHE_VERSION = 8  # increase it when decoding changes, so that all pairs are decoded again
 CACHE_FOLDER = CACHE / "decoded"
 MIN_PARALLEL = 150  # decoding fewer pairs takes less time than starting processes
 _BATCH_PAIRS = 16  # maximum number of pairs per worker task

@@ -6,6 +6,7 @@ import io
 import warnings
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -126,6 +127,30 @@ def test_decode_mask_of_unsupported_values_is_refused(case: str) -> None:
     content, message = UNSUPPORTED[case]
     with pytest.raises(ImageError, match=message):
         decode(content)
+
+
+DEEP = LABELS.astype(np.uint16) * 1000
+DEEP_CHANNELS = {
+    "PNG of gray with alpha": imagecodecs.png_encode(np.dstack([DEEP] * 2)),
+    "PNG of colors": imagecodecs.png_encode(np.dstack([DEEP] * 3)),
+    "PNG of colors with alpha": imagecodecs.png_encode(np.dstack([DEEP] * 4)),
+    "TIFF of colors": encode_tiff(np.dstack([DEEP] * 3), photometric="rgb"),
+    "big-endian TIFF of colors": encode_tiff(np.dstack([DEEP] * 3), photometric="rgb", byteorder=">"),
+    "TIFF of colors with alpha": encode_tiff(
+        np.dstack([DEEP] * 4), photometric="rgb", extrasamples=["unassalpha"], compression="lzw"
+    ),
+}
+
+
+@pytest.mark.parametrize("colors", [False, True])
+@pytest.mark.parametrize("case", DEEP_CHANNELS)
+def test_decode_mask_of_several_channels_of_16_bits_is_refused(case: str, colors: bool) -> None:
+    with pytest.raises(ImageError, match="has several channels of 16 bits"):
+        decode(DEEP_CHANNELS[case], colors)
+
+
+def test_decode_mask_of_a_16_bit_png_keeps_all_bits() -> None:
+    assert decode(imagecodecs.png_encode(DEEP)) == DEEP.tolist()
 
 
 FORMATS = {
