@@ -72,6 +72,11 @@ class FittedMask:
 class MaskReader(ABC):
     """Reader of masks in one format. It is sent to worker processes, so its attributes are plain data."""
 
+    @property
+    def has_ignored_values(self) -> bool:
+        """Whether values of the masks are ignored. Other pixels are ignored for lack of data or of annotations."""
+        return False
+
     def describe(self, pair: ImageMaskPair) -> str:
         """Return the name of the file that contains a pair's mask, for messages."""
         return pair.mask
@@ -175,6 +180,11 @@ class ValueMaskReader(MaskReader):
     values: tuple[tuple[MaskValue, ...], ...]  # mask values of each class
     ignored: tuple[MaskValue, ...] = ()  # values of ignored pixels
     threshold: int | None = None  # threshold for soft masks
+
+    @property
+    def has_ignored_values(self) -> bool:
+        """Whether values of the masks are ignored."""
+        return bool(self.ignored)
 
     def _decode(self, content: bytes) -> DecodedMask:
         encoding = _create_encoding(self)

@@ -21,7 +21,7 @@ class Sample:
     height: int  # of the original image, px
     width: int  # of the original image, px
     sha256: str  # of the concatenated source files
-    has_ignored: bool = False  # whether the original mask has ignored pixels
+    has_ignored: bool = False  # whether the original mask has pixels with an ignored value
     instances: NDArray[np.uint16] | None = None  # H x W, number of the object at each pixel; None without numbers
     fold: int | None = None  # fold of a training image; None without cross-validation
 

@@ -59,6 +59,11 @@ class SceneMaskReader(MaskReader):
     # A declared value (number, or red, green, blue), which nodata pixels of a mask get before they are ignored.
     fill: tuple[int, ...] = (0,)
 
+    @property
+    def has_ignored_values(self) -> bool:
+        """Whether values of the labels are ignored."""
+        return self.labels.has_ignored_values
+
     def describe(self, pair: ImageMaskPair) -> str:
         """Return the tile of the mask file, or of the image for polygons."""
         image, labels = json.loads(pair.mask)

@@ -52,8 +52,8 @@ class SplitTable:
         self.size = (0, 0)  # height and width of the prepared masks, px
         self.without_foreground = 0  # samples with evaluated pixels, but no foreground
         self.without_pixels = 0  # samples whose pixels are all ignored
-        self.ignored_for_foreground = 0  # samples with ignored pixels and background, but no foreground
-        self.ignored_beside_foreground = 0  # samples with ignored pixels and foreground
+        self.ignored_for_foreground = 0  # samples with an ignored value and background, but no foreground
+        self.ignored_beside_foreground = 0  # samples with an ignored value and foreground
         self.fold_pixels: dict[int, NDArray[np.int64]] = {}  # evaluated pixels of each class, by fold
         self.fold_images: Counter[int] = Counter()
         self._names = [one.name for one in classes]

@@ -16,6 +16,7 @@ from pipeline.imaging import IGNORE
 from pipeline.params.data import find_data_mistakes
 from pipeline.params.data.image_data import GeoVectorsData
 from pipeline.prepare.data_issues import IssueKind
+from pipeline.prepare.dataset_stats import add_mask_notices
 from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.prepare_data import collect_pairs, create_source
 from tests.aerial import (
@@ -129,6 +130,16 @@ def test_pixels_outside_the_area_are_ignored_and_empty_tiles_left_out() -> None:
     assert (mask[40:] == IGNORE).all() and (mask[:, 32:] == IGNORE).all()
     assert len(collection.pairs) == 6
     assert collection.skipped == [("images/area0.tif", "30 of 36 tiles have no labeled pixels")]
+
+
+def test_ignored_pixels_without_an_ignored_value_give_no_advice_about_it() -> None:
+    x, y = locate_scene(0).c, locate_scene(0).f
+    write_geojson(Path("scenes/buildings.geojson"), [shapely.box(x, y - 100, x + 100, y)])
+    write_geojson(Path("scenes/area.geojson"), [shapely.box(x, y - 700, x + 960, y)])
+    Path("scenes/images/area1.tif").unlink()
+    data = parse(area="area.geojson", scenes={**VECTOR_DATA["scenes"], "tile": 20})
+    notices = add_mask_notices(create_source(data).read(lambda *_: None)).notices
+    assert not any("ignore" in notice for notice in notices)
 
 
 def test_small_polygons_are_on_top_and_ignored_categories_are_ignored() -> None:

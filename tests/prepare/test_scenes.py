@@ -20,6 +20,7 @@ from pipeline.imaging.errors import ImageError
 from pipeline.params.data import find_data_mistakes
 from pipeline.params.data.image_data import FolderData
 from pipeline.prepare.data_issues import IssueKind
+from pipeline.prepare.dataset_stats import add_mask_notices
 from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.prepare_data import collect_pairs, create_source, write_source
 from pipeline.prepare.read_file import read_file
@@ -121,6 +122,18 @@ def test_pixels_beyond_the_scene_are_ignored() -> None:
     mask = decode_mask(collection, "area0_r04_c04")
     assert (mask[16:] == IGNORE).all() and (mask[:, 16:] == IGNORE).all()
     np.testing.assert_array_equal(mask[:16, :16], draw_scene(0)[1][80:, 80:])
+
+
+@pytest.mark.parametrize("ignored", [None, 255])
+def test_ignored_pixels_give_advice_about_the_ignored_value_only_if_there_is_one(ignored: int | None) -> None:
+    mask = np.zeros((1, SIDE, SIDE), np.uint8)
+    mask[:, :10, :10] = 1
+    for seed in range(2):
+        write_geotiff(Path(f"scenes/images/area{seed}.tif"), draw_scene(seed)[0], seed)
+        write_geotiff(Path(f"scenes/masks/area{seed}.tif"), mask, seed)
+    source = create_source(parse(ignore_value=ignored, scenes={"tile": 20}))
+    notices = add_mask_notices(source.read(lambda *_: None)).notices
+    assert any("ignore_value: null" in notice for notice in notices) is (ignored is not None)
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])

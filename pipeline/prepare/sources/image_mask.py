@@ -147,7 +147,7 @@ class ImageMaskSource:
             height=decoded.height,
             width=decoded.width,
             sha256=decoded.sha256,
-            has_ignored=bool((decoded.mask[inner] == IGNORE).any()),
+            has_ignored=self._collection.masks.has_ignored_values and bool((decoded.mask[inner] == IGNORE).any()),
             instances=decoded.instances,
             fold=self._assignment.folds.get(name),
         )
