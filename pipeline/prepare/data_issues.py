@@ -120,6 +120,13 @@ class IssueKind(Enum):
         "has annotations that cannot be drawn",
         "Draw these objects again, or remove their annotations. Boxes and keypoints are not masks.",
     )
+    OUTSIDE = (
+        "image that no polygon of its file overlaps",
+        "images that no polygon of their files overlaps",
+        "is overlapped by no polygon of its file",
+        "Check the CRS of the image and of the polygons, and that both show the same place. For an image without "
+        "objects, save a file without polygons.",
+    )
     UNLISTED = (
         "image with annotations of categories that are not listed",
         "images with annotations of categories that are not listed",

@@ -264,10 +264,13 @@ def _format_category(value: object) -> str:
     return str(value)[:1000]
 
 
-def describe_bounds(layer: VectorLayer, shapes: NDArray[Any], crs: Any) -> str:
-    """Describe where projected polygons are, for a message."""
+def describe_bounds(layer: VectorLayer, crs: Any) -> str:
+    """Describe where the polygons of a layer are in a CRS; if it can express none of them, in the CRS of the layer."""
     import shapely
 
+    shapes = layer.project(crs)
+    if shapely.is_empty(shapes).all():
+        shapes, crs = layer.shapes, layer.crs
     left, bottom, right, top = shapely.total_bounds(shapes)
     return f"{left:.6g}, {bottom:.6g} to {right:.6g}, {top:.6g} in {format_crs(crs)} (from {format_crs(layer.crs)})"
 

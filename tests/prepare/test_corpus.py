@@ -57,6 +57,7 @@ def test_corpus_covers_every_kind_of_issue_of_a_folder() -> None:
         IssueKind.NO_TRUTH,
         IssueKind.CATEGORIES,
         IssueKind.NO_GEOMETRY,
+        IssueKind.OUTSIDE,
         IssueKind.UNLISTED,
         IssueKind.NO_SIZE,
         IssueKind.GEOMETRY,

@@ -120,6 +120,29 @@ def test_one_file_per_scene_is_paired_by_its_name() -> None:
     assert (issue.kind, issue.id) == (IssueKind.NO_TRUTH, "area0")
 
 
+def test_scene_that_no_polygon_of_its_own_file_overlaps_is_an_issue() -> None:
+    write_geojson(Path("scenes/labels/area0.geojson"), list_polygons(0))
+    write_geojson(Path("scenes/labels/area1.geojson"), list_polygons(1), "EPSG:32633")
+    data = parse(images="images/*.tif", annotations="labels/*.geojson")
+    collection = collect_pairs(data)
+    [issue] = collection.issues
+    assert (issue.kind, issue.id, issue.file) == (IssueKind.OUTSIDE, "area1", "images/area1.tif")
+    assert {name.partition("_")[0] for name in collection.pairs} == {"area0"}
+    write_geojson(Path("scenes/labels/area1.geojson"), [])
+    collection = collect_pairs(data)
+    assert (list(collection.issues), list(collection.notices)) == ([], [])
+    assert not draw(collection, 1).any()
+
+
+def test_scene_that_no_polygon_of_the_shared_file_overlaps_gives_a_notice() -> None:
+    assert not collect_pairs(parse()).notices
+    write_geojson(Path("scenes/buildings.geojson"), list_polygons(1))
+    collection = collect_pairs(parse())
+    [notice] = collection.notices
+    assert not collection.issues
+    assert notice.startswith("No polygon of buildings.geojson overlaps 1 scene: images/area0.tif.")
+
+
 def test_pixels_outside_the_area_are_ignored_and_empty_tiles_left_out() -> None:
     x, y = locate_scene(0).c, locate_scene(0).f
     write_geojson(Path("scenes/area.geojson"), [shapely.box(x, y - 400, x + 320, y)])

@@ -35,6 +35,9 @@ from pipeline.prepare.vector_layer import (
 from pipeline.scenes.geotiff import SCENE_ENDINGS, GeoTiff, apply_transform, open_geotiff
 from pipeline.scenes.tile_file import TileReference
 from pipeline.volumes.slice_file import create_window
+from pipeline.wording import join_names, pluralize
+
+_NAMED = 5  # scenes in a message
 
 
 class VectorLabels:
@@ -45,12 +48,21 @@ class VectorLabels:
         index_of: Class index, or IGNORE, of each declared category.
         background: Class index of pixels without a polygon.
         area: Polygons of the annotated area; None if all pixels were annotated.
+        is_shared: Whether all scenes have the same layer. Otherwise, a layer that does not overlap its scene is an
+            issue, unless it is empty.
     """
 
     def __init__(
-        self, layers: Mapping[str, VectorLayer], index_of: Mapping[str, int], background: int, area: VectorLayer | None
+        self,
+        layers: Mapping[str, VectorLayer],
+        index_of: Mapping[str, int],
+        background: int,
+        area: VectorLayer | None,
+        *,
+        is_shared: bool,
     ) -> None:
         self._layers, self._index_of, self._background, self._area = layers, index_of, background, area
+        self._is_shared = is_shared
         self._current: tuple[str, _PixelShapes, _PixelShapes | None] | None = None  # of the last scene
         self.outside: list[str] = []  # scenes that no polygon overlaps
 
@@ -74,6 +86,9 @@ class VectorLabels:
             yield DataIssue(IssueKind.CATEGORIES, pair.id, pair.image, detail, dict(undeclared))
         if not len(shapes.inside):
             self.outside.append(pair.image)
+            if len(layer.shapes) and not self._is_shared:
+                detail = f"{layer.file.name} has polygons only at {describe_bounds(layer, scene.crs)}"
+                yield DataIssue(IssueKind.OUTSIDE, pair.id, pair.image, detail)
 
     def locate(self, pair: ImageMaskPair, scene: GeoTiff, tile: TileReference) -> str | None:
         """Return the polygons of a tile; None if it is outside the annotated area."""
@@ -143,12 +158,13 @@ def collect_geo_vectors(data: GeoVectorsData, classes: Sequence[SegmentationClas
     index_of = {numbers[number]: index for number, index in map_categories(data, numbers).items()}
     background = next((index for index, item in enumerate(data.classes) if not item.categories), IGNORE)
     area = None if data.area is None else read_layer(folder / data.area, None, "data.area")
-    labels = VectorLabels(layers, index_of, background, area)
+    is_shared = not FilePattern(data.annotations).num_texts
+    labels = VectorLabels(layers, index_of, background, area, is_shared=is_shared)
     reader = SceneMaskReader(ShapeMaskReader())
     scenes = {name: ImageMaskPair(name, files.by_id[name], "", files.names[name]) for name in sorted(usable)}
     tiled = tile_scenes(folder, scenes, labels, reader, splits, data.scenes, data.channels, "data")
     if scenes and len(labels.outside) == len(scenes):
-        raise PipelineError(_describe_outside(folder, data, layers, scenes))
+        raise PipelineError(_describe_all_outside(folder, data, layers, scenes))
     return PairCollection(
         folder=folder,
         title=f"The images in {Path(data.path).resolve().name}",
@@ -159,7 +175,7 @@ def collect_geo_vectors(data: GeoVectorsData, classes: Sequence[SegmentationClas
         issues=[*issues, *files.issues, *tiled.issues],
         images=files.by_id,
         skipped=[*files.skipped, *tiled.skipped],
-        notices=(*splits.notices, *tiled.notices),
+        notices=(*splits.notices, *tiled.notices, *(_describe_outside(labels.outside, data) if is_shared else ())),
         window=create_window(data.scenes),
         splits=tiled.splits,
     )
@@ -197,16 +213,27 @@ def _read_layers(
     return layers, issues
 
 
-def _describe_outside(
+def _describe_outside(outside: Sequence[str], data: GeoVectorsData) -> Iterator[str]:
+    """Name the scenes that no polygon of the layer overlaps."""
+    if outside:
+        scenes = pluralize(len(outside), "scene", "scenes")
+        yield (
+            f"No polygon of {data.annotations} overlaps {scenes}: {join_names(outside, _NAMED)}. If they have objects, "
+            f"check whether these were annotated, and the CRS of the scenes and of the polygons."
+        )
+
+
+def _describe_all_outside(
     folder: Path, data: GeoVectorsData, layers: Mapping[str, VectorLayer], scenes: Mapping[str, ImageMaskPair]
 ) -> str:
-    """Describe that no polygon overlaps a scene, with the bounds of the first scene and its polygons."""
-    name, pair = next(iter(scenes.items()))
-    scene, layer = open_geotiff(folder / pair.image), layers[name]
+    """Describe that no polygon overlaps a scene, with the bounds of the first scene with polygons, and of these."""
+    name = max(scenes, key=lambda name: len(layers[name].shapes) > 0)
+    image = scenes[name].image
+    scene = open_geotiff(folder / image)
     corners = np.array([(0, scene.height), (scene.width, 0)], float)
     (left, bottom), (right, top) = apply_transform(scene.transform, corners)
     return (
-        f"data.annotations: no polygon of {data.annotations} overlaps a scene. {pair.image} covers {left:.6g}, "
-        f"{bottom:.6g} to {right:.6g}, {top:.6g}, but the polygons are at "
-        f"{describe_bounds(layer, layer.project(scene.crs), scene.crs)}. Check the CRS of both."
+        f"data.annotations: no polygon of {data.annotations} overlaps a scene. {image} covers {left:.6g}, "
+        f"{bottom:.6g} to {right:.6g}, {top:.6g}, but the polygons are at {describe_bounds(layers[name], scene.crs)}. "
+        f"Check the CRS of both."
     )
