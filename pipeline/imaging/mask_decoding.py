@@ -27,6 +27,9 @@ _PNG_BITS = 24  # offset of the bits per channel in a PNG
 Palette = tuple[tuple[int, int], ...]
 GRAY: Palette = ((0, 0x000000), (1, 0x010101))
 Values = NDArray[np.integer[Any]]
+# (file, highest value) of each file of a mask that has values above the background, but none at the threshold for soft
+# masks. The name is empty if the mask is a single file.
+FaintFiles = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,7 @@ class DecodedMask:
     values: Values  # H x W, upright; colors are 0xRRGGBB; uint8 if the file has 8 bits, else int32
     palette: Palette = ()  # color of each value; empty if colors were requested
     has_orientation: bool = False  # whether the file has an EXIF orientation, which was applied
+    faint: FaintFiles = ()
 
 
 def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> DecodedMask:

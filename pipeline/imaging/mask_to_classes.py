@@ -54,6 +54,12 @@ class MaskEncoding:
         values = np.flatnonzero(Image.fromarray(mask).histogram()) if mask.dtype == np.uint8 else mask
         return bool(np.isin(values, self.values).all())
 
+    def find_faint_value(self, mask: NDArray[np.integer[Any]]) -> int | None:
+        """Find the highest value of a mask that has values above the lowest class value, but none at the threshold."""
+        highest = int(mask.max())
+        is_faint = self.threshold is not None and self.values[0] < highest < self.threshold
+        return highest if is_faint else None
+
     def to_indices(self, mask: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """Convert a mask (H x W) to class indices and IGNORE. This encoding must cover the mask."""
         if self.threshold is not None:

@@ -19,6 +19,7 @@ from pipeline.init.mask_survey import MIN_CONNECTED, MaskSurvey, survey_masks
 from pipeline.init.suggestion import SuggestedClasses
 from pipeline.init.value_classes import suggest_value_classes
 from pipeline.prepare.data_issues import DataIssue
+from pipeline.prepare.dataset_stats import describe_faint
 from pipeline.wording import join_names, pluralize
 
 _MAX_RAMPS = 0.5  # share of intermediate values on soft edges
@@ -167,26 +168,19 @@ def _suggest_soft(survey: MaskSurvey) -> SuggestedClasses | None:
             f"The masks have {len(survey.pixels)} values from {low} to {high} and are interpreted as {why}. "
             f"mask_threshold: {threshold} separates them. If the values are classes instead, list them in data.classes "
             f"and write mask_threshold: null.",
-            *_describe_lost(survey, low, threshold),
+            *describe_faint(_find_faint(survey, low, threshold), "data"),
             *describe_background(survey, lambda value: value >= threshold),
         ),
     )
 
 
-def _describe_lost(survey: MaskSurvey, low: int, threshold: int) -> list[str]:
-    """Name the masks whose foreground is below the threshold, such as masks of 0 and 1 among masks of 0 and 255."""
-    lost = {
-        mask.file: max(mask.values)
-        for mask in survey.opened
-        if low in mask.values and low < max(mask.values) < threshold
-    }
-    if not lost:
-        return []
-    return [
-        f"{pluralize(len(lost), 'mask loses its', 'masks lose their')} foreground, because the highest value, "
-        f"{max(lost.values())}, is below {threshold}: {join_names(lost, 5)}. Save them with the same values as the "
-        f"other masks."
-    ]
+def _find_faint(survey: MaskSurvey, low: int, threshold: int) -> dict[str, int]:
+    """Find masks whose foreground is below the threshold, such as masks of 0 and 1 among masks of 0 and 255.
+
+    Returns:
+        The highest value of each of these masks, by file.
+    """
+    return {mask.file: max(mask.values) for mask in survey.opened if low < max(mask.values) < threshold}
 
 
 def _build_two_classes(background: int, foreground: int | list[int]) -> list[dict[str, Any]]:

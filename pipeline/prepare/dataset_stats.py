@@ -17,6 +17,7 @@ from pipeline.wording import join_names, pluralize
 MAX_DUPLICATES = 10  # pairs listed in the statistics
 
 MIN_IMAGES = 10  # minimum number of images for reporting rare classes
+_NAMED = 5  # files in a notice
 RARE_SHARE = 1 / 40  # fraction of the images; a class in fewer images may be a mistake
 
 
@@ -130,6 +131,22 @@ def _describe_showcase(table: SplitTable) -> Iterable[str]:
         yield (
             f"The showcase ({names}) has no foreground, so its foreground scores are undefined. Choose another image "
             f"in data.showcase_ids."
+        )
+
+
+def describe_faint(files: Mapping[str, int], key: str) -> Iterable[str]:
+    """Describe mask files that have only one class, because their highest values are below the threshold.
+
+    Args:
+        files: Highest value of each file.
+        key: Key of the section.
+    """
+    if files:
+        single = pluralize(len(files), "mask file has", "mask files have")
+        yield (
+            f"{single} only one class, because the highest value, {max(files.values())}, is below "
+            f"{key}.mask_threshold: {join_names(sorted(files), _NAMED)}. Save them with the same values as the other "
+            f"masks."
         )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.imaging.mask_decoding import Palette
+from pipeline.imaging.mask_decoding import FaintFiles, Palette
 from pipeline.imaging.metadata import ImageMetadata
 from pipeline.imaging.pixel_size import PixelSize
 from pipeline.prepare.near_duplicates import THUMBNAIL_SIDE, ImageFingerprint
@@ -40,6 +40,7 @@ class DecodedPair:
     fingerprint: ImageFingerprint
     palette: Palette = ()  # palette entries that must be the same in all masks
     instances: NDArray[np.uint16] | None = None  # H x W, number of the object at each pixel; None without numbers
+    faint: FaintFiles = ()
 
 
 class DecodedPairCache:
@@ -86,6 +87,7 @@ class DecodedPairCache:
             stored=_parse_metadata(facts.pop("stored")),
             fingerprint=ImageFingerprint(facts.pop("image_sha256"), facts.pop("hash"), thumbnail),
             palette=tuple((index, color) for index, color in facts.pop("palette")),
+            faint=tuple((file, value) for file, value in facts.pop("faint")),
             **facts,
         )
 
@@ -99,6 +101,7 @@ class DecodedPairCache:
             "stored": asdict(pair.stored),
             "hash": pair.fingerprint.hash,
             "palette": pair.palette,
+            "faint": pair.faint,
             "dtype": pair.image.dtype.str,
             "shape": pair.image.shape,
             "has_instances": pair.instances is not None,

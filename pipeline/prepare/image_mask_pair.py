@@ -16,7 +16,15 @@ from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.imaging import IGNORE
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.instances import classify_instances
-from pipeline.imaging.mask_decoding import MAX_NUMBER, DecodedMask, Palette, decode_mask, keep_background, orient_mask
+from pipeline.imaging.mask_decoding import (
+    MAX_NUMBER,
+    DecodedMask,
+    FaintFiles,
+    Palette,
+    decode_mask,
+    keep_background,
+    orient_mask,
+)
 from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resizing
@@ -67,6 +75,7 @@ class FittedMask:
     has_orientation: bool  # whether the mask file has an EXIF orientation, which was applied
     palette: Palette  # palette entries that must be the same in all masks
     instances: NDArray[np.uint16] | None = None  # H x W, number of the object at each pixel; None without numbers
+    faint: FaintFiles = ()
 
 
 class MaskReader(ABC):
@@ -110,7 +119,8 @@ class MaskReader(ABC):
         values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)
         classes = self._to_classes(resizing.resize_mask(values))  # after resizing: fewer pixels to map
         height, width = values.shape
-        return FittedMask(resizing.pad_mask(classes, outside=IGNORE), height, width, mask.has_orientation, mask.palette)
+        fitted = resizing.pad_mask(classes, outside=IGNORE)
+        return FittedMask(fitted, height, width, mask.has_orientation, mask.palette, faint=mask.faint)
 
     @abstractmethod
     def _decode(self, content: bytes) -> DecodedMask:
@@ -191,7 +201,10 @@ class ValueMaskReader(MaskReader):
         mask = decode_mask(content, colors=encoding.are_colors)
         if not encoding.covers(mask.values):
             raise UndeclaredValuesError(encoding.count_unknown(mask.values))
-        return mask if self.threshold is None else replace(mask, palette=())
+        if self.threshold is None:
+            return mask
+        faint_value = encoding.find_faint_value(mask.values)
+        return replace(mask, palette=(), faint=() if faint_value is None else (("", faint_value),))
 
     def _to_classes(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         return _create_encoding(self).to_indices(values)
@@ -220,9 +233,10 @@ class InstanceMaskReader(MaskReader):
         """
         mask = self._decode(content)
         values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)
-        return fit_numbered_mask(
+        fitted = fit_numbered_mask(
             self._to_classes(values), _renumber(values), resizing, mask.has_orientation, mask.palette
         )
+        return replace(fitted, faint=mask.faint)
 
 
 def fit_numbered_mask(

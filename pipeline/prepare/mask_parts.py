@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.imaging.errors import ImageError
-from pipeline.imaging.mask_decoding import DecodedMask, decode_mask
+from pipeline.imaging.mask_decoding import DecodedMask, FaintFiles, decode_mask
 from pipeline.prepare.image_mask_pair import ImageMaskPair, InstanceMaskReader, MaskReader, UndeclaredValuesError
 from pipeline.prepare.read_file import read_file
 
@@ -61,12 +61,14 @@ class ObjectFilesReader(PartsReader, InstanceMaskReader):
 
     def _decode(self, content: bytes) -> DecodedMask:
         numbers, has_orientation = None, False
+        faint: FaintFiles = ()
         for number, (_, part) in enumerate(_decode_parts(content, self.threshold), start=1):
             numbers = _create_canvas(numbers, part)
             numbers[part.values > 0] = number
             has_orientation |= part.has_orientation
+            faint += part.faint
         assert numbers is not None
-        return DecodedMask(numbers, has_orientation=has_orientation)
+        return DecodedMask(numbers, has_orientation=has_orientation, faint=faint)
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,11 @@ class ClassFilesReader(PartsReader):
     def _decode(self, content: bytes) -> DecodedMask:
         index_of, unknown = dict(self.index_of), dict[str, int]()
         canvas, has_orientation = None, False  # 0, or 1 + class index
+        faint: FaintFiles = ()
         for text, part in _decode_parts(content, self.threshold):
             canvas = _create_canvas(canvas, part)
             has_orientation |= part.has_orientation
+            faint += part.faint
             index = index_of.get(text, self.index)
             if index is None:
                 unknown[text] = int((part.values > 0).sum())
@@ -96,7 +100,7 @@ class ClassFilesReader(PartsReader):
         if unknown:
             raise UndeclaredValuesError(unknown)
         classes = np.where(canvas > 0, canvas - 1, self.background).astype(np.uint8)
-        return DecodedMask(classes, has_orientation=has_orientation)
+        return DecodedMask(classes, has_orientation=has_orientation, faint=faint)
 
 
 def _create_canvas(canvas: NDArray[np.int32] | None, part: DecodedMask) -> NDArray[np.int32]:
@@ -126,7 +130,9 @@ def _decode_parts(content: bytes, threshold: int | None) -> Iterator[tuple[str, 
         except ImageError as error:
             raise ImageError(f"{file} {error}") from None
         start += length
-        yield text, DecodedMask(marked.astype(np.uint8), has_orientation=mask.has_orientation)
+        is_faint = threshold is not None and mask.values.any() and not marked.any()
+        faint = ((file, int(mask.values.max())),) if is_faint else ()
+        yield text, DecodedMask(marked.astype(np.uint8), has_orientation=mask.has_orientation, faint=faint)
 
 
 def _find_marked(mask: DecodedMask) -> NDArray[np.bool_]:

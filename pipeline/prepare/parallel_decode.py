@@ -38,7 +38,7 @@ from pipeline.volumes.slice_file import IntensityWindow
 if TYPE_CHECKING:
     from pipeline.params.data.image_data import MaskOrientation
 
-CACHE_VERSION = 8  # increase it when decoding changes, so that all pairs are decoded again
+CACHE_VERSION = 9  # increase it when decoding changes, so that all pairs are decoded again
 CACHE_FOLDER = CACHE / "decoded"
 MIN_PARALLEL = 150  # decoding fewer pairs takes less time than starting processes
 _BATCH_PAIRS = 16  # maximum number of pairs per worker task
@@ -147,7 +147,16 @@ def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPai
         return DecodeResult(pair, issues=tuple(issues), fingerprint=fingerprint)
     assert fingerprint is not None
     decoded = DecodedPair(
-        image, mask.classes, height, width, digest.hexdigest(), stored, fingerprint, mask.palette, mask.instances
+        image=image,
+        mask=mask.classes,
+        height=height,
+        width=width,
+        sha256=digest.hexdigest(),
+        stored=stored,
+        fingerprint=fingerprint,
+        palette=mask.palette,
+        instances=mask.instances,
+        faint=mask.faint,
     )
     is_cached = cache.add(key, decoded)
     return DecodeResult(pair, decoded, fingerprint=fingerprint, key=key, is_new=True, is_cached=is_cached)

@@ -201,8 +201,8 @@ def test_init_of_soft_masks_sets_the_threshold_to_the_middle(run_init: RunInit, 
 
 def test_init_of_masks_of_0_and_1_among_soft_ones_lists_them(run_init: RunInit) -> None:
     result = run_init(encode_in_turn(encode_soft(0, 255), encode_soft(0, 255), encode_values(0, 1)))
-    [notice] = [notice for notice in result.notices if "lose their foreground" in notice]
-    assert notice.startswith("4 masks lose their foreground, because the highest value, 1, is below 128: ")
+    [notice] = [notice for notice in result.notices if "data.mask_threshold" in notice]
+    assert notice.startswith("4 mask files have only one class, because the highest value, 1, is below")
     assert "masks/a02.png" in notice
 
 

@@ -13,7 +13,16 @@ from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.params.data.file_pattern import FilePattern
 from pipeline.params.file import read_params
 from pipeline.prepare.sources.affixes import find_affixes
-from tests.prepare.conftest import MASK, create_classes, create_image, load_showcase, read_samples, write_folder_params
+from tests.prepare.conftest import (
+    MASK,
+    create_classes,
+    create_image,
+    create_section,
+    load_showcase,
+    read_samples,
+    validate_data,
+    write_folder_params,
+)
 
 ENDINGS = (".png", ".tif")
 MATCHES = {
@@ -281,3 +290,17 @@ def test_threshold_divides_soft_files_of_one_class(cells, run):
     (cells / "masks/cell0_wall_2.png").unlink()
     _, mask = load_showcase(run(cells, **PARTS, mask_threshold=150))
     np.testing.assert_array_equal(mask, np.kron([[1, 1], [1, 0]], np.ones((8, 8))))
+
+
+@pytest.mark.parametrize("part", ["class", "object"])
+def test_files_of_one_class_or_object_below_the_threshold_give_a_notice(cells, tmp_path, monkeypatch, part):
+    monkeypatch.chdir(tmp_path)
+    write_parts(cells, {1: "cell", 2: "wall_2"})
+    Image.fromarray((MASK == 1).astype(np.uint8)).save(cells / "masks/cell3_cell.png")
+    Image.new("L", MASK.shape[::-1]).save(cells / "masks/cell4_cell.png")
+    classes = [{**item, "is_boundary": False} for item in create_classes([1, 0, 2])]
+    objects = {"masks": "masks/**/*_{object}", "classes": classes, "instances": {"border": 1}}
+    section = create_section(cells, **(PARTS if part == "class" else objects), mask_threshold=100)
+    [notice] = [one for one in validate_data(section).data.stats.notices if "data.mask_threshold" in one]
+    assert notice.startswith("1 mask file has only one class, because the highest value, 1, is below")
+    assert "masks/cell3_cell.png" in notice

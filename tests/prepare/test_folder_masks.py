@@ -5,7 +5,16 @@ import pytest
 from PIL import Image
 
 from pipeline.imaging import IGNORE
-from tests.prepare.conftest import MASK, NAMES, SECTION, create_classes, load_showcase, read_samples
+from tests.prepare.conftest import (
+    MASK,
+    NAMES,
+    SECTION,
+    create_classes,
+    create_section,
+    load_showcase,
+    read_samples,
+    validate_data,
+)
 
 PALETTE = [0, 0, 0, 255, 0, 0, 0, 0, 255]  # of the indices 0, 1, 2
 COLORS = np.array(PALETTE, np.uint8).reshape(3, 3)[MASK]
@@ -51,6 +60,18 @@ def test_ignored_values_are_not_evaluated(cells, run):
     prepared = run(cells, ignore_value=99)
     assert (load_showcase(prepared)[1][:, :8] == IGNORE).all()
     assert read_samples(prepared)["cell0"]["pixels"] == "128"
+
+
+def test_masks_whose_foreground_is_below_the_threshold_give_a_notice(cells, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for index, name in enumerate(NAMES):
+        values = (MASK > 0) if index == 9 else (MASK > 0).astype(np.uint8) * (255, 0, 100)[index // 4]
+        Image.fromarray(values).save(cells / "masks" / f"{name}.png")
+    section = create_section(cells, classes=create_classes([255, 0, 2])[:2], mask_threshold=128)
+    for _ in ("decoded", "cached"):
+        [notice] = [one for one in validate_data(section).data.stats.notices if "data.mask_threshold" in one]
+        assert notice.startswith("4 mask files have only one class, because the highest value, 100, is below")
+        assert "masks/cell10.png, masks/cell11.png, masks/cell8.png, masks/cell9.png" in notice
 
 
 def test_jpeg_masks_are_refused_with_the_reason(cells, get_prepare_error):

@@ -20,7 +20,7 @@ from pipeline.imaging.resize import FixedSize, NativeSize, Resizing
 from pipeline.params.data.image_data import ImageMaskData
 from pipeline.params.data.original_pixel import describe_contradictions, find_original_pixel
 from pipeline.prepare.data_issues import DataIssue, InvalidFilesError, IssueKind
-from pipeline.prepare.dataset_stats import build_stats, describe_leaks
+from pipeline.prepare.dataset_stats import build_stats, describe_faint, describe_leaks
 from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError
 from pipeline.prepare.lost_objects import LostObject, crop_lost_object
@@ -256,6 +256,7 @@ class ImageMaskSource:
             names = [pair.name for pair in self._collection.pairs.values()]
             if suggestion := suggest_groups(names):
                 yield suggestion.sentence(self._key)
+        yield from describe_faint(checks.faint, self._key)
         if effects and effects.is_lossy:
             yield effects.sentence()
         if size and ceilings and ceilings.sizes and not ceilings.at(size).is_good:
@@ -278,6 +279,7 @@ class _PairChecks:
         self.duplicates = NearDuplicateCheck(data.near_duplicates, distinct, data.showcase_ids is None)
         self.stored: Counter[ImageMetadata] = Counter()  # number of valid images by their metadata
         self.pixels: dict[str, PixelSize] = {}  # sizes of a pixel that valid images state, by file
+        self.faint: dict[str, int] = {}  # highest value of files whose foreground is below the threshold, by file
         self.brightest = 0.0  # highest value of all valid images, as a fraction of the range
         self._compares_invalid = data.on_invalid == "error"
         self._palettes = PaletteCheck()
@@ -298,6 +300,8 @@ class _PairChecks:
         self.stored[decoded.stored] += 1
         if decoded.stored.pixel:
             self.pixels[result.pair.image] = decoded.stored.pixel
+        if not result.pair.volume:  # a slice or tile may have only the soft edge of an object
+            self.faint |= {file or result.pair.mask: value for file, value in decoded.faint}
         self.brightest = max(self.brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)
         return decoded
 
