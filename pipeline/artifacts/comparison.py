@@ -388,7 +388,7 @@ class Comparison(ArtifactFolder):
     def metrics(self) -> pd.DataFrame:
         """Metrics by run, split, metric and class; undefined numbers are NaN."""
         types = {"run": str, "split": str, "metric": str, "class_name": str}
-        return self.read_table(self.METRICS, self.METRIC_COLUMNS, types, keep_default_na=False)
+        return self.read_table(self.METRICS, self.METRIC_COLUMNS, types)
 
     @cached_property
     def gap_parts(self) -> pd.DataFrame:
@@ -399,7 +399,7 @@ class Comparison(ArtifactFolder):
     def suspicious_masks(self) -> pd.DataFrame:
         """The masks of training and validation images, most suspicious first."""
         types = {"id": str, "split": str}
-        return self.read_table(self.SUSPICIOUS_MASKS, self.SUSPICIOUS_MASK_COLUMNS, types, keep_default_na=False)
+        return self.read_table(self.SUSPICIOUS_MASKS, self.SUSPICIOUS_MASK_COLUMNS, types)
 
     def write_summary(self, summary: Summary) -> None:
         """Write `summary.json`, `runs.csv` and `settings.csv`."""

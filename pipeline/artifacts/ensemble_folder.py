@@ -158,7 +158,7 @@ class EnsembleFolder(ArtifactFolder):
 
     def read_images(self) -> pd.DataFrame:
         """Read the loss and the uncertainty of individual images."""
-        return self.read_table(self.IMAGES, self.IMAGE_COLUMNS, {"id": str, "split": str}, keep_default_na=False)
+        return self.read_table(self.IMAGES, self.IMAGE_COLUMNS, {"id": str, "split": str})
 
     def read_risk_coverage(self) -> pd.DataFrame:
         """Read the risk-coverage curves."""

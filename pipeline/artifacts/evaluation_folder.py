@@ -125,17 +125,17 @@ class EvaluationFolder(ArtifactFolder):
     def read_contradictions(self) -> pd.DataFrame:
         """Read the scores of the masks: one row per image of the splits `CHECKED_SPLITS`."""
         types = {"id": str, "split": str}
-        return self.read_table(self.CONTRADICTIONS, self.CONTRADICTION_COLUMNS, types, keep_default_na=False)
+        return self.read_table(self.CONTRADICTIONS, self.CONTRADICTION_COLUMNS, types)
 
     def read_surfaces(self) -> pd.DataFrame:
         """Read the scores of outlines: one row per image and class."""
         types = {"id": str, "split": str, "class": str}
-        return self.read_table(self.SURFACES, self.SURFACE_COLUMNS, types, keep_default_na=False)
+        return self.read_table(self.SURFACES, self.SURFACE_COLUMNS, types)
 
     def read_confusion(self) -> pd.DataFrame:
         """Read the confusion matrices: one row per split, true class and predicted class."""
         types = {"split": str, "actual": str, "predicted": str}
-        return self.read_table(self.CONFUSION, self.CONFUSION_COLUMNS, types, keep_default_na=False)
+        return self.read_table(self.CONFUSION, self.CONFUSION_COLUMNS, types)
 
     def read_objects(self) -> pd.DataFrame:
         """Read the scores of the objects of individual images: one row per compared image."""

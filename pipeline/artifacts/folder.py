@@ -113,19 +113,18 @@ class ArtifactFolder:
         """Write a JSON file."""
         (self.path / name).write_text(to_json(content), encoding="utf-8")
 
-    def read_table(
-        self, name: str, columns: Sequence[str], dtypes: Mapping[str, type], *, keep_default_na: bool = True
-    ) -> pd.DataFrame:
+    def read_table(self, name: str, columns: Sequence[str], dtypes: Mapping[str, type]) -> pd.DataFrame:
         """Read a CSV file; raise `PipelineError` if it is missing or one of the columns is missing.
 
-        Strings such as "NA" count as missing values, unless `keep_default_na` is false: then the columns in `dtypes`
-        are text, and in the other columns only empty cells count as missing.
+        Columns in `dtypes` have no missing values, because a class or an image may have a name such as "NA". In the
+        other columns, cells that are empty or "nan" are missing values.
         """
         import pandas as pd
 
         with self.reading(name) as path:
-            empty = None if keep_default_na else {name: [""] for name in columns if name not in dtypes}
-            table = pd.read_csv(path, dtype=dict(dtypes), keep_default_na=keep_default_na, na_values=empty)
+            header = pd.read_csv(path, nrows=0).columns
+            missing_values = {column: ["", "nan"] for column in header if column not in dtypes}
+            table = pd.read_csv(path, dtype=dict(dtypes), keep_default_na=False, na_values=missing_values)
             if missing := [column for column in columns if column not in table.columns]:
                 raise ValueError(f"it has no column {', '.join(missing)}")
             return table

@@ -150,7 +150,7 @@ class PreparedData(ArtifactFolder):
     def samples(self) -> pd.DataFrame:
         """Table with one row per sample, in the same order as the arrays, and the columns of `samples.csv`."""
         dtypes = self.list_sample_types(self.dataset.classes)
-        return self.read_table(self.SAMPLES, tuple(dtypes), dtypes, keep_default_na=False)
+        return self.read_table(self.SAMPLES, tuple(dtypes), dtypes)
 
     @classmethod
     def list_sample_types(cls, classes: Sequence[SegmentationClass]) -> dict[str, type]:
@@ -162,7 +162,7 @@ class PreparedData(ArtifactFolder):
     @cached_property
     def skipped(self) -> pd.DataFrame:
         """Table of the images that were left out, with the columns id and reason."""
-        return self.read_table(self.SKIPPED, ("id", "reason"), {"id": str, "reason": str}, keep_default_na=False)
+        return self.read_table(self.SKIPPED, ("id", "reason"), {"id": str, "reason": str})
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class ProjectResults:
     def settings(self) -> pd.DataFrame:
         """One row per variant and learning rate, with means and standard deviations over seeds."""
         comparison = self._project.comparison
-        return comparison.read_table(Comparison.SETTINGS, Comparison.SETTING_COLUMNS, {"variant": str, "run": str})
+        return comparison.read_table(Comparison.SETTINGS, Comparison.SETTING_COLUMNS, {"variant": str})
 
     @property
     def curves(self) -> pd.DataFrame:
