@@ -1,8 +1,8 @@
 """Measure the speed of `pipeline prepare` relative to decoding with Pillow, or its peak memory, for JPEG images.
 
-    python -m benchmarks.prepare [--images 7390] [--height 375 --width 500] [--rounds 3] [--memory]
+    python -m benchmarks.prepare [--images 7390] [--height 375 --width 500] [--side 160] [--rounds 3] [--memory]
 
-A folder of synthetic JPEG images with PNG masks is prepared at 160 px. By default, number and size of the images are
+A folder of synthetic JPEG images with PNG masks is prepared at `side` px. By default, number and size of the images are
 those of Oxford-IIIT Pet. For comparison, the same number of processes opens, decodes and resizes the files with Pillow
 and discards the results, which is the minimum work of any preparation. The folder is then prepared again from the
 cache, once unchanged and once with one more image. Rounds alternate between the cases, and each ratio is the median
@@ -33,7 +33,6 @@ from PIL import Image
 from pipeline.params.data.image_data import FolderData
 from pipeline.prepare.prepare_data import create_source, write_source
 
-IMAGE_SIZE = 160  # px, side of prepared images
 CHUNK_SIZE = 16  # images per task of a process
 NOISE_SIZES = (8, 32, 128)  # px, widths of the noise patterns that are added up to an image
 
@@ -56,25 +55,25 @@ def write_sample(folder: Path, size: tuple[int, int], index: int) -> None:
     Image.fromarray(inside.astype(np.uint8) + 1).save(folder / "masks" / f"{index:06d}.png")
 
 
-def decode_images(folder: Path, names: list[str]) -> None:
+def decode_images(folder: Path, side: int, names: list[str]) -> None:
     """Decode and resize images and masks with Pillow without any checks, and discard the results."""
     for name in names:
         with Image.open(folder / "images" / f"{name}.jpg") as image:
-            image.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS).tobytes()
+            image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS).tobytes()
         with Image.open(folder / "masks" / f"{name}.png") as mask:
-            mask.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.NEAREST).tobytes()
+            mask.resize((side, side), Image.Resampling.NEAREST).tobytes()
 
 
-def decode_folder(folder: Path) -> None:
+def decode_folder(folder: Path, side: int) -> None:
     """Decode a folder with the number of processes that `prepare` uses."""
     names = sorted(path.stem for path in (folder / "images").iterdir())
     chunks = [names[start : start + CHUNK_SIZE] for start in range(0, len(names), CHUNK_SIZE)]
     with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
-        for _ in pool.imap(partial(decode_images, folder), chunks):
+        for _ in pool.imap(partial(decode_images, folder, side), chunks):
             pass
 
 
-def prepare_folder(folder: Path) -> None:
+def prepare_folder(folder: Path, side: int) -> None:
     """Prepare a folder as the stage `prepare` does."""
     classes = [
         {"name": "thing", "color": "#e69f00", "foreground": True, "mask_value": 2},
@@ -84,7 +83,7 @@ def prepare_folder(folder: Path) -> None:
         {
             "source": "image_mask_folder",
             "path": str(folder),
-            "image_size": IMAGE_SIZE,
+            "image_size": side,
             "resize": "stretch",
             "classes": classes,
             "ignore_value": None,
@@ -103,10 +102,10 @@ def remove_outputs() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def measure_seconds(function: Callable[[Path], None], folder: Path) -> float:
+def measure_seconds(function: Callable[[Path, int], None], folder: Path, side: int) -> float:
     """Return the duration of a call in seconds."""
     start = time.perf_counter()
-    function(folder)
+    function(folder, side)
     return time.perf_counter() - start
 
 
@@ -141,6 +140,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=7390)
     parser.add_argument("--height", type=int, default=375)
     parser.add_argument("--width", type=int, default=500)
+    parser.add_argument("--side", type=int, default=160, help="side of prepared images, px")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", action="store_true")
     args = parser.parse_args()
@@ -154,17 +154,18 @@ def main() -> None:
             pool.map(partial(write_sample, folder, size), range(args.images), chunksize=CHUNK_SIZE)
         if args.memory:
             start = time.perf_counter()
-            peak = measure_peak_memory(partial(prepare_folder, folder))
+            peak = measure_peak_memory(partial(prepare_folder, folder, args.side))
             seconds = time.perf_counter() - start
             print(f"{args.images:,} images: at most {peak:,.0f} MB resident, {args.images / seconds:.0f} images/s")
             return
         ratios = []
+        measure = partial(measure_seconds, folder=folder, side=args.side)
         for _ in range(args.rounds):
             remove_outputs()
-            pillow, prepare = measure_seconds(decode_folder, folder), measure_seconds(prepare_folder, folder)
-            unchanged = measure_seconds(prepare_folder, folder)
+            pillow, prepare = measure(decode_folder), measure(prepare_folder)
+            unchanged = measure(prepare_folder)
             write_sample(folder, size, args.images)
-            one_more = measure_seconds(prepare_folder, folder)
+            one_more = measure(prepare_folder)
             for kind, suffix in (("images", "jpg"), ("masks", "png")):
                 (folder / kind / f"{args.images:06d}.{suffix}").unlink()
             ratios.append((pillow / prepare, unchanged / prepare, one_more / prepare))
