@@ -95,7 +95,7 @@ class NiftiVolume(SpatialVolume):
 
     def _map_voxels(self) -> NDArray[Any]:
         """Map the voxels of the file, or of its decompressed copy, into memory."""
-        if self._path.suffix == ".gz":
+        if _is_compressed(self._path):
             file, offset = write_temporary(_decompress(self._path, self._offset, self._num_bytes)), 0
         else:
             file, offset = self._path.open("rb"), self._offset
@@ -136,11 +136,15 @@ def write_nifti_mask(path: Path, source: SpatialVolume, masks: NDArray[Any]) -> 
     image = image_class(masks, None, header)
     remove_leftovers(path)
     with atomic_file(path) as file:
-        if path.suffix != ".gz":
+        if not _is_compressed(path):
             image.to_stream(cast("io.IOBase", file))
             return
         with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as compressed:  # the same bytes each time
             image.to_stream(compressed)
+
+
+def _is_compressed(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
 
 
 def _read_header(path: Path) -> Any:
@@ -167,7 +171,7 @@ def _open(path: Path) -> Iterator[io.BufferedIOBase]:
         raise OSError(0, "is not a file, but a pipe, a device or a folder")
     try:
         with path.open("rb") as file:
-            if path.suffix != ".gz":
+            if not _is_compressed(path):
                 yield file
                 return
             if file.read(2) != _GZIP_MAGIC:
@@ -191,7 +195,7 @@ def _check_stored_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 def _check_num_bytes(path: Path, offset: int, num_bytes: int) -> None:
     """Raise `ImageError` if a header declares more voxels than the file can contain."""
-    size = path.stat().st_size * (_MAX_COMPRESSION if path.suffix == ".gz" else 1)
+    size = path.stat().st_size * (_MAX_COMPRESSION if _is_compressed(path) else 1)
     if offset < 0 or offset + num_bytes > size:
         raise ImageError(
             f"is not a complete volume (its header declares {num_bytes:,} bytes of voxels, but the file has "

@@ -93,6 +93,16 @@ def test_mask_has_the_geometry_and_the_slices_of_its_volume(
     assert mask.header["cal_max"] == 0
 
 
+@pytest.mark.parametrize("ending", [".NII", ".NII.GZ", ".nii.Gz"])
+def test_case_of_the_ending_does_not_matter(tmp_path: Path, ending: str) -> None:
+    path = save(tmp_path / f"scan{ending.lower()}", create_canonical()).rename(tmp_path / f"scan{ending}")
+    source = NiftiVolume(path, "z")
+    slices = read_slices(path, "z")
+    np.testing.assert_array_equal(slices[6], create_canonical()[::-1, ::-1, 6].T)
+    write_nifti_mask(tmp_path / f"mask{ending}", source, source.restore_order(np.array(slices) > 0).astype(np.uint8))
+    np.testing.assert_array_equal(read_slices(tmp_path / f"mask{ending}", "z"), np.array(slices) > 0)
+
+
 def test_slice_becomes_an_image_with_its_pixel_size(tmp_path: Path) -> None:
     volume = NiftiVolume(save(tmp_path / "scan.nii.gz", create_canonical()), "y")
     content = read_slice(volume, 2, IntensityWindow(-500, 500))
