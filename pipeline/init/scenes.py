@@ -152,7 +152,7 @@ def find_vectors(folder: Path) -> VectorLayout | None:
     images = "images/**/*" if parent == "images" else f"{parent}/*" if parent else "*"
     if len(labels) == 1:
         annotations = str(labels[0])
-    elif {file.stem for file in labels} <= stems and len({file.suffix for file in labels}) == 1:
+    elif {file.stem for file in labels} <= stems and len({file.suffix.lower() for file in labels}) == 1:
         where = _find_parent(labels)
         images, annotations = images.replace("**/", ""), f"{f'{where}/' if where else ''}*{labels[0].suffix}"
     else:

@@ -51,7 +51,7 @@ def open_data_folder(path: Path, key: str) -> Path:
         )
     if not path.is_file():
         raise PipelineError(f"{key}: {path} is neither a folder nor a file. Give the folder of the images.")
-    if path.suffix in (PARQUET, ARROW):
+    if path.suffix.lower() in (PARQUET, ARROW):
         raise PipelineError(f"{key}: {path} is a file. Give the folder that contains it.")
     state = path.stat()
     digest = _hash_file(path.absolute(), state.st_size, state.st_mtime_ns)

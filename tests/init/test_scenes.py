@@ -92,8 +92,8 @@ def test_scenes_with_polygons_get_the_attribute_and_its_categories() -> None:
 def test_area_and_one_file_per_scene_are_recognized_by_their_names() -> None:
     write_vector_scenes(Path("scenes"))
     Path("scenes/buildings.geojson").unlink()
-    for seed in range(2):
-        write_geojson(Path(f"scenes/labels/area{seed}.geojson"), list_polygons(seed), number=seed + 0.5)
+    for seed, ending in enumerate(("geojson", "GEOJSON")):
+        write_geojson(Path(f"scenes/labels/area{seed}.{ending}"), list_polygons(seed), number=seed + 0.5)
     write_geojson(Path("scenes/boundary.geojson"), [shapely.box(500_000, 4_999_000, 502_000, 5_000_000)])
     section, _ = inspect()
     assert (section["images"], section["annotations"]) == ("images/*", "labels/*.geojson")

@@ -101,6 +101,13 @@ def test_prepare_reads_binary_columns_and_a_zip_of_the_folder(run: Callable[...,
     assert {row["split"] for row in read_samples(prepared).values()} == {"train", "validation", "test", "showcase"}
 
 
+def test_case_of_an_ending_does_not_matter(run: Callable[..., Path], tmp_path: Path) -> None:
+    folder = write_data_set(tmp_path / "pets")
+    for path in list((folder / "data").glob("test-*")):
+        path.rename(path.with_suffix(".PARQUET"))
+    check_masks(run(folder, create_section(folder)), 36)
+
+
 def test_groups_are_found_in_the_original_file_names(tmp_path: Path) -> None:
     folder = write_data_set(tmp_path / "pets")
     pairs = collect_pairs(create_section(folder)).pairs

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.imaging.errors import ImageError
 from pipeline.prepare.image_tables.column_reader import ColumnReader, create_reader
 
-_REFERENCE = re.compile(r"(.+\.(?:parquet|arrow))\[([0-9]{6,})\]\.(.+)", re.DOTALL)
+_REFERENCE = re.compile(r"(.+\.(?i:parquet|arrow))\[([0-9]{6,})\]\.(.+)", re.DOTALL)
 _OPEN_COLUMNS = 2  # per process: images and masks; an open column keeps a page in memory
 
 

@@ -111,7 +111,7 @@ def create_reader(path: Path, column: str) -> ColumnReader:
         OSError: The file cannot be opened.
     """
     with convert_errors():
-        return ParquetColumn(path, column) if path.suffix == PARQUET else ArrowColumn(path, column)
+        return ParquetColumn(path, column) if path.suffix.lower() == PARQUET else ArrowColumn(path, column)
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def find_table_files(folder: Path, key: str) -> list[str]:
     """
     files = list_files(folder, "", key)
     found = {
-        PARQUET: [str(path) for path in files if path.suffix == PARQUET],
+        PARQUET: [str(path) for path in files if path.suffix.lower() == PARQUET],
         ARROW: [str(path) for path in files if _ARROW_NAME.fullmatch(path.name)],
     }
     if found[PARQUET] and found[ARROW]:
@@ -113,7 +113,7 @@ def _read_schema(path: Path) -> tuple[int, pa.Schema]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if path.suffix == PARQUET:
+    if path.suffix.lower() == PARQUET:
         with pq.ParquetFile(path) as table:
             return table.metadata.num_rows, table.schema_arrow
     with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
@@ -179,7 +179,7 @@ def _read_paths(path: Path, column: str) -> Iterator[object]:
     import pyarrow.parquet as pq
 
     with convert_errors():
-        if path.suffix == PARQUET:
+        if path.suffix.lower() == PARQUET:
             with pq.ParquetFile(path) as table:
                 kind = table.schema_arrow.field(column).type
                 if not pa.types.is_struct(kind) or kind.get_field_index(PATH) < 0:
