@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from typing import NoReturn
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full. Free some space",
@@ -40,3 +41,8 @@ def user_message(error: PipelineError | OSError) -> str:
     name = error.filename2 or error.filename or "A file could not be accessed"
     advice = _ADVICE.get(error.errno or 0, f"{error.strerror or error or type(error).__name__}. Fix this")
     return f"{name}: {advice}, then run the same command again."
+
+
+def raise_error(error: OSError) -> NoReturn:
+    """Raise an error. For `os.walk(..., onerror=raise_error)`, which otherwise leaves out unreadable folders."""
+    raise error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import multiprocessing
 import multiprocessing.spawn
@@ -119,6 +120,27 @@ def write_custom(project: Path, **modules: str) -> Path:
     for name, source in {"__init__": "", **modules}.items():
         (folder / f"{name}.py").write_text(source, encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def deny_reading(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Return a function that makes a folder unreadable, also for root, whom permissions do not stop."""
+
+    def deny(folder: Path) -> None:
+        refused = os.path.realpath(folder)
+
+        def wrap(original: Any) -> Callable[..., Any]:
+            def call(path: Any = ".") -> Any:
+                if not isinstance(path, int) and os.path.realpath(path) == refused:
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+                return original(path)
+
+            return call
+
+        monkeypatch.setattr(os, "scandir", wrap(os.scandir))
+        monkeypatch.setattr(os, "listdir", wrap(os.listdir))
+
+    return deny
 
 
 @pytest.fixture

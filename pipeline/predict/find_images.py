@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, raise_error
 from pipeline.imaging.decode import ENDINGS
 from pipeline.params.data.file_pattern import find_ending
 from pipeline.volumes.find_volumes import is_label_inside, is_volume_folder, merge_volumes
@@ -91,7 +91,7 @@ def _strip_ending(name: Path, *, is_folder: bool) -> Path:
 def _find_in_folder(folder: Path, out: Path, endings: tuple[str, ...], *, has_volumes: bool) -> list[Path]:
     results = out.resolve()
     found = []
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=raise_error):
         folders[:] = [name for name in folders if not name.startswith(".") and Path(parent, name).resolve() != results]
         files = {name for name in names if find_ending(name, endings) and Path(parent, name).is_file()}
         if has_volumes:

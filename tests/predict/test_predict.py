@@ -149,6 +149,16 @@ def test_predict_with_broken_files_reports_and_skips_them(predict: Callable[...,
     assert "2 of 4 images were skipped" in done.output
 
 
+def test_predict_of_a_folder_with_an_unreadable_subfolder_is_refused(
+    predict: Callable[..., Result], deny_reading: Callable[[Path], None], tmp_path: Path
+) -> None:
+    save(create_image(), tmp_path / "photos" / "a.png")
+    save(create_image(), tmp_path / "photos" / "day2" / "b.png")
+    deny_reading(tmp_path / "photos" / "day2")
+    assert "photos/day2: Permission denied" in predict(tmp_path / "photos", code=1).output.replace("\n", "")
+    assert not (tmp_path / "out").exists()
+
+
 def test_predict_with_equal_stems_writes_two_masks(predict: Callable[..., Result], tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     save(create_image(), folder / "a.png")

@@ -43,6 +43,13 @@ def test_invalid_images_are_reported_together(cells, get_prepare_error):
     assert "3 files that cannot be used" in get_prepare_error(cells)
 
 
+def test_unreadable_subfolder_is_an_error(cells, run, deny_reading):
+    (cells / "images/day2").mkdir()
+    deny_reading(cells / "images/day2")
+    with pytest.raises(PermissionError, match="images/day2"):
+        run(cells)
+
+
 def test_at_most_ten_files_are_named(cells, get_prepare_error):
     for name in NAMES[:11]:
         (cells / "masks" / f"{name}.png").unlink()

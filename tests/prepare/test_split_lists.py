@@ -108,6 +108,16 @@ def test_errors_in_lists_are_reported(
     assert message in get_prepare_error(folder, splits={**SPLITS, "split_lists": pattern})
 
 
+def test_unreadable_folder_of_lists_is_an_error(
+    write_lists: Callable[..., Path], run: Callable[..., Path], deny_reading: Callable[[Path], None]
+) -> None:
+    folder = write_lists(train=NAMES[:6], val=NAMES[6:8], test=NAMES[8:])
+    (folder / "lists/more").mkdir()
+    deny_reading(folder / "lists/more")
+    with pytest.raises(PermissionError, match="lists/more"):
+        run(folder, splits={**SPLITS, "split_lists": "lists/**/{train,val,test}.txt"})
+
+
 @pytest.mark.parametrize("content", ["{", "[]", "[1]", '[{"train": [1], "val": []}]', '{"train": []}', "[" * 100_000])
 def test_invalid_folds_are_reported(
     write_lists: Callable[..., Path], get_prepare_error: Callable[..., str], content: str

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product, takewhile
 from pathlib import Path, PurePosixPath
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, raise_error
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.init.layouts.layout import Layout
 from pipeline.params.data.file_pattern import find_ending
@@ -55,7 +55,7 @@ def _list_files(top: Path) -> dict[PurePosixPath, list[PurePosixPath]]:
     """List the images and volumes by folder, relative to the top. Hidden and linked folders are left out."""
     found: dict[PurePosixPath, list[PurePosixPath]] = {}
     count = 0
-    for parent, folders, names in os.walk(top):
+    for parent, folders, names in os.walk(top, onerror=raise_error):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         merged = merge_volumes(Path(parent), folders, names)
         volumes = set(merged) - set(names)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, raise_error
 from pipeline.imaging.decode import ENDINGS
 from pipeline.params.data.file_pattern import DEFAULT_PATTERNS, FileMatch, FilePattern, find_ending
 from pipeline.prepare.data_issues import DataIssue, IssueKind
@@ -150,7 +150,7 @@ def _iterate_files(folder: Path, root: str, key: str, *, are_volumes: bool) -> I
     if not top.is_dir():
         raise PipelineError(f"{key}: the folder {top} does not exist.")
     parents = [folder.joinpath(*PurePosixPath(root).parts[:depth]) for depth in range(1, 1 + len(Path(root).parts))]
-    for parent, folders, names in os.walk(top):
+    for parent, folders, names in os.walk(top, onerror=raise_error):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if links := [path for path in (*parents, *(Path(parent, name) for name in folders)) if path.is_symlink()]:
             # DVC does not follow links to folders, so it would not notice changed images.

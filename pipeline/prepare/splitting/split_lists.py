@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, raise_error
 from pipeline.params.data.file_pattern import FilePattern
 from pipeline.prepare.image_mask_pair import SplitRow, WrittenSplits
 from pipeline.prepare.read_file import read_limited
@@ -91,7 +92,7 @@ def _read_text_lists(folder: Path, lists: str, key: str) -> dict[str, list[str]]
     """
     pattern = FilePattern(lists)
     entries: dict[str, list[str]] = {}
-    for path in sorted((folder / pattern.root).rglob(f"*{_ENDING}")):
+    for path in _list_text_files(folder / pattern.root):
         file = PurePosixPath(path.relative_to(folder).as_posix())
         if (match := pattern.match(file, (_ENDING,))) is None:
             continue
@@ -109,6 +110,14 @@ def _read_text_lists(folder: Path, lists: str, key: str) -> dict[str, list[str]]
     if not entries:
         raise PipelineError(f"{key}: {folder} contains no lists that match '{lists}'. Correct the pattern.")
     return entries
+
+
+def _list_text_files(top: Path) -> list[Path]:
+    """List the text files of a folder and its subfolders. Links to folders are not followed."""
+    if not top.is_dir():
+        return []
+    found = (Path(parent, name) for parent, _, names in os.walk(top, onerror=raise_error) for name in names)
+    return sorted(path for path in found if path.suffix == _ENDING)
 
 
 def _read_folds(folder: Path, file: str, key: str) -> list[dict[str, list[str]]]:
