@@ -67,7 +67,8 @@ def predict(
 
     Writes a mask of the same size for each image, and a table of class shares. IMAGES are files, or folders that are
     searched recursively, with PNG, JPEG, WebP, BMP or TIFF images of any size. Images are rotated by their EXIF
-    orientation. Unreadable files are reported and skipped; the exit code is then 1.
+    orientation. Unreadable files and links to folders are reported and skipped; the exit code is then 1. Files in
+    other formats are listed.
 
     Masks in the format png have the same values as the masks of the training data. The mask of a TIFF is a TIFF with
     the same georeference and pixel size. The format tiff has the indices of the classes, and data.pixel_size. coco is
@@ -162,8 +163,11 @@ def predict(
             click.echo(f"{out}: {numbers}, numbered in objects/; {out / OBJECT_TABLE} has their areas and positions")
         if ranked is not None:
             click.echo(f"{out / RANKING} ranks all images, the most uncertain first")
-    if num_skipped:
-        raise PipelineError(f"{num_skipped} of {num_skipped + found.num_masks} images were skipped; see above.")
+    problems = [f"{num_skipped} of {num_skipped + found.num_masks} images were skipped"] if num_skipped else []
+    if found.num_links:
+        problems.append(f"{pluralize(found.num_links, 'link to a folder was', 'links to folders were')} not followed")
+    if problems:
+        raise PipelineError(f"{' and '.join(problems)}; see above.")
 
 
 @click.command()

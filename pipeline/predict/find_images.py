@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.errors import PipelineError, raise_error
 from pipeline.imaging.decode import ENDINGS
 from pipeline.params.data.file_pattern import find_ending
 from pipeline.volumes.find_volumes import is_label_inside, is_volume_folder, merge_volumes
+from pipeline.volumes.ome_zarr_metadata import ZARR_ENDING
 from pipeline.volumes.open_volume import CERTAIN_ENDINGS, VOLUME_ENDINGS
 from pipeline.volumes.slice_file import SliceReference, format_slice_name
+from pipeline.wording import join_names, pluralize
 
 
 @dataclass(frozen=True)
@@ -36,32 +38,53 @@ class SourceImage:
         return replace(self, name=format_slice_name(self.name, index, num_slices), is_volume=False, slice=reference)
 
 
+@dataclass
+class LeftOut:
+    """Paths in folders that are not segmented. Hidden files and folders are not listed."""
+
+    links: list[Path] = field(default_factory=list)  # links to folders, which may be cyclic
+    broken: list[Path] = field(default_factory=list)  # links to missing files, pipes and devices
+    others: list[Path] = field(default_factory=list)  # files in formats that are not read, and folders of volumes
+
+    def describe(self) -> Iterator[str]:
+        """Describe each kind in a sentence."""
+        if self.links:
+            what = pluralize(len(self.links), "link to a folder is", "links to folders are")
+            yield f"{what} not followed: {join_names(self.links)}. Give the folders themselves."
+        if self.broken:
+            what = pluralize(len(self.broken), "path is", "paths are")
+            yield f"{what} a link to a missing file, a pipe or a device; skipped: {join_names(self.broken)}."
+        if self.others:
+            what = pluralize(len(self.others), "file is in a format", "files are in formats")
+            yield f"{what} that this run does not read; left out: {join_names(self.others)}."
+
+
 def escape_invalid_bytes(text: str) -> str:
     """Replace the bytes of a file name that are not UTF-8 by backslash escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def find_images(paths: Sequence[Path], out: Path, *, has_volumes: bool = False) -> list[SourceImage]:
+def find_images(paths: Sequence[Path], out: Path, *, has_volumes: bool = False) -> tuple[list[SourceImage], LeftOut]:
     """Find images: all files in `paths`, and all images in its folders and their subfolders, except results in `out`.
 
     With `has_volumes`, the files and folders that are volumes are found, too.
 
     Raises:
+        OSError: A folder cannot be read.
         PipelineError: There is no image, or two results would have the same name.
     """
     endings = (*ENDINGS, *CERTAIN_ENDINGS) if has_volumes else ENDINGS
     relative: dict[Path, Path] = {}
+    left_out = LeftOut()
     for path in paths:
         if path.is_dir() and not is_volume_folder(path):
-            for file in _find_in_folder(path, out, endings, has_volumes=has_volumes):
+            for file in _find_in_folder(path, out, endings, left_out, has_volumes=has_volumes):
                 relative.setdefault(file, file.relative_to(path))
         else:
             relative.setdefault(path, Path(path.resolve().name if path.is_dir() else path.name))
     if not relative:
-        raise PipelineError(
-            f"{', '.join(map(str, paths))}: no image found; expected files with {', '.join(endings)}, also in "
-            "subfolders."
-        )
+        expected = f"no image found; expected files with {', '.join(endings)}, also in subfolders."
+        raise PipelineError("\n".join([f"{', '.join(map(str, paths))}: {expected}", *left_out.describe()]))
     stems = {file: _strip_ending(name, is_folder=file.is_dir()) for file, name in relative.items()}
     times = Counter(stems.values())
     names = {file: name if times[stems[file]] > 1 else stems[file] for file, name in relative.items()}
@@ -69,7 +92,7 @@ def find_images(paths: Sequence[Path], out: Path, *, has_volumes: bool = False) 
         raise PipelineError(
             f"Several images have the name {duplicates[0]}. Predict one folder at a time, each with its own --out."
         )
-    return [
+    images = [
         SourceImage(
             file,
             relative[file].as_posix(),
@@ -78,6 +101,7 @@ def find_images(paths: Sequence[Path], out: Path, *, has_volumes: bool = False) 
         )
         for file, name in names.items()
     ]
+    return images, left_out
 
 
 def _strip_ending(name: Path, *, is_folder: bool) -> Path:
@@ -88,14 +112,34 @@ def _strip_ending(name: Path, *, is_folder: bool) -> Path:
     return name.with_suffix("")
 
 
-def _find_in_folder(folder: Path, out: Path, endings: tuple[str, ...], *, has_volumes: bool) -> list[Path]:
-    results = out.resolve()
-    found = []
+def _find_in_folder(
+    folder: Path, out: Path, endings: tuple[str, ...], left_out: LeftOut, *, has_volumes: bool
+) -> list[Path]:
+    """Find the images and volumes in a folder, sorted, and add the other paths to `left_out`."""
+    top, results = folder.resolve(), out.resolve()
+    if results in (top, *top.parents):
+        return []
+    found: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=raise_error):
-        folders[:] = [name for name in folders if not name.startswith(".") and Path(parent, name).resolve() != results]
-        files = {name for name in names if find_ending(name, endings) and Path(parent, name).is_file()}
+        here = Path(parent)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and (here / name).resolve() != results)
+        listed = sorted(name for name in names if not name.startswith("."))
+        volumes = set[str]()
         if has_volumes:
-            merged = merge_volumes(Path(parent), folders, names)
-            files = (files & set(merged)) | {name for name in merged if name not in names and not is_label_inside(name)}
-        found += [Path(parent, name) for name in files if not name.startswith(".")]
+            merged = set(merge_volumes(here, folders, listed))
+            volumes = {name for name in merged - set(listed) if not is_label_inside(name)}
+            listed = [name for name in listed if name in merged]
+        else:
+            stores = [name for name in folders if name.lower().endswith(ZARR_ENDING)]
+            folders[:] = [name for name in folders if name not in stores]
+            left_out.others += [here / name for name in stores]
+        left_out.links += [here / name for name in folders if name not in volumes and (here / name).is_symlink()]
+        found += [here / name for name in volumes]
+        for path in (here / name for name in listed):
+            if not path.is_file():
+                left_out.broken.append(path)
+            elif find_ending(path.name, endings):
+                found.append(path)
+            else:
+                left_out.others.append(path)
     return sorted(path for path in found if results not in path.resolve().parents)

@@ -40,6 +40,7 @@ class PredictedImages:
     rows: list[ClassShares]  # one per segmented image, or slice of a volume
     num_masks: int  # number of files that were segmented
     num_skipped: int  # number of files that could not be segmented
+    num_links: int  # number of links to folders, which were not followed
     num_objects: list[int] | None  # per row; None if no objects were written
     ranked: list[ImageUncertainty] | None  # the most uncertain image first; None if images were not ranked
 
@@ -66,7 +67,7 @@ def predict_images(
         paths: Images and folders of images.
         files: Output folder and kinds of files.
         writers: Writers of the masks, by the names of their formats.
-        console: Console for the progress and the skipped images.
+        console: Console for the progress, the skipped images and other paths that are left out.
         objects: Classes whose objects are also written, as label images and a table; None for no objects.
         pixel: Size of a pixel of the images, for the areas of objects; None if it is unknown. If results depend on it,
             images that state another size are reported.
@@ -78,7 +79,7 @@ def predict_images(
         PipelineError: There is no image, a result would overwrite an image, the output folder is not writable, or
             a format does not take a volume.
     """
-    images = find_images(paths, files.folder, has_volumes=slices is not None)
+    images, left_out = find_images(paths, files.folder, has_volumes=slices is not None)
     for source in images:
         if source.is_volume:
             check_volume(writers, source)
@@ -89,7 +90,9 @@ def predict_images(
                 raise PipelineError(f"The results for {source} would overwrite the image {target}. Change --out.")
     require_writable(files.folder, "--out")
     writer = ResultWriter(run, files, writers, objects)
-    num_skipped = 0
+    for sentence in left_out.describe():
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    num_skipped = len(left_out.broken)
     with PredictionProgress(console) as progress:
         predictor = Predictor(run, writer, progress, is_ranked=is_ranked)
         for source in progress.track_images(images):
@@ -115,7 +118,8 @@ def predict_images(
     if ranked is not None:
         write_ranking(files.folder / RANKING, ranked)
     counts = None if objects is None else [len(table) for table in writer.tables]
-    return PredictedImages(rows, len(images) - num_skipped, num_skipped, counts, ranked)
+    num_masks = len(images) + len(left_out.broken) - num_skipped
+    return PredictedImages(rows, num_masks, num_skipped, len(left_out.links), counts, ranked)
 
 
 def _read_pixel_sizes(

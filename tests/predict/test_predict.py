@@ -159,6 +159,36 @@ def test_predict_of_a_folder_with_an_unreadable_subfolder_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_predict_reports_links_to_folders_broken_links_and_other_formats(
+    predict: Callable[..., Result], tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    save(create_image(), folder / "a.png")
+    save(create_image(), tmp_path / "elsewhere" / "b.png")
+    (folder / "day2").symlink_to(tmp_path / "elsewhere")
+    (folder / "linked.png").symlink_to(tmp_path / "elsewhere" / "b.png")
+    (folder / "broken.png").symlink_to(tmp_path / "missing.png")
+    (folder / "c.heic").write_bytes(b"")
+    (folder / "d.zarr").mkdir()
+    (folder / "d.zarr" / "0").write_bytes(b"")
+    (folder / ".hidden").write_bytes(b"")
+    lines = predict(folder, code=1).output.splitlines()
+    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["a.png", "linked.png"]
+    (links,) = (line for line in lines if "1 link to a folder is" in line)
+    (broken,) = (line for line in lines if "1 path is a link to a missing file" in line)
+    (others,) = (line for line in lines if "2 files are in formats" in line)
+    assert f"{folder / 'day2'}." in links
+    assert f"{folder / 'broken.png'}." in broken
+    assert f"{folder / 'd.zarr'}, {folder / 'c.heic'}." in others
+    assert "1 of 3 images were skipped and 1 link to a folder was not followed" in lines[-1]
+
+
+def test_predict_of_a_folder_with_notes_succeeds(predict: Callable[..., Result], tmp_path: Path) -> None:
+    save(create_image(), tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "README.txt").write_text("not an image")
+    assert "README.txt" in predict(tmp_path / "photos").output
+
+
 def test_predict_with_equal_stems_writes_two_masks(predict: Callable[..., Result], tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     save(create_image(), folder / "a.png")
@@ -214,4 +244,7 @@ def test_predict_with_an_unknown_run_is_refused(
 
 def test_predict_of_a_folder_without_images_is_refused(predict: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "no image found" in predict(tmp_path / "empty", code=1).output
+    (tmp_path / "empty" / "day2").symlink_to(tmp_path)
+    output = predict(tmp_path / "empty", code=1).output
+    assert "no image found" in output
+    assert "1 link to a folder" in output
