@@ -146,7 +146,7 @@ class WrittenSplits:
 
     rows: Mapping[str, SplitRow] | None = None  # by id; None if there is no list and no folder named like a split
     source: str = ""  # list or folder, for messages; if there is none, the path of the default list
-    notices: tuple[str, ...] = ()  # how folders were interpreted
+    notices: tuple[str, ...] = ()  # unused columns of the list, and how folders were interpreted
     error: str = ""  # why the splits cannot be read; reported together with file issues
 
     def assign_parts(self, wholes: Mapping[str, str]) -> WrittenSplits:

@@ -20,6 +20,7 @@ LINES = {
     "twice": (["cell1,train"], r"line 14: 'cell1' is repeated"),
     "unknown split": (["cell12,val"], r"line 14: the split must be one of train, validation, test, trainval"),
     "short line": (["cell99"], "line 14: there is no image 'cell99'"),
+    "long line": (["cell12,train,test"], "line 14: has more values than the 2 columns"),
     "many": ([f"x{index},train" for index in range(14)], "and 4 more invalid lines"),
 }
 
@@ -40,6 +41,42 @@ def test_splits_csv_must_name_every_image_and_its_columns(cells, get_prepare_err
     assert "splits.csv, line 1: the columns must be id,split" in get_prepare_error(cells)
     (cells / "splits.csv").write_bytes(b"id,split\n\xff\xfe,train\n")
     assert "splits.csv cannot be read" in get_prepare_error(cells)
+
+
+@pytest.mark.parametrize("column", ["id", "split", "group"])
+def test_repeated_columns_of_splits_csv_are_refused(cells, get_prepare_error, column):
+    write_splits(cells, [f"{name},train,film,x" for name in NAMES], header=f"id,split,group,{column}")
+    assert f"splits.csv, line 1: has several columns named {column}" in get_prepare_error(cells)
+
+
+UNUSED = {
+    "another case": ("Group,site", "not used: Group, site. Did you mean 'group' by 'Group'?"),
+    "plural": ("groups,fold", "not used: groups. Did you mean 'group' by 'groups'?"),
+    "another name": ("patient,site", "not used: patient, site. If one of them has groups"),
+    "besides a group": ("group,site", "not used: site."),
+}
+
+
+@pytest.mark.parametrize(("columns", "message"), UNUSED.values(), ids=UNUSED.keys())
+def test_unused_columns_of_splits_csv_are_reported(cells, run, columns, message):
+    rows = [f"{name},{split},{name}," for name, split in {"cell0": "train", **SPLIT_BY_NAME}.items()]
+    write_splits(cells, rows, header=f"id,split,{columns}")
+    (notice,) = (text for text in PreparedData(run(cells)).stats.notices if "not used" in text)
+    assert message in notice
+
+
+def test_empty_values_and_columns_at_the_end_of_splits_csv_are_ignored(cells, run):
+    rows = [f"{name},{split},,," for name, split in {"cell0": "train", **SPLIT_BY_NAME}.items()]
+    write_splits(cells, rows, header="id,split,,")
+    assert not [text for text in PreparedData(run(cells)).stats.notices if "not used" in text]
+
+
+def test_folds_of_splits_csv_without_cross_validation_are_reported(cells, run):
+    rows = [f"{name},,{index % 3}" for index, name in enumerate(NAMES)]
+    write_splits(cells, rows, header="id,split,fold")
+    (notice,) = (text for text in PreparedData(run(cells)).stats.notices if "folds" in text)
+    assert "3 folds, which are not used" in notice
+    assert "data.splits.folds: 3" in notice
 
 
 def test_groups_of_splits_csv_are_kept(cells, run):

@@ -251,6 +251,14 @@ class ImageMaskSource:
                 f"network. Scale their values to the range, for example if a 12-bit camera wrote 16-bit files; see "
                 f"docs/how-to/microscopy.md."
             )
+        splits = self._collection.splits
+        folds = {row.fold for row in (splits.rows or {}).values()} - {""}
+        if folds and self._data.splits.folds is None:
+            yield (
+                f"{splits.source} has {pluralize(len(folds), 'fold')}, which are not used, because "
+                f"{self._key}.splits.folds is null. For a cross-validation, write {self._key}.splits.folds: "
+                f"{len(folds)}."
+            )
         is_published, size = self._collection.is_published, self._data.size
         if not self._groups and not is_published:
             names = [pair.name for pair in self._collection.pairs.values()]

@@ -31,7 +31,7 @@ _FOLDER_NAMES = {
 
 def read_split_list(
     folder: Path, declared: SplitFile | None, ids: Collection[str], usable: Collection[str], key: str
-) -> dict[str, SplitRow] | None:
+) -> WrittenSplits:
     """Read the split and the group of each image from a list.
 
     Args:
@@ -42,11 +42,11 @@ def read_split_list(
         key: Key of the list in `params.yaml`, for messages.
 
     Returns:
-        Rows by image id. None if no list is declared and `splits.csv` does not exist.
+        The splits, without rows if no list is declared and `splits.csv` does not exist.
 
     Raises:
-        PipelineError: The list, a column or an image is missing, or a line has an unknown or repeated image or an
-            unknown split.
+        PipelineError: The list, a column or an image is missing, a column is repeated, or a line has too many values,
+            an unknown or repeated image or an unknown split.
     """
     names = declared or DEFAULT_LIST
     path = folder / names.file
@@ -54,10 +54,10 @@ def read_split_list(
         with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: spreadsheets write a byte order mark
             reader = csv.DictReader(file)
             columns = reader.fieldnames or []
-            lines = [(reader.line_num, {column: (row[column] or "").strip() for column in columns}) for row in reader]
+            lines = [(reader.line_num, row) for row in reader]
     except FileNotFoundError:
         if declared is None:
-            return None
+            return WrittenSplits(None, str(path))
         raise PipelineError(
             f"{key}.file: {path} does not exist. Write the path of the list relative to {folder}, or write {key}: null "
             f"to use {DEFAULT_LIST.file} if it exists, and a hash otherwise."
@@ -68,10 +68,14 @@ def read_split_list(
     rows: dict[str, SplitRow] = {}
     mistakes = []
     for number, line in lines:
-        written = line[names.id]
-        name = image_id(written)
-        row = SplitRow(*(line.get(column or "", "") for column in (names.split, names.group, names.fold)))
-        if mistake := _find_row_problem(written, name, row, ids, rows):
+        written, *values = (
+            (line[column] or "").strip() if column in columns else ""
+            for column in (names.id, names.split, names.group, names.fold)
+        )
+        name, row = image_id(written), SplitRow(*values)
+        if any(value.strip() for value in line.get(None) or ()):  # values without a column
+            mistakes.append(f"{path}, line {number}: has more values than the {len(columns)} columns of line 1.")
+        elif mistake := _find_row_problem(written, name, row, ids, rows):
             mistakes.append(f"{path}, line {number}: {mistake}")
         rows.setdefault(name, row)
     if mistakes:
@@ -82,10 +86,29 @@ def read_split_list(
             f"{path} has no line for {len(missing)} of {len(usable)} images: {join_names(missing)}. Add a line for "
             f"each; if the split is empty, it is assigned by a hash of the name."
         )
-    return rows
+    return WrittenSplits(rows, str(path), () if declared else _describe_unused(path, columns, key))
+
+
+def _describe_unused(path: Path, columns: Sequence[str], key: str) -> tuple[str, ...]:
+    """Describe the columns of `splits.csv` that have no meaning, such as Group instead of group."""
+    known = [name for name in (DEFAULT_LIST.id, DEFAULT_LIST.split, DEFAULT_LIST.group, DEFAULT_LIST.fold) if name]
+    unused = [column for column in columns if column and column not in known]
+    if not unused:
+        return ()
+    missing = set(known) - set(columns)
+    hints = [f"Did you mean '{near}' by '{column}'?" for column in unused if (near := find_closest(column, missing))]
+    if not hints and DEFAULT_LIST.group in missing:
+        hints = [f"If one of them has groups, such as patients, declare it in {key}.group."]
+    return (" ".join([f"{path} has columns that are not used: {join_names(unused)}.", *hints]),)
 
 
 def _check_columns(path: Path, columns: Sequence[str], declared: SplitFile | None, key: str) -> None:
+    names = declared or DEFAULT_LIST
+    used = [name for name in (names.id, names.split, names.group, names.fold) if name]
+    if repeated := [name for name in used if columns.count(name) > 1]:
+        raise PipelineError(
+            f"{path}, line 1: has several columns named {join_names(repeated)}. Remove or rename all but one."
+        )
     if declared is None:
         if not {DEFAULT_LIST.id, DEFAULT_LIST.split} <= set(columns):
             raise PipelineError(
@@ -151,7 +174,8 @@ def read_splits(
     """
     file = folder / (declared or DEFAULT_LIST).file
     try:
-        rows = read_split_list(folder, declared, ids, usable, f"{key}.splits.split_file")
+        listed = read_split_list(folder, declared, ids, usable, f"{key}.splits.split_file")
+        rows = listed.rows
         undecided = {name: images[name] for name in sorted(usable) if rows is None or not rows[name].split}
         where = DEFAULT_LIST.file if rows is None else f"their splits into {file}"
         by_folder = read_split_folders(undecided, f"{key}.path", where, needs_training, names)
@@ -164,12 +188,13 @@ def read_splits(
             f"there are validation or test images elsewhere, {elsewhere}."
         )
         only_train = bool(undecided) and all(find_folder_splits(names[name]) for name in undecided)
-        return WrittenSplits(rows, str(file), (notice,) if only_train else ())
+        return replace(listed, notices=(*listed.notices, *([notice] if only_train else [])))
     notice = _describe_split_folders(by_folder, key, kind)
     if rows is None:
         return WrittenSplits(by_folder, str(folder), (f"{notice} A splits.csv would override them.",))
     merged = {**rows, **{name: replace(rows.get(name, row), split=row.split) for name, row in by_folder.items()}}
-    return WrittenSplits(merged, str(file), (f"{notice} They apply to images without a split in {file}.",))
+    notice = f"{notice} They apply to images without a split in {file}."
+    return WrittenSplits(merged, str(file), (*listed.notices, notice))
 
 
 def read_split_folders(
