@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def count_splits(prepared: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    "line", ["{}", "{}.png", "images/{}.png", "./images/{}.png", "/SegNet/images/{}.png /SegNet/masks/{}.png", "{} 1"]
+    "line",
+    ["{}", "{}.png", "images/{}.png", "./images/{}.png", "/SegNet/images/{}.png /SegNet/masks/{}_mask.png", "{} 1"],
 )
 def test_lines_name_images_by_id_or_path(write_lists: Callable[..., Path], run: Callable[..., Path], line: str) -> None:
     lines = [line.replace("{}", name) for name in NAMES]
@@ -47,6 +49,42 @@ def test_lines_name_images_by_id_or_path(write_lists: Callable[..., Path], run: 
     notices = json.loads((prepared / PreparedData.STATS).read_text())["notices"]
     assert any("1 image is in no list" in notice for notice in notices)
     assert NAMES[11] not in read_samples(prepared)
+
+
+def rename(folder: Path, new_name: str) -> list[str]:
+    """Rename the images and masks of the cells; {} in the new name is the number. Return the new names."""
+    names = [new_name.replace("{}", name.removeprefix("cell")) for name in NAMES]
+    for old, name in zip(NAMES, names, strict=True):
+        for kind in ("images", "masks"):
+            path = folder / kind / f"{name}.png"
+            path.parent.mkdir(exist_ok=True)
+            (folder / kind / f"{old}.png").rename(path)
+    return names
+
+
+@pytest.mark.parametrize("line", ["{}", "{}.png", "images/{}.png", "/data/my cells/images/{}.png"])
+@pytest.mark.parametrize("new_name", ["slide {}", "slide ({}) of 12", "day 2/slide {}"])
+def test_lines_may_contain_spaces(
+    write_lists: Callable[..., Path], run: Callable[..., Path], line: str, new_name: str
+) -> None:
+    folder = write_lists()
+    names = rename(folder, new_name)
+    for kind in ("images", "masks"):  # in no list, but it has the name of all lines up to a space
+        shutil.copy(folder / kind / f"{names[0]}.png", folder / kind / "slide.png")
+    lines = [line.replace("{}", name) for name in names]
+    for split, part in (("train", lines[:6]), ("val", lines[6:8]), ("test", lines[8:11])):
+        (folder / f"lists/{split}.txt").write_text("\n".join(part))
+    samples = read_samples(run(folder, splits={**SPLITS, "split_lists": LISTS}, showcase_ids=None))
+    assert sorted(samples) == sorted(name.replace("/", "__") for name in names[:11])
+
+
+@pytest.mark.parametrize("line", ["cell0 14.png", "cell0 14", "cell0 (copy)"])
+def test_line_with_a_space_is_not_taken_for_another_image(
+    write_lists: Callable[..., Path], get_prepare_error: Callable[..., str], line: str
+) -> None:
+    folder = write_lists(train=[line, *NAMES[1:6]], val=NAMES[6:8], test=NAMES[8:])
+    message = get_prepare_error(folder, splits={**SPLITS, "split_lists": LISTS})
+    assert f"1 of 12 lines name no image, or several: {line}." in message
 
 
 def test_without_a_test_list_half_of_the_validation_list_is_for_testing(

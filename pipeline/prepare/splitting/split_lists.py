@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import PipelineError, raise_error
-from pipeline.params.data.file_pattern import FilePattern
+from pipeline.imaging.decode import ENDINGS
+from pipeline.params.data.file_pattern import FilePattern, find_ending
 from pipeline.prepare.image_mask_pair import SplitRow, WrittenSplits
 from pipeline.prepare.read_file import read_limited
 from pipeline.prepare.sample_ids import image_id
@@ -20,9 +21,12 @@ from pipeline.prepare.splitting.read_splits import (
     interpret_splits,
     match_split,
 )
+from pipeline.volumes.open_volume import CERTAIN_ENDINGS
 from pipeline.wording import join_names, pluralize
 
 _ENDING = ".txt"
+_IMAGE_ENDINGS = (*ENDINGS, *CERTAIN_ENDINGS)
+_LABELS = {"-1", "0", "1"}  # of Pascal VOC
 _PARTS = {"train": "train", "val": "validation"}  # of a fold
 
 
@@ -182,7 +186,7 @@ def _assign(
     unknown: list[str] = []
     twice: list[str] = []
     for split, lines in entries.items():
-        for line in lines:
+        for line in _strip_fields(lines, images, ids):
             found = {image_id(line)} & images.keys() or _find_images(line, ids)
             if len(found) != 1:
                 unknown.append(line)
@@ -198,8 +202,26 @@ def _assign(
     return split_of
 
 
+def _strip_fields(lines: list[str], images: Mapping[str, str], ids: Mapping[str, set[str]]) -> list[str]:
+    """Remove what follows the images in a list, such as the paths of masks, unless spaces are part of their names."""
+    with_spaces = [line for line in lines if len(line.split()) > 1]
+    if any(image_id(line) in images or set(_list_keys(line)[:2]) & ids.keys() for line in with_spaces):
+        return lines
+    return [next(iter(line.split()), "") for line in lines] if all(map(_may_have_fields, with_spaces)) else lines
+
+
+def _may_have_fields(line: str) -> bool:
+    name, *others = line.split()
+    # Without an ending, "slide 14" is one name, but Pascal VOC's lists of a class have a label after the name.
+    return bool(find_ending(name, _IMAGE_ENDINGS)) or set(others) <= _LABELS
+
+
 def _find_images(line: str, ids: Mapping[str, set[str]]) -> set[str]:
-    path = PurePosixPath(line.split()[0])  # SegNet's lists also have the path of the mask
+    return next((ids[key] for key in _list_keys(line) if key in ids), set())
+
+
+def _list_keys(line: str) -> tuple[str, ...]:
+    """List what may identify the image of a line: its path with and without ending, and its name alike."""
+    path = PurePosixPath(line)
     stem = path.with_suffix("") if path.name else path
-    keys = (str(path), str(stem), path.name, stem.name)
-    return next((ids[key] for key in keys if key in ids), set())
+    return str(path), str(stem), path.name, stem.name
