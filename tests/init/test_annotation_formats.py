@@ -153,7 +153,13 @@ def write_label_studio(folder: Path) -> Expected:
             {**size, "type": "polygonlabels", "value": {"points": percent, "polygonlabels": ["cell"]}},
             {**size, "type": "rectanglelabels", "value": {**box, "rectanglelabels": ["wall"]}},
             {"type": "choices", "value": {"choices": ["blurred"]}},
+            {"type": "labels", "value": {"start": 0, "end": 4, "text": "text", "labels": ["word"]}},
         ]
+        if index % 3 == 1:  # black on a transparent background
+            png = np.zeros((SIZE, SIZE, 4), np.uint8)
+            png[..., 3] = 255 * (mask == 2)
+            url = f"data:image/png;base64,{base64.b64encode(encode_png(png)).decode()}"
+            results[1] = {**size, "type": "bitmasklabels", "value": {"imageDataURL": url, "bitmasklabels": ["wall"]}}
         if index % 3 == 0:
             value = {"format": "rle", "rle": encode_brush(mask == 2), "brushlabels": ["wall"]}
             results[1] = {**size, "type": "brushlabels", "value": value}

@@ -231,7 +231,39 @@ def set_brush(codes: object) -> Callable[[Path], object]:
     return change_json("export.json", change)
 
 
+def set_bitmask(url: object) -> Callable[[Path], object]:
+    def change(tasks: Any) -> None:
+        result = tasks[3]["annotations"][0]["result"][0]
+        result.update(type="bitmasklabels", value={"imageDataURL": url, "bitmasklabels": ["cell"]})
+
+    return change_json("export.json", change)
+
+
+def encode_data_url(mode: str, size: tuple[int, int] = (WIDTH, HEIGHT), kind: str = "PNG") -> str:
+    buffer = io.BytesIO()
+    Image.new(mode, size).save(buffer, kind)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def set_type(name: str) -> Callable[[Path], object]:
+    return change_json("export.json", lambda tasks: tasks[3]["annotations"][0]["result"][0].update(type=name))
+
+
 LABEL_STUDIO = {
+    "bitmask without a URL": Case(set_bitmask(None), "region 0 (bitmask): has no imageDataURL with a PNG"),
+    "bitmask elsewhere": Case(set_bitmask("http://127.0.0.1/a.png"), "(bitmask): has no imageDataURL with a PNG"),
+    "bitmask that is not base64": Case(set_bitmask("data:image/png;base64,é"), "(bitmask): has an invalid PNG"),
+    "bitmask that ends": Case(set_bitmask(encode_data_url("RGBA")[:60]), "(bitmask): has an invalid PNG"),
+    "bitmask in another format": Case(set_bitmask(encode_data_url("RGB", kind="BMP")), "(bitmask): has an invalid PNG"),
+    "bitmask that is huge": Case(
+        set_bitmask(encode_data_url("1", (20_000, 20_000))), "region 0 (bitmask): has an invalid PNG"
+    ),
+    "bitmask of another size": Case(
+        set_bitmask(encode_data_url("RGBA", (9, 9))), "has a PNG of 9 × 9 px, but the image has 24 × 16 px"
+    ),
+    "opaque bitmask": Case(set_bitmask(encode_data_url("L")), "(bitmask): has a PNG without transparency"),
+    "unknown type": Case(set_type("newlabels"), "cell3.png (region 0 (new): is of a type that is not read)"),
+    "labels apart from shapes": Case(set_type("labels"), "(region 0 (labels): is of a type that is not read)"),
     "two points": Case(set_value(points=[[1, 1], [2, 2]]), "cell3.png (region 0 (polygon): a polygon of 4 numbers"),
     "NaN": Case(set_value(points=[[1, 1], [2, float("nan")], [3, 3]]), "region 0 (polygon): a polygon with infinite"),
     "no label": Case(set_value(polygonlabels=[]), "region 0 (polygon): has no label"),

@@ -1,10 +1,11 @@
-"""Label Studio: a JSON file of tasks with polygons, brush strokes, rectangles and ellipses.
+"""Label Studio: a JSON file of tasks with polygons, brush strokes, bitmasks, rectangles and ellipses.
 
 https://labelstud.io/guide/export#Label-Studio-JSON-format-of-annotated-tasks
 """
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
-from pipeline.imaging.decode import ENDINGS
+from pipeline.imaging.decode import ENDINGS, decode
+from pipeline.imaging.errors import ImageError
 from pipeline.params.data.file_pattern import DEFAULT_PATTERNS
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.formats.annotation_format import AnnotationFormat, FormatSettings
@@ -31,8 +33,11 @@ from pipeline.prepare.formats.polygons import (
 )
 from pipeline.prepare.formats.safe_files import load_json
 
-_KINDS = ("polygon", "brush", "rectangle", "ellipse")
+_KINDS = ("polygon", "brush", "bitmask", "rectangle", "ellipse")
 _WITHOUT_AREA = ("keypoint", "vector")
+# Describe the image, or a region that is also in the list.
+_WITHOUT_SHAPE = ("choices", "datetime", "number", "pairwise", "ranker", "rating", "taxonomy", "textarea")
+_PNG_URL = "data:image/png;base64,"
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # before the names of uploaded files
 _HEAD_BYTES = 1_000
 _RGBA = 4  # bytes per pixel in a brush stroke
@@ -114,12 +119,15 @@ def _find_file_name(data: Mapping[str, Any]) -> str:
 
 
 def _add_result(found: Annotations, image: AnnotatedImage, place: int, result: Mapping[str, Any]) -> None:
-    kind = str(result.get("type", "")).removesuffix("labels")
-    name = f"region {place} ({kind})"
+    written = str(result.get("type", ""))
+    kind = written.removesuffix("labels")
+    name = f"region {place} ({kind or written})"
     if kind in _WITHOUT_AREA:
         image.note(IssueKind.NO_GEOMETRY, f"{name}: has no area")
+    elif kind not in (*_KINDS, *_WITHOUT_SHAPE) and "original_width" in result:  # otherwise a region of a text or audio
+        image.note(IssueKind.NO_GEOMETRY, f"{name}: is of a type that is not read")
     if kind not in _KINDS or image.size is None:
-        return  # choices, texts and ratings describe the whole image
+        return
     labels = result["value"].get(f"{kind}labels")
     try:
         if not isinstance(labels, list) or not labels or not isinstance(labels[0], str):
@@ -139,6 +147,8 @@ def _convert(kind: str, value: Mapping[str, Any], size: tuple[int, int]) -> Any:
     height, width = size
     if kind == "brush":
         return encode_mask(_decode_brush(value.get("rle"), size))
+    if kind == "bitmask":
+        return encode_mask(_decode_bitmask(value.get("imageDataURL"), size))
     if kind == "polygon":
         (flat,) = flatten_points(value.get("points"))
         return [[number / 100 * (height if place % 2 else width) for place, number in enumerate(flat)]]
@@ -160,6 +170,28 @@ def _get_number(value: object, key: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise ShapeError(f"has no number for {key}")
     return value
+
+
+def _decode_bitmask(url: object, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Decode a bitmask: the data URL of a PNG with the height and width of the image, in px.
+
+    Returns:
+        The pixels (H x W) that are not transparent.
+
+    Raises:
+        ShapeError: The PNG is invalid, has no transparency, or has a different size than the image.
+    """
+    if not isinstance(url, str) or not url.startswith(_PNG_URL):
+        raise ShapeError("has no imageDataURL with a PNG")
+    try:
+        png = decode(base64.b64decode(url.removeprefix(_PNG_URL), validate=True), ("PNG",))
+    except (ValueError, ImageError) as error:
+        raise ShapeError(f"has an invalid PNG ({error})") from None
+    if (png.height, png.width) != size:
+        raise ShapeError(f"has a PNG of {png.width} × {png.height} px, but the image has {size[1]} × {size[0]} px")
+    if not png.has_transparency_data:
+        raise ShapeError("has a PNG without transparency, so its pixels are unknown")
+    return np.asarray(png.convert("RGBA").getchannel("A")) > 0
 
 
 def _decode_brush(codes: object, size: tuple[int, int]) -> NDArray[np.bool_]:
