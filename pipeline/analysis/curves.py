@@ -27,7 +27,7 @@ class LossCurves:
 
     @property
     def point(self) -> Literal["epoch", "validation"]:
-        """What a point of the curves is: an epoch, or a validation after several epochs or steps."""
+        """Kind of the points of the curves: epochs, or validations after several epochs or steps."""
         is_every_epoch = self.unit == "epoch" and self.epochs[-1] - self.epochs[0] == len(self.epochs) - 1
         return "epoch" if is_every_epoch else "validation"
 

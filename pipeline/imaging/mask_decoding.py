@@ -85,7 +85,7 @@ def orient_mask(values: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def _check_bits(content: bytes, image: Image.Image, colors: bool) -> None:
-    """Raise `ImageError` if a file has several channels of more than 8 bits, of which Pillow drops the lower bits."""
+    """Raise `ImageError` if a file has several channels of more than 8 bits, because Pillow drops the lower bits."""
     stored = getattr(image, "tag_v2", {}).get(Tag.BitsPerSample, ())
     bits = content[_PNG_BITS] if image.format == "PNG" else max(stored, default=8)
     if bits > 8:

@@ -83,7 +83,7 @@ class MaskReader(ABC):
 
     @property
     def has_ignored_values(self) -> bool:
-        """Whether values of the masks are ignored. Other pixels are ignored for lack of data or of annotations."""
+        """Whether values of the masks are ignored. Other ignored pixels have no data or no annotations."""
         return False
 
     def describe(self, pair: ImageMaskPair) -> str:

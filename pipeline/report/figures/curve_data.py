@@ -20,8 +20,8 @@ MIN_TICKS = 4
 LOG_MIN_RATIO = 5.0  # an axis is logarithmic if the ratio of its ends is larger
 
 
-# By epoch, in nats per pixel: mean of the loss over all runs, NaN where one of them has ended, and min and max over the
-# others.
+# By epoch, in nats per pixel: mean of the loss over all runs, NaN after the first of them has ended, and minimum and
+# maximum over the runs with this epoch.
 LossCurve = pd.DataFrame
 
 
