@@ -112,7 +112,7 @@ def suggest_section(
 
 @dataclass(frozen=True)
 class _Images:
-    """What a sample of the image files contains."""
+    """Contents of a sample of the image files."""
 
     sizes: Counter[tuple[int, int]]  # width and height
     channels: Counter[tuple[int | None, int]]  # value of `data.channels`, and number of channels
