@@ -51,17 +51,27 @@ class Preprocessing:
                 not selected, or its intensities not scaled.
         """
         image = read_for_network(content, self.channels, self.bits)
-        if self.scales_intensities and self.bits == 8 and image.dtype == np.uint16:
+        self.check_values(image.dtype, count_channels(content) if self.selects_bands else image.shape[2])
+        return image
+
+    def check_values(self, dtype: np.dtype[Any], channels: int) -> None:
+        """Raise `ImageError` if an image was certainly not prepared like the training images.
+
+        Args:
+            dtype: Type of the values, uint8 or uint16.
+            channels: Number of channels of the image, before any conversion.
+        """
+        if self.scales_intensities and self.bits == 8 and dtype == np.uint16:
             raise ImageError(
                 "has 16-bit values, but the network was trained on intensities that a window scaled to 8 bits; scale "
                 "them with the same window"
             )
-        if self.selects_bands and (bands := count_channels(content)) != self.channels:
+        if self.selects_bands and channels != self.channels:
+            bands = f"{channels} band{'s' * (channels != 1)}"
             raise ImageError(
-                f"has {bands} bands, but the network was trained on {self.channels} selected ones; select the same "
-                "bands in the same order"
+                f"has {bands}, but the network was trained on {self.channels} selected ones; select the same bands in "
+                "the same order"
             )
-        return image
 
     def open_image(self, path: Path) -> NDArray[Any] | TiffImage:
         """Open a file as an image (H x W x C); if possible, decode only the requested windows of a TIFF.

@@ -71,10 +71,16 @@ def _check_parameters(network: nn.Module, import_path: str) -> None:
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise PipelineError(f"{KEY}: the network of {import_path} has no trainable parameters.")
     places: dict[int, str] = {}
+    # Checked now, because saving the weights would fail after hours of training.
     for name, tensor in network.state_dict().items():
-        if isinstance(tensor, Tensor) and tensor.numel():
+        if not isinstance(tensor, Tensor):
+            raise PipelineError(
+                f"{KEY}: {name} in the state of {import_path} is {describe_type(tensor)}, which safetensors cannot "
+                "save. Remove get_extra_state(), or register tensors as buffers."
+            )
+        if tensor.numel():
             first = places.setdefault(tensor.data_ptr(), name)
-            if first != name:  # saving the weights would fail after hours of training
+            if first != name:
                 raise PipelineError(
                     f"{KEY}: {first} and {name} of {import_path} are the same tensor, which safetensors cannot "
                     "save under two names. Register it once, and use it twice in forward()."

@@ -14,9 +14,11 @@ from PIL import Image, ImageColor
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
+from pipeline.imaging.errors import ImageError
 from pipeline.params import Params
 
 if TYPE_CHECKING:
+    from pipeline.inference.preprocessing import Preprocessing
     from pipeline.inference.trained_run import TrainedRun
 
 
@@ -70,7 +72,7 @@ class Segmenter:
             PipelineError: The array is not such an image, or has other channels than the training images.
         """
         trained = self._trained
-        pixels = _check_image(np.asarray(image), trained.preprocessing.channels)
+        pixels = _check_image(np.asarray(image), trained.preprocessing)
         network_input = trained.preprocessing.create_input(pixels)
         if trained.tiles is None:
             strips = trained.predict_batch([network_input])
@@ -80,12 +82,13 @@ class Segmenter:
         return Segmentation(probabilities.argmax(axis=0).astype(np.uint8), probabilities, trained.data.classes)
 
 
-def _check_image(image: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
+def _check_image(image: npt.NDArray[Any], preprocessing: Preprocessing) -> npt.NDArray[Any]:
     """Return an image with its channels in the last axis.
 
     Raises:
-        PipelineError: The array is not an image with 1, 3 or `channels` channels of 8 or 16 bits.
+        PipelineError: The array is not an image that the network can segment.
     """
+    channels = preprocessing.channels
     if image.ndim == 2:
         image = image[..., None]
     expected = "expected H x W or H x W x channels, uint8 or uint16"
@@ -98,4 +101,10 @@ def _check_image(image: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
         raise PipelineError(
             f"The image has {image.shape[2]} channels, but the network was trained on images with {channels}."
         )
+    if image.dtype == np.uint16 and image.shape[2] == 3 and (channels, preprocessing.bits) == (1, 16):
+        raise PipelineError("The image has three channels of 16 bits, but only 8-bit colors are converted to gray.")
+    try:
+        preprocessing.check_values(image.dtype, image.shape[2])
+    except ImageError as error:
+        raise PipelineError(f"The image {error}.") from None
     return image

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -87,7 +88,7 @@ def write_source(source: Source, name: str, out: Path) -> Dataset:
             title=data.title,
             credit=data.credit,
             classes=tuple(data.classes),
-            fingerprint=_compute_fingerprint(prepared, folds),
+            fingerprint=_compute_fingerprint(prepared, folds, data.classes),
             folds=data.folds,
         )
         skipped = [(to_csv_cell(name), to_csv_cell(reason)) for name, reason in data.skipped]
@@ -116,10 +117,11 @@ def _write_arrays(source: Source, prepared: PreparedData) -> SourceData:
         return source.read(write)
 
 
-def _compute_fingerprint(prepared: PreparedData, folds: Iterable[str]) -> str:
-    """Hash the name, type, shape and content of all arrays that networks learn from, and the folds of all samples.
+def _compute_fingerprint(prepared: PreparedData, folds: Iterable[str], classes: Sequence[SegmentationClass]) -> str:
+    """Hash what runs depend on: the arrays that networks learn from, the folds of all samples, and the classes.
 
-    The files are read in blocks instead of memory-mapped, because mapped pages count toward the process's memory.
+    Names, types, shapes and contents of the arrays count, and all of the classes except their colors. The files are
+    read in blocks instead of memory-mapped, because mapped pages count toward the process's memory.
     """
     digest = hashlib.sha256()
     paths = [path for split in FOLDERS for path in prepared.array_paths(split)]
@@ -131,6 +133,7 @@ def _compute_fingerprint(prepared: PreparedData, folds: Iterable[str]) -> str:
             while block := file.read(_BLOCK_BYTES):
                 digest.update(block)
     digest.update("".join(f"{fold}\n" for fold in folds).encode())
+    digest.update(json.dumps([[item.name, item.foreground, item.is_boundary] for item in classes]).encode())
     return digest.hexdigest()
 
 

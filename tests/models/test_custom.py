@@ -15,6 +15,7 @@ from torch import nn
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.evaluate.evaluate_run import evaluate_run
+from pipeline.inference.trained_run import TrainedRun
 from pipeline.models.factory import build_network
 from pipeline.params.file import read_params
 from pipeline.params.model import CustomModel
@@ -153,6 +154,12 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {  # source, name, message, hin
         "has no trainable parameters",
         "",
     ),
+    "a state without tensors": (
+        GOOD.replace("def forward", "def get_extra_state(self):\n        return {}\n\n    def forward"),
+        "build",
+        "_extra_state in the state of",
+        "a value of type dict",
+    ),
     "one tensor, two names": (
         GOOD.replace("def forward", "    self.again = self.head\n\n    def forward"),
         "build",
@@ -211,3 +218,19 @@ def test_custom_network_is_trained_and_evaluated(project: Path) -> None:
     assert record.status == "finished"
     assert record.trainable_parameters > 0
     assert evaluate_run(params, record.run, Project(project)).validation is not None
+
+
+def test_run_of_another_project_is_refused_because_its_code_is_there(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_custom(project, mine=GOOD)
+    variants = {"mine": {"model": {"family": "custom", "import_path": "custom.mine:build", "size_multiple": 1}}}
+    changes = {"variants": variants, "grid": {"variant": ["mine"]}, "train": {"epochs": 1}}
+    params = read_params(write_params(project, changes))
+    train_cell(params.cell("mine", 0.01, 0))
+    assert TrainedRun.load(params, "mine-0.01-0", Project(project)).name == "mine-0.01-0"
+    other = tmp_path_factory.mktemp("other")
+    write_custom(other, mine=GOOD.replace("nn.ReLU", "nn.Sigmoid"))
+    monkeypatch.chdir(other)
+    with pytest.raises(PipelineError, match="Start Python in"):
+        TrainedRun.load(params, "mine-0.01-0", Project(project))

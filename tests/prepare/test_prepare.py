@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import re
 
 import numpy as np
@@ -127,7 +128,7 @@ def test_skipped_table_without_rows_has_a_header(composite_source, create_params
     assert (tmp_path / PreparedData.SKIPPED).read_text(encoding="utf-8") == "id,reason\n"
 
 
-def test_fingerprint_is_the_sha256_of_the_arrays_in_a_fixed_order(composite_source, create_params, tmp_path):
+def test_fingerprint_is_the_sha256_of_arrays_and_classes_in_a_fixed_order(composite_source, create_params, tmp_path):
     data = prepare(create_params(path=composite_source), tmp_path)
     expected = hashlib.sha256()
     for split in FOLDERS:
@@ -135,6 +136,8 @@ def test_fingerprint_is_the_sha256_of_the_arrays_in_a_fixed_order(composite_sour
             array = np.load(tmp_path / split / file)
             expected.update(f"{split}/{file} {array.dtype.str} {array.shape}\n".encode())
             expected.update(array.tobytes())
+    classes = [["animal", True, False], ["background", False, False], ["border", False, True]]
+    expected.update(json.dumps(classes).encode())
     assert data.fingerprint == expected.hexdigest()
 
 
