@@ -1,6 +1,6 @@
 """Measure how often the 95 % interval of a gap covers the true gap, on simulated losses.
 
-    python benchmarks/gap_intervals.py [--repetitions 1000]
+    python -m benchmarks.gap_intervals [--repetitions 1000]
 
 Losses of images are lognormal and may be correlated within groups. The best epoch is selected on the validation images
 from which the interval is computed, and the compared training images are a sample of all training images. The true gap

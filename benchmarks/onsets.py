@@ -1,6 +1,6 @@
 """Measure how accurately onsets of overfitting are found in simulated validation curves with a known onset.
 
-    python benchmarks/onsets.py [--repetitions 1000]
+    python -m benchmarks.onsets [--repetitions 1000]
 
 Curves fall exponentially or as a power of the epoch, and have noise with a standard deviation of 1. `sharp` curves
 rise linearly from some epoch on, by 8 to 30 in total. `smooth` curves are the sum of a fall and of a gradual rise of

@@ -1,6 +1,6 @@
 """Measure the time and memory to render the report, and its size, for 27, 1,008 and 10,000 runs.
 
-    python benchmarks/report.py
+    python -m benchmarks.report
 
 The runs are synthetic and written by code of the tests: 27 runs of 10 epochs, 1,008 runs of 30 epochs (28 variants, 12
 learning rates, 3 seeds), and 10,000 runs of 10 epochs (100 variants, 10 learning rates, 10 seeds), with images of

@@ -1,6 +1,6 @@
 """Measure how often the 95 % interval of a score covers the true score, on simulated masks.
 
-    python benchmarks/score_intervals.py [--repetitions 1000]
+    python -m benchmarks.score_intervals [--repetitions 1000]
 
 Each image has a foreground whose share of the pixels is lognormal, and whose recall and precision vary between images
 and, where images belong to groups, between groups. The true score of a pooled metric is the ratio of the expected sums,

@@ -1,6 +1,6 @@
 """Measure how often the verdict is correct on simulated loss curves with a clear verdict.
 
-    python benchmarks/verdicts.py [--repetitions 1000]
+    python -m benchmarks.verdicts [--repetitions 1000]
 
 The class-prior baseline is 0.9 nats per pixel. The curves of each verdict are:
 

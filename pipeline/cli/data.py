@@ -93,8 +93,9 @@ def init(path: Path) -> None:
     volumes (NIfTI, DICOM, TIFF stacks, OME-Zarr), or tiles of GeoTIFFs with masks or polygons.
 
     Classes, colors, image size, splits, batch size and epochs are derived from the images; guesses are marked with a
-    comment. Only the `data` section, the batch size, the epochs, and variants that do not fit the images are changed.
-    The previous file is kept as params.before.yaml (then params.before.2.yaml and so on).
+    comment. Only the `data` section, the batch size, the epochs, the patch size and, if classes are rare, the loss are
+    changed. Variants that do not fit the images are removed from `grid.variant`. The previous file is kept as
+    params.before.yaml (then params.before.2.yaml and so on).
     """
     from pipeline.init.write_params import init as write_params
 

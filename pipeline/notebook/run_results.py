@@ -65,7 +65,7 @@ class RunResults(Segmenter):
 
     @cached_property
     def images(self) -> pd.DataFrame:
-        """One row per image of every split: loss, accuracy, IoU, and both by class."""
+        """One row per image of every split: loss, accuracy and IoU; loss and IoU also by class."""
         return self._project.evaluation(self.name).read_per_image()
 
     @property

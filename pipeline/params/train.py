@@ -204,7 +204,7 @@ class Train(Section):
     """Training settings, except the learning rate, which is in the grid."""
 
     epochs: int = Field(ge=1, le=100_000)
-    """Number of passes over the training images. 12 to 100 is usual, more for a few dozen images."""
+    """Number of passes over the training images. 8 to 100 is usual, more for a few dozen images."""
     batch_size: int = Field(ge=2)
     """Number of images per batch. 4 to 64 is usual. Batch normalization requires at least 2."""
     loss: LossName
