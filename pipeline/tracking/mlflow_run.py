@@ -145,8 +145,14 @@ class MlflowRun:
                 self.status = content.status
 
     def _is_uploaded(self, content: RunContent) -> bool:
-        """Return whether MLflow has the finished run with the same files; files are always uploaded last."""
+        """Return whether MLflow has the finished run with the same files and all final metrics.
+
+        Files are always uploaded last. Final metrics may be missing nevertheless, because some need the images of the
+        run's data, which may not have been the prepared data at the first upload.
+        """
         if not (content.status == self.status == "FINISHED" and content.files):
+            return False
+        if not split_finite(content.metrics)[0].keys() <= self._run.data.metrics.keys():
             return False
         return all(self._tags.get(f"{DIGEST}{folder}") == hash_files(files) for folder, files in content.files.items())
 

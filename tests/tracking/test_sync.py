@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -95,6 +96,14 @@ def load_runs(uri: str, trained: TrainedProject) -> tuple[MlflowClient, dict[str
     return client, by_name
 
 
+def load_run(uri: str, trained: TrainedProject, name: str) -> Run:
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name(trained.params.tracking.experiment)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{name}'")
+    return run
+
+
 def load_points(client: MlflowClient, run: Run) -> dict[str, list[tuple[int, int, float]]]:
     return {
         name: [(point.step, point.timestamp, point.value) for point in client.get_metric_history(run.info.run_id, name)]
@@ -104,6 +113,18 @@ def load_points(client: MlflowClient, run: Run) -> dict[str, list[tuple[int, int
 
 def list_files(client: MlflowClient, run: Run, folder: str) -> list[str]:
     return sorted(item.path for item in client.list_artifacts(run.info.run_id, folder))
+
+
+@contextlib.contextmanager
+def other_data_prepared(trained: TrainedProject) -> Iterator[None]:
+    """Change the fingerprint of the prepared data for a block."""
+    path = trained.root / PREPARED / PreparedData.MAIN
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(PreparedData(trained.root / PREPARED).dataset.fingerprint, "0f" * 32))
+    try:
+        yield
+    finally:
+        path.write_text(text, encoding="utf-8")
 
 
 def test_sync_uploads_the_same_content_as_train(trained: TrainedProject, uri: str) -> None:
@@ -243,6 +264,17 @@ def test_sync_uploads_a_missing_file_again(trained: TrainedProject, uri: str) ->
     lost.unlink()
     assert "uploaded 0 metric values and 1 folder of files" in sync("--tracking-uri", uri)
     assert lost.read_bytes() == (trained.root / RUNS / NAMES[0] / RunFolder.HISTORY).read_bytes()
+
+
+def test_run_synced_while_other_data_is_prepared_is_completed_later(trained: TrainedProject, uri: str) -> None:
+    expected = load_run(trained.live_uri, trained, NAMES[0]).data
+    with other_data_prepared(trained):
+        sync(NAMES[0], "--tracking-uri", uri)
+    partial = load_run(uri, trained, NAMES[0]).data
+    assert "val_dice" in expected.metrics.keys() - partial.metrics.keys()
+    sync(NAMES[0], "--tracking-uri", uri)
+    assert load_run(uri, trained, NAMES[0]).data.metrics == expected.metrics
+    assert "1 run, nothing to upload." in sync(NAMES[0], "--tracking-uri", uri)
 
 
 def test_grid_summary_run_has_the_report(trained: TrainedProject, uri: str) -> None:
