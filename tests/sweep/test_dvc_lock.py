@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import PipelineError
+from tests.conftest import MEMORY_FILES
 from tests.preloaded import PreloadedCommands
 from tests.sweep.conftest import SmallProject
 
@@ -170,6 +174,38 @@ def test_update_lock_sorts_and_removes_entries(small: SmallProject) -> None:
     text = small.read_lock()
     small.repro()
     assert small.read_lock() == text
+
+
+@pytest.fixture
+def other_disk(small: SmallProject) -> Iterator[Path]:
+    """A folder on another file system than the project."""
+    for parent in (MEMORY_FILES, Path("/tmp"), Path("/var/tmp")):
+        if os.access(parent, os.W_OK) and parent.stat().st_dev != small.root.stat().st_dev:
+            with tempfile.TemporaryDirectory(dir=parent) as folder:
+                yield Path(folder)
+            return
+    pytest.skip("there is only one file system")
+
+
+def test_update_lock_with_the_cache_on_another_disk_sorts_and_removes_entries(
+    small: SmallProject, other_disk: Path
+) -> None:
+    (small.root / ".cache").symlink_to(other_disk)
+    small.write("b")
+    small.repro()
+    small.write("a")
+    small.load_stages().update_lock()
+    assert small.list_lock_entries() == ["prepare", "compare"]
+
+
+def test_update_lock_leaves_only_the_lock_after_a_killed_process(finished: SmallProject) -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    leftover = finished.root / f".dvc.lock-{process.pid}-abc"
+    leftover.write_text("stages:\n  prep")
+    finished.write("b")
+    finished.load_stages().update_lock()
+    assert [path.name for path in finished.root.glob("*dvc.lock*")] == ["dvc.lock"]
 
 
 def test_pulled_run_that_returns_to_the_grid_is_not_trained_again(finished: SmallProject) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ from dvc.stage.cache import StageCache, _get_cache_hash
 from dvc.stage.serialize import to_lockfile
 from dvc.utils.serialize import dumps_yaml, load_yaml, parse_yaml
 
-from pipeline.artifacts.project import CACHE
-from pipeline.atomic_io import write_bytes
+from pipeline.atomic_io import remove_leftovers, write_bytes, write_text
 from pipeline.params.merge_conflict import split_sides
 
 _ENTRY = re.compile(r"^  ([^\s:][^:]*):$", re.MULTILINE)  # parsing the YAML would take seconds
@@ -51,13 +49,8 @@ def update_lock(lock: Path, stages: Iterable[PipelineStage], names: Sequence[str
 
 def write_lock(lock: Path, entries: Mapping[str, Any]) -> None:
     """Replace dvc.lock atomically; DVC writes it in place, and leaves an incomplete file if it is killed."""
-    new = lock.parent / CACHE / lock.name  # in a folder that git ignores, since a killed process leaves the file there
-    new.parent.mkdir(exist_ok=True)
-    with new.open("w", encoding="utf-8") as file:
-        file.write(dumps_yaml({"schema": "2.0", "stages": entries}))
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(lock)
+    remove_leftovers(lock)
+    write_text(lock, dumps_yaml({"schema": "2.0", "stages": entries}))
 
 
 def _save_to_run_cache(run_cache: StageCache, entry: dict[str, Any]) -> None:
