@@ -86,8 +86,12 @@ def format_missed_classes(classes: tuple[MissedClass, ...]) -> str:
 
 
 def create_result_tags(record: RunRecord, row: RunSummary | None) -> dict[str, str]:
-    """Create the tags of a finished run: its status, and its verdict if it was compared."""
-    tags: dict[str, str] = {STATUS: record.status, SETTING: name_setting(record.cell, record.data_fingerprint)}
+    """Create the tags of a finished run: its status and data, and its verdict if it was compared."""
+    tags: dict[str, str] = {
+        STATUS: record.status,
+        SETTING: name_setting(record.cell, record.data_fingerprint),
+        DATA_FINGERPRINT: record.data_fingerprint,  # replaces the standard tag, which is of the prepared data
+    }
     if record.weights is not None:
         tags[WEIGHTS] = record.weights.describe()
     if row is not None and row.judgment is not None:

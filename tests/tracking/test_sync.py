@@ -26,6 +26,7 @@ from pipeline.report.write_report import write_report
 from pipeline.tracking.run_metrics import DataSummary, name_in_mlflow, read_history, run_parameters
 from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
+from pipeline.tracking.tags import DATA_FINGERPRINT
 from pipeline.train.train_cell import train_and_log
 from tests.conftest import ROOT, write_params
 from tests.tracking.conftest import create_epochs, upload_content
@@ -271,6 +272,7 @@ def test_run_synced_while_other_data_is_prepared_is_completed_later(trained: Tra
     with other_data_prepared(trained):
         sync(NAMES[0], "--tracking-uri", uri)
     partial = load_run(uri, trained, NAMES[0]).data
+    assert partial.tags[DATA_FINGERPRINT] == expected.tags[DATA_FINGERPRINT]
     assert "val_dice" in expected.metrics.keys() - partial.metrics.keys()
     sync(NAMES[0], "--tracking-uri", uri)
     assert load_run(uri, trained, NAMES[0]).data.metrics == expected.metrics
