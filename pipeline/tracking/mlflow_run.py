@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -120,7 +120,12 @@ class MlflowRun:
         return cls(client, run)
 
     def upload(self, content: RunContent) -> None:
-        """Upload what is missing in MLflow, then set the status. The caller must hold `upload_lock`."""
+        """Upload what is missing in MLflow, then set the status. The caller must hold `upload_lock`.
+
+        Raises:
+            PipelineError: Files cannot be written, or the run was trained again since it was described. Its files then
+                count as missing in MLflow.
+        """
         if content.status == "RUNNING" != self.status or content.name != self.name:
             status = "RUNNING" if content.status == "RUNNING" else self.status
             self._client.update_run(self.run_id, status=status, name=content.name)
@@ -135,9 +140,9 @@ class MlflowRun:
             self._upload_dataset(content.data)
         try:
             for folder, files in content.files.items():
-                self.upload_files(folder, files)
+                self.upload_files(folder, files, content.require_current)
             if content.images is not None:
-                self._upload_images(content.images)
+                self._upload_images(content.images, content.require_current)
         finally:  # the store may refuse a file but accept the status
             if content.status not in ("RUNNING", self.status):
                 ended_ms = self._began_ms if content.ended_ms is None else content.ended_ms
@@ -196,29 +201,30 @@ class MlflowRun:
                 self._history.add(metrics)
                 self.num_points += len(metrics)
 
-    def upload_files(self, folder: str, files: Mapping[str, Path]) -> None:
+    def upload_files(self, folder: str, files: Mapping[str, Path], check: Callable[[], None] = lambda: None) -> None:
         """Upload files, keyed by their path in an artifact folder, unless MLflow already has them.
 
-        MLflow reports the sizes of files but not their hashes, so a tag records the hash of the last upload.
+        MLflow reports the sizes of files but not their hashes, so a tag records the hash of the last upload. The tag is
+        not set if `check` raises an error, which is called before and after the upload.
         """
         tag, digest = f"{DIGEST}{folder}", hash_files(files)
         if self._tags.get(tag) == digest and self._has_files(folder, files):
             return
-        with self._artifact_errors():
+        with self._artifact_errors(check):
             for name, path in files.items():
                 self._client.log_artifact(self.run_id, str(path), str(PurePosixPath(folder, name).parent))
         self._client.set_tag(self.run_id, tag, digest)
         self._tags[tag] = digest
         self.num_folders += 1
 
-    def _upload_images(self, images: RunImages) -> None:
+    def _upload_images(self, images: RunImages, check: Callable[[], None]) -> None:
         """Upload the images, unless MLflow already has them; a changed image overwrites the one with the same name."""
         tag, digest = f"{DIGEST}{IMAGES}", images.digest
         if self._tags.get(tag) == digest:
             found = {PurePosixPath(path).name for path, _ in list_artifacts(self._client, self.run_id, IMAGES)}
             if images.files <= found:
                 return
-        with self._artifact_errors(), tempfile.TemporaryDirectory() as folder:
+        with self._artifact_errors(check), tempfile.TemporaryDirectory() as folder:
             images.write(Path(folder))
             self._client.log_artifacts(self.run_id, folder, IMAGES)
         for name, text in ((LOGGED_IMAGES, "True"), (tag, digest)):
@@ -227,16 +233,19 @@ class MlflowRun:
         self.num_folders += 1
 
     @contextlib.contextmanager
-    def _artifact_errors(self) -> Iterator[None]:
-        """Turn an `OSError` of the block into a `PipelineError` that names the artifact location."""
+    def _artifact_errors(self, check: Callable[[], None]) -> Iterator[None]:
+        """Call `check` before and after the block, and turn an `OSError` into an error with the artifact location."""
+        check()
         try:
             yield
         except OSError as error:
+            check()  # a file may be missing because the run was trained again
             location = self._client.get_run(self.run_id).info.artifact_uri
             raise PipelineError(
                 f"The files of {self.name} cannot be written to MLflow's artifact location {location} "
                 f"({error.strerror or error}). Make that folder writable, and free space if the disk is full."
             ) from None
+        check()
 
     def _has_files(self, folder: str, files: Mapping[str, Path]) -> bool:
         found = dict(list_artifacts(self._client, self.run_id, folder))

@@ -79,6 +79,28 @@ class RunContent:
     data: DataSummary | None = None  # None if the run was trained on data other than the prepared data
     files: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)  # by artifact folder and path within it
     images: RunImages | None = None  # None if they are unknown, as for a run in training
+    run: RunFolder | None = None  # None if the content is not of a finished run
+
+    def is_outdated(self) -> bool:
+        """Return whether the run folder now has another training than the described one, or none."""
+        if self.run is None:
+            return False
+        try:
+            return self.run.read_json(RunFolder.RECORD, RunRecord).key != self.key  # `record` would be the old one
+        except PipelineError:
+            return True
+
+    def require_current(self) -> None:
+        """Check that the run folder still has the described training.
+
+        Raises:
+            PipelineError: The run was trained again or removed.
+        """
+        if self.is_outdated():
+            raise PipelineError(
+                f"{self.name} was trained again or removed while its files were uploaded to MLflow, so they may be of "
+                "another training. Upload the run again when its training has ended."
+            )
 
 
 @dataclass(frozen=True)
@@ -185,6 +207,7 @@ def describe_finished(
         data=trained_on,
         files=files,
         images=RunImages.find(run, project.prepared) if trained_on else None,
+        run=run,
     )
 
 

@@ -5,6 +5,7 @@ This adds runs that were not logged during training: DVC restored them from its 
 
 from __future__ import annotations
 
+import functools
 import logging
 import textwrap
 import time
@@ -73,18 +74,21 @@ def sync_runs(
         client = open_client(uri)
         experiment = get_experiment_id(client, uri, params.tracking.experiment)
 
-        def upload(content: RunContent) -> MlflowRun:
+        def upload(describe: Callable[[], RunContent]) -> MlflowRun:
+            content = describe()  # without the lock, since this may take seconds
             with upload_lock(project, lock_seconds):
+                while content.is_outdated():  # the run was trained again, for example by the process that had the lock
+                    content = describe()
                 run = MlflowRun.open(client, experiment, content)
                 run.upload(content)
             return run
 
         for name in names:
             check_signals()
-            yield upload(describe_finished(name, project, data, tags, rows.get(name)))
+            yield upload(functools.partial(describe_finished, name, project, data, tags, rows.get(name)))
         if summary:
             mark_best_run(client, experiment, summary, data.fingerprint, project)
-            yield upload(describe_grid(params.grid, summary, data, project, with_report=with_report))
+            yield upload(lambda: describe_grid(params.grid, summary, data, project, with_report=with_report))
         save_view(client, experiment, params.compare.rank_by, is_shared=is_server(uri))
 
 

@@ -23,6 +23,7 @@ from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.report.write_report import write_report
+from pipeline.tracking.mlflow_run import upload_lock
 from pipeline.tracking.run_metrics import DataSummary, name_in_mlflow, read_history, run_parameters
 from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+OTHER_KEY = "0e" * 32
 NAMES = ("unet-0.01-0", "unet-0.001-0")
 CHANGES: dict[str, Any] = {"grid": {"variant": ["unet"], "learning_rate": [0.01, 0.001], "seed": [0]}}
 
@@ -277,6 +279,72 @@ def test_run_synced_while_other_data_is_prepared_is_completed_later(trained: Tra
     sync(NAMES[0], "--tracking-uri", uri)
     assert load_run(uri, trained, NAMES[0]).data.metrics == expected.metrics
     assert "1 run, nothing to upload." in sync(NAMES[0], "--tracking-uri", uri)
+
+
+def train_again(trained: TrainedProject) -> None:
+    """Replace the key of the first run by that of another training."""
+    path = trained.root / RUNS / NAMES[0] / RunFolder.RECORD
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"key": OTHER_KEY}), encoding="utf-8")
+
+
+@pytest.fixture
+def kept_record(trained: TrainedProject) -> Iterator[None]:
+    """Restore the record of the first run after the test."""
+    path = trained.root / RUNS / NAMES[0] / RunFolder.RECORD
+    text = path.read_text(encoding="utf-8")
+    yield
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.usefixtures("kept_record")
+def test_run_trained_again_while_sync_waits_is_uploaded_with_its_own_files(
+    trained: TrainedProject, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def wait_for_training(project: Project, timeout_seconds: float = -1) -> Iterator[None]:
+        train_again(trained)
+        with upload_lock(project, timeout_seconds):
+            yield
+
+    monkeypatch.setattr("pipeline.tracking.sync.upload_lock", wait_for_training)
+    sync(NAMES[0], "--tracking-uri", uri)
+    run = load_run(uri, trained, NAMES[0])
+    assert run.data.tags["pipeline.run_key"] == OTHER_KEY
+    assert read_uploaded_key(run) == OTHER_KEY
+    assert "gap" not in run.data.metrics  # the evaluation belongs to the first training
+
+
+@pytest.mark.usefixtures("kept_record")
+@pytest.mark.parametrize("lost", [False, True])
+def test_run_trained_again_during_its_upload_is_reported_and_uploaded_later(
+    trained: TrainedProject, uri: str, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    from mlflow import MlflowClient
+
+    record = trained.root / RUNS / NAMES[0] / RunFolder.RECORD
+    text, log_artifact = record.read_text(encoding="utf-8"), MlflowClient.log_artifact
+
+    def log_while_training(client: MlflowClient, *arguments: str) -> None:
+        if lost:
+            record.unlink(missing_ok=True)
+        else:
+            train_again(trained)
+        log_artifact(client, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifact", log_while_training)
+        assert f"{NAMES[0]} was trained again or removed" in sync(NAMES[0], "--tracking-uri", uri, code=1)
+    assert "pipeline.sha256.run" not in load_run(uri, trained, NAMES[0]).data.tags
+    record.write_text(text, encoding="utf-8")
+    sync(NAMES[0], "--tracking-uri", uri)
+    run = load_run(uri, trained, NAMES[0])
+    assert run.data.tags["pipeline.run_key"] == read_uploaded_key(run) == json.loads(text)["key"]
+
+
+def read_uploaded_key(run: Run) -> str:
+    path = Path(run.info.artifact_uri) / "run" / RunFolder.RECORD
+    key: str = json.loads(path.read_text(encoding="utf-8"))["key"]
+    return key
 
 
 def test_grid_summary_run_has_the_report(trained: TrainedProject, uri: str) -> None:
