@@ -61,10 +61,8 @@ def compute_surface_scores(
         spacing: height and width of a pixel; 1 and 1 for distances in px. It does not affect the boundary IoU.
         ignored: H x W, pixels whose class is unknown; None if there are none.
     """
-    known = None
     if ignored is not None and ignored.any():
         truth, predicted = truth & ~ignored, predicted & ~ignored
-        known = ~ndimage.binary_dilation(ignored)
     union = truth | predicted
     if not union.any():
         return UNDEFINED
@@ -74,8 +72,9 @@ def compute_surface_scores(
     box = ndimage.find_objects(union.astype(np.uint8))[0]  # everything outside of it is outside both masks
     truth, predicted = truth[box], predicted[box]
     surfaces = [_find_surface(mask) for mask in (truth, predicted)]
-    if known is not None:
-        truth, predicted, *surfaces = (mask & known[box] for mask in (truth, predicted, *surfaces))
+    if ignored is not None:
+        known = ~_dilate_in_box(ignored, box)
+        truth, predicted, *surfaces = (mask & known for mask in (truth, predicted, *surfaces))
     boundary_iou = _compute_boundary_iou(truth, predicted, width)
     if not (surfaces[0].any() and surfaces[1].any()):
         return SurfaceScores(boundary_iou, math.nan, math.nan, math.nan)
@@ -88,6 +87,14 @@ def compute_surface_scores(
         hd95=max(float(np.quantile(distances, 0.95)) for distances in (there, back)),
         asd=float(both.mean()),
     )
+
+
+def _dilate_in_box(mask: Mask, box: tuple[slice, ...]) -> Mask:
+    """Return the part of a dilated mask in a box. Pixels next to the box are taken into account."""
+    wide = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
+    starts = [side.start - outer.start for side, outer in zip(box, wide, strict=True)]
+    inner = tuple(slice(start, start + side.stop - side.start) for start, side in zip(starts, box, strict=True))
+    return np.asarray(ndimage.binary_dilation(mask[wide])[inner], dtype=np.bool_)
 
 
 def _find_surface(mask: Mask) -> Mask:

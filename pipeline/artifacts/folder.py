@@ -122,7 +122,8 @@ class ArtifactFolder:
         import pandas as pd
 
         with self.reading(name) as path:
-            header = pd.read_csv(path, nrows=0).columns
+            with path.open(encoding="utf-8", newline="") as file:  # pandas would take as long as for the whole table
+                header = next(csv.reader(file), [])
             missing_values = {column: ["", "nan"] for column in header if column not in dtypes}
             table = pd.read_csv(path, dtype=dict(dtypes), keep_default_na=False, na_values=missing_values)
             if missing := [column for column in columns if column not in table.columns]:

@@ -31,7 +31,8 @@ from pipeline.inference.preprocessing import Preprocessing, Probs
 from pipeline.inference.tiles import Tiles
 from pipeline.models.ensemble import Ensemble, FlipAverage
 from pipeline.models.factory import load_trained_network
-from pipeline.params import Params
+from pipeline.params import Cell, Params
+from pipeline.params.custom_code import CUSTOM
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.fields import list_values
@@ -44,6 +45,7 @@ from pipeline.params.data.image_data import (
     find_intensities,
     find_scenes,
 )
+from pipeline.params.model import CustomModel
 from pipeline.params.run_config import read_run_config
 from pipeline.wording import join_words
 
@@ -75,8 +77,9 @@ class TrainedRun:
         resized, and the values of the masks.
 
         Raises:
-            PipelineError: The run does not exist, was trained on different data, or its weights cannot be read. For
-                the ensemble, also: the best setting has only one run, or the temperature is missing or of other runs.
+            PipelineError: The run does not exist, was trained on different data, its weights cannot be read, or it has
+                a custom network of another project than that of the current folder. For the ensemble, also: the best
+                setting has only one run, or the temperature is missing or of other runs.
         """
         if run == RUN_NAME:
             members = find_members(project)
@@ -85,6 +88,7 @@ class TrainedRun:
         record, data = load_record(run, project)
         training = project.prepared.select_fold(record.fold).open_split("train")
         cell = read_run_config(record, project.run(run).path)
+        _check_custom_code(cell, project)
         network = load_trained_network(project.run(run), channels=training.num_channels, classes=len(data.classes))
         return cls(
             record=record,
@@ -242,6 +246,16 @@ def load_record(run: str, project: Project) -> tuple[RunRecord, Dataset]:
             f"{project.make_command('report')}"
         )
     return record, data
+
+
+def _check_custom_code(cell: Cell, project: Project) -> None:
+    """Raise `PipelineError` for a custom network of another project; its code would be that of the current folder."""
+    home = project.home.resolve()
+    if isinstance(cell.model, CustomModel) and home != Project().home.resolve():
+        raise PipelineError(
+            f"{cell.name} has a custom network, whose code is in {home / CUSTOM}. Start Python in {home}, so that this "
+            "code is used."
+        )
 
 
 def _create_preprocessing(data: Data, training: Split, *, is_patched: bool) -> Preprocessing:

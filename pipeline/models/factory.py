@@ -11,7 +11,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.artifacts.weights_folder import WeightsRecord
 from pipeline.errors import PipelineError
@@ -109,16 +108,9 @@ def load_trained_network(run: RunFolder, channels: int, classes: int) -> nn.Modu
     """Load a run's network for prediction, and set torch to the number of threads used in training.
 
     Raises:
-        PipelineError: The weights cannot be read, or belong to a different network, or its custom code belongs to
-            another project than that of the current folder, from which custom code is imported.
+        PipelineError: The weights cannot be read, or belong to a different network.
     """
     cell = read_run_config(run.record, run.path)
-    home = Project(run.root).home.resolve()
-    if isinstance(cell.model, CustomModel) and home != Project().home.resolve():
-        raise PipelineError(
-            f"{run.path}: the run has a custom network, whose code is in {home / 'custom'}. Start Python in {home}, so "
-            "that this code is used."
-        )
     torch.set_num_threads(cell.train.num_threads)
     # Built without its initial weights, which may be missing on this machine and are replaced by the run's weights.
     untrained = cell.model.model_copy(update={"pretrained": False})

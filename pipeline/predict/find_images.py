@@ -42,21 +42,21 @@ class SourceImage:
 class LeftOut:
     """Paths in folders that are not segmented. Hidden files and folders are not listed."""
 
-    links: list[Path] = field(default_factory=list)  # links to folders, which may be cyclic
-    broken: list[Path] = field(default_factory=list)  # links to missing files, pipes and devices
-    others: list[Path] = field(default_factory=list)  # files in formats that are not read, and folders of volumes
+    links: set[Path] = field(default_factory=set)  # links to folders, which may be cyclic
+    broken: set[Path] = field(default_factory=set)  # links to missing files, pipes and devices with names of images
+    others: set[Path] = field(default_factory=set)  # files in formats that are not read, and folders of volumes
 
     def describe(self) -> Iterator[str]:
         """Describe each kind in a sentence."""
         if self.links:
             what = pluralize(len(self.links), "link to a folder is", "links to folders are")
-            yield f"{what} not followed: {join_names(self.links)}. Give the folders themselves."
+            yield f"{what} not followed: {join_names(sorted(self.links))}. Give the folders themselves."
         if self.broken:
             what = pluralize(len(self.broken), "path is", "paths are")
-            yield f"{what} a link to a missing file, a pipe or a device; skipped: {join_names(self.broken)}."
+            yield f"{what} a link to a missing file, a pipe or a device; skipped: {join_names(sorted(self.broken))}."
         if self.others:
             what = pluralize(len(self.others), "file is in a format", "files are in formats")
-            yield f"{what} that this run does not read; left out: {join_names(self.others)}."
+            yield f"{what} that this run does not read; left out: {join_names(sorted(self.others))}."
 
 
 def escape_invalid_bytes(text: str) -> str:
@@ -132,14 +132,14 @@ def _find_in_folder(
         else:
             stores = [name for name in folders if name.lower().endswith(ZARR_ENDING)]
             folders[:] = [name for name in folders if name not in stores]
-            left_out.others += [here / name for name in stores]
-        left_out.links += [here / name for name in folders if name not in volumes and (here / name).is_symlink()]
+            left_out.others.update(here / name for name in stores)
+        left_out.links.update(here / name for name in folders if name not in volumes and (here / name).is_symlink())
         found += [here / name for name in volumes]
         for path in (here / name for name in listed):
-            if not path.is_file():
-                left_out.broken.append(path)
-            elif find_ending(path.name, endings):
+            if not find_ending(path.name, endings):
+                left_out.others.add(path)
+            elif path.is_file():
                 found.append(path)
             else:
-                left_out.others.append(path)
+                left_out.broken.add(path)
     return sorted(path for path in found if results not in path.resolve().parents)

@@ -127,8 +127,8 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
 
     size = choose_input_size(cell, data.size)
 
-    def blank(count: int) -> Split:
-        shape = (count, *size)
+    def blank(count: int, width: int = size[1]) -> Split:
+        shape = (count, size[0], width)
         images = np.broadcast_to(np.zeros((), data.dtype), (*shape, data.channels))
         return Split.of(images, np.broadcast_to(np.uint8(0), shape))
 
@@ -139,7 +139,10 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     # Accumulating more than two batches takes no more memory. The encoder is not frozen, as training it takes more.
     accumulated = min(cell.train.gradient_accumulation_steps, 2)
     training = blank(min(used, STEPS * accumulated * cell.train.batch_size))
-    watched = EvalSplits(blank(1), blank(min(data.validation, compute_batch_size(*size))), blank(1))
+    largest = compute_batch_size(*size)
+    # Of native-size images, the tiles of a row are predicted together.
+    validation = blank(min(data.validation, largest)) if cell.train.patch is None else blank(1, largest * size[1])
+    watched = EvalSplits(blank(1), validation, blank(1))
     try:
         network = build_cell_network(cell, data.channels, data.classes).to(select_device())
         limits = {"epochs": 1, "gradient_accumulation_steps": accumulated, "freeze_encoder_epochs": 0}

@@ -179,13 +179,14 @@ def test_predict_reports_links_to_folders_broken_links_and_other_formats(
     (others,) = (line for line in lines if "2 files are in formats" in line)
     assert f"{folder / 'day2'}." in links
     assert f"{folder / 'broken.png'}." in broken
-    assert f"{folder / 'd.zarr'}, {folder / 'c.heic'}." in others
+    assert f"{folder / 'c.heic'}, {folder / 'd.zarr'}." in others
     assert "1 of 3 images were skipped and 1 link to a folder was not followed" in lines[-1]
 
 
 def test_predict_of_a_folder_with_notes_succeeds(predict: Callable[..., Result], tmp_path: Path) -> None:
     save(create_image(), tmp_path / "photos" / "a.png")
     (tmp_path / "photos" / "README.txt").write_text("not an image")
+    (tmp_path / "photos" / "LICENSE").symlink_to(tmp_path / "missing")  # no image either
     assert "README.txt" in predict(tmp_path / "photos").output
 
 

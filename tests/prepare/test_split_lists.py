@@ -39,8 +39,9 @@ def count_splits(prepared: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     "line",
-    ["{}", "{}.png", "images/{}.png", "./images/{}.png", "/SegNet/images/{}.png /SegNet/masks/{}_mask.png", "{} 1"],
-)
+    ["{}", "{}.png", "images/{}.png", "./images/{}.png", "/SegNet/images/{}.png /SegNet/masks/{}_mask.png", "{} 1",
+     "{} 37 2 25", "{}\tcell"],
+)  # fmt: skip
 def test_lines_name_images_by_id_or_path(write_lists: Callable[..., Path], run: Callable[..., Path], line: str) -> None:
     lines = [line.replace("{}", name) for name in NAMES]
     folder = write_lists(train=lines[:6], val=lines[6:8], test=lines[8:11])

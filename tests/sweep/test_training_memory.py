@@ -28,7 +28,7 @@ from pipeline.sweep.training_memory import (
     warn_of_unmet,
 )
 from pipeline.sweep.worker import Job
-from pipeline.variants.data_shape import describe_data
+from pipeline.variants.data_shape import DataShape, describe_data
 from tests.conftest import ROOT, write_custom, write_params
 
 # Prints the peak memory of its process. ru_maxrss would include the memory of pytest, which starts it.
@@ -81,6 +81,14 @@ def test_measured_memory_is_close_to_that_of_a_training(
 
 
 @pytest.mark.usefixtures("preloaded_workers")
+def test_measured_memory_of_patches_includes_a_row_of_tiles(tmp_path: Path) -> None:
+    cell = create_params(tmp_path).cell("unet", 0.001, 0)
+    small = cell.model_copy(update={"train": cell.train.model_copy(update={"batch_size": 1})})
+    patches = small.model_copy(update={"train": small.train.model_copy(update={"patch_size": 256})})
+    image = DataShape(size=(256, 256), channels=3, classes=3, train=2, validation=1)
+    assert measure_process(patches, replace(image, size=None)) > 1.2 * measure_process(small, image)
+
+
 def test_measure_process_names_a_network_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_custom(

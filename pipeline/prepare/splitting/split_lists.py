@@ -212,8 +212,10 @@ def _strip_fields(lines: list[str], images: Mapping[str, str], ids: Mapping[str,
 
 def _may_have_fields(line: str) -> bool:
     name, *others = line.split()
-    # Without an ending, "slide 14" is one name, but Pascal VOC's lists of a class have a label after the name.
-    return bool(find_ending(name, _IMAGE_ENDINGS)) or set(others) <= _LABELS
+    # Without an ending, "slide 14" is one name, but the lists of a class in Pascal VOC have a label after the name, and
+    # those of Oxford-IIIT Pet three numbers.
+    are_labels = set(others) <= _LABELS or (len(others) > 1 and all(map(str.isdecimal, others)))
+    return "\t" in line or are_labels or bool(find_ending(name, _IMAGE_ENDINGS))
 
 
 def _find_images(line: str, ids: Mapping[str, set[str]]) -> set[str]:

@@ -22,7 +22,7 @@ class Curves:
     panels: tuple[Panel, ...]
     columns: int  # panels side by side
     has_seeds: bool  # whether there are several seeds, whose range is drawn as a band
-    ends_early: bool  # whether a seed ends before the others of its setting
+    ends_early: bool  # whether a run ends before the others of its setting
     axis: str  # sentence on the axis
     omission: str  # sentence on the variants that have no panel; empty if all have one
 
