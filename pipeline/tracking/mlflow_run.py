@@ -120,7 +120,7 @@ class MlflowRun:
         return cls(client, run)
 
     def upload(self, content: RunContent) -> None:
-        """Upload what is missing in MLflow, then set the status. The caller must hold `upload_lock`.
+        """Upload the content that MLflow does not have, then set the status. The caller must hold `upload_lock`.
 
         Raises:
             PipelineError: Files cannot be written, or the run was trained again since it was described. Its files then
