@@ -27,8 +27,10 @@ $(if $(DATA),$(if $(SET),,$(error DATA=$(DATA) requires SET; for the project its
 
 report: $(INSTALLED) .dvc/ready  ## Train the stale runs of the grid, compare them, render the report; SET=skip for a study
 	@$(if $(SET),pipeline study "$$SET" $(if $(DATA),--data "$$DATA"))
-	@cd "$$FOLDER" && pipeline sweep --report || { pipeline failure >/dev/null && \
-		echo "What failed, and why: $$($(LINK) reports/failure.html)"; exit 1; }
+	@cd "$$FOLDER" && pipeline sweep --report || { \
+		case $$? in 130|143) ;; \
+			*) pipeline failure >/dev/null && echo "What failed, and why: $$($(LINK) reports/failure.html)";; \
+		esac; exit 1; }  # 130 and 143: stopped by Ctrl-C or SIGTERM
 	@cd "$$FOLDER" && pipeline sync || true  # sync reports an unreachable server itself; the report is complete
 	@echo "The report: $$($(LINK) "$$FOLDER/reports/learning-report.html")"
 

@@ -15,10 +15,10 @@ import pytest
 
 from tests.conftest import ROOT
 
-# Writes the current folder and the arguments, one per line; fails if $FAILING contains the command.
+# Writes the current folder and the arguments, one per line; fails with $CODE, or 1, if $FAILING contains the command.
 STUB = """#!/bin/sh
 { echo "$0" | sed 's#.*/##'; pwd; for word in "$@"; do echo "$word"; done; echo; } >> "$CALLS"
-case " $FAILING " in *" $1 "*) exit 1;; esac
+case " $FAILING " in *" $1 "*) exit ${CODE:-1};; esac
 """
 
 
@@ -86,7 +86,13 @@ def test_make_report_after_a_failure_links_the_failure_page(checkout: Checkout) 
         link = (checkout.root / folder / "reports/failure.html").as_uri()
         assert f"What failed, and why: {link}" in output.splitlines()
         assert "The report:" not in output
-    assert "Failed:" not in checkout.make("report", code=2, FAILING="sweep failure")
+    assert "What failed" not in checkout.make("report", code=2, FAILING="sweep failure")
+
+
+@pytest.mark.parametrize("code", ["130", "143"])
+def test_make_report_that_is_stopped_links_no_failure_page(code: str, checkout: Checkout) -> None:
+    assert "What failed" not in checkout.make("report", code=2, FAILING="sweep", CODE=code)
+    assert "failure" not in [call[2] for call in checkout.calls()]
 
 
 def test_make_ui_runs_in_the_study_folder(checkout: Checkout) -> None:
