@@ -30,6 +30,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.runtime.stage_status import list_stage_statuses, record_stage
+from tests.compare.summaries import make_summary
 from tests.compare.write_runs import compute_test_loss, make_scores, write_image_losses, write_run
 from tests.conftest import write_params
 
@@ -249,11 +250,28 @@ def test_list_findings_reports_onsets_that_most_seeds_have(grid: Params, project
     assert (find_onsets({}).id, find_onsets({}).runs) == ("onsets", ())
     assert find_onsets({"unet-0.01-0": (4, 6)}).runs == ()  # half of the seeds are not most
     both = find_onsets({"unet-0.01-0": (4, 6), "unet-0.01-1": (5, 9)})
+    assert "with unet at 0.01 between epochs 4 and 9 (2 of 2 seeds)." in both.sentence
+    assert both.runs == ("unet-0.01-0", "unet-0.01-1")
     steady = find_onsets({}, "overfitting")  # the rise has no onset
     assert {"unet-0.01-0", "unet-0.01-1"} <= set(steady.runs)
     assert "with unet at 0.01 (2 of 2 seeds)" in steady.sentence
-    assert "with unet at 0.01 between epochs 4 and 9 (2 of 2 seeds)." in both.sentence
-    assert both.runs == ("unet-0.01-0", "unet-0.01-1")
+    onset = {"not_checked": (), "onset": (4, 6)}
+    rows = [replace(row, judgment=replace(row.judgment, **onset)) for row in summary.runs if row.judgment]
+    diverged = tuple(replace(row, status="diverged") for row in rows)
+    assert "onsets" not in {finding.id for finding in list_findings(replace(summary, runs=diverged), {})}
+    is_shown = {row.run: (row.variant, row.learning_rate) == ("unet", 0.01) for row in rows}
+    alone = tuple(row if is_shown[row.run] else replace(row, status="diverged") for row in rows)
+    (finding,) = (one for one in list_findings(replace(summary, runs=alone), {}) if one.id == "onsets")
+    assert "other learning rates" not in finding.sentence  # nothing is known about them
+
+
+def test_folds_with_complete_runs_are_counted() -> None:
+    summary = make_summary({("unet", 0.1): [0.5, 0.4]})
+    runs = tuple(replace(row, fold=fold) for fold, row in enumerate(summary.runs))
+    assert replace(summary, runs=runs, folds=2).describe_folds(runs[0]) == "all folds"
+    assert replace(summary, runs=runs, folds=5).describe_folds(runs[0]) == "2 of 5 folds"
+    broken = (runs[0], replace(runs[1], status="failed"))
+    assert replace(summary, runs=broken, folds=2).describe_folds(runs[0]) == "1 of 2 folds"
 
 
 def test_compare_lists_a_run_of_other_parameters_as_missing(grid: Params, project: Path) -> None:
