@@ -142,9 +142,9 @@ def describe_faint(files: Mapping[str, int], key: str) -> Iterable[str]:
         key: Key of the section.
     """
     if files:
-        single = pluralize(len(files), "mask file has", "mask files have")
+        which = pluralize(len(files), "mask file has", "mask files have")
         yield (
-            f"{single} only one class, because the highest value, {max(files.values())}, is below "
+            f"{which} only one class, because the highest value, {max(files.values())}, is below "
             f"{key}.mask_threshold: {join_names(sorted(files), _NAMED)}. Save them with the same values as the other "
             f"masks."
         )

@@ -76,7 +76,8 @@ def train(
             classes, or every image is smaller than a patch.
     """
     settings = cell.train
-    loader = create_loader(training, get_device(network), settings, classes)
+    device = get_device(network)
+    loader = create_loader(training, device, settings, classes)
     class_weights = compute_class_weights(settings, training, classes)
     trainer = Trainer(network, settings, cell.learning_rate, precision, class_weights)
     optimizer = trainer.optimizer
@@ -98,7 +99,7 @@ def train(
         network.train()
         if settings.frozen_epochs:
             freeze_encoder(network, optimizer, is_frozen=number <= settings.frozen_epochs)
-        losses = EpochLoss(number, trainer.device)
+        losses = EpochLoss(number, device)
         samples = loader.draw_epoch(rng)[: steps * accumulated * batch_size]
         for batches in samples.reshape(steps, accumulated, batch_size):
             check_signals()

@@ -18,12 +18,7 @@ from pipeline.train.optimizers import create_optimizer
 
 
 class Trainer:
-    """Updates a network's weights in steps of one or more batches.
-
-    Attributes:
-        device: Device of the network.
-        optimizer: Changes the weights.
-    """
+    """Updates a network's weights in steps of one or more batches, with its attribute `optimizer`."""
 
     def __init__(
         self,
@@ -43,7 +38,7 @@ class Trainer:
         self._network = network.to(memory_format=torch.channels_last).train()
         self._settings, self._precision = settings, precision
         self._criterion = create_loss(settings.loss, settings.label_smoothing, class_weights)
-        self.device = get_device(network)
+        self._device = get_device(network)
         self.optimizer = create_optimizer(network, settings, learning_rate)
 
     def accumulate_gradients(
@@ -62,7 +57,7 @@ class Trainer:
         """
         if self._settings.augmentation is not None:
             batch = augment(batch, self._settings.augmentation, rng, size)
-        with autocast_context(self._precision, self.device):
+        with autocast_context(self._precision, self._device):
             logits = self._network(batch.images)
         loss = self._criterion(logits, batch.masks, batch.boundary)
         (loss / num_batches).backward()  # type: ignore[no-untyped-call]

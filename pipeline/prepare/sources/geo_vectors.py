@@ -216,7 +216,7 @@ def _read_layers(
 def _describe_outside(outside: Sequence[str], data: GeoVectorsData) -> Iterator[str]:
     """Name the scenes that no polygon of the layer overlaps."""
     if outside:
-        scenes = pluralize(len(outside), "scene", "scenes")
+        scenes = pluralize(len(outside), "scene")
         yield (
             f"No polygon of {data.annotations} overlaps {scenes}: {join_names(outside, _NAMED)}. If they have objects, "
             f"check whether these were annotated, and the CRS of the scenes and of the polygons."

@@ -91,7 +91,7 @@ def read_split_list(
 
 def _describe_unused(path: Path, columns: Sequence[str], key: str) -> tuple[str, ...]:
     """Describe the columns of `splits.csv` that have no meaning, such as Group instead of group."""
-    known = [name for name in (DEFAULT_LIST.id, DEFAULT_LIST.split, DEFAULT_LIST.group, DEFAULT_LIST.fold) if name]
+    known = _list_columns(DEFAULT_LIST)
     unused = [column for column in columns if column and column not in known]
     if not unused:
         return ()
@@ -102,10 +102,12 @@ def _describe_unused(path: Path, columns: Sequence[str], key: str) -> tuple[str,
     return (" ".join([f"{path} has columns that are not used: {join_names(unused)}.", *hints]),)
 
 
+def _list_columns(names: SplitFile) -> list[str]:
+    return [name for name in (names.id, names.split, names.group, names.fold) if name]
+
+
 def _check_columns(path: Path, columns: Sequence[str], declared: SplitFile | None, key: str) -> None:
-    names = declared or DEFAULT_LIST
-    used = [name for name in (names.id, names.split, names.group, names.fold) if name]
-    if repeated := [name for name in used if columns.count(name) > 1]:
+    if repeated := [name for name in _list_columns(declared or DEFAULT_LIST) if columns.count(name) > 1]:
         raise PipelineError(
             f"{path}, line 1: has several columns named {join_names(repeated)}. Remove or rename all but one."
         )
