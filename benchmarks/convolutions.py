@@ -1,4 +1,4 @@
-"""Compare the speed of convolutions with a custom backward pass with torch's own, on one thread.
+"""Compare the speed of the project's convolutions in training with torch's own, on one thread.
 
     python -m benchmarks.convolutions
 
@@ -15,14 +15,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.cpu_convolutions import DepthwiseConvolution, TransposedConvolution
+from pipeline.models.cpu_convolutions import DepthwiseConvolution, TransposedConvolution, UpsampledConvolution
 from pipeline.runtime.operating_system import disable_malloc_trim
 
 BATCH_SIZE, NUM_ROUNDS, MIN_SECONDS = 8, 5, 0.2
 # channels, size of the feature maps in px, kernel size, stride
 DEPTHWISE = ((96, 80, 3, 2), (144, 40, 5, 1), (144, 40, 5, 2), (240, 20, 3, 2), (672, 10, 5, 1), (672, 10, 5, 2))
 # input channels, output channels, size of the feature maps in px, kernel size, stride, padding
-TRANSPOSED = ((32, 16, 80, 2, 2, 0), (256, 128, 10, 2, 2, 0), (64, 32, 80, 3, 1, 1))
+TRANSPOSED = ((32, 16, 80, 2, 2, 0), (256, 128, 10, 2, 2, 0))
+# input channels, output channels, size of the feature maps before upsampling in px
+UPSAMPLED = ((128, 64, 20), (64, 32, 40), (32, 16, 80))
 PRECISIONS = (torch.bfloat16, torch.float32)
 
 
@@ -83,6 +85,15 @@ def main() -> None:
         ]
         name = f"transposed {kernel} x {kernel}, {in_channels} to {out_channels} at {size}"
         compare(name, *layers, _create_images(in_channels, size))
+    for in_channels, out_channels, size in UPSAMPLED:
+        convolution, ours = (
+            layer_class(in_channels, out_channels, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+            for layer_class in (nn.Conv2d, UpsampledConvolution)
+        )
+        layers = [nn.Sequential(nn.UpsamplingNearest2d(scale_factor=2), convolution), ours]
+        compare(
+            f"upsampled 3 x 3, {in_channels} to {out_channels} at {size}", *layers, _create_images(in_channels, size)
+        )
 
 
 def _create_images(channels: int, size: int) -> Tensor:

@@ -70,7 +70,7 @@ NETWORKS: dict[str, Model] = {
 
 
 def build_baseline_network(name: str) -> nn.Module:
-    """Build a network in which all convolutions use torch's own backward pass."""
+    """Build a network whose training steps use torch's own convolutions."""
     from pipeline.models import cpu_convolutions  # not at the top, because the Keras baseline must not import torch
     from pipeline.models.factory import build_network
 

@@ -1,3 +1,3 @@
 """Version of the format of all files in the artifact folders."""
 
-FORMAT = 6  # increase it if the meaning of a file changes; every stage in dvc.yaml depends on this file
+FORMAT = 7  # increase it if the meaning of a file changes; every stage in dvc.yaml depends on this file

@@ -8,20 +8,17 @@ reproduce its results.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.models.cpu_convolutions import TransposedConvolution
+from pipeline.models.cpu_convolutions import UpsampledConvolution, upsample
 
 ENTRY = 32  # channels after the first convolution
 DOWN = (64, 128, 256)
 UP = (256, 128, 64, 32)
 SIZE_DIVISOR = 2 << len(DOWN)  # the first convolution and each block of the encoder halve height and width
-
-Convolution = Callable[[int, int], nn.Module]  # creates a layer from the numbers of input and output channels
 
 
 class SeparableConvolution(nn.Sequential):
@@ -36,15 +33,15 @@ class SeparableConvolution(nn.Sequential):
 
 
 class Body(nn.Sequential):
-    """ReLU, convolution and batch normalization, twice; height and width stay the same."""
+    """ReLU, convolution and batch normalization, twice."""
 
-    def __init__(self, in_channels: int, out_channels: int, convolution: Convolution) -> None:
+    def __init__(self, first: nn.Module, second: nn.Module, out_channels: int) -> None:
         super().__init__(
             nn.ReLU(),  # not in place: the shortcut reads the same input
-            convolution(in_channels, out_channels),
+            first,
             _create_norm(out_channels),
             nn.ReLU(inplace=True),
-            convolution(out_channels, out_channels),
+            second,
             _create_norm(out_channels),
         )
 
@@ -54,7 +51,8 @@ class Down(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.body = Body(in_channels, out_channels, SeparableConvolution)
+        first, second = (SeparableConvolution(before, out_channels) for before in (in_channels, out_channels))
+        self.body = Body(first, second, out_channels)
         self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,18 +64,27 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """A decoder block that doubles height and width, with a 1 x 1 convolution as its shortcut."""
+    """A decoder block with a 1 x 1 convolution as its shortcut, which doubles height and width if it `upsamples`.
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    Keras' blocks end with the upsampling. Here, the next block or the head begins with it, after the operations that
+    commute with it: ReLU and the 1 x 1 convolution cost a quarter of the work.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, upsamples: bool) -> None:
         super().__init__()
-        self.body = Body(in_channels, out_channels, _create_transposed)
+        self.upsamples = upsamples
+        # Keras' Conv2DTranspose with stride 1 is a convolution whose kernel is mirrored.
+        convolution = UpsampledConvolution if upsamples else nn.Conv2d
+        first = convolution(in_channels, out_channels, kernel_size=3, padding=1)
+        second = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1)
+        self.body = Body(first, second, out_channels)
         self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map N x C_in x H x W to N x C_out x 2H x 2W."""
-        # Keras upsamples both branches before the 1 x 1 convolution and the sum. Nearest-neighbor upsampling commutes
-        # with both: upsampling last costs a quarter of the work.
-        return F.interpolate(self.body(x) + self.shortcut(x), scale_factor=2, mode="nearest")
+        """Map N x C_in x H x W to N x C_out x H x W, or to N x C_out x 2H x 2W."""
+        shortcut = self.shortcut(x)
+        y: Tensor = self.body(x) + (upsample(shortcut) if self.upsamples else shortcut)
+        return y
 
 
 class KerasPets(nn.Module):
@@ -91,8 +98,11 @@ class KerasPets(nn.Module):
         self.entry = nn.Conv2d(channels, ENTRY, kernel_size=3, stride=2)
         self.entry_norm = _create_norm(ENTRY)
         self.down = nn.Sequential(*(Down(before, after) for before, after in pairwise((ENTRY, *DOWN))))
-        self.up = nn.Sequential(*(Up(before, after) for before, after in pairwise((DOWN[-1], *UP))))
-        self.head = nn.Conv2d(UP[-1], classes, kernel_size=3, padding=1)
+        self.up = nn.Sequential(
+            Up(DOWN[-1], UP[0], upsamples=False),
+            *(Up(before, after, upsamples=True) for before, after in pairwise(UP)),
+        )
+        self.head = UpsampledConvolution(UP[-1], classes, kernel_size=3, padding=1)
         self.apply(_initialize)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,15 +126,10 @@ def _create_norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
-def _create_transposed(in_channels: int, out_channels: int) -> nn.Module:
-    # With stride 1, "same" crops one pixel on each side.
-    return TransposedConvolution(in_channels, out_channels, kernel_size=3, padding=1)
-
-
 def _initialize(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(module, nn.Conv2d):
         # Glorot and Bengio (2010). torch and Keras differ in the order of a kernel's axes, but not in the sum of fan-in
-        # and fan-out, also for depthwise and transposed convolutions.
+        # and fan-out, also for depthwise convolutions and Keras' transposed ones.
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -58,9 +59,9 @@ def keras_convolution(x: Tensor, layer: nn.Conv2d) -> Tensor:
     return F.conv2d(x, layer.weight, layer.bias, layer.stride, groups=layer.groups)
 
 
-def keras_transposed_convolution(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
-    """Compute a transposed convolution of stride 1 as a convolution with the flipped kernel."""
-    return F.conv2d(x, layer.weight.transpose(0, 1).flip(-1, -2), layer.bias, padding="same")
+def keras_transposed_convolution(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    """Compute a transposed convolution of stride 1 with the flipped kernel."""
+    return F.conv_transpose2d(x, layer.weight.transpose(0, 1).flip(-1, -2), layer.bias, padding=1)
 
 
 def keras_batch_norm(x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
@@ -70,34 +71,36 @@ def keras_batch_norm(x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
     return (x - mean) / torch.sqrt(variance + 1e-3) * gain + offset
 
 
-def keras_layers(x: Tensor, body: nn.Module) -> Tensor:
+def keras_layers(x: Tensor, body: nn.Module, convolve: Callable[[Tensor, nn.Conv2d], Tensor]) -> Tensor:
     for layer in body.modules():
         if isinstance(layer, nn.ReLU):
             x = F.relu(x)
         elif isinstance(layer, nn.Conv2d):
-            x = keras_convolution(x, layer)
-        elif isinstance(layer, nn.ConvTranspose2d):
-            x = keras_transposed_convolution(x, layer)
+            x = convolve(x, layer)
         elif isinstance(layer, nn.BatchNorm2d):
             x = keras_batch_norm(x, layer)
     return x
+
+
+def keras_upsample(x: Tensor) -> Tensor:
+    return x.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
 
 
 def keras_forward(net: KerasPets, x: Tensor) -> Tensor:
     """Run the example's forward pass with Keras' padding."""
     x = F.relu(keras_batch_norm(keras_convolution(x, net.entry), net.entry_norm))
     for block in net.down:
-        pooled = F.max_pool2d(pad_same(keras_layers(x, block.body), 3, 2, value=-math.inf), kernel_size=3, stride=2)
-        x = pooled + keras_convolution(x, block.shortcut)
+        y = pad_same(keras_layers(x, block.body, keras_convolution), 3, 2, value=-math.inf)
+        x = F.max_pool2d(y, kernel_size=3, stride=2) + keras_convolution(x, block.shortcut)
     for block in net.up:
-        upsampled = keras_layers(x, block.body).repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
-        shortcut = x.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
-        x = upsampled + keras_convolution(shortcut, block.shortcut)
+        y = keras_layers(x, block.body, keras_transposed_convolution)
+        x = keras_upsample(y) + keras_convolution(keras_upsample(x), block.shortcut)
     return keras_convolution(x, net.head)
 
 
+@pytest.mark.parametrize("is_training", [True, False])
 @pytest.mark.parametrize("size", [(32, 48), (16, 16)])
-def test_output_equals_that_of_keras_layers(size: tuple[int, int]) -> None:
+def test_output_equals_that_of_keras_layers(size: tuple[int, int], is_training: bool) -> None:
     net = create_network().double().eval()
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):  # defaults of 0 and 1 would hide errors
@@ -107,13 +110,14 @@ def test_output_equals_that_of_keras_layers(size: tuple[int, int]) -> None:
         if getattr(module, "bias", None) is not None:
             nn.init.uniform_(module.bias, -0.5, 0.5)
     images = torch.rand(2, 3, *size, dtype=torch.float64) * 2 - 1
-    torch.testing.assert_close(net(images), keras_forward(net, images))
+    with torch.set_grad_enabled(is_training):
+        torch.testing.assert_close(net(images), keras_forward(net, images))
 
 
 def test_initial_weights_follow_keras_glorot_uniform() -> None:
     """The limit comes from each kernel's fans as Keras counts them; biases are zero."""
     for module in create_network().modules():
-        if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        if not isinstance(module, nn.Conv2d):
             continue
         area = math.prod(module.kernel_size)
         # Keras' depthwise kernel is H x W x C x 1: fan in C, fan out 1.
