@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.atomic_io import write_text
@@ -35,7 +34,7 @@ from pipeline.init.suggestion import (
 )
 from pipeline.params import Params
 from pipeline.params.data.original_pixel import find_original_pixel
-from pipeline.params.file import PARAMS_FILE, check_params, read_sections
+from pipeline.params.file import PARAMS_FILE, check_params, parse_yaml, read_sections
 from pipeline.params.model import SmpModel, is_packaged
 from pipeline.params.yaml_document import format_like_dvc
 from pipeline.prepare.size_effects import Column, format_size_table
@@ -195,7 +194,7 @@ def _has_few_images(params: Params, variant: str) -> bool:
 
 def _find_patched(text: str) -> list[str]:
     """Find the variants of a `params.yaml` that set a patch size."""
-    variants = YAML(typ="safe").load(text).get("variants")
+    variants = parse_yaml(text).get("variants")
     if not isinstance(variants, dict):
         return []
     trains = {name: one.get("train") for name, one in variants.items() if isinstance(one, dict)}
@@ -287,7 +286,7 @@ def _find_pretrained(params: Params) -> list[str]:
 
 
 def _validate(text: str, where: str) -> Params:
-    return check_params(YAML(typ="safe").load(text), where)
+    return check_params(parse_yaml(text), where)
 
 
 def format_section(suggestion: Suggestion) -> str:
@@ -327,7 +326,7 @@ def format_scalar(value: Any) -> str:
     """Format a value on one line of YAML: plain if that reads back unchanged, else as JSON."""
     if isinstance(value, str) and re.fullmatch(r"[\w./ -]+", value):
         try:
-            if YAML(typ="safe").load(f"key: {value}") == {"key": value}:
+            if parse_yaml(f"key: {value}") == {"key": value}:
                 return value
         except (YAMLError, ValueError):  # an invalid date
             pass

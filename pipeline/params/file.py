@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +40,16 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
 def read_sections(path: Path, parser: YAML | None = None) -> dict[str, Any]:
     """Read the sections of a YAML file without checking them.
 
-    The default parser reads YAML 1.2, as DVC does: 1e-3 is a number. It is written in Python: the one in C
-    (`ruamel.yaml.clib`) does not read colons in `{class: custom.nets:Net}`, and its messages do not show the line.
+    Args:
+        path: The file.
+        parser: Parser whose result keeps comments, for example; None for `parse_yaml`.
 
     Raises:
         PipelineError: The file cannot be read, or its content is not a mapping.
     """
     try:
-        content = (parser or YAML(typ="safe", pure=True)).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = parse_yaml(text) if parser is None else parser.load(text)
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing. Run this in the project's folder, which contains {path}.") from None
     except OSError as error:
@@ -58,6 +62,24 @@ def read_sections(path: Path, parser: YAML | None = None) -> dict[str, Any]:
         found = "is empty" if content is None else f"is a {type(content).__name__}"
         raise PipelineError(f"{path} {found}; it must be a mapping with sections such as `data` and `grid`.")
     return content
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML 1.2, as DVC does: 1e-3 is a number.
+
+    Parsing `params.yaml` takes longer than checking it, and many commands read the same text several times, so the
+    results for the latest texts are kept. The parser is written in Python: the one in C (`ruamel.yaml.clib`) does not
+    read colons in `{class: custom.nets:Net}`, and its messages do not show the line.
+
+    Raises:
+        YAMLError: The text is not valid.
+    """
+    return copy.deepcopy(_parse_yaml(text))
+
+
+@lru_cache(maxsize=64)
+def _parse_yaml(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def check_params(content: dict[str, Any], where: str) -> Params:

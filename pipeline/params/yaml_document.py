@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
-from pipeline.params.file import read_sections
+from pipeline.params.file import parse_yaml, read_sections
 
 _SECTION = re.compile(r"^(#.*\n)*\w+:", re.MULTILINE)  # with the comment lines above it
 _MAX_PASSES = 5  # two are usually enough, because the first may move comments beside values
@@ -96,13 +96,9 @@ def format_like_dvc(text: str) -> str:
             before, formatted = formatted, _rewrite(formatted)
             if formatted == before:
                 break
-        return formatted if _load(formatted) == _load(text) else text
+        return formatted if parse_yaml(formatted) == parse_yaml(text) else text
     except YAMLError:  # ruamel writes {a: :0}, but cannot read it
         return text
-
-
-def _load(text: str) -> Any:
-    return YAML(typ="safe").load(text)
 
 
 def _rewrite(text: str) -> str:

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from pipeline.artifacts.project import STUDIES
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.params.file import PARAMS_FILE, check_params, read_sections
+from pipeline.params.file import PARAMS_FILE, check_params, parse_yaml, read_sections
 from pipeline.params.section import merge_overrides
 from pipeline.params.yaml_document import (
     dump_document,
@@ -139,7 +137,7 @@ def compose(preset: Preset, project: Path, data: Path | None = None) -> Composit
     document["report"]["notes_file"] = _make_relative(folder, notes, project)
 
     text = format_like_dvc(HEADER.format(name=preset.name) + space_sections(dump_document(document)))
-    written = YAML(typ="safe").load(text)
+    written = parse_yaml(text)
     paths = {key: section["path"] for section, key in _find_paths(written["data"])}
     return Composition(text, check_params(written, where), paths)
 

@@ -89,6 +89,7 @@ def test_measured_memory_of_patches_includes_a_row_of_tiles(tmp_path: Path) -> N
     assert measure_process(patches, replace(image, size=None)) > 1.2 * measure_process(small, image)
 
 
+@pytest.mark.usefixtures("preloaded_workers")
 def test_measure_process_names_a_network_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_custom(
@@ -120,6 +121,7 @@ def dies(channels, classes): return Dies(channels, classes, 1)
         find_memory_requests(params, create_jobs(params), Project(tmp_path))
 
 
+@pytest.mark.usefixtures("preloaded_workers")
 def test_memory_request_is_measured_unless_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params = create_params(tmp_path)
     assert params.ray.memory_gb is None  # as shipped
