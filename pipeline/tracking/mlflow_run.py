@@ -16,7 +16,6 @@ from filelock import FileLock, Timeout
 from pipeline.artifacts.folder import hash_file
 from pipeline.artifacts.project import CACHE, Project
 from pipeline.artifacts.run_folder import RunFolder
-from pipeline.errors import PipelineError
 from pipeline.runtime.shutdown import hold
 from pipeline.tracking.metric_history import (
     MAX_PARAMETER_LENGTH,
@@ -31,6 +30,7 @@ from pipeline.tracking.metric_history import (
 from pipeline.tracking.run_images import IMAGES, RunImages
 from pipeline.tracking.run_metrics import DataSummary, EpochMetrics, RunContent
 from pipeline.tracking.search import search_all
+from pipeline.tracking.store import StoreError
 from pipeline.tracking.tags import (
     BEST_OF,
     LOGGED_IMAGES,
@@ -59,7 +59,7 @@ def upload_lock(project: Project, timeout_seconds: float = -1) -> Iterator[None]
     """Hold the project's lock for uploads, so that two processes do not create the same run.
 
     Raises:
-        PipelineError: Another process still holds the lock after `timeout_seconds`. If negative, there is no limit.
+        StoreError: Another process still holds the lock after `timeout_seconds`. If negative, there is no limit.
     """
     path = project.original_home / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def upload_lock(project: Project, timeout_seconds: float = -1) -> Iterator[None]
         with hold(FileLock(path, timeout=timeout_seconds)):
             yield
     except Timeout:
-        raise PipelineError(
+        raise StoreError(
             f"Another process is uploading runs to MLflow and holds the lock {path}. Try again when it has ended."
         ) from None
 
@@ -123,8 +123,8 @@ class MlflowRun:
         """Upload the content that MLflow does not have, then set the status. The caller must hold `upload_lock`.
 
         Raises:
-            PipelineError: Files cannot be written, or the run was trained again since it was described. Its files then
-                count as missing in MLflow.
+            StoreError: Files cannot be written.
+            PipelineError: The run was trained again since it was described. Its files then count as missing in MLflow.
         """
         if content.status == "RUNNING" != self.status or content.name != self.name:
             status = "RUNNING" if content.status == "RUNNING" else self.status
@@ -234,14 +234,14 @@ class MlflowRun:
 
     @contextlib.contextmanager
     def _artifact_errors(self, check: Callable[[], None]) -> Iterator[None]:
-        """Call `check` before and after the block, and turn an `OSError` into an error with the artifact location."""
+        """Call `check` before and after the block, and turn an `OSError` into a `StoreError` with the location."""
         check()
         try:
             yield
         except OSError as error:
             check()  # a file may be missing because the run was trained again
             location = self._client.get_run(self.run_id).info.artifact_uri
-            raise PipelineError(
+            raise StoreError(
                 f"The files of {self.name} cannot be written to MLflow's artifact location {location} "
                 f"({error.strerror or error}). Make that folder writable, and free space if the disk is full."
             ) from None

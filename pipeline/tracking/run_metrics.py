@@ -187,7 +187,8 @@ def describe_finished(
     metrics: dict[str, float] = {}
     if evaluation.exists() and evaluation.metrics.key == record.key:
         metrics = best_metrics(evaluation.metrics, record, timing)
-        if trained_on:  # the images of the evaluation are the prepared ones
+        # The images of the evaluation are the prepared ones. A run that diverged in its first epoch has no scores.
+        if trained_on and evaluation.metrics.validation:
             metrics |= _compute_metrics(evaluation, project.prepared.select_fold(record.fold))
         files["evaluation"] = list_files(evaluation.path)
     return RunContent(

@@ -47,6 +47,10 @@ _PROBE_SECONDS = 5
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
+class StoreError(PipelineError):
+    """An error of the store as a whole, because of which no run can be uploaded."""
+
+
 def tracking_uri(tracking: Tracking, override: str | None = None) -> str:
     """Return MLflow's URI: `override`, `MLFLOW_TRACKING_URI`, `tracking.uri`, or the project's `mlflow.db`.
 
@@ -110,7 +114,7 @@ def open_client(uri: str) -> MlflowClient:
 
 @contextlib.contextmanager
 def store_errors(uri: str) -> Iterator[None]:
-    """Turn store errors that the block raises into a `PipelineError` that names the store."""
+    """Turn store errors that the block raises into a `StoreError` that names the store."""
     try:
         yield
     except PipelineError:
@@ -137,12 +141,12 @@ def describe_refusal(error: Exception) -> str | None:
     return None
 
 
-def _describe_failure(uri: str, error: Exception) -> PipelineError:
+def _describe_failure(uri: str, error: Exception) -> StoreError:
     if refused := describe_refusal(error):
-        return PipelineError(f"MLflow at {hide_passwords(uri)} {refused}.")
+        return StoreError(f"MLflow at {hide_passwords(uri)} {refused}.")
     if (path := sqlite_file(uri)) and (reason := find_sqlite_reason(error)):
-        return PipelineError(describe_sqlite_error(path, reason))
-    return PipelineError(
+        return StoreError(describe_sqlite_error(path, reason))
+    return StoreError(
         f"MLflow at {hide_passwords(uri)} does not answer ({type(error).__name__}: "
         f"{hide_passwords(str(error))[:200]}). Start it, or change tracking.uri in params.yaml or MLFLOW_TRACKING_URI."
     )

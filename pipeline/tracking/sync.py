@@ -5,6 +5,7 @@ This adds runs that were not logged during training: DVC restored them from its 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import textwrap
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.project import Project
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, user_message
 from pipeline.params import Params
 from pipeline.runtime.shutdown import check_signals
 from pipeline.tracking.grid_summary import describe_grid, grid_key, mark_best_run, report_files
@@ -22,7 +23,9 @@ from pipeline.tracking.mark_killed import mark_killed
 from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
 from pipeline.tracking.run_metrics import DataSummary, RunContent, describe_finished
 from pipeline.tracking.saved_view import save_view
+from pipeline.tracking.search import MAX_NAMED
 from pipeline.tracking.store import (
+    StoreError,
     get_experiment_id,
     hide_passwords,
     is_server,
@@ -52,6 +55,8 @@ def sync_runs(
 ) -> Iterator[MlflowRun]:
     """Upload finished runs one by one, then the summary of the grid and the tag of its best run.
 
+    A run whose files are missing or broken does not stop the upload of the others.
+
     Args:
         params: the content of `params.yaml`, with the store and the grid.
         names: names of the runs to upload.
@@ -64,12 +69,14 @@ def sync_runs(
         Each run after its upload, and the grid summary at the end.
 
     Raises:
-        PipelineError: A run's files are missing or broken, or the store does not answer. Runs already uploaded remain.
+        StoreError: The store does not answer. Runs already uploaded remain.
+        PipelineError: Files of runs are missing or broken; all other runs are uploaded.
     """
     uri = tracking_uri(params.tracking, uri)
     data, summary = DataSummary.read(project), _read_summary(params, project)
     rows = {row.run: row for row in summary.runs} if summary else {}
     tags = create_standard_tags("sync", data.fingerprint, params.grid)
+    faults: dict[str, None] = {}  # messages, each once
     with store_errors(uri):
         client = open_client(uri)
         experiment = get_experiment_id(client, uri, params.tracking.experiment)
@@ -85,11 +92,29 @@ def sync_runs(
 
         for name in names:
             check_signals()
-            yield upload(functools.partial(describe_finished, name, project, data, tags, rows.get(name)))
+            with _collect_faults(faults):
+                yield upload(functools.partial(describe_finished, name, project, data, tags, rows.get(name)))
         if summary:
-            mark_best_run(client, experiment, summary, data.fingerprint, project)
-            yield upload(lambda: describe_grid(params.grid, summary, data, project, with_report=with_report))
+            with _collect_faults(faults):
+                mark_best_run(client, experiment, summary, data.fingerprint, project)
+                yield upload(lambda: describe_grid(params.grid, summary, data, project, with_report=with_report))
         save_view(client, experiment, params.compare.rank_by, is_shared=is_server(uri))
+    if faults:
+        shown = list(faults)[:MAX_NAMED]
+        if len(faults) > MAX_NAMED:
+            shown.append(f"{pluralize(len(faults) - MAX_NAMED, 'more run')} could not be uploaded.")
+        raise PipelineError("\n".join(shown))
+
+
+@contextlib.contextmanager
+def _collect_faults(faults: dict[str, None]) -> Iterator[None]:
+    """Add the message of an error about a run's files to `faults`; raise errors of the store unchanged."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except (PipelineError, FileNotFoundError, PermissionError) as error:
+        faults[user_message(error)] = None
 
 
 def sync_comparison(params: Params, project: Project) -> Iterator[MlflowRun]:

@@ -391,15 +391,22 @@ def test_sync_reports_errors(trained: TrainedProject, uri: str, closed_port: int
     assert "missing" not in output
 
 
-def test_sync_that_fails_reports_the_number_of_complete_runs(trained: TrainedProject, uri: str) -> None:
-    history = trained.root / RUNS / NAMES[1] / RunFolder.HISTORY
+@pytest.mark.parametrize("broken", NAMES)
+def test_broken_run_is_reported_after_the_upload_of_the_others(trained: TrainedProject, uri: str, broken: str) -> None:
+    history = trained.root / RUNS / broken / RunFolder.HISTORY
     kept = history.read_text(encoding="utf-8")
     try:
         history.write_text(kept.splitlines()[0] + "\n", encoding="utf-8")
         output = sync("--tracking-uri", uri, code=1)
     finally:
         history.write_text(kept, encoding="utf-8")
+    assert f"{broken}: history.csv has 0 epochs" in output
     assert "1 of 2 runs are complete in MLflow; run the same command again to upload the others." in output
+    _, synced = load_runs(uri, trained)
+    (intact,) = {*NAMES} - {broken}
+    assert synced[intact].data.tags["pipeline.verdict"]
+    assert any(name.startswith("grid-") for name in synced)
+    assert broken not in synced
 
 
 @pytest.mark.usefixtures("unknown_times")
@@ -412,3 +419,19 @@ def test_sync_of_a_restored_run_changes_nothing(trained: TrainedProject) -> None
         assert after[name].info.end_time == before[name].info.end_time
         digest = "pipeline.sha256.run"
         assert after[name].data.tags[digest] == before[name].data.tags[digest]
+
+
+def test_run_that_diverged_in_its_first_epoch_is_uploaded_with_the_others(data_project: Path) -> None:
+    grid = {"variant": ["unet"], "learning_rate": [1e30, 0.01], "seed": [0]}
+    params = read_params(write_params(data_project, {"grid": grid, "train": {"precision": "float32"}}))
+    for cell in params.cells():
+        train_and_log(params, cell)
+        evaluate_run(params, cell.name)
+    assert Project().evaluation("unet-1e+30-0").metrics.validation is None
+    compare(params)
+    assert "2 runs, 0 of them new" in sync()
+    found = open_client(f"sqlite:///{data_project}/mlflow.db").search_runs(["1"])
+    runs = {run.info.run_name: run.data for run in found}
+    assert len(runs) == 3  # with the grid summary
+    assert runs["unet-1e+30-0"].tags["pipeline.verdict"] == "diverged"
+    assert runs["unet-0.01-0"].tags["pipeline.verdict"] != "diverged"
