@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import get_args
 
-from pipeline.analysis.seed_statistics import compute_mean_and_sd
+from pipeline.analysis.seed_statistics import summarize_seeds
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.metric_names import RankBy
 
@@ -37,7 +37,8 @@ NAMES = (
 def describe_best(summary: Summary) -> Mapping[str, Value]:
     """Return the values of the best setting by name, in the order of `NAMES`; undefined ones are None.
 
-    Numbers are means over the setting's seeds, except those that end in `_sd`, which are sample standard deviations.
+    Numbers are means over the setting's seeds, except those that end in `_sd`, which are sample standard deviations. If
+    a metric is undefined for one of the seeds, both are undefined.
     `run` is the run with the median of the metric that settings are ranked by, and `verdict` its verdict. Without a
     ranked setting, all values are None.
     """
@@ -56,7 +57,7 @@ def describe_best(summary: Summary) -> Mapping[str, Value]:
         "missed_classes": setting.missed_classes,
     }
     for metric in get_args(RankBy):
-        test = compute_mean_and_sd(best.list_test_values(metric))
+        test = summarize_seeds(best.list_test_values(metric))
         for name, (mean, sd) in ((metric, setting.get_spread(metric)), (name_on_test(metric), test)):
             values |= {name: mean, f"{name}_sd": sd}
     return {name: values[name] for name in NAMES}

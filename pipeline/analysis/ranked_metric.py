@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.analysis.scores import name_foreground_iou, name_object_iou
-from pipeline.analysis.seed_statistics import PairedDifference, compute_mean_and_sd, compute_paired_difference
+from pipeline.analysis.seed_statistics import PairedDifference, compute_paired_difference, summarize_seeds
 from pipeline.artifacts.comparison import RunSummary, SettingSummary, Spread, Summary
 from pipeline.artifacts.metric_names import RankBy, get_column
 from pipeline.artifacts.scores import DistanceScale
@@ -79,8 +79,8 @@ class RankedMetric:
         return {seed: value for seed, value in values.items() if value is not None}
 
     def compute_spread(self, runs: Iterable[RunSummary]) -> Spread:
-        """Compute the mean and the standard deviation over runs, without those whose metric is undefined."""
-        return compute_mean_and_sd(self.list_by_seed(runs).values())
+        """Compute the mean and the standard deviation over complete runs; None if the metric of one is undefined."""
+        return summarize_seeds(row.get_metric(self.name) for row in runs if row.is_complete)
 
     def compute_difference(
         self, first: Sequence[RunSummary], second: Sequence[RunSummary], folds: int | None

@@ -18,6 +18,15 @@ def compute_mean_and_sd(values: Iterable[float | None]) -> tuple[float | None, f
     return fmean(defined) if defined else None, stdev(defined) if len(defined) > 1 else None
 
 
+def summarize_seeds(values: Iterable[float | None]) -> tuple[float | None, float | None]:
+    """Compute the mean and the sample standard deviation over seeds; both are None if a seed's value is None.
+
+    A metric can be undefined because a run predicts too little, so a mean over the other seeds would be too good.
+    """
+    listed = list(values)
+    return (None, None) if None in listed else compute_mean_and_sd(listed)
+
+
 def find_median_index(values: Sequence[float]) -> int:
     """Return the index of the median, or of the lower middle value if the number of values is even."""
     order = sorted(range(len(values)), key=lambda index: (values[index], index))

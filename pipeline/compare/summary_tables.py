@@ -7,7 +7,7 @@ from typing import get_args
 
 from pipeline.analysis.out_of_fold import FoldedGap
 from pipeline.analysis.ranked_metric import RankedMetric, rank_settings
-from pipeline.analysis.seed_statistics import compute_mean_and_sd, find_median_index
+from pipeline.analysis.seed_statistics import compute_mean_and_sd, find_median_index, summarize_seeds
 from pipeline.artifacts.comparison import BestSetting, RunSummary, SettingSummary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.artifacts.metric_names import RankBy
@@ -99,9 +99,9 @@ def _summarize_setting(
     finished = [row for row in group if row.is_complete]
     values = [value for row in finished if (value := row.get_metric(metric.name)) is not None]
     ranked = len(values) == len(group)
-    val_loss, val_loss_sd = compute_mean_and_sd(row.val_loss for row in finished)
-    gap, gap_sd = compute_mean_and_sd(row.gap for row in finished)
-    iou, iou_sd = compute_mean_and_sd(row.val_mean_iou for row in finished)
+    val_loss, val_loss_sd = summarize_seeds(row.val_loss for row in finished)
+    gap, gap_sd = summarize_seeds(row.gap for row in finished)
+    iou, iou_sd = summarize_seeds(row.val_mean_iou for row in finished)
     beating = [row.judgment.beats_baseline for row in finished if row.judgment]
     others = [name for name in get_args(RankBy) if name not in ("val_loss", "mean_iou")]
     return SettingSummary(
@@ -119,7 +119,7 @@ def _summarize_setting(
         val_mean_iou_sd=iou_sd,
         missed_classes=compute_mean_and_sd(len(row.missed_classes) for row in finished)[0],
         beats_baseline=compute_mean_and_sd(beating)[0],
-        spreads={name: compute_mean_and_sd(row.get_metric(name) for row in finished) for name in others},
+        spreads={name: summarize_seeds(row.get_metric(name) for row in finished) for name in others},
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.analysis.ranked_metric import get_ranked_metric, list_shown_metrics, rank_settings
-from pipeline.analysis.seed_statistics import compute_mean_and_sd
+from pipeline.analysis.seed_statistics import summarize_seeds
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.project import REPORT, Project
 from pipeline.params import Grid
@@ -134,7 +134,7 @@ def _describe_test(summary: Summary) -> str:
     if summary.best is None or not summary.best.test_by_seed:
         return ""
     metrics = list_shown_metrics(summary, ("val_loss", "mean_iou"))
-    spreads = [compute_mean_and_sd(summary.best.list_test_values(one.name)) for one in metrics]
+    spreads = [summarize_seeds(summary.best.list_test_values(one.name)) for one in metrics]
     scores = [
         f"{one.short_title} {_format_mean(*spread, one.digits)}"
         for one, spread in zip(metrics, spreads, strict=True)

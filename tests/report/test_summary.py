@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.analysis.best_setting import NAMES, TEXT_NAMES, describe_best
+from pipeline.analysis.ranked_metric import get_metric
 from pipeline.artifacts.comparison import SettingSummary
 from pipeline.artifacts.run_folder import RunTiming
 from pipeline.cli import main
 from pipeline.compare.settling import list_settlings
+from pipeline.compare.summary_tables import summarize_settings
 from pipeline.errors import PipelineError
 from pipeline.summary.gate import parse_condition
 from pipeline.wording import format_duration
@@ -112,6 +114,21 @@ def test_condition_on_an_undefined_value_counts_as_one_that_holds(run: Run, proj
     result = run("--fail-on", "best.test_loss > 9")
     assert result.exit_code == 3
     assert "best.test_loss is undefined" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["hd95", "test_hd95"])
+def test_mean_without_one_of_the_seeds_is_undefined(run: Run, project: ReportProject, name: str) -> None:
+    summary = project.summary
+    assert summary.best is not None
+    defined = [{"hd95": None if name == "test_hd95" and seed else 17.0} for seed in range(2)]
+    rows = [replace(row, val_metrics={"hd95": None if name == "hd95" and row.seed else 17.0}) for row in summary.runs]
+    settings = summarize_settings(rows, get_metric("val_loss", (), ()))
+    best = replace(summary.best, test_metrics_by_seed=tuple(defined))
+    project.write_summary(replace(summary, runs=tuple(rows), settings=tuple(settings), best=best))
+    assert run("--fail-on", f"best.{'test_hd95' if name == 'hd95' else 'hd95'} > 20").exit_code == 0
+    result = run("--fail-on", f"best.{name} > 20")
+    assert result.exit_code == 3
+    assert f"best.{name} is undefined" in result.stderr
 
 
 @pytest.mark.parametrize(
