@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.analysis.ranked_metric import RankedMetric, get_ranked_metric, rank_settings
+from pipeline.analysis.measurement import depends_on, describe_measurement, list_measurement_changes
+from pipeline.analysis.ranked_metric import RankedMetric, get_metric, get_ranked_metric, rank_settings
 from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values, compute_paired_difference
 from pipeline.artifacts.comparison import BestSetting, RunSummary, SettingSummary, Summary
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.report.formatting import flatten_parameters, format_number, pluralize
+from pipeline.report.sections.results import explain_unranked
 
 SIGNIFICANT = 0.05  # significance level after Holm's correction, as for the report's findings
 
@@ -31,11 +33,22 @@ class SettingChange:
     gap: PairedDifference | None
     mean_iou: PairedDifference | None
     p_value: float | None  # of the difference in `value`, with Holm's correction over all settings
+    unranked: str  # why the setting is not ranked now; empty if it is
+
+    @property
+    def name(self) -> str:
+        """The setting in words."""
+        return f"{self.now.variant} at {self.now.learning_rate}"
 
     @property
     def is_supported(self) -> bool:
         """Whether the seeds support that the value changed."""
         return self.p_value is not None and self.p_value < SIGNIFICANT
+
+    @property
+    def has_lost_rank(self) -> bool:
+        """Whether the setting was ranked before and is not ranked now."""
+        return self.ranks[0] is not None and self.ranks[1] is None
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,7 @@ class BestChange:
 
     before: SettingSummary
     now: SettingSummary
-    value: PairedDifference | None  # now minus before; None if the data differ, or no seed is in both
+    value: PairedDifference | None  # now minus before; None if values are not compared, or no seed is in both
     p_value: float | None  # with Holm's correction
 
     @property
@@ -59,25 +72,49 @@ class GridChanges:
 
     metric: RankedMetric  # by which the settings of the current grid are ranked; `value` is a difference in it
     previous_metric: RankedMetric  # by which those of the other grid are ranked
+    metric_before: RankedMetric  # `metric` with the unit of the other grid
     best: BestChange | None  # None if one of the grids has no ranked setting
+    lost_best: SettingSummary | None  # best setting of the other grid, if the current one has no ranked setting
     settings: tuple[SettingChange, ...]  # in both grids, in the order of the current one
     added: tuple[SettingSummary, ...]  # only in the current grid
     removed: tuple[SettingSummary, ...]  # only in the other grid
     parameters: tuple[tuple[str, str, str, str], ...]  # variants, name, previous and current value
     is_same_data: bool  # whether both grids were trained and evaluated on the same prepared data
+    measurement: tuple[tuple[str, str, str], ...]  # what `metric` depends on and differs: name, both values
+
+    @property
+    def obstacle(self) -> str:
+        """Why values of the metric are not compared; empty if they are."""
+        if not self.is_same_data:
+            return "the prepared data differ"
+        differences = "; ".join(f"{name}: {before} before, {now} now" for name, before, now in self.measurement)
+        return f"the {self.metric.title} was measured in different ways ({differences})" if differences else ""
 
     @property
     def regressions(self) -> list[str]:
-        """Sentences on the settings whose metric became worse, as far as the seeds support it."""
+        """Sentences on settings that are no longer ranked, or whose metric became worse, if the seeds support it."""
         found = [
-            f"{change.now.variant} at {change.now.learning_rate}: {describe_difference(change.value, self.metric)}"
+            f"{change.name} was ranked before, but is now {change.unranked}"
+            for change in self.settings
+            if change.has_lost_rank
+        ]
+        found += [
+            f"{change.name}: {describe_difference(change.value, self.metric)}"
             for change in self.settings
             if change.value and self.metric.orient(change.value.mean) > 0 and change.is_supported
         ]
+        if self.lost_best:
+            found.insert(0, self.describe_lost_best())
         best = self.best.value if self.best and self.best.is_supported else None
         if best and self.metric.orient(best.mean) > 0:
             found.insert(0, f"the best setting: {describe_difference(best, self.metric)}")
         return found
+
+    def describe_lost_best(self) -> str:
+        """Describe that no setting is ranked any longer; only if `lost_best` is not None."""
+        assert self.lost_best is not None
+        best = f"{self.lost_best.variant} at {self.lost_best.learning_rate}"
+        return f"no setting is ranked now; the best one before was {best}"
 
 
 def describe_difference(difference: PairedDifference, metric: RankedMetric) -> str:
@@ -94,7 +131,8 @@ def describe_difference(difference: PairedDifference, metric: RankedMetric) -> s
 def compare_grids(before: Project, now: Project) -> GridChanges:
     """Compare two grids by the metric that settings of the current one are ranked by.
 
-    If their data differ, runs are not paired, because their values are of different images.
+    If their data differ, runs are not paired, because their values are of different images. Values of the metric are
+    not paired either if the evaluations measured it in different ways.
 
     Raises:
         PipelineError: A comparison is missing or broken.
@@ -102,12 +140,15 @@ def compare_grids(before: Project, now: Project) -> GridChanges:
     same_data = before.prepared.dataset.fingerprint == now.prepared.dataset.fingerprint
     old, new = before.comparison.summary, now.comparison.summary
     metric, previous_metric = get_ranked_metric(new), get_ranked_metric(old)
-    if metric != previous_metric:
+    metric_before = get_metric(metric.name, old.foreground, old.boundary, old.distances)
+    if metric.name != previous_metric.name:
         old = _rank_again(old, metric)
+    changed = list_measurement_changes(_describe_measurement(before, old), _describe_measurement(now, new))
+    measurement = tuple(change for change in changed if depends_on(metric.name, change[0]))
     old_settings, new_settings = ({_key(row): row for row in summary.settings} for summary in (old, new))
 
     def pair(old_key: Setting, new_key: Setting, name: str) -> PairedDifference | None:
-        if not same_data:
+        if not same_data or (measurement and name == metric.name):
             return None
         by_seed = _list_by_seed(new, new_key, name), _list_by_seed(old, old_key, name)
         return compute_paired_difference(*by_seed, folds=new.folds)
@@ -116,7 +157,7 @@ def compare_grids(before: Project, now: Project) -> GridChanges:
     values = {(key, key): pair(key, key, metric.name) for key in both}
     best = None
     old_ranked, new_ranked = (rank_settings(summary.settings, metric) for summary in (old, new))
-    old_best = old.best if metric == previous_metric else next(iter(old_ranked), None)
+    old_best = old.best if metric.name == previous_metric.name else next(iter(old_ranked), None)
     if old_best and new.best:
         best = (_key(old_best), _key(new.best))
         values.setdefault(best, pair(*best, metric.name))
@@ -125,9 +166,11 @@ def compare_grids(before: Project, now: Project) -> GridChanges:
     return GridChanges(
         metric=metric,
         previous_metric=previous_metric,
+        metric_before=metric_before,
         best=BestChange(old_settings[best[0]], new_settings[best[1]], values[best], p_values.get(best))
         if best
         else None,
+        lost_best=old_settings[_key(old_best)] if old_best and not new.best else None,
         settings=tuple(
             SettingChange(
                 before=old_settings[key],
@@ -139,13 +182,18 @@ def compare_grids(before: Project, now: Project) -> GridChanges:
                 gap=pair(key, key, "gap"),
                 mean_iou=pair(key, key, "mean_iou"),
                 p_value=p_values.get((key, key)),
+                unranked=explain_unranked(new, new_settings[key]),
             )
             for key in both
         ),
         added=tuple(row for key, row in new_settings.items() if key not in old_settings),
         removed=tuple(row for key, row in old_settings.items() if key not in new_settings),
-        parameters=_list_changed_parameters(before, now, new),
+        parameters=(
+            *_list_changed_parameters(before, now, new),
+            *(("all variants", *change) for change in changed),
+        ),
         is_same_data=same_data,
+        measurement=measurement,
     )
 
 
@@ -177,6 +225,16 @@ def _find_rank(ranked: Sequence[SettingSummary], key: Setting) -> int | None:
 def _count_verdicts(summary: Summary, key: Setting) -> Counter[str]:
     rows = [row for row in summary.runs if _key(row) == key]
     return Counter(row.judgment.verdict if row.judgment else row.status for row in rows)
+
+
+def _describe_measurement(project: Project, summary: Summary) -> dict[str, str]:
+    """Describe how the metrics of a grid were measured."""
+    complete = [row for row in summary.runs if row.is_complete]
+    evaluations = (project.evaluation(row.run) for row in complete)
+    # The copy of a git revision has only one evaluation, that of the best run.
+    evaluation = next((found for found in evaluations if found.exists()), None)
+    fold = complete[0].fold if complete else None  # of the run that `summary.distances` is of
+    return describe_measurement(summary.distances, evaluation.metrics.objects if evaluation else None, fold)
 
 
 def _list_changed_parameters(before: Project, now: Project, new: Summary) -> tuple[tuple[str, str, str, str], ...]:

@@ -66,7 +66,7 @@ class ChangePage:
     title: str
     metric: RankedMetric  # that settings are ranked by
     result: str
-    data_notice: str  # empty if both grids have the same data
+    notice: str  # why values are not compared; empty if they are
     plot: Markup | None  # differences in the metric with their intervals
     lines: tuple[SettingLine, ...]
     unpaired: tuple[str, ...]  # sentences on settings in one of the grids only
@@ -77,11 +77,12 @@ class ChangePage:
 
 @dataclass(frozen=True)
 class WrittenPage:
-    """The path of the page, and sentences on settings that became worse, as far as the seeds support it."""
+    """The path of the page, and the regressions."""
 
     path: Path
     regressions: list[str]
     is_same_data: bool
+    obstacle: str  # why values of the metric are not compared; empty if they are
 
 
 def write_change_report(reference: Reference, params: Params, project: Project, out: Path | None = None) -> WrittenPage:
@@ -100,11 +101,9 @@ def write_change_report(reference: Reference, params: Params, project: Project, 
         title=f"What changed since {reference.name}",
         metric=changes.metric,
         result=_describe_result(changes),
-        data_notice=""
-        if changes.is_same_data
-        else "The prepared data differ, so the losses are of different images. They are shown, but not compared.",
+        notice=_describe_obstacle(changes),
         plot=_draw_differences(changes, project),
-        lines=tuple(_build_line(change, changes.metric) for change in changes.settings),
+        lines=tuple(_build_line(change, changes) for change in changes.settings),
         unpaired=_describe_unpaired(changes),
         parameters=changes.parameters,
         masks=masks,
@@ -113,7 +112,14 @@ def write_change_report(reference: Reference, params: Params, project: Project, 
     stem = re.sub(r"[^\w.-]+", "-", reference.name).strip("-.")[:60]
     path = out if out is not None else project.root / REPORTS / f"against-{stem}.html"
     write_text(path, render_html(TEMPLATE, page, project))
-    return WrittenPage(path, changes.regressions, changes.is_same_data)
+    return WrittenPage(path, changes.regressions, changes.is_same_data, changes.obstacle)
+
+
+def _describe_obstacle(changes: GridChanges) -> str:
+    if not changes.is_same_data:
+        return "The prepared data differ, so the losses are of different images. They are shown, but not compared."
+    obstacle = changes.obstacle
+    return f"{obstacle[:1].upper()}{obstacle[1:]}. Its values are shown, but not compared." if obstacle else ""
 
 
 def _describe_result(changes: GridChanges) -> str:
@@ -121,10 +127,13 @@ def _describe_result(changes: GridChanges) -> str:
     switched = ""
     if changes.previous_metric.name != metric.name:
         switched = f" The other grid was ranked by {changes.previous_metric.title}; here, {metric.title} ranks both."
+    if changes.lost_best:
+        sentence = changes.describe_lost_best()
+        return f"{sentence[:1].upper()}{sentence[1:]}.{switched}"
     if best is None:
         return f"One of the grids has no ranked setting, so the best settings cannot be compared.{switched}"
     before, now = (f"{row.variant} at {row.learning_rate}" for row in (best.before, best.now))
-    values = f"{_format_value(best.before, metric)} before and {_format_value(best.now, metric)} now"
+    values = "{} before and {} now".format(*_format_values(best.before, best.now, changes))
     first = f"The best setting is {now}, as before" if before == now else f"The best setting is {now}; it was {before}"
     if best.value is None:
         return f"{first}. {metric.heading}: {values}.{switched}"
@@ -135,16 +144,16 @@ def _describe_result(changes: GridChanges) -> str:
     return f"{first}. {metric.heading}: {values}; {describe_difference(best.value, metric)}. {support}{switched}"
 
 
-def _build_line(change: SettingChange, metric: RankedMetric) -> SettingLine:
-    difference, digits = MISSING, metric.digits
+def _build_line(change: SettingChange, changes: GridChanges) -> SettingLine:
+    difference, digits = MISSING, changes.metric.digits
     if change.value is not None:
         difference = _format_signed(change.value.mean, digits)
         if change.value.interval and change.value.mean != 0:
             low, high = change.value.interval
             difference += f" ({_format_signed(low, digits)} to {_format_signed(high, digits)})"
     return SettingLine(
-        name=f"{change.now.variant} at {change.now.learning_rate}",
-        values=(_format_value(change.before, metric), _format_value(change.now, metric)),
+        name=change.name,
+        values=_format_values(change.before, change.now, changes),
         difference=difference,
         is_supported=change.is_supported,
         val_loss=MISSING if change.val_loss is None else _format_signed(change.val_loss.mean),
@@ -157,6 +166,15 @@ def _build_line(change: SettingChange, metric: RankedMetric) -> SettingLine:
 
 def _format_value(row: SettingSummary, metric: RankedMetric) -> str:
     return format_spread(*row.get_spread(metric.name), metric.digits)
+
+
+def _format_values(before: SettingSummary, now: SettingSummary, changes: GridChanges) -> tuple[str, str]:
+    """Format the values of a setting in both grids, with their units if these may differ."""
+    metrics = changes.metric_before, changes.metric
+    texts = [_format_value(row, metric) for row, metric in zip((before, now), metrics, strict=True)]
+    if changes.measurement:
+        texts = [metric.add_unit(text) for text, metric in zip(texts, metrics, strict=True)]
+    return texts[0], texts[1]
 
 
 def _format_rank(rank: int | None) -> str:
@@ -173,10 +191,13 @@ def _format_signed(value: float, digits: int = 3) -> str:
 
 
 def _describe_unpaired(changes: GridChanges) -> tuple[str, ...]:
-    sentences, metric = [], changes.metric
-    plural = "their validation losses" if metric.name == "val_loss" else f"their {metric.title}"
-    for rows, start in ((changes.added, "New in the grid"), (changes.removed, "No longer in the grid")):
+    sentences = []
+    for rows, start, metric in (
+        (changes.added, "New in the grid", changes.metric),
+        (changes.removed, "No longer in the grid", changes.metric_before),
+    ):
         if rows:
+            plural = "their validation losses" if metric.name == "val_loss" else f"their {metric.title}"
             names = [f"{row.variant} at {row.learning_rate} ({_format_value(row, metric)})" for row in rows]
             sentences.append(f"{start}, with {plural}: {join_words(names)}.")
     return tuple(sentences)
@@ -199,9 +220,7 @@ def _draw_differences(changes: GridChanges, project: Project) -> Markup | None:
         largest = max(max(map(abs, value.interval or (value.mean,))) for _, value in drawn)
         span = 1.1 * max(min(largest, MAX_SPAN * max(abs(value.mean) for _, value in drawn)), MIN_CHANGE)
         axes.set_xlim(-span, span)
-        axes.set_yticks(
-            range(len(drawn)), [f"{change.now.variant} at {change.now.learning_rate}" for change, _ in drawn]
-        )
+        axes.set_yticks(range(len(drawn)), [change.name for change, _ in drawn])
         for label in axes.get_yticklabels():
             label.set_parse_math(False)  # names of variants are not formulas
         axes.set_ylim(len(drawn) - 0.5, -0.5)

@@ -60,7 +60,8 @@ def report(
     With --against, a page shows what changed since another grid: settings paired by seed, verdicts, ranks,
     parameters, and the masks that changed most. GRID is a git revision (such as main or HEAD~1, whose results are in
     DVC's cache or remote), the folder of a project or study, or an MLflow search as above. With --fail-on-regression,
-    the exit code is 3 if a setting became worse in compare.rank_by by more than chance explains, over its seeds.
+    the exit code is 3 if a setting became worse in compare.rank_by by more than chance explains, over its seeds, or is
+    no longer ranked, for example because runs diverged.
     """  # noqa: D301 - the backspace makes click keep the line breaks of a paragraph
     if against is not None:
         if selection or provenance:
@@ -117,8 +118,8 @@ def _report_changes(against: str, out: Path | None, show: bool, fail_on_regressi
     print_json(page) if as_json else click.echo(page.path)
     if show:
         _open_in_browser(page.path)
-    if fail_on_regression and not page.is_same_data:
-        raise PipelineError("--fail-on-regression: the prepared data differ, so the losses cannot be compared.")
+    if fail_on_regression and page.obstacle:
+        raise PipelineError(f"--fail-on-regression: {page.obstacle}, so the grids cannot be compared.")
     if fail_on_regression and page.regressions:
         for regression in page.regressions:
             click.echo(f"Failed: {regression}", err=True)

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.analysis.ranked_metric import get_metric
+from pipeline.analysis.ranked_metric import get_metric, get_ranked_metric
+from pipeline.artifacts.metric_names import RankBy
+from pipeline.artifacts.object_scores import ObjectEvaluation, ObjectScores
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import Project
+from pipeline.artifacts.scores import DistanceScale
 from pipeline.change_report.changes import compare_grids
 from pipeline.cli import main
-from pipeline.compare.summary_tables import summarize_settings
+from pipeline.compare.summary_tables import select_best_settings, summarize_settings
 from tests.report.conftest import REPOSITORY, ReportProject
 
 SEEDS = (0, 1, 2)
@@ -142,6 +145,114 @@ def test_losses_on_different_data_are_not_compared(run: Callable[..., Result], n
     assert result.exit_code == 1
     assert "the prepared data differ" in result.stderr
     assert "The prepared data differ" in Path("page.html").read_text(encoding="utf-8")
+
+
+def lose_run(project: ReportProject, variant: str, learning_rate: float, **changes: object) -> None:
+    """Change the row of the first seed of a setting, and summarize the grid again."""
+    rows = [
+        replace(row, **changes)  # type: ignore[arg-type]
+        if (row.variant, row.learning_rate, row.seed) == (variant, learning_rate, 0)
+        else row
+        for row in project.summary.runs
+    ]
+    metric = get_ranked_metric(project.summary)
+    settings = summarize_settings(rows, metric)
+    selected = select_best_settings(settings, metric, rows)
+    best = selected[0] if selected else None
+    project.write_summary(replace(project.summary, runs=tuple(rows), settings=tuple(settings), best=best))
+
+
+def test_setting_that_is_no_longer_ranked_is_a_regression(run: Callable[..., Result], now: ReportProject) -> None:
+    lose_run(now, "unet", 0.001, status="diverged", reason="The loss was NaN.", val_loss=None)
+    result = run("--fail-on-regression")
+    assert result.exit_code == 3
+    sentence = "unet at 0.001 was ranked before, but is now not ranked: 1 diverged"
+    assert result.stderr.splitlines() == [f"Failed: {sentence}"]
+    assert json.loads(run("--json").stdout)["regressions"] == [sentence]
+
+
+def test_metric_that_is_no_longer_defined_is_a_regression(
+    run: Callable[..., Result], before: ReportProject, now: ReportProject
+) -> None:
+    for project in (before, now):
+        rank_by_image_dice(project, 0.7, 0.8, 0.9)
+    lose_run(now, "unet", 0.001, val_metrics={"image_dice": None})
+    result = run("--fail-on-regression")
+    assert result.exit_code == 3
+    assert "is now not ranked: Dice by image is undefined for 1 of 3 runs" in result.stderr
+
+
+def test_grid_without_ranked_settings_is_a_regression(
+    run: Callable[..., Result], before: ReportProject, now: ReportProject
+) -> None:
+    best = before.summary.best
+    assert best is not None
+    for row in before.summary.settings:
+        lose_run(now, row.variant, row.learning_rate, status="diverged", reason="The loss was NaN.", val_loss=None)
+    result = run("--fail-on-regression", "--out", "page.html")
+    assert result.exit_code == 3
+    sentence = f"o setting is ranked now; the best one before was {best.variant} at {best.learning_rate}"
+    assert result.stderr.startswith(f"Failed: n{sentence}")
+    assert f"N{sentence}" in Path("page.html").read_text(encoding="utf-8")
+    equal = compare_grids(Project(now.root), Project(now.root))
+    assert (equal.regressions, equal.lost_best) == ([], None)
+
+
+PIXELS = DistanceScale("px", 2.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("rank_by", "scale", "texts"),
+    [
+        ("hd95", DistanceScale("µm", 2.0, 2.5, 2.5), ("data.pixel_unit: px before, µm now", "pixel size: 1 px before")),
+        ("hd95", replace(PIXELS, smallest_pixel=0.5), ("pixel size: 1 px before, 0.5 to 1 px now",)),
+        ("nsd", replace(PIXELS, tolerance=9.0), ("evaluation.surface_tolerance: 2 px before, 9 px now",)),
+        ("hd95", replace(PIXELS, tolerance=9.0), ()),
+        ("val_loss", DistanceScale("µm", 2.0, 2.5, 2.5), ()),
+    ],
+)
+def test_values_that_were_measured_in_different_ways_are_not_compared(
+    run: Callable[..., Result],
+    before: ReportProject,
+    now: ReportProject,
+    rank_by: RankBy,
+    scale: DistanceScale,
+    texts: tuple[str, ...],
+) -> None:
+    for project, distances in ((before, PIXELS), (now, scale)):
+        metric = get_metric(rank_by, (), (), distances)
+        rows = [replace(row, val_metrics={"hd95": 10.0 + row.seed, "nsd": 0.5}) for row in project.summary.runs]
+        settings = tuple(summarize_settings(rows, metric))
+        summary = replace(project.summary, runs=tuple(rows), settings=settings, rank_by=rank_by, distances=distances)
+        project.write_summary(summary)
+    changes = compare_grids(Project(before.root), Project(now.root))
+    assert all((change.value is None) == bool(texts) for change in changes.settings)
+    assert all(change.gap is not None for change in changes.settings)
+    assert changes.parameters  # listed even if the metric does not depend on them
+    result = run("--fail-on-regression", "--out", "page.html")
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert result.exit_code == bool(texts), result.output
+    assert all(text in result.stderr and text in page for text in texts)
+    assert ("was measured in different ways" in page) == bool(texts)
+    if scale.unit != "px" and texts:
+        assert "px before and" in page
+
+
+def test_scores_of_other_objects_are_not_compared(before: ReportProject, now: ReportProject) -> None:
+    scores = ObjectScores(4, 0, *[6] * 7, *[0.5] * 7, ())
+    for project, min_area in ((before, 0), (now, 30)):
+        for row in project.summary.runs:
+            evaluation = Project(project.root).evaluation(row.run)
+            objects = ObjectEvaluation(("pet",), min_area, False, scores, scores, scores)
+            evaluation.write_json(evaluation.METRICS, replace(evaluation.metrics, objects=objects))
+        rows = [replace(row, val_metrics={"object_f1": 0.5 + row.seed / 10}) for row in project.summary.runs]
+        settings = tuple(summarize_settings(rows, get_metric("object_f1", (), ())))
+        project.write_summary(replace(project.summary, runs=tuple(rows), settings=settings, rank_by="object_f1"))
+    changes = compare_grids(Project(before.root), Project(now.root))
+    assert changes.obstacle == (
+        "the object F1 was measured in different ways (evaluation.min_object_area: 0 px before, 30 px now)"
+    )
+    assert all(change.value is None for change in changes.settings)
 
 
 def test_page_shows_the_masks_that_changed_most(

@@ -122,7 +122,7 @@ def _build_row(
     if is_best_of_grid:
         mark = f"{best_value} of these" if selection.origin else f"{best_value} of the grid"
     else:
-        mark = f"{best_value} of {row.variant}" if is_best else _explain_unranked(summary, row)
+        mark = f"{best_value} of {row.variant}" if is_best else explain_unranked(summary, row)
     return SettingRow(
         setting=row,
         values=tuple(format_spread(*row.get_spread(one.name), one.digits) for one in metrics),
@@ -158,7 +158,8 @@ def _describe_warning(row: SettingSummary) -> str:
     return "; ".join(warnings)
 
 
-def _explain_unranked(summary: Summary, row: SettingSummary) -> str:
+def explain_unranked(summary: Summary, row: SettingSummary) -> str:
+    """Explain why a setting is not ranked, such as `not ranked: 2 diverged`; empty if it is."""
     if row.ranked:
         return ""
     counts = Counter(run.status for run in summary.list_runs(row))
