@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
 from pipeline.analysis.leaderboard import SeedResult
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS, TEMPLATES, Project
 from pipeline.artifacts.run_folder import RunFolder
@@ -22,18 +23,21 @@ from pipeline.cli import main
 from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError
 from pipeline.evaluate.evaluate_run import evaluate_run
-from pipeline.mlflow_report.fetch_grid import DOWNLOADS
+from pipeline.mlflow_report.fetch_grid import DOWNLOADS, fetch_grid
 from pipeline.mlflow_report.render import render_mlflow_report
 from pipeline.params import Compare, Params, ShowcaseImage
 from pipeline.params.file import read_params
 from pipeline.report.write_report import write_report
 from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
-from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY
+from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, get_user
 from pipeline.tracking.team_results import read_team_results
 from pipeline.train.train_cell import train_and_log
 from tests.conftest import ROOT, write_params
 from tests.servers import MlflowServer
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 NAMES = ("unet-0.01-0", "unet-0.01-1", "unet-0.001-0")
 CHANGES: dict[str, Any] = {"grid": {"variant": ["unet"], "learning_rate": [0.01, 0.001], "seed": [0, 1]}}
@@ -171,10 +175,58 @@ def test_search_selects_the_newest_run_of_a_name_and_an_id_any(team: Team) -> No
         assert match
         return match[1]
 
-    assert read_epochs(team.run_ids[NAMES[0]]) == "2"
-    assert read_epochs("metrics.val_loss_best < 100") == "1"  # the newest
-    with pytest.raises(PipelineError, match=rf"2 runs are named {NAMES[0]}: [0-9a-f]{{32}}, [0-9a-f]{{32}}"):
-        render_mlflow_report(team.params, ",".join(run.info.run_id for run in both))
+    try:
+        assert read_epochs(team.run_ids[NAMES[0]]) == "2"
+        assert read_epochs("metrics.val_loss_best < 100") == "1"  # the newest
+        with pytest.raises(PipelineError, match=rf"2 runs are named {NAMES[0]}: [0-9a-f]{{32}}, [0-9a-f]{{32}}"):
+            render_mlflow_report(team.params, ",".join(run.info.run_id for run in both))
+        _check_seeds_with_other_parameters(team, both)
+    finally:
+        (new,) = {run.info.run_id for run in both} - {team.run_ids[NAMES[0]]}
+        client.delete_run(new)
+
+
+def _check_seeds_with_other_parameters(team: Team, both: Sequence[Run]) -> None:
+    """Check that the new seed 0 and the old seed 1 do not form a setting."""
+    query = "metrics.val_loss_best < 100"
+    done = CliRunner().invoke(main, ["report", "--runs", f"mlflow:{query}", "--out", "one.html"])
+    assert done.exit_code == 0, done.output
+    (notice,) = done.stderr.splitlines()
+    reason = "1 run was skipped, because newer runs differ (train.epochs is 2 instead of 1): unet-0.01-1 of "
+    assert notice.startswith(f"Notice: {reason}")
+    assert reason in (team.root / "one.html").read_text("utf-8")
+    assert re.findall(r'id="run-([^"]+)"', "".join(read_table(team.root / "one.html"))) == [NAMES[2], NAMES[0]]
+    assert fetch_grid(team.params, query, Project()).skipped == (notice.removeprefix("Notice: "),)
+    (new,) = {run.info.run_id for run in both} - {team.run_ids[NAMES[0]]}
+    with pytest.raises(PipelineError, match=r"unet-0.01-[01] of .* \(train.epochs is \d instead of \d\)\. Leave out"):
+        render_mlflow_report(team.params, f"{team.run_ids[NAMES[1]]},{new}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "difference"),
+    [
+        ('"unit": "px"', '"unit": "inch"', "data.pixel_unit is inch instead of px"),
+        ('"tolerance": 2.0', '"tolerance": 12.0', "evaluation.surface_tolerance is 12 px instead of 2 px"),
+    ],
+)
+def test_run_measured_in_another_way_is_skipped(team: Team, old: str, new: str, difference: str) -> None:
+    client = open_client(team.server)
+    run_id = team.run_ids[NAMES[1]]
+    folder = Path(client.download_artifacts(run_id, "evaluation"))
+    metrics = folder / EvaluationFolder.METRICS
+    text = metrics.read_text(encoding="utf-8")
+    assert old in text
+    try:
+        metrics.write_text(text.replace(old, new), encoding="utf-8")
+        client.log_artifact(run_id, str(metrics), "evaluation")
+        page = render_mlflow_report(team.params, "metrics.val_loss_best < 100", team.root / "one.html")
+        (notice,) = page.notices
+        assert difference in notice
+        assert notice.endswith(f"{NAMES[1]} of {get_user()}.")
+        assert len(read_table(page.path)) == 2
+    finally:
+        metrics.write_text(text, encoding="utf-8")
+        client.log_artifact(run_id, str(metrics), "evaluation")
 
 
 def test_run_without_evaluation_is_skipped(team: Team) -> None:

@@ -66,7 +66,7 @@ class ChangePage:
     title: str
     metric: RankedMetric  # that settings are ranked by
     result: str
-    notice: str  # why values are not compared; empty if they are
+    notices: tuple[str, ...]  # why values are not compared, and which runs were skipped
     plot: Markup | None  # differences in the metric with their intervals
     lines: tuple[SettingLine, ...]
     unpaired: tuple[str, ...]  # sentences on settings in one of the grids only
@@ -83,6 +83,7 @@ class WrittenPage:
     regressions: list[str]
     is_same_data: bool
     obstacle: str  # why values of the metric are not compared; empty if they are
+    notices: tuple[str, ...]  # sentences on skipped runs
 
 
 def write_change_report(reference: Reference, params: Params, project: Project, out: Path | None = None) -> WrittenPage:
@@ -101,7 +102,7 @@ def write_change_report(reference: Reference, params: Params, project: Project, 
         title=f"What changed since {reference.name}",
         metric=changes.metric,
         result=_describe_result(changes),
-        notice=_describe_obstacle(changes),
+        notices=(*filter(None, [_describe_obstacle(changes)]), *reference.notices),
         plot=_draw_differences(changes, project),
         lines=tuple(_build_line(change, changes) for change in changes.settings),
         unpaired=_describe_unpaired(changes),
@@ -112,7 +113,7 @@ def write_change_report(reference: Reference, params: Params, project: Project, 
     stem = re.sub(r"[^\w.-]+", "-", reference.name).strip("-.")[:60]
     path = out if out is not None else project.root / REPORTS / f"against-{stem}.html"
     write_text(path, render_html(TEMPLATE, page, project))
-    return WrittenPage(path, changes.regressions, changes.is_same_data, changes.obstacle)
+    return WrittenPage(path, changes.regressions, changes.is_same_data, changes.obstacle, reference.notices)
 
 
 def _describe_obstacle(changes: GridChanges) -> str:

@@ -30,6 +30,7 @@ class Reference:
 
     project: Project  # folder with its comparison, run records, and the evaluation of its best run
     name: str  # as shown on the page
+    notices: tuple[str, ...] = ()  # sentences on runs that were skipped
 
 
 def open_reference(spec: str, params: Params, project: Project) -> Reference:
@@ -41,7 +42,8 @@ def open_reference(spec: str, params: Params, project: Project) -> Reference:
     if spec.lower().startswith(MLFLOW):
         from pipeline.mlflow_report.fetch_grid import fetch_grid
 
-        return Reference(Project(fetch_grid(params, spec[len(MLFLOW) :], project).folder), spec)
+        grid = fetch_grid(params, spec[len(MLFLOW) :], project)
+        return Reference(Project(grid.folder), spec, grid.skipped)
     if Path(spec).is_dir():
         found = Project(Path(spec))
         if not found.comparison.exists():

@@ -116,6 +116,8 @@ def _report_changes(against: str, out: Path | None, show: bool, fail_on_regressi
     params, project = read_params(), Project()
     page = write_change_report(open_reference(against, params, project), params, project, out)
     print_json(page) if as_json else click.echo(page.path)
+    for notice in page.notices:
+        click.echo(f"Notice: {notice}", err=True)
     if show:
         _open_in_browser(page.path)
     if fail_on_regression and page.obstacle:

@@ -18,6 +18,8 @@ from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.scores import DistanceScale
 from pipeline.change_report.changes import compare_grids
+from pipeline.change_report.page import write_change_report
+from pipeline.change_report.reference import Reference
 from pipeline.cli import main
 from pipeline.compare.summary_tables import select_best_settings, summarize_settings
 from tests.report.conftest import REPOSITORY, ReportProject
@@ -283,6 +285,14 @@ def test_regression_exits_with_code_3_and_equal_grids_with_0(run: Callable[..., 
     assert "unet at 0.001: the validation loss is higher" in result.stderr
     content = json.loads(run("--json").stdout)
     assert content["regressions"][0] in result.stderr
+
+
+def test_skipped_runs_of_the_other_grid_are_named(before: ReportProject, now: ReportProject) -> None:
+    skipped = "1 run was skipped, because newer runs differ."
+    reference = Reference(Project(before.root), "mlflow:latest", (skipped,))
+    page = write_change_report(reference, now.params, Project(now.root))
+    assert page.notices == (skipped,)
+    assert skipped in page.path.read_text(encoding="utf-8")
 
 
 def test_two_renderings_have_the_same_bytes(run: Callable[..., Result]) -> None:
