@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from pipeline.analysis.overfitting_onset import MIN_EPOCHS
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.params.file import read_params
+from pipeline.params.file import read_params, read_sections
 from pipeline.params.model import SmpModel, UNetModel
+from tests.conftest import write_params
 
 ParamsWith = Callable[[dict[str, Any]], Params]
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
@@ -327,3 +328,12 @@ def test_encoder_lr_factor_needs_an_encoder(params_with: Callable[[dict[str, Any
         PipelineError, match=r"train\.encoder_lr_factor: must be 1\.0 for variant 'keras_pets', but is 0\.3"
     ):
         params_with(changes)
+
+
+def test_changes_to_read_sections_do_not_affect_the_next_reading(tmp_path: Path) -> None:
+    path = write_params(tmp_path, {})
+    before = read_params(path)
+    sections = read_sections(path)
+    sections["train"]["epochs"] = 1_000
+    assert read_params(path) == before
+    assert read_sections(path)["train"]["epochs"] == before.train.epochs
