@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,9 @@ class Dataset(Record):
     classes: tuple[SegmentationClass, ...]
     fingerprint: str  # SHA-256 of all prepared images and masks, as hexadecimal digits
     folds: int | None = None  # number of folds of the cross-validation; None without one
+    # Values, by key, of the parameters that define how images are read and what mask values mean, such as
+    # `data.slices.window`.
+    input_keys: dict[str, Any] = field(default_factory=dict)
 
     @property
     def class_names(self) -> list[str]:

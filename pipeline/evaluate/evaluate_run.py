@@ -66,7 +66,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     """
     project = project or Project()
     trained = project.run(run)
-    record, data = load_record(run, project)
+    record, data = load_record(params, run, project)
     view = project.prepared.select_fold(record.fold)
     if record.best_epoch is None:
         settings, predicted = None, _RunPredictions()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +46,7 @@ from pipeline.params.data.image_data import (
     find_intensities,
     find_scenes,
 )
+from pipeline.params.data.input_keys import list_input_keys
 from pipeline.params.model import CustomModel
 from pipeline.params.run_config import read_run_config
 from pipeline.wording import join_words
@@ -77,15 +79,16 @@ class TrainedRun:
         resized, and the values of the masks.
 
         Raises:
-            PipelineError: The run does not exist, was trained on different data, its weights cannot be read, or it has
-                a custom network of another project than that of the current folder. For the ensemble, also: the best
-                setting has only one run, or the temperature is missing or of other runs.
+            PipelineError: The run does not exist, was trained on different data, or with different parameters of the
+                images and masks, its weights cannot be read, or it has a custom network of another project than that
+                of the current folder. For the ensemble, also: the best setting has only one run, or the temperature is
+                missing or of other runs.
         """
         if run == RUN_NAME:
             members = find_members(project)
             return cls.load_ensemble(params, members, project, project.read_ensemble_record().temperature.value)
         run = find_best_run(project) if run == "best" else run
-        record, data = load_record(run, project)
+        record, data = load_record(params, run, project)
         training = project.prepared.select_fold(record.fold).open_split("train")
         cell = read_run_config(record, project.run(run).path)
         _check_custom_code(cell, project)
@@ -232,11 +235,12 @@ def find_members(project: Project) -> list[str]:
     return [row.run for row in summary.list_ensemble()]
 
 
-def load_record(run: str, project: Project) -> tuple[RunRecord, Dataset]:
+def load_record(params: Params, run: str, project: Project) -> tuple[RunRecord, Dataset]:
     """Load a run's record and the prepared data that it was trained on.
 
     Raises:
-        PipelineError: A file is missing or broken, or the run was trained on different data.
+        PipelineError: A file is missing or broken, the run was trained on different data, or a parameter that defines
+            how images are read, or what mask values mean, has changed since the data was prepared.
     """
     folder = project.run(run)
     record, data = folder.record, project.prepared.dataset
@@ -245,7 +249,19 @@ def load_record(run: str, project: Project) -> tuple[RunRecord, Dataset]:
             f"The data in {project.prepared.path} has changed since {folder.path} was trained. Train the run again: "
             f"{project.make_command('report')}"
         )
+    used, current = data.input_keys, list_input_keys(params.data)
+    for key in {**used, **current}:
+        old, new = _format_value(used, key), _format_value(current, key)
+        if old != new:
+            raise PipelineError(
+                f"{key}: changed from {old} to {new} after the training data of {run} was prepared. Restore the value, "
+                f"or prepare the data and train again: {project.make_command('report')}"
+            )
     return record, data
+
+
+def _format_value(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key], ensure_ascii=False) if key in values else "not set"
 
 
 def _check_custom_code(cell: Cell, project: Project) -> None:

@@ -20,6 +20,7 @@ from pipeline.params import Params
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.image_data import FolderData, GeoVectorsData, HuggingFaceData, ImageSource, OxfordPetsData
+from pipeline.params.data.input_keys import list_input_keys
 from pipeline.prepare.check_splits import check_splits
 from pipeline.prepare.data_folder import open_data_folder
 from pipeline.prepare.dataset_stats import add_mask_notices
@@ -74,22 +75,23 @@ def prepare(params: Params, out: Path = PREPARED) -> Dataset:
     Raises:
         PipelineError: The source is missing or invalid, or a split is empty.
     """
-    return write_source(create_source(params.data), params.data.source, out)
+    return write_source(create_source(params.data), params.data, out)
 
 
-def write_source(source: Source, name: str, out: Path) -> Dataset:
-    """Write the splits and the showcase of a source to `out`; `name` is the value of `data.source`."""
+def write_source(source: Source, section: Data, out: Path) -> Dataset:
+    """Write the splits and the showcase of a source to `out`; `section` is the `data` section that describes it."""
     with PreparedData(out).replace() as prepared:
         data = _write_arrays(source, prepared)
         check_splits(data)
         folds = () if data.folds is None else (row[_FOLD] for row in data.rows())
         dataset = Dataset(
-            source=name,
+            source=section.source,
             title=data.title,
             credit=data.credit,
             classes=tuple(data.classes),
             fingerprint=_compute_fingerprint(prepared, folds, data.classes),
             folds=data.folds,
+            input_keys=list_input_keys(section),
         )
         skipped = [(to_csv_cell(name), to_csv_cell(reason)) for name, reason in data.skipped]
         prepared.write_tables(dataset, add_mask_notices(data), data.rows(), skipped)

@@ -15,6 +15,7 @@ from pipeline.prepare.sample import Sample
 from pipeline.prepare.source import READ_ORDER, SourceData, SplitOrigin
 from pipeline.prepare.sources.composites import CLASSES, CompositeSource
 from pipeline.prepare.split_tables import SampleRows, tabulate_samples
+from tests.prepare.conftest import create_section
 
 FOLDERS = (*SPLITS, SHOWCASE)
 
@@ -60,6 +61,7 @@ class MaskSource:
 
 
 MASKS = {split: [[[0, 1, 2], [255, 1, 1]]] for split in FOLDERS}
+MADE = create_section("made")
 
 
 def test_prepare_twice_writes_the_same_bytes(create_params, tmp_path):
@@ -142,7 +144,7 @@ def test_fingerprint_is_the_sha256_of_arrays_and_classes_in_a_fixed_order(compos
 
 
 def test_write_source_accepts_16_bits_more_channels_and_skipped_files(tmp_path):
-    write_source(MaskSource(np.uint16, **MASKS), "made", tmp_path)
+    write_source(MaskSource(np.uint16, **MASKS), MADE, tmp_path)
     images = np.load(tmp_path / "train" / PreparedData.IMAGES)
     assert (images.shape, images.dtype) == ((1, 2, 3, 4), np.uint16)
     first = read_rows(tmp_path)[0]
@@ -153,7 +155,7 @@ def test_write_source_accepts_16_bits_more_channels_and_skipped_files(tmp_path):
 @pytest.mark.parametrize("split", FOLDERS)
 def test_write_source_refuses_an_empty_split(tmp_path, split):
     with pytest.raises(PipelineError, match=f"there is no sample for '{split}'"):
-        write_source(MaskSource(**{**MASKS, split: []}), "made", tmp_path / "out")
+        write_source(MaskSource(**{**MASKS, split: []}), MADE, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
@@ -162,44 +164,44 @@ def test_write_source_refuses_a_split_without_evaluated_pixels(tmp_path, split):
     with pytest.raises(
         PipelineError, match=rf"data\.samples\.{split}: the only mask of the split '{split}' contains only ignored"
     ):
-        write_source(MaskSource(**{**MASKS, split: [[[255, 255, 255], [255, 255, 255]]]}), "made", tmp_path / "out")
+        write_source(MaskSource(**{**MASKS, split: [[[255, 255, 255], [255, 255, 255]]]}), MADE, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_write_source_refuses_training_with_one_class(tmp_path):
     with pytest.raises(PipelineError, match="training needs two classes or more"):
-        write_source(MaskSource(**{**MASKS, "train": [[[1, 1, 1], [1, 255, 1]]]}), "made", tmp_path / "out")
+        write_source(MaskSource(**{**MASKS, "train": [[[1, 1, 1], [1, 255, 1]]]}), MADE, tmp_path / "out")
 
 
 def test_write_source_accepts_a_showcase_without_every_class(tmp_path):
-    write_source(MaskSource(**{**MASKS, SHOWCASE: [[[0, 1, 1], [1, 0, 0]]]}), "made", tmp_path)
+    write_source(MaskSource(**{**MASKS, SHOWCASE: [[[0, 1, 1], [1, 0, 0]]]}), MADE, tmp_path)
 
 
 def test_write_source_refuses_an_invalid_class_index(tmp_path):
     with pytest.raises(AssertionError, match="an index without a class"):
-        write_source(MaskSource(**{**MASKS, "train": [[[0, 1, 2], [7, 0, 0]]]}), "made", tmp_path / "out")
+        write_source(MaskSource(**{**MASKS, "train": [[[0, 1, 2], [7, 0, 0]]]}), MADE, tmp_path / "out")
 
 
 def test_write_source_raises_the_error_of_the_source(tmp_path):
     with pytest.raises(PipelineError, match="all is wrong"):
-        write_source(MaskSource(error=PipelineError("all is wrong"), **{**MASKS, "test": []}), "made", tmp_path / "out")
+        write_source(MaskSource(error=PipelineError("all is wrong"), **{**MASKS, "test": []}), MADE, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_write_source_refuses_a_group_in_two_splits(tmp_path):
     with pytest.raises(AssertionError, match=r"train and validation share \[\('film', 'a'\)\]"):
-        write_source(MaskSource(film="a", **MASKS), "made", tmp_path / "out")
+        write_source(MaskSource(film="a", **MASKS), MADE, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_write_source_writes_statistics_that_can_be_read(tmp_path):
-    write_source(MaskSource(**MASKS), "made", tmp_path)
+    write_source(MaskSource(**MASKS), MADE, tmp_path)
     assert PreparedData(tmp_path).stats == STATS
 
 
 def test_skipped_table_escapes_formulas_and_line_breaks(tmp_path):
     skipped = (("=HYPERLINK(1)", "a\nb"), ("a\udcff", "+1"))
-    write_source(MaskSource(skipped=skipped, **MASKS), "made", tmp_path)
+    write_source(MaskSource(skipped=skipped, **MASKS), MADE, tmp_path)
     lines = (tmp_path / PreparedData.SKIPPED).read_text(encoding="utf-8").splitlines()
     assert lines[1:] == ["'=HYPERLINK(1),a\\nb", "a\\udcff,'+1"]
 
