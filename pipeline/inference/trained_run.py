@@ -34,9 +34,10 @@ from pipeline.models.ensemble import Ensemble, FlipAverage
 from pipeline.models.factory import load_trained_network
 from pipeline.params import Cell, Params
 from pipeline.params.custom_code import CUSTOM
-from pipeline.params.data import Data
+from pipeline.params.data import Data, find_mask_section
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.fields import list_values
+from pipeline.params.data.file_pattern import CLASS
 from pipeline.params.data.image_data import (
     ExternalTestFolder,
     FolderData,
@@ -288,14 +289,18 @@ def _create_preprocessing(data: Data, training: Split, *, is_patched: bool) -> P
 
 
 def _create_mask_encoding(data: Data, class_names: Sequence[str]) -> MaskEncoding:
-    """Create the encoding of the user's masks, with class indices if the data source defines no mask values."""
-    folder = data.external_test if isinstance(data, CompositesData) else data
-    if isinstance(folder, ExternalTestFolder | FolderData | HuggingFaceData) and folder.has_mask_values:
+    """Create the encoding of masks, with class indices if the data source defines no mask values.
+
+    With numbered objects, the values are those of the three classes to which masks are converted.
+    """
+    folder = find_mask_section(data)
+    if isinstance(folder, ExternalTestFolder | FolderData | HuggingFaceData) and folder.mask_part != CLASS:
         by_name = {item.name: list_values(item.mask_value) for item in folder.classes}
         values = [by_name[name] for name in class_names]
         return MaskEncoding.from_values(values, list_values(folder.ignore_value), folder.mask_threshold)
     first = 1 if isinstance(data, OxfordPetsData) else 0  # Oxford's trimaps count from 1
-    return MaskEncoding.from_values([(first + index,) for index in range(len(class_names))], (IGNORE,))
+    ignored = (IGNORE,) if isinstance(data, CompositesData) else ()
+    return MaskEncoding.from_values([(first + index,) for index in range(len(class_names))], ignored)
 
 
 def _create_split(inputs: Sequence[NDArray[Any]], truth: NDArray[np.uint8] | None = None) -> Split:

@@ -164,8 +164,9 @@ class ShowcaseImage(Section):
     title: str = ""
     """Caption. If empty, the file name is shown."""
     mask: ShowcaseFile | None = None
-    """Name of the ground-truth mask in `reports/showcase/`, encoded like the masks of the data. If null, only the
-    prediction is shown.
+    """Name of the ground-truth mask in `reports/showcase/`, encoded like the masks of the data, such as one number per
+    object with `data.instances`. Class indices if the data has annotations or composites. Must be null if `data.masks`
+    has `{class}` or `{object}`. If null, only the prediction is shown.
     """
 
 

@@ -14,10 +14,10 @@ from ruamel.yaml.error import YAMLError
 from pipeline.errors import PipelineError
 from pipeline.imaging.instances import BORDER
 from pipeline.params import Cell, Params, validate
-from pipeline.params.data import find_data_mistakes
+from pipeline.params.data import find_data_mistakes, find_mask_section
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.fields import list_values
-from pipeline.params.data.image_data import CategoryData, MaskData
+from pipeline.params.data.image_data import CategoryData, FilePatterns, MaskData
 from pipeline.params.merge_conflict import find_conflict
 from pipeline.params.model import KerasPetsModel, SmpModel, UNetModel, compute_smallest_size
 from pipeline.params.objects import find_object_mistakes
@@ -114,6 +114,7 @@ def _check_across_keys(params: Params) -> list[str]:
         ]
     mistakes += find_data_mistakes(params.data)
     mistakes += _check_objects(params)
+    mistakes += _check_showcase(params)
     mistakes += find_ranking_mistakes(params)
     for name in params.variants:
         mistakes += _check_variant(params, name)
@@ -121,6 +122,20 @@ def _check_across_keys(params: Params) -> list[str]:
         f"grid.variant: '{name}' is not among variants: {', '.join(params.variants)}. Define it there or remove it."
         for name in params.grid.variant
         if name not in params.variants
+    ]
+
+
+def _check_showcase(params: Params) -> list[str]:
+    """Find masks of showcase images, which are single files, although each mask of the data has several files."""
+    is_composed = isinstance(params.data, CompositesData)
+    key, data = "data.external_test" if is_composed else "data", find_mask_section(params.data)
+    if not isinstance(data, FilePatterns) or not data.mask_part:
+        return []
+    return [
+        f"report.showcase[{index}].mask: must be null if {key}.masks has {{{data.mask_part}}}, because a mask then has "
+        f"several files, but is '{image.mask}'; remove it to show only the prediction."
+        for index, image in enumerate(params.report.showcase)
+        if image.mask is not None
     ]
 
 

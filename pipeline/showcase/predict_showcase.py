@@ -10,7 +10,8 @@ import numpy as np
 from pipeline.artifacts.project import SHOWCASE_IMAGES, Project
 from pipeline.artifacts.showcase_predictions import ShowcaseList, ShowcasePredictions, ShowcaseResult
 from pipeline.params import Params
-from pipeline.params.data.composites import CompositesData
+from pipeline.params.data import find_mask_section
+from pipeline.params.data.image_data import MaskData
 
 
 def predict_showcase(params: Params, project: Project | None = None) -> ShowcaseList:
@@ -39,13 +40,14 @@ def _predict_images(params: Params, run: str, project: Project, folder: Showcase
     from pipeline.showcase.showcase_image import read_showcase_image
 
     trained = TrainedRun.load(params, run, project)
-    masks = params.data.external_test if isinstance(params.data, CompositesData) else params.data
+    masks = find_mask_section(params.data)
     orientation = masks.mask_orientation if masks else None
+    border = masks.instances.border if isinstance(masks, MaskData) and masks.instances else None
     foreground = np.array([item.foreground for item in trained.data.classes])
     images = project.home / SHOWCASE_IMAGES
     listed = []
     for index, entry in enumerate(params.report.showcase):
-        image = read_showcase_image(entry, images, trained.preprocessing, trained.encoding, orientation)
+        image = read_showcase_image(entry, images, trained.preprocessing, trained.encoding, orientation, border)
         prediction = trained.predict_image(image.network_input, image.truth)
         # Both are NaN without a mask. Foreground IoU is also NaN if neither mask nor prediction has foreground.
         iou = float(compute_foreground_iou(prediction.confusion[0], foreground))

@@ -14,7 +14,8 @@ from PIL import Image
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.errors import ImageError
-from pipeline.imaging.mask_decoding import DecodedMask, decode_mask, orient_mask
+from pipeline.imaging.instances import classify_instances
+from pipeline.imaging.mask_decoding import MAX_NUMBER, MAX_VALUE, DecodedMask, decode_mask, orient_mask
 from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.metadata import fits_either_way, read_orientation
 from pipeline.imaging.resize import FixedSize
@@ -53,6 +54,7 @@ def read_showcase_image(
     preprocessing: Preprocessing,
     encoding: MaskEncoding,
     mask_orientation: MaskOrientation | None = None,
+    border: int | None = None,
 ) -> DecodedImage:
     """Read an image of `report.showcase`, and its mask if it has one.
 
@@ -62,6 +64,7 @@ def read_showcase_image(
         preprocessing: The preprocessing of the network that segments the image.
         encoding: The encoding of the masks that the network was trained on.
         mask_orientation: Whether the mask covers the upright or the stored image; None if this is unknown.
+        border: Width in px of the border of the objects that the mask numbers; None if its values are classes.
 
     Raises:
         PipelineError: A file is missing or not an image, the mask does not fit, or its orientation is unknown.
@@ -70,7 +73,7 @@ def read_showcase_image(
     truth = None
     if entry.mask is not None:
         orientation = _read(folder / entry.file, read_orientation)
-        mask = _read_mask(folder / entry.mask, image.shape[:2], encoding, orientation, mask_orientation)
+        mask = _read_mask(folder / entry.mask, image.shape[:2], encoding, orientation, mask_orientation, border)
         truth = preprocessing.resizing.fit_mask(mask, outside=IGNORE)
     return DecodedImage(preprocessing.create_input(image), truth, image.shape, _shrink(image), preprocessing)
 
@@ -88,8 +91,10 @@ def _read_mask(
     encoding: MaskEncoding,
     orientation: int,
     mask_orientation: MaskOrientation | None,
+    border: int | None,
 ) -> NDArray[np.uint8]:
-    decoded: DecodedMask = _read(path, lambda content: decode_mask(content, encoding.are_colors))
+    max_value = MAX_VALUE if border is None else MAX_NUMBER
+    decoded: DecodedMask = _read(path, lambda content: decode_mask(content, encoding.are_colors, max_value))
     mask = decoded.values
     if not decoded.has_orientation:
         if mask_orientation is None and fits_either_way(orientation, *shape):
@@ -103,6 +108,8 @@ def _read_mask(
             f"report.showcase: {path} has {mask.shape[1]} × {mask.shape[0]} pixels, but its image has {shape[1]} × "
             f"{shape[0]}. Save the mask with the size of the image."
         )
+    if border is not None:
+        mask = classify_instances(mask, border)
     if not encoding.covers(mask):
         values = join_names(encoding.count_unknown(mask), MAX_LISTED)
         raise PipelineError(f"report.showcase: {path} contains the values {values}; expected {encoding.list_values()}.")

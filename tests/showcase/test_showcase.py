@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,12 +27,16 @@ from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.resize import FixedSize
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Params, ShowcaseImage
-from pipeline.params.file import read_params
+from pipeline.params.file import check_params, read_params
+from pipeline.prepare.prepare_data import prepare
 from pipeline.report.write_report import write_report
 from pipeline.showcase.predict_showcase import predict_showcase
 from pipeline.showcase.showcase_image import read_showcase_image
 from pipeline.train.train_cell import train_cell
-from tests.conftest import ROOT, write_params
+from tests.conftest import ROOT, load_shipped_params, write_params
+from tests.discs import CLASSES
+from tests.discs import DATA as DISCS
+from tests.nuclei import COCO_SECTION, SECTION, SIDE, annotate_nuclei, write_nuclei, write_nuclei_params
 
 RUN = "unet-0.01-0"
 GRID = {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}
@@ -48,6 +55,21 @@ def compared_params(project: Path) -> Params:
 
 def write_showcase(project: Path, *entries: dict[str, str]) -> Params:
     return read_params(write_params(project, {"grid": GRID, "report": {"showcase": list(entries)}}))
+
+
+def train_on_nuclei(root: Path, section: dict[str, Any]) -> Params:
+    """Train and compare one run in the current folder."""
+    params = write_nuclei_params(root, GRID, {**section, "image_size": 32})
+    prepare(params)
+    train_cell(params.cell("unet", 0.01, 0))
+    evaluate_run(params, RUN)
+    compare(params)
+    SHOWCASE_IMAGES.mkdir(parents=True)
+    return params
+
+
+def with_showcase(params: Params, *images: ShowcaseImage) -> Params:
+    return params.model_copy(update={"report": params.report.model_copy(update={"showcase": list(images)})})
 
 
 def save_noise(project: Path, name: str, width: int, height: int) -> None:
@@ -171,6 +193,54 @@ def test_predict_showcase_names_invalid_files(
     with pytest.raises(PipelineError, match=message):
         predict_showcase(write_showcase(project, entry))
     assert (project / SHOWCASE_PREDICTIONS / "0.npz").read_bytes() == before  # no partial results
+
+
+def test_showcase_mask_that_numbers_objects_has_the_scores_of_the_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_nuclei(Path("nuclei"))
+    background, nucleus, border = SECTION["classes"]
+    section = {**SECTION, "classes": [nucleus, border, background]}  # indices differ from mask values
+    params = train_on_nuclei(tmp_path, section)
+    rows = csv.DictReader(Path(EVALUATION, RUN, "per_image.csv").read_text(encoding="utf-8").splitlines())
+    row = next(row for row in rows if row["split"] == "validation")
+    for kind in ("images", "masks"):
+        shutil.copy(f"nuclei/{kind}/{row['id']}.png", SHOWCASE_IMAGES / f"{kind}.png")
+    (shown,) = predict_showcase(with_showcase(params, ShowcaseImage(file="images.png", mask="masks.png"))).images
+    assert shown.iou == pytest.approx(float(row["foreground_iou"]), abs=1e-6)
+    assert shown.iou > 0.1
+
+
+def test_showcase_mask_for_annotations_may_only_have_indices_of_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_nuclei(Path("nuclei"))
+    annotate_nuclei(Path("nuclei"))
+    params = train_on_nuclei(tmp_path, COCO_SECTION)
+    shutil.copy("nuclei/images/000.png", SHOWCASE_IMAGES / "image.png")
+    params = with_showcase(params, ShowcaseImage(file="image.png", mask="mask.png"))
+    pixels = np.zeros((SIDE, SIDE), np.uint8)
+    pixels[:8] = 1
+    Image.fromarray(pixels).save(SHOWCASE_IMAGES / "mask.png")
+    assert predict_showcase(params).images[0].iou is not None
+    Image.fromarray(pixels * 255).save(SHOWCASE_IMAGES / "mask.png")
+    with pytest.raises(PipelineError, match=r"mask\.png contains the values 255; expected 0, 1\."):
+        predict_showcase(params)
+
+
+@pytest.mark.parametrize("part", ["class", "object"])
+def test_showcase_mask_is_refused_if_masks_of_the_data_have_several_files(project: Path, part: str) -> None:
+    values: tuple[str | int | None, ...] = (None, "disc") if part == "class" else (0, 1)
+    classes = [{**item, "mask_value": value} for item, value in zip(CLASSES, values, strict=True)]
+    section = {**DISCS, "image_size": 32, "images": "images/*", "masks": f"masks/{{{part}}}/*", "classes": classes}
+    content = {**load_shipped_params(), "data": section}
+    content["report"] = {**content["report"], "showcase": [{"file": "a.png"}, {"file": "b.png", "mask": "c.png"}]}
+    with pytest.raises(
+        PipelineError, match=rf"report\.showcase\[1\]\.mask: must be null if data\.masks has {{{part}}}"
+    ):
+        check_params(content, "params.yaml")
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "sub/photo.png", ""])

@@ -32,6 +32,11 @@ from pipeline.wording import join_words
 Data = Annotated[CompositesData | ImageSource, Field(discriminator="source")]
 
 
+def find_mask_section(data: Data) -> ExternalTestFolder | ImageSource | None:
+    """Return the section that describes masks of the user; None if all masks are computed."""
+    return data.external_test if isinstance(data, CompositesData) else data
+
+
 def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
     """Find repeated values and contradictory keys in the `data` section."""
     if isinstance(data, CompositesData):

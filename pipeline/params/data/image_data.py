@@ -23,7 +23,7 @@ from pipeline.params.data.fields import (
     Window,
     list_sides,
 )
-from pipeline.params.data.file_pattern import CLASS, DEFAULT_PATTERNS, FilePattern
+from pipeline.params.data.file_pattern import DEFAULT_PATTERNS, FilePattern
 from pipeline.params.section import Section
 
 Resize = Literal["stretch", "letterbox"]
@@ -250,11 +250,6 @@ class FilePatterns(Section):
         """What each of an image's mask files shows: "class", "object", or "" if there is one file per image."""
         return FilePattern(self.masks).part
 
-    @property
-    def has_mask_values(self) -> bool:
-        """Whether the classes are values in one mask file per image."""
-        return self.mask_part != CLASS
-
 
 class ExternalTestFolder(ImageMaskFolder, FilePatterns):
     """A folder whose test split replaces that of the composites. It has the same classes as the composites."""
@@ -337,11 +332,6 @@ class FolderData(MaskData, FilePatterns):
     scenes: Scenes | None = None
     """How GeoTIFFs are read: bands, nodata, and tiles of large scenes. If null, they are read like other TIFFs."""
 
-    @property
-    def has_mask_values(self) -> bool:
-        """Whether the classes are values in one mask file per image."""
-        return super().has_mask_values and self.instances is None
-
 
 class HuggingFaceData(MaskData):
     """A Hugging Face data set in a local folder, or other Parquet files with images and masks in columns."""
@@ -357,11 +347,6 @@ class HuggingFaceData(MaskData):
     def mask_part(self) -> str:
         """Which part of the truth a mask shows; empty, because an image has one mask."""
         return ""
-
-    @property
-    def has_mask_values(self) -> bool:
-        """Whether the classes are values in the masks."""
-        return self.instances is None
 
 
 class CategoryData(ImageMaskData):
