@@ -23,7 +23,6 @@ from pipeline.export.metadata import describe_channels, get_max_value
 from pipeline.export.readme import create_readme
 from pipeline.imaging.to_rgb import to_rgb
 from pipeline.imaging.windows import cut_window
-from pipeline.inference.preprocessing import Preprocessing
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params
 from pipeline.predict.outputs import tint_classes
@@ -98,7 +97,7 @@ def package_for_bioimageio(
         examples: Images; the first one is the test input and the cover.
         credit: Authors and license.
         evidence: Scores by name, for the documentation.
-        window: Mapping of the intensities of slices to pixel values; None if they are used as they are.
+        window: Mapping of the intensities of slices or scenes to pixel values; None if they are used as they are.
         target: The zip file to write.
 
     Raises:
@@ -140,10 +139,10 @@ def _describe(spec: Any, run: TrainedRun, credit: PackageCredits, folder: Path) 
     to_float = v0_5.EnsureDtypeDescr(kwargs=v0_5.EnsureDtypeKwargs(dtype="float32"))
     images = v0_5.InputTensorDescr(
         id=v0_5.TensorId("images"),
-        description=f"{describe_channels(run.preprocessing)}, resized to the input size; see the documentation",
+        description=f"{describe_channels(run)}, resized to the input size; see the documentation",
         axes=[
             v0_5.BatchAxis(),
-            v0_5.ChannelAxis(channel_names=_name_channels(run.preprocessing)),
+            v0_5.ChannelAxis(channel_names=_name_channels(run)),
             v0_5.SpaceInputAxis(id=v0_5.AxisId("y"), size=height),
             v0_5.SpaceInputAxis(id=v0_5.AxisId("x"), size=width),
         ],
@@ -187,9 +186,11 @@ def _create_name(run: TrainedRun) -> str:
     return name if len(name) >= _MIN_NAME else f"U-Net {name}"
 
 
-def _name_channels(preprocessing: Preprocessing) -> list[str]:
-    numbered = [f"channel{number}" for number in range(1, preprocessing.channels + 1)]
-    return {"gray": ["gray"], "RGB": ["red", "green", "blue"]}.get(describe_channels(preprocessing), numbered)
+def _name_channels(run: TrainedRun) -> list[str]:
+    if run.scenes is not None and run.scenes.bands:
+        return [band if isinstance(band, str) else f"band{band}" for band in run.scenes.bands]
+    numbered = [f"channel{number}" for number in range(1, run.preprocessing.channels + 1)]
+    return {"gray": ["gray"], "RGB": ["red", "green", "blue"]}.get(describe_channels(run), numbered)
 
 
 def _read_opset_version(path: Path) -> int:

@@ -13,7 +13,7 @@ from pipeline.export.metadata import EXAMPLE, create_metadata
 from pipeline.export.usage_example import create_example
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params
-from pipeline.params.data.image_data import find_intensities, find_scenes
+from pipeline.params.data.image_data import find_intensities
 from pipeline.params.data.original_pixel import find_original_pixel
 from pipeline.promote.evidence import collect_evidence, has_scores
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
@@ -76,8 +76,6 @@ def export_run(
     credit = PackageCredits.create(params, license_id)
     window = create_window(find_intensities(params.data))
     metadata = create_metadata(trained, find_original_pixel(params.data), window)
-    if (scenes := find_scenes(params.data)) and scenes.bands:
-        metadata["channel_order"] = f"bands {', '.join(map(str, scenes.bands))}"
     metadata[EXAMPLE] = create_example(trained, Path(NETWORK if file_format == BIOIMAGEIO else file.name), window)
     validation = project.prepared.select_fold(trained.record.fold).open_split("validation")
     with tempfile.TemporaryDirectory() as folder:

@@ -21,7 +21,7 @@ def create_metadata(run: TrainedRun, pixel: PixelSize | None, window: IntensityW
     Args:
         run: The run, or the ensemble.
         pixel: Size of a pixel of the original images; None if it is unknown.
-        window: Mapping of the intensities of slices to pixel values; None if they are used as they are.
+        window: Mapping of the intensities of slices or scenes to pixel values; None if they are used as they are.
     """
     values = format_mask_values(run.encoding)
     classes = [
@@ -39,7 +39,7 @@ def create_metadata(run: TrainedRun, pixel: PixelSize | None, window: IntensityW
         "classes": _to_json(classes),
         "input_size": _to_json(run.input_size),
         "channels": str(preprocessing.channels),
-        "channel_order": describe_channels(preprocessing),
+        "channel_order": describe_channels(run),
         "bits": str(preprocessing.bits),
         "max_value": str(maximum),
         "window": _to_json(None if window is None else [window.low, window.high]),
@@ -54,11 +54,17 @@ def get_max_value(preprocessing: Preprocessing) -> int:
     return (1 << preprocessing.bits) - 1
 
 
-def describe_channels(preprocessing: Preprocessing) -> str:
-    """Name the channels: `gray`, `RGB`, or `as in the images`; three channels of 16 bits need not be RGB."""
-    if preprocessing.channels == 1:
+def describe_channels(run: TrainedRun) -> str:
+    """Name the channels: the bands of scenes, `gray`, `RGB`, or `as in the images`.
+
+    Three channels of 16 bits, or of scenes, need not be RGB.
+    """
+    if run.scenes is not None and run.scenes.bands:
+        return f"bands {', '.join(map(str, run.scenes.bands))}"
+    channels, bits = run.preprocessing.channels, run.preprocessing.bits
+    if channels == 1:
         return "gray"
-    return "RGB" if (preprocessing.channels, preprocessing.bits) == (3, 8) else "as in the images"
+    return "RGB" if (channels, bits) == (3, 8) and run.scenes is None else "as in the images"
 
 
 def format_mask_values(encoding: MaskEncoding) -> list[int | str]:

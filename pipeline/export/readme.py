@@ -19,7 +19,7 @@ def create_readme(run: TrainedRun, evidence: Mapping[str, str], window: Intensit
     Args:
         run: The run, or the ensemble.
         evidence: Scores by name.
-        window: Mapping of the intensities of slices to pixel values; None if they are used as they are.
+        window: Mapping of the intensities of slices or scenes to pixel values; None if they are used as they are.
     """
     classes = "\n".join(
         f"| {index} | {item.name} | {item.color} | {value} |"
@@ -60,7 +60,7 @@ compare the most probable class of each pixel with annotations of your own image
 
 
 def _describe_input(run: TrainedRun, window: IntensityWindow | None) -> str:
-    channels, maximum = describe_channels(run.preprocessing), get_max_value(run.preprocessing)
+    channels, maximum = describe_channels(run), get_max_value(run.preprocessing)
     sentences = [
         f"The channels are {channels}: {run.preprocessing.channels} x height x width, values from 0 to {maximum}.",
         _describe_resizing(run),
@@ -69,7 +69,7 @@ def _describe_input(run: TrainedRun, window: IntensityWindow | None) -> str:
     if window is not None:
         sentences.insert(
             1,
-            f"Slices are scaled linearly to these values: intensities up to {window.low:g} become 0, and those from "
+            f"Intensities are scaled linearly to these values: those up to {window.low:g} become 0, and those from "
             f"{window.high:g} on {maximum}.",
         )
     return "\n".join(sentences)

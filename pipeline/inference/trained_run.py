@@ -44,6 +44,7 @@ from pipeline.params.data.image_data import (
     HuggingFaceData,
     ImageMaskData,
     OxfordPetsData,
+    Scenes,
     find_intensities,
     find_scenes,
 )
@@ -69,6 +70,7 @@ class TrainedRun:
     tiles: Tiles | None  # tiles for images of native size; None if the network sees whole images
     encoding: MaskEncoding  # mask values of the classes, in the user's masks and in predicted masks
     num_train_images: int  # number of images in the training split, or in all folds; the run may use fewer
+    scenes: Scenes | None = None  # how GeoTIFFs are read; None if the images are no scenes
     members: tuple[RunRecord, ...] = ()  # of an ensemble; empty for a run
 
     @classmethod
@@ -102,6 +104,7 @@ class TrainedRun:
             tiles=create_tiles(cell, params.evaluation.tile_overlap),
             encoding=_create_mask_encoding(params.data, data.class_names),
             num_train_images=len(training),
+            scenes=find_scenes(params.data),
         )
 
     @classmethod

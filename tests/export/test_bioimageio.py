@@ -16,9 +16,11 @@ from PIL import Image
 from pipeline.cli import main
 from pipeline.params.file import read_params
 from pipeline.train.train_cell import train_cell
+from tests.aerial import DATA, write_scenes
 from tests.conftest import TRAINED, write_params
 from tests.discs import train_on_discs
 from tests.optional import import_or_skip
+from tests.predict.trained_project import train_project
 
 # Its dependencies are only imported here, and warn when they are imported.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -84,6 +86,28 @@ def test_package_of_native_images_passes_the_validator(
     assert [axis.size for axis in model.inputs[0].axes[2:]] == [32, 32]
     with zipfile.ZipFile(f"exports/{TRAINED}.zip") as package, package.open("test_input.npy") as file:
         assert np.load(file).dtype == np.uint8
+
+
+def test_package_of_scenes_names_their_bands(
+    spec: Any, tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_or_skip("rasterio")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    write_scenes(Path("scenes"), 2)
+    scenes = {"tile": 32, "block": 1, "bands": ["B08", 3, "B02"], "window": [0, 30_000]}
+    train_project(
+        tmp_path, store, {**DATA, "channels": 3, "scenes": scenes}, epochs=1, patch_size=32, patches_per_epoch=8
+    )
+    output = call("--run", TRAINED)
+    assert "# Channels: bands B08, 3, B02" in output
+    model = check_package(spec, Path(f"exports/{TRAINED}.zip"))
+    assert model.inputs[0].axes[1].channel_names == ["B08", "band3", "B02"]
+    assert model.inputs[0].description.startswith("bands B08, 3, B02,")
+    with zipfile.ZipFile(f"exports/{TRAINED}.zip") as package:
+        readme = package.read("README.md").decode()
+    assert "The channels are bands B08, 3, B02: 3 x height x width" in readme
+    assert "Intensities are scaled linearly" in readme
 
 
 def test_authors_are_those_of_the_report(spec: Any, project: Path) -> None:

@@ -30,7 +30,7 @@ from pipeline.artifacts.prepared_data import PreparedData, SegmentationClass
 from pipeline.artifacts.project import EVALUATION, PREPARED, Project
 from pipeline.cli import main
 from pipeline.inference.trained_run import TrainedRun
-from pipeline.params.data.image_data import FolderData
+from pipeline.params.data.image_data import FolderData, find_scenes
 from pipeline.params.file import read_params
 from pipeline.promote.model_card import END, MAX_LENGTH, ModelCard
 from pipeline.promote.serve_command import format_serve_command
@@ -168,7 +168,9 @@ def test_model_card_states_the_bands_and_the_window_of_scenes(
     data = FolderData.model_validate({**AERIAL_DATA, "scenes": {**AERIAL_DATA["scenes"], "window": [100, 3000]}})
     scenes = params.model_copy(update={"data": data})
     for shown, is_stated in ((params, False), (scenes, True)):
-        text = ModelCard(run, shown, project, {}, NAME, "1", "http://127.0.0.1:1").describe_version()
+        described = replace(run, scenes=find_scenes(shown.data))
+        text = ModelCard(described, shown, project, {}, NAME, "1", "http://127.0.0.1:1").describe_version()
+        assert ("converted to RGB" in text) != is_stated
         assert ("the bands `B08`, `B04`" in text and "100 " in text and "3000 " in text) == is_stated
 
 
