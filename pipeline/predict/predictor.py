@@ -143,7 +143,7 @@ class Predictor:
 
     def _write(self, image: InputImage, strips: Iterable[Probs]) -> None:
         if self._meter is not None:
-            strips = self._meter.measure(strips, image.pixels.shape)
+            strips = self._meter.measure(strips, image.pixels)
         self.rows.append(self._writer.write(image, strips))
         if self._meter is not None:
             self.uncertainties.append(self._meter.read(self.rows[-1].file))

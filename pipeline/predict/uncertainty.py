@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.analysis.uncertainty import compute_disagreement, compute_entropy
 from pipeline.atomic_io import write_text
 from pipeline.inference.preprocessing import Probs
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.predict.objects import Image
 from pipeline.predict.outputs import escape_formula
+from pipeline.scenes.scene_image import SceneImage
 
 COLUMNS = ("rank", "file", "disagreement", "entropy")
 
@@ -48,31 +51,52 @@ class UncertaintyMeter:
         self._resizing, self._is_ensemble = run.preprocessing.resizing, bool(run.members)
         self._sums, self._pixels = np.zeros(2), 0  # entropy and disagreement of the current image
 
-    def measure(self, strips: Iterable[Probs], shape: tuple[int, ...]) -> Iterator[Probs]:
-        """Measure the pixels of an image, without padding.
+    def measure(self, strips: Iterable[Probs], image: Image) -> Iterator[Probs]:
+        """Measure the pixels of an image, without padding and nodata pixels.
 
         Args:
             strips: Strips from `TrainedRun.predict_member_strips`, or a whole image from `predict_member_batch`.
-            shape: Shape of the image, starting with its height and width in px.
+            image: The image.
 
         Yields:
             The probabilities of the run, or of the ensemble, in each strip: classes x rows x W.
         """
         self._sums, self._pixels = np.zeros(2), 0
-        rows, columns = self._resizing.locate_inner(shape)
+        rows, columns = self._resizing.locate_inner(image.shape)
+        size = self._resizing.compute_inner_size(image.shape)
         top = 0
         for strip in strips:
             inner = strip[..., max(0, rows.start - top) : max(0, rows.stop - top), columns]
-            top += strip.shape[-2]
             entropy = compute_entropy(inner[1:])  # not of the ensemble's own probabilities, which have a temperature
-            self._sums += [values.sum(dtype=np.float64) for values in (entropy[0], compute_disagreement(entropy))]
-            self._pixels += entropy[0].size
+            is_valid = np.ones(entropy[0].shape, np.bool_)
+            if isinstance(image, SceneImage) and image.has_nodata:
+                is_valid = _read_validity(image, max(0, top - rows.start), len(is_valid), size)
+            values = entropy[0], compute_disagreement(entropy)
+            self._sums += [one[is_valid].sum(dtype=np.float64) for one in values]
+            self._pixels += int(is_valid.sum())
+            top += strip.shape[-2]
             yield strip[0]
 
     def read(self, file: str) -> ImageUncertainty:
         """Return the uncertainty of the image whose strips were measured last; `file` is its name in the table."""
         entropy, disagreement = (self._sums / self._pixels).tolist()
         return ImageUncertainty(file, entropy, disagreement if self._is_ensemble else None)
+
+
+def _read_validity(image: SceneImage, top: int, num_rows: int, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Read which pixels of some rows of a resized scene are valid, by nearest neighbor.
+
+    Args:
+        image: The scene.
+        top: First row of the resized scene.
+        num_rows: Number of rows of the resized scene.
+        size: Height and width of the resized scene in px.
+    """
+    height, width = image.shape[:2]
+    rows = ((np.arange(top, top + num_rows) + 0.5) * height / size[0]).astype(np.int64)
+    columns = ((np.arange(size[1]) + 0.5) * width / size[1]).astype(np.int64)
+    valid: NDArray[np.bool_] = image.read_validity(int(rows[0]), int(rows[-1]) + 1)[rows - rows[0]][:, columns]
+    return valid
 
 
 def rank_by_uncertainty(images: Iterable[ImageUncertainty]) -> list[ImageUncertainty]:

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.artifacts.project import Project
+from pipeline.imaging.resize import NativeSize
+from pipeline.inference.preprocessing import NetworkInput
+from pipeline.inference.trained_run import TrainedRun
+from pipeline.params.file import read_params
+from pipeline.scenes.scene_image import SceneImage
 from tests.aerial import DATA, SIDE, draw_scene, locate_scene, write_geotiff, write_scenes
+from tests.conftest import TRAINED
 from tests.optional import import_or_skip
 from tests.predict.trained_project import Predict, create_predict, train_project
 
@@ -98,3 +105,27 @@ def test_broken_scene_is_skipped_without_results(predict: Predict, tmp_path: Pat
     done = predict(path, code=1)
     assert "is not a complete" in done.output
     assert not (tmp_path / "out/masks").exists()
+
+
+@pytest.mark.parametrize("downscale", [1.0, 2.0])
+def test_uncertainty_is_that_of_the_pixels_with_data(
+    downscale: float, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The uncertainty of the rows with data is the mean over them, whatever the rows without data contain."""
+    write_scenes(tmp_path / "scenes", 2)
+    section = {**SECTION, "downscale": downscale}
+    train_project(tmp_path, store, section, epochs=8, patch_size=16, patches_per_epoch=96)
+    predict = create_predict(tmp_path, tmp_path, monkeypatch)
+    bands, _ = draw_scene(7, 128)
+    bands[:, 32:] = 0
+    path = write_geotiff(tmp_path / "mostly-empty.tif", bands, 7, nodata=0)
+    predict("--rank-by-uncertainty", path)
+    with (tmp_path / "out/uncertainty.csv").open(encoding="utf-8") as file:
+        (found,) = [float(row["entropy"]) for row in csv.DictReader(file)]
+    run = TrainedRun.load(read_params(), TRAINED, Project())
+    assert run.tiles is not None and run.scenes is not None
+    scene = NetworkInput(SceneImage(path, run.scenes), run.preprocessing, NativeSize(downscale))
+    probs = np.concatenate(list(run.predict_strips(scene, run.tiles)), axis=1)
+    entropy = -(probs * np.log(probs)).sum(axis=0)
+    assert found == pytest.approx(entropy[: int(32 / downscale)].mean(), abs=2e-6)
+    assert abs(found - entropy.mean()) > 1e-3
