@@ -16,6 +16,7 @@ from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.imaging.errors import ImageError
 from pipeline.params import Params
+from pipeline.wording import pluralize
 
 if TYPE_CHECKING:
     from pipeline.inference.preprocessing import Preprocessing
@@ -97,9 +98,13 @@ def _check_image(image: npt.NDArray[Any], preprocessing: Preprocessing) -> npt.N
     if image.dtype not in (np.uint8, np.uint16):
         hint = " Multiply values of 0 to 1 by 255." if np.issubdtype(image.dtype, np.floating) else ""
         raise PipelineError(f"The image has the type {image.dtype}; {expected}.{hint}")
-    if image.shape[2] not in {1, channels} and not (channels == 1 and image.shape[2] == 3):
+    # As when files are read. Only 8-bit gray is converted to colors of 16 bits.
+    is_gray = image.shape[2] == 1 and channels == 3 and (preprocessing.bits == 8 or image.dtype == np.uint8)
+    is_color = image.shape[2] == 3 and channels == 1
+    if image.shape[2] != channels and not is_gray and not is_color:
         raise PipelineError(
-            f"The image has {image.shape[2]} channels, but the network was trained on images with {channels}."
+            f"The image has {pluralize(image.shape[2], 'channel')} of type {image.dtype}, but the network was trained "
+            f"on images with {channels} of {preprocessing.bits} bits."
         )
     if image.dtype == np.uint16 and image.shape[2] == 3 and (channels, preprocessing.bits) == (1, 16):
         raise PipelineError("The image has three channels of 16 bits, but only 8-bit colors are converted to gray.")
