@@ -83,6 +83,11 @@ def find_images(paths: Sequence[Path], out: Path, *, has_volumes: bool = False) 
         else:
             relative.setdefault(path, Path(path.resolve().name if path.is_dir() else path.name))
     if not relative:
+        if any(path.resolve() == out.resolve() for path in paths):
+            raise PipelineError(
+                f"--out: {out} is the folder of the images, and everything in the folder of the results is left out. "
+                f"Choose another folder."
+            )
         expected = f"no image found; expected files with {', '.join(endings)}, also in subfolders."
         raise PipelineError("\n".join([f"{', '.join(map(str, paths))}: {expected}", *left_out.describe()]))
     stems = {file: _strip_ending(name, is_folder=file.is_dir()) for file, name in relative.items()}
@@ -117,7 +122,7 @@ def _find_in_folder(
 ) -> list[Path]:
     """Find the images and volumes in a folder, sorted, and add the other paths to `left_out`."""
     top, results = folder.resolve(), out.resolve()
-    if results in (top, *top.parents):
+    if results == top:
         return []
     found: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=raise_error):
@@ -142,4 +147,5 @@ def _find_in_folder(
                 found.append(path)
             else:
                 left_out.broken.add(path)
-    return sorted(path for path in found if results not in path.resolve().parents)
+    has_results = top in results.parents
+    return sorted(path for path in found if not has_results or results not in path.resolve().parents)

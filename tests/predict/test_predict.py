@@ -243,6 +243,25 @@ def test_predict_with_an_unknown_run_is_refused(
     assert message in predict(*arguments, save(create_image(), tmp_path / "a.png"), code=1).output
 
 
+def test_results_are_in_a_folder_above_that_of_the_images(
+    predict: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "day2/b.png"):
+        save(create_image(), tmp_path / "new" / name)
+    for _ in range(2):
+        predict(tmp_path / "new", "--out", tmp_path)
+        assert [row["file"] for row in read_table(tmp_path / "shares.csv")] == [
+            str(tmp_path / "new" / name) for name in ("a.png", "day2/b.png")
+        ]
+    assert (tmp_path / "masks/day2/b.png").exists()
+
+
+def test_predict_into_the_folder_of_the_images_is_refused(predict: Callable[..., Result], tmp_path: Path) -> None:
+    save(create_image(), tmp_path / "new/a.png")
+    output = predict(tmp_path / "new", "--out", tmp_path / "new", code=1).output
+    assert f"--out: {tmp_path / 'new'} is the folder of the images" in output
+
+
 def test_predict_of_a_folder_without_images_is_refused(predict: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "day2").symlink_to(tmp_path)
