@@ -99,6 +99,8 @@ class Preprocessing:
 
     def create_input(self, image: NDArray[Any]) -> NDArray[Any]:
         """Convert an image (H x W x C, from `read_image`) to the network's input, H x W x channels."""
+        # Gray first, as in training: resizing rounds, so that the order matters.
+        image = to_gray(image) if self.channels == 1 and image.dtype == np.uint8 else image
         return self.convert_values(self.resizing.fit_image(image))
 
     def convert_values(self, image: NDArray[Any]) -> NDArray[Any]:
@@ -169,7 +171,22 @@ class NetworkInput:
 
     def __getitem__(self, window: Window) -> NDArray[Any]:
         """Return a window of the input, h x w x channels."""
-        return self.preprocessing.convert_values(self.resizing.fit_window(self.image, window))
+        image = _GrayImage(self.image) if self.preprocessing.channels == 1 else self.image
+        return self.preprocessing.convert_values(self.resizing.fit_window(image, window))
+
+
+@dataclass(frozen=True)
+class _GrayImage:
+    """Image (H x W x 1) that converts the windows of an RGB image to gray; gray images are unchanged."""
+
+    image: WindowedImage
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return *self.image.shape[:2], 1
+
+    def __getitem__(self, window: Window) -> NDArray[Any]:
+        return to_gray(self.image[window])
 
 
 def measure_class_shares(labels: NDArray[np.uint8], num_classes: int) -> NDArray[np.float64]:

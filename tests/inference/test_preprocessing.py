@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from dataclasses import replace
 from itertools import pairwise
@@ -15,10 +16,11 @@ import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.imaging.decode import read_fitted
 from pipeline.imaging.errors import ImageError
-from pipeline.imaging.resize import FixedSize, NativeSize, Resize
+from pipeline.imaging.resize import FixedSize, NativeSize, Resize, Resizing
 from pipeline.imaging.tiff_image import TiffImage
-from pipeline.inference.preprocessing import Preprocessing
+from pipeline.inference.preprocessing import NetworkInput, Preprocessing
 
 SIDE = st.integers(1, 700)
 
@@ -106,6 +108,23 @@ def test_image_without_the_selected_bands_or_the_scaled_intensities_is_refused()
     assert scaled.read_image(encode(1, np.uint8)).dtype == np.uint8
     with pytest.raises(ImageError, match="16-bit"):
         scaled.read_image(encode(1, np.uint16))
+
+
+@pytest.mark.parametrize(
+    "resizing", [FixedSize((32, 48), "letterbox"), FixedSize((32, 48), "stretch"), NativeSize(1.7)]
+)
+def test_input_of_a_gray_network_is_resized_as_in_training(resizing: Resizing, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 110, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="rgb")
+    content = (tmp_path / "x.tif").read_bytes()
+    prepared, _, _ = read_fitted(content, 1, resizing)
+    preprocessing = Preprocessing(resizing, 1, 8)
+    np.testing.assert_array_equal(preprocessing.create_input(preprocessing.read_image(content)), prepared)
+    if isinstance(resizing, NativeSize):
+        with contextlib.closing(TiffImage(tmp_path / "x.tif")) as image:
+            windows = NetworkInput(image, preprocessing, resizing)
+            assert windows.shape == prepared.shape
+            np.testing.assert_array_equal(windows[slice(0, 53), slice(0, 65)], prepared)
 
 
 def test_three_gray_pages_are_no_color_image_for_a_gray_network(tmp_path: Path) -> None:
