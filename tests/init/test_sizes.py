@@ -27,7 +27,7 @@ from pipeline.init.suggestion import (
 )
 from pipeline.params.file import read_params
 from pipeline.wording import format_duration
-from tests.conftest import write_custom
+from tests.conftest import write_custom, write_params
 from tests.prepare.conftest import create_image
 
 ROOT = Path(__file__).parents[2]
@@ -140,7 +140,8 @@ def test_init_of_details_that_no_affordable_size_keeps_suggests_native_patches(d
     assert read_params(path).train.patch is None
 
 
-def test_init_of_patches_in_small_images_measures_their_cost():
+def test_init_of_patches_in_small_images_measures_their_cost(project, preloaded_workers):
+    write_params(project, {})  # small networks
     write([draw_lines(index, side=300, width=1)[:, :70] for index in range(4)])
     output = run_pipeline("init", "cells")
     assert load_params()["train"]["patch_size"] == 64
@@ -286,6 +287,6 @@ def test_choose_batch_increases_the_batch_only_if_many_steps_remain(epochs):
 
 
 def test_init_of_520_images_keeps_batches_of_4(skip_grid_timing):
-    write([draw_square(0, 96, 12 + index % 8) for index in range(520)])
+    write([draw_square(0, 80, 12 + index % 8) for index in range(520)])
     run_pipeline("init", "cells")
     assert load_params()["train"]["batch_size"] == 4
