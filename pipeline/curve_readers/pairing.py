@@ -1,14 +1,15 @@
 """Pair the training and validation losses of a run by epoch.
 
-Some tools log both losses once per epoch. Others log the training loss every few steps and the validation loss once per
-epoch. Training losses are then averaged from one validation to the next.
+Some tools log both losses once per epoch. Others log the training loss every few steps, and the validation loss once or
+several times per epoch. Training losses are then averaged from one validation to the next, or interpolated if they were
+logged less often.
 """
 
 from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -61,14 +62,13 @@ def pair_losses(train: Sequence[Point], val: Sequence[Point], run: str, source: 
         _check_finite(point)
     if not train or not val:
         raise PipelineError(_describe_unpaired(train, val, run, source))
-    if all(point.epoch is not None and point.epoch == int(point.epoch) for point in (*train, *val)):
-        return _pair_equal(train, val, _get_epoch, run, source)
+    has_epochs = all(point.epoch is not None and point.epoch == int(point.epoch) for point in (*train, *val))
+    if has_epochs and not _trains_between_validations(train, val):
+        return _pair_epochs(train, val, run, source)
     position, notes = _choose_position(train, val, run, source)
     train, val = sorted(train, key=position), sorted(val, key=position)
-    if len(train) < DENSE_FACTOR * len(val) and {*map(position, train)} & {*map(position, val)}:
-        return _pair_equal(train, val, position, run, source)
-    val, merge_notes = _merge_duplicates(val, position)
-    match = _average_between if len(train) >= DENSE_FACTOR * len(val) else _match_nearest
+    val, merge_notes = _merge_duplicates(val, position, "validation")
+    match = _average_between if len(train) >= DENSE_FACTOR * len(val) else _match_single
     pairs, match_notes = match(train, val, position)
     if not pairs:
         raise PipelineError(_describe_unpaired(train, val, run, source))
@@ -91,6 +91,24 @@ def _get_step(point: Point) -> float:
 
 def _get_time(point: Point) -> float:
     return point.time or 0.0
+
+
+def _trains_between_validations(train: Sequence[Point], val: Sequence[Point]) -> bool:
+    """Return whether training continued between validations of the same epoch, so that steps have to order the losses.
+
+    The batches of a single validation may also have steps of their own. Steps that start again in every epoch cannot
+    order the losses.
+    """
+    if any(point.step is None for point in (*train, *val)):
+        return False
+    epochs = [point.epoch or 0.0 for point in sorted((*train, *val), key=lambda point: (point.step, point.epoch))]
+    if epochs != sorted(epochs):
+        return False
+    steps = sorted(map(_get_step, train))
+    return any(
+        first.epoch == second.epoch and bisect.bisect(steps, _get_step(first)) < bisect.bisect(steps, _get_step(second))
+        for first, second in pairwise(sorted(val, key=_get_step))
+    )
 
 
 def _choose_position(
@@ -134,24 +152,27 @@ def _cover_same_range(train: Sequence[float], val: Sequence[float]) -> bool:
     return abs(last_train - last_val) <= 2 * max(after - before for before, after in pairwise(ends))
 
 
-def _pair_equal(
-    train: Sequence[Point], val: Sequence[Point], position: Callable[[Point], float], run: str, source: str
-) -> PairedLosses:
-    """Pair the losses with the same epoch or step; several losses of one epoch are averaged."""
-    sides: list[dict[float, list[Point]]] = [{}, {}]
-    for side, points in zip(sides, (train, val), strict=True):
-        for point in points:
-            side.setdefault(position(point), []).append(point)
-    numbers = sorted(sides[0].keys() & sides[1].keys())
-    if not numbers:
+def _pair_epochs(train: Sequence[Point], val: Sequence[Point], run: str, source: str) -> PairedLosses:
+    """Pair the losses of the same epoch; several losses of one epoch are averaged."""
+    sides = [_group(points, _get_epoch) for points in (train, val)]
+    epochs = sorted(sides[0].keys() & sides[1].keys())
+    if not epochs:
         raise PipelineError(_describe_unpaired(train, val, run, source))
-    name, notes = "Steps" if position is _get_step else "Epochs", []
-    if incomplete := sorted((sides[0].keys() | sides[1].keys()) - set(numbers)):
-        notes.append(f"{name} with only one of the losses were left out: {_join_numbers(incomplete)}.")
-    if averaged := [number for number in numbers if len(sides[0][number]) > 1 or len(sides[1][number]) > 1]:
-        notes.append(f"{name} with several values were averaged: {_join_numbers(averaged)}.")
-    train_means, val_means = ([_average(side[number]) for number in numbers] for side in sides)
+    notes = []
+    if incomplete := sorted((sides[0].keys() | sides[1].keys()) - set(epochs)):
+        notes.append(f"Epochs with only one of the losses were left out: {_join_numbers(incomplete)}.")
+    if averaged := [epoch for epoch in epochs if len(sides[0][epoch]) > 1 or len(sides[1][epoch]) > 1]:
+        notes.append(f"Epochs with several values were averaged: {_join_numbers(averaged)}.")
+    train_means, val_means = ([_average(side[epoch]) for epoch in epochs] for side in sides)
     return _label([point.loss for point in train_means], val_means, notes)
+
+
+def _group(points: Iterable[Point], position: Callable[[Point], float]) -> dict[float, list[Point]]:
+    """Group losses by their position."""
+    groups: dict[float, list[Point]] = {}
+    for point in points:
+        groups.setdefault(position(point), []).append(point)
+    return groups
 
 
 def _average(points: Sequence[Point]) -> Point:
@@ -169,14 +190,14 @@ def _join_numbers(numbers: Sequence[float]) -> str:
     return join_names([f"{number:.10g}" for number in numbers], 5)
 
 
-def _merge_duplicates(val: Sequence[Point], position: Callable[[Point], float]) -> tuple[list[Point], list[str]]:
-    """Average validation losses with the same position."""
-    groups: dict[float, list[Point]] = {}
-    for point in val:
-        groups.setdefault(position(point), []).append(point)
-    repeated = [number for number, points in groups.items() if len(points) > 1]
-    notes = [f"Several validation losses at one position were averaged: {_join_numbers(repeated)}."] if repeated else []
-    return [_average(points) for points in groups.values()], notes
+def _merge_duplicates(
+    points: Sequence[Point], position: Callable[[Point], float], side: Literal["training", "validation"]
+) -> tuple[list[Point], list[str]]:
+    """Average losses with the same position."""
+    groups = _group(points, position)
+    repeated = [number for number, group in groups.items() if len(group) > 1]
+    notes = [f"Several {side} losses at one position were averaged: {_join_numbers(repeated)}."] if repeated else []
+    return [_average(group) for group in groups.values()], notes
 
 
 def _average_between(
@@ -203,22 +224,35 @@ def _average_between(
     return pairs, notes
 
 
-def _match_nearest(
+def _match_single(
     train: Sequence[Point], val: Sequence[Point], position: Callable[[Point], float]
 ) -> tuple[list[tuple[float, Point]], list[str]]:
-    """Pair each validation loss with the nearest training loss; both losses are sorted by position."""
-    spacing = float(np.median(np.diff([position(point) for point in val]))) if len(val) > 1 else 0.0
-    positions = np.array([position(point) for point in train])
-    pairs, used = [], set[int]()
-    for point in val:
-        nearest = int(np.abs(positions - position(point)).argmin())
-        if nearest not in used and abs(positions[nearest] - position(point)) <= NEAREST_SHARE * spacing:
-            used.add(nearest)
-            pairs.append((train[nearest].loss, point))
-    notes = ["Each validation loss was paired with the training loss that was logged nearest to it."]
-    if len(pairs) < len(val):
-        notes.append(f"Validation losses without a training loss nearby were left out: {len(val) - len(pairs)}.")
-    return pairs, notes
+    """Pair each validation loss with a single training loss; both losses are sorted by position.
+
+    This is the nearest training loss if every validation has one nearby. Otherwise, training losses are interpolated.
+    """
+    train, notes = _merge_duplicates(train, position, "training")
+    positions, losses = np.array([position(point) for point in train]), np.array([point.loss for point in train])
+    spacing, interval = (
+        float(np.median(np.diff(numbers))) if len(numbers) > 1 else 0.0
+        for numbers in ([position(point) for point in val], positions)
+    )
+    reach = NEAREST_SHARE * spacing
+    end = positions[-1] + max(reach, interval)  # training ends between two of its losses
+    covered = [point for point in val if positions[0] - reach <= position(point) <= end]
+    targets = np.array([position(point) for point in covered])
+    nearest = [int(np.abs(positions - target).argmin()) for target in targets]
+    distances = np.abs(positions[nearest] - targets)
+    is_near = len(set(nearest)) == len(covered) and bool((distances <= reach).all())
+    matched = losses[nearest] if is_near else np.interp(targets, positions, losses)
+    if is_near and distances.any():
+        notes.append("Each validation loss was paired with the training loss that was logged nearest to it.")
+    if not is_near:
+        count = np.count_nonzero(distances)
+        notes.append(f"Training losses were interpolated for {count} of {len(covered)} validations.")
+    if len(covered) < len(val):
+        notes.append(f"Validation losses without a training loss nearby were left out: {len(val) - len(covered)}.")
+    return list(zip(matched.tolist(), covered, strict=True)), notes
 
 
 def _label(train: Sequence[float], val: Sequence[Point], notes: Sequence[str]) -> PairedLosses:

@@ -75,6 +75,46 @@ def test_pair_losses_leaves_out_validation_before_training() -> None:
     assert any("were left out: 1" in note for note in paired.notes)
 
 
+def at_epoch_and_step(epoch: int, step: int, loss: float) -> Point:
+    return Point(loss, f"log, step {step}", epoch, step, None)
+
+
+@pytest.mark.parametrize("spacing", [500, 400])  # training also ends before the last validation
+def test_pair_losses_logged_at_other_steps_interpolates_training_losses(spacing: int) -> None:
+    train = [at_step(step, 1 / step) for step in range(spacing, 11001, spacing)]
+    val = [at_step(step, float(step)) for step in range(550, 11001, 550)]
+    paired = pair(train, val)
+    assert paired.curves.val.tolist() == [point.loss for point in val]
+    positions, losses = zip(*((point.step, point.loss) for point in train), strict=True)
+    np.testing.assert_allclose(paired.curves.train, np.interp(paired.curves.epochs, positions, losses))
+    assert any("Training losses were interpolated for" in note for note in paired.notes)
+
+
+def test_pair_losses_with_validation_before_and_after_training_does_not_extrapolate() -> None:
+    train = [at_step(step, 1.0) for step in (100, 210, 305, 400)]
+    paired = pair(train, [at_step(step, 2.0) for step in (0, 100, 150, 200, 250, 300, 350, 400, 500)])
+    assert paired.curves.epochs == (100, 150, 200, 250, 300, 350, 400)
+    assert paired.notes[1] == "Validation losses without a training loss nearby were left out: 2."
+
+
+def test_pair_losses_with_several_validations_per_epoch_keeps_all_of_them() -> None:
+    points = [at_epoch_and_step(step // 100, step, 1 / (step + 1)) for step in range(24, 600, 25)]
+    paired = pair(points, points)
+    assert (paired.curves.unit, paired.curves.epochs[-1], len(paired.curves.epochs)) == ("step", 599, 24)
+    assert paired.notes == ()
+
+
+def test_pair_losses_with_steps_of_validation_batches_averages_them() -> None:
+    train = [at_epoch_and_step(epoch, 6 * epoch + batch, 1.0) for epoch in range(3) for batch in range(4)]
+    val = [at_epoch_and_step(epoch, 6 * epoch + 4 + batch, float(batch)) for epoch in range(3) for batch in range(2)]
+    assert pair(train, val).curves.val.tolist() == [0.5, 0.5, 0.5]
+
+
+def test_pair_losses_with_steps_that_start_again_in_every_epoch_averages_them() -> None:
+    points = [at_epoch_and_step(epoch, batch, float(batch)) for epoch in range(3) for batch in range(4)]
+    assert pair(points, points).curves.epochs == (0, 1, 2)
+
+
 def test_pair_losses_keeps_nan() -> None:
     paired = pair([at_epoch(1, 1.0), at_epoch(2, float("nan"))], [at_epoch(1, 1.0), at_epoch(2, 1.0)])
     assert not paired.curves.is_finite
