@@ -173,11 +173,13 @@ def _sum_parts(run: LoggedRun, names: Sequence[str]) -> list[Point]:
     """Sum the parts of a loss at the epochs or steps at which all of them were logged."""
     first, *others = (_parse_points(run.metrics[name], name) for name in names)
     for part in others:
-        by_position = {(point.epoch, point.step): point.loss for point in part}
+        by_position: dict[tuple[float | None, float | None], list[float]] = {}
+        for point in part:
+            by_position.setdefault((point.epoch, point.step), []).append(point.loss)
         first = [
-            point._replace(loss=point.loss + by_position[point.epoch, point.step])
+            point._replace(loss=point.loss + losses.pop(0))
             for point in first
-            if (point.epoch, point.step) in by_position
+            if (losses := by_position.get((point.epoch, point.step)))
         ]
     return first
 

@@ -241,9 +241,11 @@ def _match_single(
     end = positions[-1] + max(reach, interval)  # training ends between two of its losses
     covered = [point for point in val if positions[0] - reach <= position(point) <= end]
     targets = np.array([position(point) for point in covered])
-    nearest = [int(np.abs(positions - target).argmin()) for target in targets]
+    after = np.searchsorted(positions, targets).clip(max=len(positions) - 1)
+    before = (after - 1).clip(min=0)
+    nearest = np.where(targets - positions[before] <= np.abs(positions[after] - targets), before, after)
     distances = np.abs(positions[nearest] - targets)
-    is_near = len(set(nearest)) == len(covered) and bool((distances <= reach).all())
+    is_near = len(np.unique(nearest)) == len(covered) and bool((distances <= reach).all())
     matched = losses[nearest] if is_near else np.interp(targets, positions, losses)
     if is_near and distances.any():
         notes.append("Each validation loss was paired with the training loss that was logged nearest to it.")

@@ -11,20 +11,21 @@ Supported layouts:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.curve_readers.logged_run import LoggedRun, LoggedValue
 from pipeline.curve_readers.losses import TRAIN_NAMES, VAL_NAMES, find_name, is_loss_name, select_losses
 from pipeline.curve_readers.parsing import is_missing
+from pipeline.curve_readers.repeated_epochs import LossRow, find_run_columns, renumber_attempts
 from pipeline.errors import PipelineError
 from pipeline.wording import join_names
 
 EPOCH_NAMES = ("epoch", "epochs", "train_epoch", "trainer_epoch")
 STEP_NAMES = ("step", "steps", "global_step", "train_global_step", "trainer_global_step", "iteration", "iter")
 TIME_NAMES = ("timestamp", "wall_time")
-RUN_NAMES = ("run", "run_name", "run_id")
+RUN_NAMES = ("run", "run_name", "run_id", "run_uuid")
 KEY_NAMES, VALUE_NAMES = ("key", "metric"), ("value",)
 EXPECTED = "expected the columns epoch, train_loss and val_loss, or a log of a tool that `pipeline judge --help` lists"
 WANDB_SAMPLES = 500  # number of records to which `run.history()` of Weights & Biases samples by default
@@ -39,12 +40,34 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class _Columns:
-    """Names of the columns that say to which run and time a record belongs; None if a table does not have one."""
+    """Names of the columns that have a meaning; None if a table does not have one."""
 
     run: str | None
     epoch: str | None
     step: str | None
     time: str | None
+    key: str | None  # name of the metric in a table with one record per value
+    value: str | None
+    losses: tuple[str, ...]  # columns of other tables
+
+    @property
+    def has_order(self) -> bool:
+        """Whether there are epochs or steps."""
+        return self.epoch is not None or self.step is not None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether there is one record per value."""
+        return self.key is not None and self.value is not None
+
+    def list_losses(self, record: Record) -> Iterator[tuple[str, str]]:
+        """Yield the metric's name and the column of every value in a record that may be a loss."""
+        if self.key is not None and self.value is not None:
+            yield str(record.values.get(self.key)), self.value
+        else:
+            for column in self.losses:
+                if not is_missing(record.values.get(column)):
+                    yield column, column
 
 
 def find_columns(records: Iterable[Record]) -> list[str]:
@@ -71,37 +94,82 @@ def read_records(records: Sequence[Record], source: str, name: str) -> list[Logg
     if not records:
         raise PipelineError(f"{source} has no rows below its header; {EXPECTED}.")
     names = find_columns(records)
-    columns = _Columns(
-        next((column for column in RUN_NAMES if column in names), None),
-        *(find_name(names, candidates) for candidates in (EPOCH_NAMES, STEP_NAMES, TIME_NAMES)),
-    )
-    key, value = (next((name for name in found if name in names), None) for found in (KEY_NAMES, VALUE_NAMES))
-    is_long = key is not None and value is not None
-    has_order = columns.epoch is not None or columns.step is not None
-    if (not is_long and not _has_losses(names)) or (not has_order and (is_long or columns.run is not None)):
+    candidates = (RUN_NAMES, EPOCH_NAMES, STEP_NAMES, TIME_NAMES, KEY_NAMES, VALUE_NAMES)
+    run, epoch, step, time, key, value = (find_name(names, group) for group in candidates)
+    columns = _Columns(run, epoch, step, time, key, value, tuple(filter(is_loss_name, names)))
+    is_unordered = not columns.has_order and (columns.is_long or columns.run is not None)
+    if (not columns.is_long and not _has_losses(names)) or is_unordered:
         raise PipelineError(f"{source} has the columns {join_names(names, 20)}; {EXPECTED}.")
-    runs: dict[str, LoggedRun] = {}
-    metrics = [column for column in names if is_loss_name(column)]
-    for number, record in enumerate(records, start=1):
+    groups: dict[str, list[Record]] = {}
+    for record in records:
         run_name = name if columns.run is None else str(record.values.get(columns.run, ""))
-        run = runs.setdefault(run_name, LoggedRun(run_name))
-        if key is not None and value is not None:
-            run.add(str(record.values.get(key)), _create_value(record, value, columns, number))
-            continue
-        for column in metrics:
-            if not is_missing(record.values.get(column)):
-                run.add(column, _create_value(record, column, columns, number))
-    for run in runs.values():
-        if not has_order:
-            run.notes.append("The table has no column epoch or step, so its rows were counted.")
+        groups.setdefault(run_name, []).append(record)
+    runs = []
+    for run_name, group in groups.items():
+        logged = LoggedRun(run_name)
+        runs.append(logged)
+        if not columns.has_order:
+            logged.notes.append("The table has no column epoch or step, so its rows were counted.")
         if "_step" in names and len(records) == WANDB_SAMPLES:
-            run.notes.append(
+            logged.notes.append(
                 f"The table has exactly {WANDB_SAMPLES} rows, to which run.history() samples longer runs, so losses "
                 f"may be missing. Export with scan_history instead."
             )
-        if not is_long:
-            _drop_placeholders(run)
-    return list(runs.values())
+        for number, record in enumerate(_join_attempts(group, columns, logged.notes, source), start=1):
+            for metric, column in columns.list_losses(record):
+                logged.add(metric, _create_value(record, column, columns, number))
+        if not columns.is_long:
+            _drop_placeholders(logged)
+    return runs
+
+
+def _join_attempts(records: list[Record], columns: _Columns, notes: list[str], source: str) -> list[Record]:
+    """Join the records of a training that was resumed.
+
+    Args:
+        records: Records of one run.
+        columns: Meaning of the columns.
+        notes: Receives notes about records that were renumbered or left out.
+        source: The file, for messages.
+
+    Returns:
+        The records with their epochs renumbered, without those that a resumed training replaced.
+
+    Raises:
+        PipelineError: The records are those of several runs.
+    """
+    counter = columns.epoch or columns.step
+    if counter is None:
+        return records
+    records = [record for record in records if any(columns.list_losses(record))]
+    times = [_to_float(record.values.get(columns.time or "")) for record in records]
+    if len(set(times)) > 1 and None not in times:
+        order = sorted(range(len(records)), key=lambda index: times[index] or 0.0)
+        records = [records[index] for index in order]
+    elif columns.is_long:  # may be in the order of the metrics
+        return records
+    rows = []
+    for record in records:
+        epoch, step = (_to_float(record.values.get(column or "")) for column in (counter, columns.step))
+        losses = {metric: _to_float(record.values.get(column)) for metric, column in columns.list_losses(record)}
+        if epoch is None or not math.isfinite(epoch):
+            return records
+        rows.append(LossRow(epoch, {metric: loss for metric, loss in losses.items() if loss is not None}, step))
+    known = {columns.run, columns.epoch, columns.step, columns.time, columns.key, columns.value, *columns.losses}
+    others = [column for column in find_columns(records) if column not in known]
+    if run_columns := find_run_columns(rows, [record.values for record in records], others):
+        differing = join_names(run_columns)
+        raise PipelineError(
+            f"{source} has several rows per {counter}, which differ in {differing}. If they are separate runs, add a "
+            f"column run with their names; if not, remove {differing}."
+        )
+    numbers, attempt_notes = renumber_attempts(rows, "step" if columns.epoch is None else "epoch")
+    notes += attempt_notes
+    return [
+        record if number == row.epoch else record._replace(values={**record.values, counter: number})
+        for record, row, number in zip(records, rows, numbers, strict=True)
+        if number is not None
+    ]
 
 
 def _has_losses(names: Sequence[str]) -> bool:
@@ -114,7 +182,7 @@ def _create_value(record: Record, column: str, columns: _Columns, number: int) -
     epoch, step, time = (
         None if name is None else record.values.get(name) for name in (columns.epoch, columns.step, columns.time)
     )
-    if columns.epoch is None and columns.step is None:
+    if not columns.has_order:
         step = number
     if isinstance(time, str) and not time.replace(".", "", 1).strip().isdigit():
         time = None  # a date, which is not needed

@@ -251,6 +251,95 @@ def test_judge_of_a_table_without_epochs_counts_rows(tmp_path: Path) -> None:
     assert "has the columns run, train_loss, val_loss" in get_error(runs)
 
 
+def write_attempts(folder: Path, *attempts: tuple[int, int, int]) -> Path:
+    """Write a table of Keras with attempts, each given by its first epoch as logged, and its part of the curves."""
+    lines = [
+        f"{number},{TRAIN[index]},{VAL[index]}"
+        for first, start, end in attempts
+        for number, index in enumerate(range(start, end), start=first)
+    ]
+    return write_text(folder / "log.csv", "epoch,loss,val_loss", *lines)
+
+
+def test_judge_of_appended_epochs_that_start_again_renumbers_them(tmp_path: Path) -> None:
+    (run,) = read_curves(write_attempts(tmp_path, (0, 0, 6), (0, 6, 10), (2, 8, 15)))
+    assert run.curves.epochs == tuple(range(len(TRAIN)))
+    assert run.curves.val.tolist() == VAL
+    assert run.notes == (
+        "The epochs start again while the losses continue, so they were renumbered as those of one training.",
+        "The run was continued from epoch 8: the earlier losses of epochs 8 to 9 are not used.",
+    )
+
+
+def test_judge_of_a_resumed_training_uses_its_last_losses(tmp_path: Path) -> None:
+    lines = [f"{epoch},9,9" for epoch in range(4, 8)]
+    path = write_attempts(tmp_path, (0, 0, 4), (4, 4, 15))
+    first, *rows = path.read_text(encoding="utf-8").splitlines()
+    (run,) = read_curves(write_text(path, first, *rows[:4], *lines, *rows[4:]))
+    assert (run.curves.train.tolist(), run.curves.val.tolist()) == (TRAIN, VAL)
+    assert run.notes == ("The run was continued from epoch 4: the earlier losses of epochs 4 to 7 are not used.",)
+
+
+def test_judge_of_a_training_that_was_started_again_uses_its_last_losses(tmp_path: Path) -> None:
+    (run,) = read_curves(write_attempts(tmp_path, (0, 0, 15), (0, 0, 5)))
+    assert run.curves.train.tolist() == TRAIN[:5]
+    assert "the earlier losses of epochs 0 to 14 are not used" in run.notes[0]
+
+
+def test_judge_of_mlflow_metrics_of_a_resumed_run_uses_the_last_losses(tmp_path: Path) -> None:
+    epochs = [*range(8), *range(4, 15)]
+    lines = [
+        f"a,{key},{losses[epoch] + (4 <= time < 8)},{epoch},{time}"
+        for time, epoch in enumerate(epochs)
+        for key, losses in (("loss", TRAIN), ("val_loss", VAL))
+    ]
+    path = write_text(tmp_path / "history.csv", "Run ID,Key,value,step,timestamp", *sorted(lines))
+    (run,) = read_curves(path)
+    assert run.name == "a"
+    assert (run.curves.train.tolist(), run.curves.val.tolist()) == (TRAIN, VAL)
+
+
+@pytest.mark.parametrize("columns", ["fold", "Name", "model,seed"])
+@pytest.mark.parametrize("by_epoch", [False, True])
+def test_judge_of_runs_without_a_run_column_names_the_column(columns: str, by_epoch: bool, tmp_path: Path) -> None:
+    names = ["a,0", "a,1", "b,0", "b,1"] if "," in columns else ["0", "1", "2"]
+    rows = [(name, epoch) for name in names for epoch in range(5 if name == names[-1] else 15)]
+    rows = sorted(rows, key=lambda row: row[1]) if by_epoch else rows
+    lines = [f"{name},{epoch},{0.9 - 0.01 * epoch},{TRAIN[epoch]},{VAL[epoch]}" for name, epoch in rows]
+    path = write_text(tmp_path / "runs.csv", f"{columns},epoch,accuracy,loss,val_loss", *lines)
+    assert f"several rows per epoch, which differ in {columns.replace(',', ', ')}. If they" in get_error(path)
+
+
+@pytest.mark.parametrize("column", ["Run", "run id", "Run_Name"])
+def test_judge_recognizes_the_run_column_in_any_spelling(column: str, tmp_path: Path) -> None:
+    lines = [f"{run},{epoch},{TRAIN[epoch]},{VAL[epoch]}" for run in ("a", "b") for epoch in range(15)]
+    runs = read_curves(write_text(tmp_path / "runs.csv", f"{column},epoch,loss,val_loss", *lines))
+    assert [(run.name, run.curves.val.tolist()) for run in runs] == [("a", VAL), ("b", VAL)]
+
+
+def test_judge_of_steps_does_not_take_the_batch_for_a_run(tmp_path: Path) -> None:
+    lines = [
+        f"{epoch},{batch},{batch % 2},{train},{val if batch == 9 else ''}"
+        for epoch, train, val in list_epochs()
+        for batch in range(10)
+    ]
+    (run,) = read_curves(write_text(tmp_path / "log.csv", "epoch,batch,gpu,loss,val_loss", *lines))
+    assert run.curves.train == pytest.approx(TRAIN)
+
+
+def test_judge_of_parts_that_were_logged_twice_adds_the_parts_of_the_same_row(tmp_path: Path) -> None:
+    names = "epoch,train/a_loss,train/b_loss,val/a_loss,val/b_loss"
+    total, *_ = read_curves(write_text(tmp_path / "results.csv", names, "1,1,2,1,2", "1,3,8,3,8"))
+    assert total.curves.train.tolist() == [7]
+
+
+def test_judge_of_rows_in_random_order_averages_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = [f"{epoch},{TRAIN[epoch]},{VAL[epoch]}" for epoch in rng.integers(0, 15, 2000)]
+    (run,) = read_curves(write_text(tmp_path / "log.csv", "epoch,loss,val_loss", *lines))
+    assert run.curves.train == pytest.approx(TRAIN)
+
+
 def test_judge_names_the_loss_that_was_chosen(tmp_path: Path) -> None:
     path = write_text(tmp_path / "x.csv", "epoch,loss,train_loss,val_loss", "1,9,0.5,0.6", "2,9,0.4,0.5")
     (run,) = read_curves(path)
