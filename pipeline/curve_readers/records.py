@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 from pipeline.curve_readers.logged_run import LoggedRun, LoggedValue
@@ -118,8 +119,7 @@ def read_records(records: Sequence[Record], source: str, name: str) -> list[Logg
         for number, record in enumerate(_join_attempts(group, columns, logged.notes, source), start=1):
             for metric, column in columns.list_losses(record):
                 logged.add(metric, _create_value(record, column, columns, number))
-        if not columns.is_long:
-            _drop_placeholders(logged)
+        _drop_placeholders(logged, columns.is_long)
     return runs
 
 
@@ -189,22 +189,43 @@ def _create_value(record: Record, column: str, columns: _Columns, number: int) -
     return LoggedValue(record.values.get(column), record.location, epoch, step, time)
 
 
-def _drop_placeholders(run: LoggedRun) -> None:
-    """Drop NaN from tables in which no record has both losses: there, NaN marks a value that was not logged."""
+def _drop_placeholders(run: LoggedRun, is_long: bool) -> None:
+    """Drop NaN that marks a loss that was not logged, instead of a diverged training.
+
+    This is NaN in tables in which no record has both losses, and NaN of one loss that finite losses follow while the
+    other loss is finite. A training that diverged stays at NaN.
+    """
     selected, _ = select_losses(run.metrics)
     if not selected:
         return
-    sides = [run.metrics[names[0]] for names in (selected[0].train, selected[0].val)]
-    finite = [{value.location for value in side if _is_finite(value.value)} for side in sides]
-    if finite[0] & finite[1] or not all(finite):
+    sides = (selected[0].train, selected[0].val)
+    finite = [
+        {_get_position(value, is_long) for value in run.metrics[names[0]] if _is_finite(value.value)} for names in sides
+    ]
+    if not all(finite):
         return
-    for losses in selected:
-        for name in (*losses.train, *losses.val):
-            numbers = [value for value in run.metrics[name] if not _is_nan(value.value)]
-            if len(numbers) < len(run.metrics[name]):
-                run.metrics[name] = numbers
-                note = "No row has both losses, so NaN was read as a loss that was not logged."
-                run.notes += [note] if note not in run.notes else []
+    are_separate = not is_long and not finite[0] & finite[1]
+    for names, others in zip(sides, reversed(finite), strict=True):
+        for name in names:
+            values = run.metrics[name]
+            missing = [value for value in values if _is_nan(value.value)]
+            recovers = _recovers(values) and all(_get_position(value, is_long) in others for value in missing)
+            if missing and (are_separate or recovers):
+                run.metrics[name] = [value for value in values if not _is_nan(value.value)]
+                reason = "no row has both losses" if are_separate else "finite losses follow"
+                run.notes.append(f"NaN was read as a loss that was not logged in {name}, because {reason}.")
+
+
+def _get_position(value: LoggedValue, is_long: bool) -> object:
+    """Return what values of both losses that were logged together have in common."""
+    return (value.epoch, value.step) if is_long else value.location
+
+
+def _recovers(values: Sequence[LoggedValue]) -> bool:
+    """Return whether finite losses follow NaN. The log may end before the next one."""
+    stretches = [(is_nan, len(list(group))) for is_nan, group in groupby(_is_nan(value.value) for value in values)]
+    last = stretches.pop()[1] if stretches and stretches[-1][0] else 0
+    return max((length for is_nan, length in stretches if is_nan), default=0) >= max(last, 1)
 
 
 def _to_float(value: object) -> float | None:

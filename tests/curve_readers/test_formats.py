@@ -243,6 +243,37 @@ def test_judge_of_records_that_have_only_one_loss_reads_nan_as_missing(missing: 
     assert any("NaN was read as" in note for note in run.notes) == bool(missing)
 
 
+@pytest.mark.parametrize("layout", ["table", "steps", "long"])
+def test_judge_of_nan_between_validations_reads_it_as_missing(layout: str, tmp_path: Path) -> None:
+    count = 1 if layout == "long" else 4
+    records = [
+        {"epoch": epoch, "_step": count * epoch + step, "train_loss": train, "val_loss": val if step == 1 else np.nan}
+        for epoch, train, val in list_epochs()
+        for step in range(count)
+    ]
+    if layout == "table":
+        records = [{**record, "epoch": number} for number, record in enumerate(records)]
+    elif layout == "long":
+        records = [{**record, "val_loss": VAL[epoch] if epoch % 2 else np.nan} for epoch, record in enumerate(records)]
+        records = [
+            {"key": key, "value": record[key], "step": record["epoch"]}
+            for key in ("train_loss", "val_loss")
+            for record in records
+        ]
+    (run,) = read_curves(write_text(tmp_path / "log.json", json.dumps(records)))
+    assert run.curves.is_finite
+    assert run.curves.val.tolist() == (VAL[1::2] if layout == "long" else VAL)
+    assert "NaN was read as a loss that was not logged in val_loss, because finite losses follow." in run.notes
+
+
+@pytest.mark.parametrize(
+    "rows", ["1,1\n1,nan\n1,nan", "1,nan\n1,1\n1,nan\n1,nan", "1,1\nnan,nan\n1,1", "1,1\n1,inf\n1,1", "nan,1\nnan,1"]
+)
+def test_judge_of_nan_of_a_diverged_training_keeps_it(rows: str, tmp_path: Path) -> None:
+    (run,) = read_curves(write_text(tmp_path / "log.csv", "loss,val_loss", rows))
+    assert not run.curves.is_finite
+
+
 def test_judge_of_a_table_without_epochs_counts_rows(tmp_path: Path) -> None:
     (run,) = read_curves(write_text(tmp_path / "x.csv", "loss,val_loss", "0.5,0.6", "0.4,0.5"))
     assert run.curves.epochs == (1, 2)
