@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,17 @@ class FigurePath(click.Path):
         return path
 
 
+class FiniteRange(click.FloatRange):
+    """Range of numbers that excludes NaN and infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert the value, and check that it is finite."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
 class VerdictList(click.ParamType[tuple[str, ...]]):
     """Comma-separated verdicts."""
 
@@ -56,7 +68,7 @@ class VerdictList(click.ParamType[tuple[str, ...]]):
 
 @click.command()
 @click.argument("curves", type=click.Path(path_type=Path))
-@click.option("--baseline", type=click.FloatRange(min=0, min_open=True), metavar="LOSS", help=BASELINE)
+@click.option("--baseline", type=FiniteRange(min=0, min_open=True), metavar="LOSS", help=BASELINE)
 @json_option
 @click.option("--plot", type=FigurePath(), metavar="FILE", help="Draw the curves to a .png, .svg or .pdf file.")
 @click.option("--fail-on", type=VerdictList(), default=(), metavar="VERDICTS", help=FAIL_ON)

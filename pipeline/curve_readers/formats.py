@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.curve_readers.cellpose import (
@@ -104,8 +104,8 @@ def read_curves(path: Path, is_growing: bool = False) -> list[RunCurves]:
         is_growing: Whether a tool is writing to the file, so that an incomplete last line is ignored.
 
     Raises:
-        PipelineError: The file cannot be read, has an unknown format or an invalid number, or a run has no epoch with
-            both losses.
+        PipelineError: The file cannot be read or has an unknown format, or no run has valid losses and an epoch with
+            both of them.
     """
     if path.is_dir():
         return _read_folder(path, is_growing)
@@ -154,4 +154,22 @@ def _read_folder(path: Path, is_growing: bool) -> list[RunCurves]:
 
 
 def _create_all_curves(runs: Sequence[LoggedRun], source: str, advice: str) -> list[RunCurves]:
-    return [curves for run in runs for curves in create_curves(run, source, advice)]
+    """Create the curves of all runs. Runs without them, such as crashed ones, are named in a note of the first run.
+
+    Raises:
+        PipelineError: No run has curves.
+    """
+    curves: list[RunCurves] = []
+    problems: dict[str, PipelineError] = {}
+    for run in runs:
+        try:
+            curves += create_curves(run, source, advice)
+        except PipelineError as error:
+            problems[run.name] = error
+    if not problems:
+        return curves
+    first_problem = next(iter(problems.values()))
+    if not curves:
+        raise first_problem
+    note = f"Runs that were left out: {join_names(problems)}. {first_problem}"
+    return [replace(curves[0], notes=(*curves[0].notes, note)), *curves[1:]]

@@ -42,7 +42,8 @@ def draw_curves(judged: list[JudgedRun], baseline: float | None, path: Path) -> 
 def draw_panel(run: RunCurves, verdict: Verdict, baseline: float | None, axes: Axes) -> None:
     """Draw the curves of a run, and its onset and best epoch."""
     curves = run.curves
-    axes.set_title(f"{run.title}: {verdict.word}", loc="left", fontsize=11)
+    title = axes.set_title(f"{run.title}: {verdict.word}", loc="left", fontsize=11)
+    title.set_parse_math(False)  # names of runs are not formulas
     if verdict.onset:
         axes.axvspan(verdict.onset[1], verdict.onset[2], color=VAL, alpha=0.15, linewidth=0, label="onset, 90 %")
     if baseline is not None:

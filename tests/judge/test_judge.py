@@ -18,7 +18,7 @@ from pipeline.analysis.verdict import judge
 from pipeline.cli import main
 from pipeline.curve_readers.logged_run import RunCurves
 from pipeline.judge.curve_plot import draw_panel
-from tests.curve_readers.write_logs import write_plain, write_tensorboard, write_text
+from tests.curve_readers.write_logs import create_scalar, write_events, write_plain, write_tensorboard, write_text
 
 
 def judge_file(path: Path, *options: str) -> list[dict]:
@@ -54,6 +54,32 @@ def test_judge_accepts_runs_of_different_lengths(tmp_path: Path) -> None:
     judgments = judge_file(write_text(tmp_path / "runs.csv", "run,epoch,train_loss,val_loss", *lines))
     assert [(entry["run"], entry["verdict"]) for entry in judgments] == [("a", "learning"), ("b", "diverged")]
     assert judgments[1]["gap"] is None
+
+
+def test_judge_of_a_run_without_validation_judges_the_others(tmp_path: Path) -> None:
+    lines = [f"crashed,{epoch},{1 / epoch}," for epoch in range(1, 4)]
+    path = write_text(tmp_path / "runs.csv", "run,epoch,train_loss,val_loss", *lines)
+    assert "run crashed has a training loss (train_loss) but no validation loss" in get_error(path)
+    lines += [f"{run},{epoch},{1 / epoch},{1 / epoch + 0.01}" for run in "ab" for epoch in range(1, 13)]
+    judgments = judge_file(write_text(path, "run,epoch,train_loss,val_loss", *lines))
+    assert [(entry["run"], entry["verdict"]) for entry in judgments] == [("a", "learning"), ("b", "learning")]
+    assert "Runs that were left out: crashed." in judgments[0]["evidence"][-1]
+    assert "has a training loss (train_loss) but no validation loss" in judgments[0]["evidence"][-1]
+
+
+def test_judge_of_tensorboard_ignores_hyperparameters(tmp_path: Path) -> None:
+    folder = write_tensorboard(tmp_path / "logs")
+    write_events(folder / "1700000000.1" / "events.out.tfevents.1.host", [create_scalar("hparam/val_loss", 0.4, 0)])
+    (judgment,) = judge_file(tmp_path / "logs")
+    assert judgment["verdict"] == "memorizing"
+    assert "Runs that were left out: run/1700000000.1." in judgment["evidence"][-1]
+
+
+@pytest.mark.parametrize("baseline", ["nan", "inf", "0", "-1"])
+def test_judge_with_an_invalid_baseline_is_refused(baseline: str, curve_file: Path) -> None:
+    result = CliRunner().invoke(main, ["judge", str(curve_file), "--baseline", baseline])
+    assert result.exit_code == 2
+    assert "Invalid value for '--baseline'" in result.stderr
 
 
 def test_judge_is_invariant_to_the_order_of_rows_and_runs(tmp_path: Path) -> None:
@@ -106,6 +132,12 @@ def test_judge_with_plot_writes_a_figure(curve_file: Path, tmp_path: Path) -> No
     result = CliRunner().invoke(main, ["judge", str(curve_file), "--plot", str(tmp_path / "curves.doc")])
     assert result.exit_code == 2
     assert "unknown figure format '.doc'" in result.stderr
+
+
+def test_judge_with_plot_of_a_run_named_like_a_formula_writes_a_figure(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "log.csv", "run,epoch,train_loss,val_loss", *(f"cost $x_{{$,{i},1,1" for i in (1, 2)))
+    judge_file(path, "--plot", str(tmp_path / "curves.svg"))
+    assert (tmp_path / "curves.svg").stat().st_size > 1000
 
 
 def test_axis_of_a_plot_shows_an_overfitting_end_but_not_high_first_losses() -> None:
