@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -200,7 +201,7 @@ def test_unknown_preset_is_reported_with_the_closest_match(write: Writer) -> Non
         find_preset("xyz", project)
     (project / "params/My Set.yaml").touch()
     with pytest.raises(PipelineError, match="a preset's name may contain only a-z"):
-        list_presets(project)
+        find_preset("My Set", project)
     shutil.rmtree(project / "params")
     with pytest.raises(PipelineError, match=r"has no preset"):
         find_preset("mine", project)
@@ -213,6 +214,23 @@ def test_study_command_works_in_any_folder_of_the_project(write: Writer, monkeyp
     result = CliRunner().invoke(main, ["study", "mine", "--data", "sample"])
     assert result.output == "studies/mine: 1 run. Why?\n"
     assert read_params(project / "studies/mine/params.yaml").data.path == "../../data/sample"
+
+
+def test_study_command_lists_invalid_presets_and_creates_others(write: Writer) -> None:
+    project = write("report: {title: Why?}\n" + SMALL)
+    (project / "params/Large.yaml").write_text(SMALL, encoding="utf-8")
+    (project / "params/broken.yaml").write_text("train: [\n", encoding="utf-8")
+    lines = CliRunner().invoke(main, ["study"]).output.splitlines()
+    assert lines[0].startswith("Large   params/Large.yaml: a preset's name may contain only a-z")
+    assert lines[1].startswith(f"broken  {project}/params/broken.yaml is not valid YAML")
+    assert lines[-1] == "mine    Why?"
+    listed = json.loads(CliRunner().invoke(main, ["study", "--json"]).output)
+    assert [(entry["name"], entry["title"], entry["problem"] is None) for entry in listed] == [
+        ("Large", None, False),
+        ("broken", None, False),
+        ("mine", "Why?", True),
+    ]
+    assert CliRunner().invoke(main, ["study", "mine", "--data", "data/sample"]).output == "studies/mine: 1 run. Why?\n"
 
 
 def test_project_of_a_study_has_home_and_commands(write: Writer, tmp_path: Path) -> None:

@@ -128,16 +128,23 @@ def study(name: str | None, data: Path | None, as_json: bool) -> None:
     and renders its report.
     """
     from pipeline.artifacts.project import STUDIES, Project
+    from pipeline.errors import PipelineError
     from pipeline.study.compose import list_presets
     from pipeline.study.create import create_study
 
     if name is None:
         found = list_presets(Project().home)
-        if as_json:
-            print_json([{"name": one.name, "title": one.read_title()} for one in found])
-            return
+        rows: list[dict[str, str | None]] = []
         for one in found:
-            click.echo(f"{one.name:{max(len(other.name) for other in found)}}  {one.read_title()}")
+            try:
+                rows.append({"name": one.name, "title": one.read_title(), "problem": None})
+            except PipelineError as error:
+                rows.append({"name": one.name, "title": None, "problem": str(error)})
+        if as_json:
+            print_json(rows)
+            return
+        for row in rows:
+            click.echo(f"{row['name']:{max(len(one.name) for one in found)}}  {row['problem'] or row['title']}")
         return
     made = create_study(name, Project().home, data)
     runs = len(made.cells())

@@ -53,12 +53,25 @@ class Preset:
         notes = self.file.with_suffix(".md")
         return notes if notes.exists() else None
 
+    def check_name(self) -> None:
+        """Check that the preset can be the name of a folder.
+
+        Raises:
+            PipelineError: The name has characters other than a-z, 0-9 and _.
+        """
+        if not PRESET_NAME.fullmatch(self.name):
+            raise PipelineError(
+                f"{PRESETS / self.file.name}: a preset's name may contain only a-z, 0-9 and _, because the study's "
+                "folder has the same name. Rename the file."
+            )
+
     def read_title(self) -> str:
         """Read the study's title.
 
         Raises:
-            PipelineError: The file cannot be read.
+            PipelineError: The name is invalid, or the file cannot be read.
         """
+        self.check_name()
         report = read_sections(self.file).get("report")
         return str(report.get("title", "")) if isinstance(report, dict) else ""
 
@@ -73,29 +86,19 @@ class Composition:
 
 
 def list_presets(project: Path) -> list[Preset]:
-    """List all presets, sorted by name.
-
-    Raises:
-        PipelineError: A preset's name has characters other than a-z, 0-9 and _.
-    """
-    files = sorted((project / PRESETS).glob("*.yaml"))
-    for file in files:
-        if not PRESET_NAME.fullmatch(file.stem):
-            raise PipelineError(
-                f"{PRESETS / file.name}: a preset's name may contain only a-z, 0-9 and _, because the study's folder "
-                "has the same name. Rename the file."
-            )
-    return list(map(Preset, files))
+    """List all presets, also those with an invalid name or content, sorted by name."""
+    return list(map(Preset, sorted((project / PRESETS).glob("*.yaml"))))
 
 
 def find_preset(name: str, project: Path) -> Preset:
     """Find a preset by its name.
 
     Raises:
-        PipelineError: There is no preset with this name; the message suggests the closest one.
+        PipelineError: There is no preset with this name, and the message suggests the closest one; or it is invalid.
     """
     found = {one.name: one for one in list_presets(project)}
     if name in found:
+        found[name].check_name()
         return found[name]
     if not found:
         raise PipelineError(f"{project / PRESETS} has no presets. Run the command in the project's folder.")
