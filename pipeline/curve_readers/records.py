@@ -27,6 +27,7 @@ EPOCH_NAMES = ("epoch", "epochs", "train_epoch", "trainer_epoch")
 STEP_NAMES = ("step", "steps", "global_step", "train_global_step", "trainer_global_step", "iteration", "iter")
 TIME_NAMES = ("timestamp", "wall_time")
 RUN_NAMES = ("run", "run_name", "run_id", "run_uuid")
+RESULT_NAMES = ("name", *RUN_NAMES)
 KEY_NAMES, VALUE_NAMES = ("key", "metric"), ("value",)
 EXPECTED = "expected the columns epoch, train_loss and val_loss, or a log of a tool that `pipeline judge --help` lists"
 WANDB_SAMPLES = 500  # number of records to which `run.history()` of Weights & Biases samples by default
@@ -81,6 +82,23 @@ def has_epochs(columns: Sequence[str]) -> bool:
     return find_name(columns, EPOCH_NAMES + STEP_NAMES) is not None
 
 
+def find_name_column(records: Sequence[Record]) -> str | None:
+    """Find the column that names the rows of a table with one row per result; None if rows have no names.
+
+    Without a column such as `name`, it is the first one with a different text in each row. Dates are not names.
+    """
+    columns = find_columns(records)
+    return find_name(columns, RESULT_NAMES) or next(
+        (column for column in columns if _are_names([record.values.get(column) for record in records])), None
+    )
+
+
+def _are_names(values: Sequence[object]) -> bool:
+    names = {value.strip() for value in values if isinstance(value, str) and not is_missing(value)}
+    are_numbers = any(_to_float(name) is not None for name in names)
+    return len(names) == len(values) and not are_numbers and not all(name[0].isdigit() for name in names)
+
+
 def read_records(records: Sequence[Record], source: str, name: str) -> list[LoggedRun]:
     """Read the runs of a table.
 
@@ -98,7 +116,7 @@ def read_records(records: Sequence[Record], source: str, name: str) -> list[Logg
     candidates = (RUN_NAMES, EPOCH_NAMES, STEP_NAMES, TIME_NAMES, KEY_NAMES, VALUE_NAMES)
     run, epoch, step, time, key, value = (find_name(names, group) for group in candidates)
     columns = _Columns(run, epoch, step, time, key, value, tuple(filter(is_loss_name, names)))
-    is_unordered = not columns.has_order and (columns.is_long or columns.run is not None)
+    is_unordered = not columns.has_order and (columns.is_long or find_name_column(records) is not None)
     if (not columns.is_long and not _has_losses(names)) or is_unordered:
         raise PipelineError(f"{source} has the columns {join_names(names, 20)}; {EXPECTED}.")
     groups: dict[str, list[Record]] = {}

@@ -141,11 +141,13 @@ def read_external_results(report: Report, project: Project) -> ExternalResults:
     results: list[ExternalResult] = []
     sources: list[tuple[str, str]] = []
     problems: list[Notice] = []
+    home = f"{project.home}/"  # paths on the page are relative to it
     for reference in report.external_results:
         with collect_problem(problems, f"{reference.name} is not shown"):
             for found in read_results(project.home / EXTERNAL_RESULTS / reference.file):
                 name = f"{reference.name}: {found.name}" if found.name else reference.name
-                results.append(replace(found, name=name))
+                notes = tuple(note.replace(home, "") for note in found.notes)
+                results.append(replace(found, name=name, notes=notes))
             sources.append((reference.name, reference.source))
-    problems = [replace(notice, text=notice.text.replace(f"{project.home}/", "")) for notice in problems]
+    problems = [replace(notice, text=notice.text.replace(home, "")) for notice in problems]
     return ExternalResults(tuple(results), tuple(sources), tuple(problems))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.curve_readers.external_results import read_results
+from pipeline.curve_readers.formats import read_curves
 from pipeline.errors import PipelineError
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,29 @@ def test_read_results_with_one_row_per_result_has_the_given_numbers(tmp_path: Pa
     assert (ben.name, ben.numbers) == ("Ben", {"val_loss": 0.39})
 
 
+@pytest.mark.parametrize("column", ["name", "Name", "Run ID", "model"])
+def test_read_results_with_one_row_per_result_and_both_losses_has_no_curves(column: str, tmp_path: Path) -> None:
+    path = write_table(tmp_path, f"{column},train_loss,val_loss,mean_iou\nunet,0.2,0.3,0.8\n3d-unet,0.1,0.5,0.7\n")
+    first, second = read_results(path)
+    assert (first.name, first.curves, first.numbers["mean_iou"], second.numbers["val_loss"]) == ("unet", None, 0.8, 0.5)
+    guess = "The names of the results are those in the column model."
+    assert (first.notes, second.notes) == ((guess,) if column == "model" else (), ())
+    with pytest.raises(PipelineError, match="expected the columns epoch"):  # for `pipeline judge`
+        read_curves(path)
+
+
+def test_read_results_of_a_curve_without_epochs_counts_rows(tmp_path: Path) -> None:
+    (result,) = read_results(write_table(tmp_path, "time,loss,val_loss\n00:10,0.5,0.6\n00:20,0.4,0.5\n"))
+    assert result.curves is not None
+    assert result.notes == ("The table has no column epoch or step, so its rows were counted.",)
+
+
+def test_read_results_keeps_the_notes_about_curves(tmp_path: Path) -> None:
+    (result,) = read_results(write_table(tmp_path, "run,epoch,loss,val_loss\na,1,0.5,0.6\na,2,0.4,\nb,1,0.5,\n"))
+    assert result.notes[0] == "Epochs with only one of the losses were left out: 2."
+    assert result.notes[1].startswith("Runs that were left out: b.")
+
+
 def test_read_results_of_a_diverged_curve_has_no_numbers(tmp_path: Path) -> None:
     (result,) = read_results(write_table(tmp_path, "epoch,train_loss,val_loss\n1,0.5,0.6\n2,nan,0.7\n"))
     assert result.numbers == {}
@@ -51,6 +75,7 @@ def test_read_results_of_a_diverged_curve_has_no_numbers(tmp_path: Path) -> None
         ("name,colour\nAnna,red\n", "name and any of train_loss, val_loss, mean_iou, foreground_iou"),
         ("val_loss\n0.4\n", "name and any of"),
         ("name,val_loss\nAnna,low\n", "line 2: val_loss must be a number such as 0.25, but is 'low'"),
+        ("name,mean_iou\nAnna,85.2\n", "line 2: mean_iou must be between 0 and 1, but is 85.2. Divide percentages"),
         ("name,val_loss\nAnna\n", "line 2: the number of values differs from the 2 column names"),
     ],
 )

@@ -131,6 +131,20 @@ def test_external_results_are_listed_separately(complete: Complete, project: Rep
     assert ">Published</text>" in get_section(html, "curves")
 
 
+def test_notes_about_external_results_are_listed(project: ReportProject) -> None:
+    add_external_results(
+        project,
+        ("models", "model,train_loss,val_loss\nunet,0.2,0.3\nvit,0.1,0.5\n"),
+        ("runs", "run,epoch,loss,val_loss\na,1,0.5,0.6\na,2,0.4,\nb,1,0.5,\n"),
+    )
+    html = render(project)
+    runs = get_section(html, "runs")
+    assert "<li>Models: unet: The names of the results are those in the column model.</li>" in runs
+    assert "<li>Runs: a: Epochs with only one of the losses were left out: 2.</li>" in runs
+    assert "<li>Runs: a: Runs that were left out: b. reports/external_results/runs.csv: run b has" in runs
+    assert ">Models: vit</text>" not in html
+
+
 def get_section(html: str, section: str) -> str:
     return html.split(f'<section id="{section}">', 1)[1].split("</section>", 1)[0]
 

@@ -49,6 +49,7 @@ class RunTable:
     missed_below: float  # IoU
     external: tuple[RunTableRow, ...]
     sources: tuple[tuple[str, str], ...]  # name of each external result, and its author or publication
+    notes: tuple[tuple[str, str], ...]  # names of external results, and what was guessed or left out in their files
     problems: tuple[Notice, ...]
 
 
@@ -79,6 +80,7 @@ def build_run_table(selection: RunSelection, summary: Summary, external: Externa
         missed_below=MIN_CLASS_IOU,
         external=tuple(_build_external_row(result, scores) for result in external.results),
         sources=external.sources,
+        notes=tuple((result.name, note) for result in external.results for note in result.notes),
         problems=external.problems,
     )
 
