@@ -173,6 +173,8 @@ def _join_attempts(records: list[Record], columns: _Columns, notes: list[str], s
         if epoch is None or not math.isfinite(epoch):
             return records
         rows.append(LossRow(epoch, {metric: loss for metric, loss in losses.items() if loss is not None}, step))
+    if not select_losses({metric for row in rows for metric in row.losses})[0]:
+        return records  # a loss is missing, which another message describes
     known = {columns.run, columns.epoch, columns.step, columns.time, columns.key, columns.value, *columns.losses}
     others = [column for column in find_columns(records) if column not in known]
     if run_columns := find_run_columns(rows, [record.values for record in records], others):

@@ -341,6 +341,12 @@ def test_judge_of_runs_without_a_run_column_names_the_column(columns: str, by_ep
     assert f"several rows per epoch, which differ in {columns.replace(',', ', ')}. If they" in get_error(path)
 
 
+def test_judge_of_one_loss_in_rows_of_both_sides_reports_the_missing_loss(tmp_path: Path) -> None:
+    lines = [f"{mode},{epoch},0.5" for epoch in range(5) for mode in ("train", "val")]
+    path = write_text(tmp_path / "log.csv", "mode,epoch,loss", *lines)
+    assert "has a training loss (loss) but no validation loss" in get_error(path)
+
+
 @pytest.mark.parametrize("column", ["Run", "run id", "Run_Name"])
 def test_judge_recognizes_the_run_column_in_any_spelling(column: str, tmp_path: Path) -> None:
     lines = [f"{run},{epoch},{TRAIN[epoch]},{VAL[epoch]}" for run in ("a", "b") for epoch in range(15)]
