@@ -190,7 +190,7 @@ def test_read_curves_of_a_changed_log_returns_curves_or_raises_a_message(data: s
     file = path if path.is_file() else next(file for file in sorted(path.rglob("*")) if file.is_file())
     content = bytearray(file.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
-        start = data.draw(st.integers(0, len(content)))
+        start = data.draw(st.integers(0, 2**20)) % (len(content) + 1)  # the size of an Excel file varies with the time
         content[start : start + data.draw(st.integers(0, 30))] = data.draw(st.binary(max_size=5))
     file.write_bytes(content)
     try:
