@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from ruamel.yaml import YAML
 
 from pipeline.imaging import IGNORE
 from pipeline.init.palettes import CAMVID, PASCAL_VOC
@@ -22,6 +23,7 @@ from tests.init.layout_checks import (
     make_mask,
     name_split,
     paint,
+    run,
     save,
 )
 
@@ -252,6 +254,18 @@ def write_paired(images: str, masks: str, image_pattern: str, mask_pattern: str)
     return write
 
 
+def write_sites(folder: Path) -> Expected:
+    """Write folders of images and masks at different depths."""
+    section = {"images": "**/images/*", "masks": "**/masks/*"}
+    expected = Expected("**/images/* with masks **/masks/*, ", ("background", "class_1", "class_2"), section=section)
+    for index in range(NUM_IMAGES):
+        site, mask = ("a", "b/day1")[index % 2], make_mask(index)
+        save(make_image(index), folder, f"{site}/images/{index:03}.png")
+        save(mask, folder, f"{site}/masks/{index:03}.png")
+        expected.masks[f"{site.replace('/', '__')}__{index:03}"] = mask
+    return expected
+
+
 def write_class_files(folder: Path, path: str = "masks/{index}_{name}.png") -> Expected:
     pattern = path.format(index="**/*", name="{class}").removesuffix(".png")
     expected = Expected(f"images/**/* with masks {pattern}, ", ("background", "cell", "cell_wall"))
@@ -282,6 +296,7 @@ LAYOUTS: dict[str, Callable[[Path], Expected]] = {
     "Data Science Bowl": write_data_science_bowl,
     "nnU-Net": write_nnunet,
     "one folder per split": write_split_folders,
+    "folders at different depths": write_sites,
     "one file per class": write_class_files,
     "one folder per class": lambda folder: write_class_files(folder, "masks/{name}/{index}.png"),
     "suffix": write_paired(
@@ -300,3 +315,28 @@ LAYOUTS: dict[str, Callable[[Path], Expected]] = {
 def test_layout_is_recognized_and_prepared(write: Callable[[Path], Expected], project: Path) -> None:
     (project / "set").mkdir()
     check_layout(write(project / "set"), project)
+
+
+@pytest.mark.parametrize(
+    ("folders", "others", "images", "masks"),
+    [
+        (("day1/images", "day1/masks"), ("day2/images", "day2/labels"), "day1/images/*", "day1/masks/*"),
+        (("a/images", "a/masks", "b/images", "b/masks"), ("0/imgs", "0/labels"), "*/images/*", "*/masks/*"),
+        (("images", "masks"), ("test_images", "test_masks"), None, None),
+        (("images", "masks"), ("annotations",), None, None),
+        (("images", "masks"), ("labels",), None, None),
+        (("imgs", "masks"), (".",), "imgs/*", "masks/*"),
+    ],
+)
+def test_init_reports_images_that_its_patterns_leave_out(
+    folders: tuple[str, ...], others: tuple[str, ...], images: str | None, masks: str | None, project: Path
+) -> None:
+    for place in (*folders, *others):
+        for index in range(NUM_IMAGES):
+            is_image = "image" in place or "imgs" in place
+            save(make_image(index) if is_image else make_mask(index), project / "set" / place / f"{index:03}.png")
+    result = run("init", "set")
+    section = YAML(typ="safe").load((project / "params.yaml").read_text(encoding="utf-8"))["data"]
+    assert (section.get("images"), section.get("masks")) == (images, masks), result.output
+    assert f"{NUM_IMAGES * len(others)} image files match neither data.images" in result.output
+    assert f"{others[0]}/" in result.output

@@ -6,23 +6,26 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import product, takewhile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, product, takewhile
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import PipelineError, raise_error
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.init.layouts.layout import Layout
-from pipeline.params.data.file_pattern import find_ending
+from pipeline.params.data.file_pattern import ANY_FOLDERS, find_ending
 from pipeline.prepare.sources.affixes import find_affixes
 from pipeline.prepare.sources.folder import match_files
 from pipeline.volumes.find_volumes import is_label_inside, merge_volumes
 from pipeline.volumes.ome_zarr_metadata import LABELS, ZARR_ENDING, list_labels
 from pipeline.volumes.open_volume import CERTAIN_ENDINGS
+from pipeline.wording import join_names, pluralize
 
 _ENDINGS = (*MASK_ENDINGS, *CERTAIN_ENDINGS)
 _MAX_FILES = 200_000  # files that are listed
 _MIN_PAIRS, _MIN_SHARE = 2, 0.5  # minimum number of pairs, and share of the masks that are in pairs
+_MAX_NAMED = 5  # folders whose images are not used
 _SEPARATORS = "_-. "
 _MAX_CLASSES = 30  # texts that may be names of classes
 _MIN_PART_SHARE = 0.8  # share of the masks whose names begin with an image's name and differ in the rest
@@ -47,8 +50,30 @@ def recognize(folder: Path, base: str) -> Layout | None:
             continue
         pairs = len(found_images.by_id.keys() & found_masks.by_id.keys())
         if pairs >= _MIN_PAIRS and pairs >= _MIN_SHARE * len(found_masks.by_id):
-            return layout
+            # Preparation reports the others.
+            seen = {*found_images.files, *found_images.others, *found_masks.files, *found_masks.others}
+            unseen = Counter(f"{base}{file.parent}" for file in chain(*files.values()) if f"{base}{file}" not in seen)
+            return replace(layout, notices=_describe_unused(layout, unseen))
     return None
+
+
+def _describe_unused(layout: Layout, counts: Mapping[str, int]) -> list[str]:
+    """Report the folders of images that the patterns leave out. Those that are named like images or masks come first.
+
+    Args:
+        layout: Recognized layout.
+        counts: Number of images and volumes that are left out, by folder.
+    """
+    if not counts:
+        return []
+    folders = sorted(counts, key=lambda folder: not (_IMAGE_FOLDER.search(folder) or _MASK_FOLDER.search(folder)))
+    match = pluralize(sum(counts.values()), "image file matches", "image files match")
+    shown = join_names((f"{folder}/ ({counts[folder]:,})" for folder in folders), _MAX_NAMED)
+    return [
+        f"{match} neither data.images ('{layout.images}') nor data.masks ('{layout.masks}') and will not be used: "
+        f"{shown}. If you need them, rename the folders so that one pattern matches all of them, or write other "
+        f"patterns; see docs/how-to/folder-of-images.md#patterns."
+    ]
 
 
 def _list_files(top: Path) -> dict[PurePosixPath, list[PurePosixPath]]:
@@ -101,15 +126,36 @@ def _propose_folders(files: dict[PurePosixPath, list[PurePosixPath]]) -> Iterato
         skeleton = "/".join(_strip_word(name) for name in root.parts)
         if root not in kind[skeleton]:
             kind[skeleton].append(root)
-    pairs = [(image, mask) for name in masks for image in images.get(name, ())[:1] for mask in masks[name][:1]]
-    if not pairs:
-        return
-    patterns = _generalize(pairs)
-    if patterns is None:
-        patterns = ("/".join(pairs[0][0].parts), "/".join(pairs[0][1].parts))
+    pairs = [
+        (min(images[name], key=_rank_images), min(masks[name], key=_rank_masks)) for name in masks if name in images
+    ]
+    names = Counter((image.name, mask.name) for image, mask in pairs)
+    alike = [(image, mask) for image, mask in pairs if names[image.name, mask.name] == max(names.values())]
+    # If no patterns match all folders, those of the most frequent names, and then the first ones, are proposed.
+    for chosen in dict.fromkeys(map(tuple, (pairs, alike, pairs[:1]))):
+        if chosen and (patterns := _generalize(chosen)):
+            yield from _propose_names(files, chosen, patterns)
+
+
+def _rank_images(root: PurePosixPath) -> tuple[bool, bool]:
+    return root.name != "images", not _IMAGE_FOLDER.search(root.name)
+
+
+def _rank_masks(root: PurePosixPath) -> tuple[bool, bool]:
+    # Next to masks, there may be color previews of them in labels/ or ground_truth/.
+    return root.name != "masks", "mask" not in root.name.lower()
+
+
+def _propose_names(
+    files: dict[PurePosixPath, list[PurePosixPath]],
+    pairs: Sequence[tuple[PurePosixPath, PurePosixPath]],
+    patterns: tuple[str, str],
+) -> Iterator[tuple[str, str]]:
+    """Propose patterns of the files in pairs of folders, which the given patterns match."""
     image_roots, mask_roots = ({pair[side] for pair in pairs} for side in (0, 1))
     is_deep = any(folder not in image_roots and set(folder.parents) & image_roots for folder in files)
-    star = "**/*" if is_deep or pairs[0][0].parts == ("images",) else "*"
+    has_any_depth = any(pattern.startswith(ANY_FOLDERS) for pattern in patterns)  # a pattern may have ** only once
+    star = "**/*" if (is_deep and not has_any_depth) or pairs[0][0].parts == ("images",) else "*"
     names = [_list_names(files, roots) for roots in (image_roots, mask_roots)]
     yield from _propose_parts(names[0], names[1], patterns, star)
     affixes = find_affixes(*names) or (("", ""), ("", ""))
@@ -173,7 +219,11 @@ def _strip_word(name: str) -> str:
 def _generalize(pairs: Sequence[tuple[PurePosixPath, PurePosixPath]]) -> tuple[str, str] | None:
     """Find patterns that match all pairs of folders. Return None if there are none."""
     if len({len(path.parts) for pair in pairs for path in pair}) != 1:
-        return None
+        names = {(images.name, masks.name) for images, masks in pairs}
+        image_name, mask_name = names.pop()
+        if names or not image_name or any(images.parent != masks.parent for images, masks in pairs):
+            return None
+        return f"{ANY_FOLDERS}/{image_name}", f"{ANY_FOLDERS}/{mask_name}"
     found: list[tuple[str, str]] = []
     for images, masks in zip(
         *(zip(*(pair[side].parts for pair in pairs), strict=True) for side in (0, 1)), strict=True
