@@ -103,4 +103,9 @@ def format_duration(seconds: float) -> str:
 
 def format_loss(loss: float, level: float) -> str:
     """Format a loss, or a difference between losses, to three digits of losses of this level; at least 3 decimals."""
-    return f"{loss:.{max(3, 2 - math.floor(math.log10(level)) if level > 0 else 3)}f}"
+    return f"{loss:.{count_loss_decimals(level)}f}"
+
+
+def count_loss_decimals(level: float) -> int:
+    """Count the decimals that show three digits of losses of this level; at least 3."""
+    return max(3, 2 - math.floor(math.log10(level))) if level > 0 else 3

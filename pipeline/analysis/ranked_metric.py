@@ -96,13 +96,18 @@ class RankedMetric:
         return compute_paired_difference(*by_seed, folds=folds)
 
 
+def list_grid_metrics(summary: Summary) -> tuple[RankedMetric, ...]:
+    """List all metrics of a grid."""
+    return list_metrics(summary.foreground, summary.boundary, summary.distances, summary.loss_digits)
+
+
 def list_metrics(
-    foreground: Sequence[str], boundary: Sequence[str], distances: DistanceScale | None = None
+    foreground: Sequence[str], boundary: Sequence[str], distances: DistanceScale | None = None, loss_digits: int = 3
 ) -> tuple[RankedMetric, ...]:
-    """List all metrics, given the names of the foreground and boundary classes, and the scale of distances."""
+    """List all metrics, given the names of the foreground and boundary classes, and the precision of the values."""
     digits, unit = (distances.digits, distances.unit) if distances else (1, "px")
     return (
-        RankedMetric("val_loss", "validation loss", is_lower_better=True, unit="nats per pixel"),
+        RankedMetric("val_loss", "validation loss", is_lower_better=True, digits=loss_digits, unit="nats per pixel"),
         RankedMetric("accuracy", "accuracy"),
         RankedMetric("mean_iou", "mean IoU"),
         RankedMetric("foreground_iou", name_foreground_iou(foreground)),
@@ -130,13 +135,13 @@ def get_metric(
 
 def get_ranked_metric(summary: Summary) -> RankedMetric:
     """Return the metric by which the settings of a grid are ranked."""
-    return get_metric(summary.rank_by, summary.foreground, summary.boundary, summary.distances)
+    return list_shown_metrics(summary, ())[0]
 
 
 def list_shown_metrics(summary: Summary, others: Sequence[RankBy]) -> list[RankedMetric]:
     """List the metrics to show: the one that settings are ranked by, then the others, each once."""
-    names = dict.fromkeys((summary.rank_by, *others))
-    return [get_metric(name, summary.foreground, summary.boundary, summary.distances) for name in names]
+    by_name = {metric.name: metric for metric in list_grid_metrics(summary)}
+    return [by_name[name] for name in dict.fromkeys((summary.rank_by, *others))]
 
 
 def rank_settings(settings: Iterable[SettingSummary], metric: RankedMetric) -> list[SettingSummary]:

@@ -15,7 +15,7 @@ from pipeline.artifacts.learning_curve import LearningCurve
 from pipeline.artifacts.metric_names import FOREGROUND_METRICS, OBJECT_METRICS, RankBy, get_column
 from pipeline.artifacts.scores import DistanceScale, MissedClass, Scores
 from pipeline.artifacts.status import RunStatus
-from pipeline.wording import pluralize
+from pipeline.wording import count_loss_decimals, pluralize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,6 +181,11 @@ class Summary(Record):
         """The loss of the class-prior baseline; never None, because `compare` rejects data without evaluated pixels."""
         assert self.baseline.loss is not None
         return self.baseline.loss
+
+    @property
+    def loss_digits(self) -> int:
+        """The decimals of losses and gaps. With rare foreground, all losses are low."""
+        return count_loss_decimals(self.baseline_loss)
 
     def describe_seeds(self, setting: SettingSummary | BestSetting) -> str:
         """Describe how often a setting was trained: `3 seeds`, or with cross-validation `10 runs in 5 folds`."""

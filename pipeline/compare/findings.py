@@ -18,7 +18,7 @@ from pipeline.wording import pluralize
 
 SIGNIFICANT = 0.05  # significance level, Fisher's convention
 MIN_IMAGES = 3  # the gap of a class is not reported if fewer validation images contain the class
-MIN_GAP = 0.005  # nats per pixel; a smaller gap is not reported
+MIN_GAP = 0.01  # of the class-prior baseline; a smaller gap is not reported
 MAX_COST_SHARE = 0.9  # a variant that takes more of the best variant's operations is not called cheaper
 MIN_CALIBRATION_GAP = 0.005  # a smaller difference between mean confidence and accuracy, 0 to 1, is not reported
 
@@ -65,14 +65,18 @@ def list_findings(
 def _report_best_setting(summary: Summary, best: BestSetting, metric: RankedMetric) -> Finding:
     row = summary.get_setting(best)
     share = 1 - _require(row.val_loss_mean) / summary.baseline_loss if summary.baseline_loss > 0 else 0.0
-    prior = f"the class-prior baseline of {summary.baseline_loss:.3f}"
+    prior = f"the class-prior baseline of {summary.baseline_loss:.{summary.loss_digits}f}"
     sentence = (
         f"{row.variant} at a learning rate of {row.learning_rate} has {metric.best_value}: "
         f"{metric.add_unit(_format_mean(metric, row))} over {summary.describe_seeds(row)}"
     )
-    conclusion = ": nothing was learned"
+    conclusion = ""
+    if row.beats_baseline is not None and not row.is_no_better:
+        conclusion = ", although its masks are better than predicting one class everywhere"
+    elif metric.name == "val_loss":
+        conclusion = ": nothing was learned"
     if metric.name != "val_loss":
-        loss, conclusion = _format_spread(row.val_loss_mean, row.val_loss_sd), ""
+        loss = _format_spread(row.val_loss_mean, row.val_loss_sd, summary.loss_digits)
         sentence += f". Its validation loss is {loss} nats per pixel"
     sentence += f", {share:.0%} below {prior}." if share > 0 else f", no better than {prior}{conclusion}."
     return Finding("best", sentence, (best.run,))
@@ -107,8 +111,8 @@ def _compare_with_tenth(summary: Summary, metric: RankedMetric) -> list[Finding]
             size = metric.add_unit(f"{abs(change):.{metric.digits}f}")
             sentence = (
                 f"At a tenth of {best.variant}'s best learning rate, {tenth[0].learning_rate}, the {metric.title} is "
-                f"{size} {'higher' if change >= 0 else 'lower'}; the gap goes from {_format_signed(here.gap_mean)} to "
-                f"{_format_signed(tenth[0].gap_mean)}."
+                f"{size} {'higher' if change >= 0 else 'lower'}; the gap goes from "
+                f"{here.gap_mean:+.{summary.loss_digits}f} to {tenth[0].gap_mean:+.{summary.loss_digits}f}."
             )
             found.append(Finding(f"tenth_{best.variant}", sentence, _list_names(summary, here, tenth[0])))
     return found
@@ -119,16 +123,17 @@ def _report_widest_gap(summary: Summary) -> Finding | None:
     if not ranked:
         return None
     widest = max(ranked, key=lambda row: _require(row.gap_mean))
-    if _require(widest.gap_mean) < MIN_GAP:
+    if _require(widest.gap_mean) < MIN_GAP * summary.baseline_loss:
         sentence = (
-            f"No gap: at every learning rate, the mean validation loss at the best epoch is less than {MIN_GAP} nats "
-            f"per pixel above the training loss."
+            f"No gap: at every learning rate, the mean validation loss at the best epoch is less than "
+            f"{MIN_GAP * summary.baseline_loss:.2g} nats per pixel above the training loss, {MIN_GAP:.0%} of the "
+            f"class-prior baseline."
         )
     else:
         sentence = (
             f"The widest gap between validation and training loss at the best epoch is "
-            f"{_format_spread(widest.gap_mean, widest.gap_sd)} nats per pixel, for {widest.variant} at "
-            f"{widest.learning_rate}."
+            f"{_format_spread(widest.gap_mean, widest.gap_sd, summary.loss_digits)} nats per pixel, for "
+            f"{widest.variant} at {widest.learning_rate}."
         )
     return Finding("widest_gap", sentence, _list_names(summary, widest))
 
@@ -183,7 +188,7 @@ def _report_widest_class(summary: Summary, best: BestSetting, parts: dict[str, l
     if not all(len(classes) > 1 for classes in by_run):
         return None
     widest = [max(classes, key=lambda part: part.gap) for classes in by_run]
-    if len({part.name for part in widest}) > 1 or min(part.gap for part in widest) < MIN_GAP:
+    if len({part.name for part in widest}) > 1 or min(part.gap for part in widest) < MIN_GAP * summary.baseline_loss:
         return None
     train, val = (fmean(getattr(part, side) for part in widest) for side in ("train_loss", "val_loss"))
     sentence = (
@@ -283,11 +288,6 @@ def _format_mean(metric: RankedMetric, row: SettingSummary) -> str:
     return _format_spread(*row.get_spread(metric.name), metric.digits)
 
 
-def _format_spread(mean: float | None, sd: float | None, digits: int = 3) -> str:
+def _format_spread(mean: float | None, sd: float | None, digits: int) -> str:
     """Format mean ± standard deviation; the mean alone if there is one seed."""
     return f"{_require(mean):.{digits}f}" + (f" ± {sd:.{digits}f}" if sd is not None else "")
-
-
-def _format_signed(value: float | None) -> str:
-    """Format a number with its sign."""
-    return f"{_require(value):+.3f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from pipeline.analysis.ranked_metric import RankedMetric, list_metrics
+from pipeline.analysis.ranked_metric import RankedMetric, list_grid_metrics
 from pipeline.artifacts.comparison import BestSetting, Finding, SettingSummary, Summary
 from pipeline.wording import join_words
 
@@ -18,7 +18,7 @@ def list_other_metrics(summary: Summary) -> list[RankedMetric]:
 
     The IoU of a single foreground class is left out, because it orders all masks like their Dice.
     """
-    every = list_metrics(summary.foreground, summary.boundary, summary.distances)
+    every = list_grid_metrics(summary)
     metrics = [one for one in every if one.name in COMPARED]
     ranked, has_single = summary.rank_by, len(summary.foreground) == 1
     return [one for one in metrics if one.name != ranked and not (one.name == "foreground_iou" and has_single)]

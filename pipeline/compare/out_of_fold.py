@@ -56,11 +56,12 @@ def report_folded_gap(summary: Summary, best: BestSetting) -> Finding | None:
     if row.folded_gap is None or row.validated_images is None:
         return None
     images = f"{pluralize(row.validated_images, 'image')} of {summary.describe_folds(best)}"
-    gap = f"Over the {images}, the gap of {row.variant} at {row.learning_rate} is {row.folded_gap:+.3f}"
+    signed = f"+.{summary.loss_digits}f"
+    gap = f"Over the {images}, the gap of {row.variant} at {row.learning_rate} is {row.folded_gap:{signed}}"
     if row.folded_gap_low is None or row.folded_gap_high is None:
         meaning = ", without an interval, because there are too few groups."
     else:
-        interval = f"95 % interval {row.folded_gap_low:+.3f} to {row.folded_gap_high:+.3f}"
+        interval = f"95 % interval {row.folded_gap_low:{signed}} to {row.folded_gap_high:{signed}}"
         if row.folded_gap_low > 0:
             meaning = f" ({interval}): images that a network has seen are segmented better than new ones."
         elif row.folded_gap_high < 0:

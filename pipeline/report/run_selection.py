@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.analysis.ranked_metric import RankedMetric, get_metric, get_ranked_metric, rank_settings
+from pipeline.analysis.ranked_metric import RankedMetric, get_ranked_metric, list_grid_metrics, rank_settings
 from pipeline.artifacts.comparison import RunSummary, Summary
 from pipeline.artifacts.project import REPORT, REPORTS
 from pipeline.errors import PipelineError
@@ -55,7 +55,7 @@ def choose_metric(summary: Summary, selection: RunSelection) -> RankedMetric:
     metric = get_ranked_metric(summary)
     if any(row.get_metric(metric.name) is not None for row in selection.rows if row.is_complete):
         return metric
-    return get_metric("val_loss", summary.foreground, summary.boundary)
+    return next(metric for metric in list_grid_metrics(summary) if metric.name == "val_loss")
 
 
 def list_shown_runs(summary: Summary, selection: RunSelection) -> tuple[RunSummary, ...]:

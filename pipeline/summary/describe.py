@@ -91,10 +91,12 @@ def _describe_best(summary: Summary) -> str:
     seeds = f" over {summary.describe_seeds(row)}" if row.seeds > 1 else ""
     value = metric.add_unit(format_spread(*row.get_spread(metric.name), metric.digits))
     first = "" if metric.name == "val_loss" else f"{metric.title_with_article} of {value}, "
+    digits = summary.loss_digits
     sentence = (
         f"**Best: {row.variant} at {row.learning_rate}**, with {first}a validation loss of "
-        f"{format_spread(row.val_loss_mean, row.val_loss_sd)} nats per pixel{seeds} (class-prior baseline "
-        f"{format_number(summary.baseline_loss)}), a gap of {format_spread(row.gap_mean, row.gap_sd)} and a mean "
+        f"{format_spread(row.val_loss_mean, row.val_loss_sd, digits)} nats per pixel{seeds} (class-prior baseline "
+        f"{format_number(summary.baseline_loss, digits)}), a gap of "
+        f"{format_spread(row.gap_mean, row.gap_sd, digits)} and a mean "
         f"IoU of {format_spread(row.val_mean_iou_mean, row.val_mean_iou_sd)}."
     )
     if tests := _describe_tests(summary, best):
@@ -122,7 +124,7 @@ def _list_columns(summary: Summary) -> dict[str, Callable[[SettingSummary], str]
     for metric in list_shown_metrics(summary, SHOWN):
         columns[metric.title] = partial(format_metric, metric=metric)
         if metric.name == "val_loss":
-            columns["gap"] = lambda row: format_spread(row.gap_mean, row.gap_sd)
+            columns["gap"] = lambda row: format_spread(row.gap_mean, row.gap_sd, summary.loss_digits)
     return columns
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -231,6 +232,41 @@ def test_compare_with_a_corrupt_history_names_the_file(grid: Params, project: Pa
     (project / "runs/unet-0.01-0/history.csv").write_text("nothing\n1\n")
     with pytest.raises(PipelineError, match=r"unet-0.01-0/history.csv cannot be read \(.*no column epoch"):
         compare(grid)
+
+
+def test_list_findings_with_a_low_baseline_reports_small_gaps_in_three_digits(grid: Params) -> None:
+    summary = compare(grid)
+    low = replace(
+        summary,
+        baseline=replace(summary.baseline, loss=0.043),
+        settings=tuple(
+            replace(row, val_loss_mean=0.0048 + place / 1e4, val_loss_sd=None, gap_mean=0.0011, gap_sd=None)
+            for place, row in enumerate(summary.settings)
+        ),
+    )
+    sentences = {finding.id: finding.sentence for finding in list_findings(low, {})}
+    assert "0.0011 nats per pixel" in sentences["widest_gap"]
+    assert re.search(r"0\.00\d\d nats per pixel over 2 seeds, \d\d% below .* of 0\.0430\.", sentences["best"])
+    high = replace(low, baseline=replace(summary.baseline, loss=0.43))
+    sentence = next(finding.sentence for finding in list_findings(high, {}) if finding.id == "widest_gap")
+    assert "less than 0.0043 nats per pixel above the training loss, 1% of the class-prior baseline" in sentence
+
+
+@pytest.mark.parametrize(
+    ("beats_baseline", "end"),
+    [
+        (0.0, ": nothing was learned."),
+        (1.0, ", although its masks are better than predicting one class everywhere."),
+    ],
+)
+def test_list_findings_with_a_loss_above_the_baseline_also_judges_the_masks(
+    grid: Params, beats_baseline: float, end: str
+) -> None:
+    summary = compare(grid)
+    settings = tuple(replace(row, beats_baseline=beats_baseline) for row in summary.settings)
+    summary = replace(summary, settings=settings, baseline=replace(summary.baseline, loss=0.2))
+    sentence = next(finding.sentence for finding in list_findings(summary, {}) if finding.id == "best")
+    assert sentence.endswith(f"no better than the class-prior baseline of 0.200{end}")
 
 
 def test_list_findings_reports_onsets_that_most_seeds_have(grid: Params, project: Path) -> None:

@@ -98,11 +98,11 @@ def _describe_result(summary: Summary, selection: RunSelection) -> str:
             f"{ONE_CLASS_LABEL}: {_compare_with_one_class(summary, row)} on validation."
         )
     seeds = f" over {summary.describe_seeds(row)}" if row.seeds > 1 else ""
-    baseline = f"(class-prior baseline {format_number(summary.baseline.loss)})"
+    baseline = f"(class-prior baseline {format_number(summary.baseline_loss, summary.loss_digits)})"
     if metric.name == "val_loss":
         start = f"{setting} has the lowest loss of {group}: {value} on validation{seeds} {baseline}."
     else:
-        loss = format_spread(row.val_loss_mean, row.val_loss_sd)
+        loss = format_spread(row.val_loss_mean, row.val_loss_sd, summary.loss_digits)
         start = (
             f"{setting} has {metric.best_value} of {group}: {value} on validation{seeds}. Its loss is {loss} nats per "
             f"pixel {baseline}."

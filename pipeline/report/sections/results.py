@@ -12,11 +12,11 @@ from pipeline.analysis.ranked_metric import (
     RankedMetric,
     explain_undefined,
     get_ranked_metric,
-    list_metrics,
+    list_grid_metrics,
     list_shown_metrics,
     rank_settings,
 )
-from pipeline.artifacts.comparison import BestSetting, SettingSummary, Spread, Summary
+from pipeline.artifacts.comparison import SettingSummary, Spread, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU, Scores
 from pipeline.artifacts.status import RunStatus
 from pipeline.report.context import ReportContext
@@ -32,6 +32,7 @@ class SettingRow:
 
     setting: SettingSummary
     values: tuple[str, ...]  # mean ± standard deviation of each of `ResultsOverview.metrics`
+    gap: str  # mean ± standard deviation
     verdicts: str  # of its runs, with their number if there are several
     cost: str  # million multiply-accumulates of a prediction
     mark: str  # states that the setting is the best one, or why it is not ranked; may be empty
@@ -102,7 +103,7 @@ def build_results(context: ReportContext, selection: RunSelection) -> ResultsOve
         missed_below=MIN_CLASS_IOU,
         all_metrics=_tabulate_metrics(summary, ordered),
         learning_rates=learning_rates,
-        maps=_build_heat_maps(settings, learning_rates, metrics, summary.best),
+        maps=_build_heat_maps(settings, learning_rates, metrics, summary),
     )
 
 
@@ -126,6 +127,7 @@ def _build_row(
     return SettingRow(
         setting=row,
         values=tuple(format_spread(*row.get_spread(one.name), one.digits) for one in metrics),
+        gap=format_spread(row.gap_mean, row.gap_sd, summary.loss_digits),
         verdicts=_count_verdicts(summary, row),
         cost=format_millions(_find_cost(summary, row, "multiply_accumulates")),
         mark=mark,
@@ -172,7 +174,7 @@ def _tabulate_metrics(summary: Summary, settings: Sequence[SettingSummary]) -> M
     """Tabulate all metrics that are defined for at least one setting, with the gap, the seeds and the costs."""
     metrics = [
         metric
-        for metric in list_metrics(summary.foreground, summary.boundary, summary.distances)
+        for metric in list_grid_metrics(summary)
         if any(row.get_spread(metric.name)[0] is not None for row in settings)
     ]
     titles = (f"{one.heading}, {one.unit}" if one.unit else one.heading for one in metrics)
@@ -181,7 +183,7 @@ def _tabulate_metrics(summary: Summary, settings: Sequence[SettingSummary]) -> M
     for row in settings:
         name = f"{row.variant} at {row.learning_rate}"
         spreads: list[Spread] = [*(row.get_spread(metric.name) for metric in metrics), (row.gap_mean, row.gap_sd)]
-        digits = [*(metric.digits for metric in metrics), 3]
+        digits = [*(metric.digits for metric in metrics), summary.loss_digits]
         costs = ("trainable_parameters", "model_bytes", "training_bytes")
         parameters, *sizes = (_find_cost(summary, row, cost) for cost in costs)
         figures = (
@@ -199,7 +201,7 @@ def _build_heat_maps(
     settings: Sequence[SettingSummary],
     learning_rates: tuple[float, ...],
     metrics: Sequence[RankedMetric],
-    best: BestSetting | None,
+    summary: Summary,
 ) -> dict[str, HeatMap]:
     """Build the heat maps of the metrics and of the gap.
 
@@ -209,11 +211,11 @@ def _build_heat_maps(
     ranked = [row for row in settings if row.ranked]
     if len(variants) < 2 or len(learning_rates) < 2 or not ranked:
         return {}
-    lowest = (best.variant, best.learning_rate) if best else None
+    lowest = (summary.best.variant, summary.best.learning_rate) if summary.best else None
     maps = {}
     for title, digits, spreads in (
         *((one.heading, one.digits, [row.get_spread(one.name) for row in ranked]) for one in metrics),
-        ("Gap", 3, [(row.gap_mean, row.gap_sd) for row in ranked]),
+        ("Gap", summary.loss_digits, [(row.gap_mean, row.gap_sd) for row in ranked]),
     ):
         low, span = _find_range(mean for mean, _ in spreads)
         cells = {

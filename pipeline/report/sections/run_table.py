@@ -74,11 +74,11 @@ def build_run_table(selection: RunSelection, summary: Summary, external: Externa
     return RunTable(
         headings=("Run", "Learning rate", "Seed" if summary.folds is None else "Seed, fold", "Verdict", *figures),
         num_figures=len(figures),
-        lines=tuple(_build_row(row, scores, row.run in best) for row in shown),
+        lines=tuple(_build_row(row, scores, summary.loss_digits, row.run in best) for row in shown),
         omission=_describe_omission(len(shown), len(selection.rows)),
         not_checked=_list_unchecked(selection),
         missed_below=MIN_CLASS_IOU,
-        external=tuple(_build_external_row(result, scores) for result in external.results),
+        external=tuple(_build_external_row(result, scores, summary.loss_digits) for result in external.results),
         sources=external.sources,
         notes=tuple((result.name, note) for result in external.results for note in result.notes),
         problems=external.problems,
@@ -120,7 +120,7 @@ def _list_unchecked(selection: RunSelection) -> tuple[str, ...]:
     )
 
 
-def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], is_best: bool) -> RunTableRow:
+def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], loss_digits: int, is_best: bool) -> RunTableRow:
     losses = (row.train_loss, row.val_loss, row.gap)
     numbers = [score.get(row) for score in scores]
     verdict, evidence = (row.judgment.verdict, row.judgment.evidence) if row.judgment else (row.status, ())
@@ -128,9 +128,9 @@ def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], is_best: bool) 
     sortable: tuple[float | None, ...] = (None,) * (1 + len(losses) + len(numbers))
     if row.is_complete:  # a diverged run has scores only of the epochs before it diverged
         epoch = f"{MISSING if row.best_epoch is None else row.best_epoch} / {row.epochs}"
-        train, val, gap = map(format_number, losses)
+        train, val, gap = (format_number(loss, loss_digits) for loss in losses)
         others = [format_number(number, score.digits) for number, score in zip(numbers, scores, strict=True)]
-        figures = (epoch, train, val, gap + _format_interval(row.judgment), *others)
+        figures = (epoch, train, val, gap + _format_interval(row.judgment, loss_digits), *others)
         sortable = (row.best_epoch, *losses, *numbers)
     return RunTableRow(
         name=row.run,
@@ -156,20 +156,21 @@ def _describe_label(row: RunSummary) -> str:
     return "; ".join(labels)
 
 
-def _build_external_row(result: ExternalResult, scores: tuple[ScoreColumn, ...]) -> RunTableRow:
+def _build_external_row(result: ExternalResult, scores: tuple[ScoreColumn, ...], loss_digits: int) -> RunTableRow:
     train, val = (result.numbers.get(name) for name in ("train_loss", "val_loss"))
     gap = None if train is None or val is None else val - train
-    numbers = (train, val, gap, *(result.numbers.get(score.external) for score in scores))
+    losses = (format_number(loss, loss_digits) for loss in (train, val, gap))
+    others = (format_number(result.numbers.get(score.external)) for score in scores)
     word, evidence, epoch = MISSING, "", MISSING
     if result.curves:
         verdict = judge(result.curves)
         word, evidence = verdict.word, "; ".join(verdict.evidence)
         if verdict.gaps and result.curves.unit == "epoch":
             epoch = f"{verdict.gaps.best_epoch} / {result.curves.epochs[-1]}"
-    return RunTableRow(result.name, word, evidence, (epoch, *map(format_number, numbers)))
+    return RunTableRow(result.name, word, evidence, (epoch, *losses, *others))
 
 
-def _format_interval(judgment: Judgment | None) -> str:
+def _format_interval(judgment: Judgment | None, digits: int) -> str:
     if judgment is None or judgment.gap_low is None:
         return ""
-    return f" ({format_number(judgment.gap_low)} to {format_number(judgment.gap_high)})"
+    return f" ({format_number(judgment.gap_low, digits)} to {format_number(judgment.gap_high, digits)})"
