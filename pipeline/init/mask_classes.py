@@ -33,6 +33,9 @@ _MAX_CLASSES = IGNORE - 1
 
 # In soft masks, most pixels have one of two extreme values, and intermediate values are on edges.
 _MIN_RAMPS, _MIN_SOFT_RANGE, _MIN_ENDS, _MIN_SOFT_VALUES = 0.7, 16, 0.6, 4
+# In masks of two values, JPEG of the usual qualities (75 to 95) changes hardly any pixel by more than this fraction of
+# the range. More such pixels are another class.
+_LOSSY_CHANGE, _MAX_CHANGED = 0.15, 1e-4
 
 _MAX_SPREAD = 2  # colors per index; with more, the masks' palettes are arbitrary
 
@@ -126,11 +129,14 @@ def _refuse_too_many(folder: Path, survey: MaskSurvey) -> None:
     if len(survey.pixels) <= (2 if was_lossy else _MAX_CLASSES):
         return
     why = f"{survey.lossy or 'JPEG'} changes pixel values" if was_lossy else "perhaps they were resized or blurred"
-    numbered = "" if was_lossy or survey.colors else " If they number objects, write `instances: {border: 2}`."
+    perhaps = "" if survey.colors else " If they number objects, write `instances: {border: 2}`."
+    if was_lossy and not survey.colors:
+        middle = (min(survey.pixels) + max(survey.pixels) + 1) // 2
+        perhaps = f" If they have two classes, write `mask_threshold: {middle}`."
     raise PipelineError(
         f"{folder}: the masks that were read have {len(survey.pixels)} different values, which are not classes: {why}. "
         f"Export the masks as PNG with one value per class, or write the section by hand; see "
-        f"docs/how-to/folder-of-images.md.{numbered}"
+        f"docs/how-to/folder-of-images.md.{perhaps}"
     )
 
 
@@ -142,23 +148,24 @@ def _was_lossy(survey: MaskSurvey) -> bool:
 def _suggest_soft(survey: MaskSurvey) -> SuggestedClasses | None:
     """Suggest two classes and a threshold if masks of two values were resized, blurred or saved as JPEG."""
     low, high = min(survey.pixels), max(survey.pixels)
-    margin = 0.05 * (high - low)
-    ends = sum(count for value, count in survey.pixels.items() if not low + margin < value < high - margin)
-    share = ends / survey.pixels.total()
-    is_soft = (
-        len(survey.pixels) >= _MIN_SOFT_VALUES
-        and high - low >= _MIN_SOFT_RANGE
-        and share >= _MIN_ENDS
-        and (survey.ramp_share >= _MIN_RAMPS if survey.between else _was_lossy(survey))
-    )
-    if not is_soft:
+
+    def measure_share_between(margin: float) -> float:
+        low_end, high_end = low + margin * (high - low), high - margin * (high - low)
+        return sum(count for value, count in survey.pixels.items() if low_end < value < high_end) / pixels
+
+    pixels = survey.pixels.total()
+    share = 1 - measure_share_between(0.05)
+    has_two_values = len(survey.pixels) >= _MIN_SOFT_VALUES and high - low >= _MIN_SOFT_RANGE and share >= _MIN_ENDS
+    has_ramps = survey.ramp_share >= _MIN_RAMPS
+    is_soft = has_ramps or (_was_lossy(survey) and measure_share_between(_LOSSY_CHANGE) <= _MAX_CHANGED)
+    if not has_two_values or not is_soft:
         return None
     threshold = (low + high + 1) // 2
     above = sum(count for value, count in survey.pixels.items() if value >= threshold) / survey.pixels.total()
     edges = f"{1 - share:.1%} of the pixels have intermediate values, nearly all on edges"
     why = (
         f"masks of two classes with soft edges: {edges}"
-        if survey.between
+        if has_ramps
         else f"masks of two classes, changed by {survey.lossy or 'JPEG'}"
     )
     return SuggestedClasses(

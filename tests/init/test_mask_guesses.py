@@ -239,6 +239,30 @@ def test_init_of_three_classes_with_lossy_compression_is_refused(run_init: RunIn
         run_init(encode_in_turn(draw_classes), ending=ending)
 
 
+def save_as_jpeg(mask: np.ndarray, quality: int) -> Callable[[Path], None]:
+    image = Image.fromarray(mask.astype(np.uint8))
+    return lambda path: image.save(path.with_name(f"{path.name}.jpg"), quality=quality)
+
+
+@pytest.mark.parametrize("quality", [75, 85, 90, 95])
+def test_init_of_two_classes_as_jpeg_of_usual_quality_sets_a_threshold(run_init: RunInit, quality: int) -> None:
+    result = run_init(encode_in_turn(lambda labels: save_as_jpeg(labels * 255, quality)))
+    assert result.data["mask_threshold"] == 128
+    assert any("masks of two classes, changed by JPEG" in notice for notice in result.notices)
+    assert result.indices(DISCS) == {0: {0}, 1: {1}}
+
+
+@pytest.mark.parametrize("third", [64, 128])
+def test_init_of_a_small_third_class_as_jpeg_is_refused(run_init: RunInit, third: int) -> None:
+    def draw_classes(labels: np.ndarray) -> np.ndarray:
+        mask = labels * 255
+        mask[:4, :4] = third
+        return mask
+
+    with pytest.raises(RefusedError, match="If they have two classes, write `mask_threshold: 128`"):
+        run_init(encode_in_turn(lambda labels: save_as_jpeg(draw_classes(labels), 85)))
+
+
 def test_init_of_masks_in_the_alpha_channel_is_refused_with_advice(run_init: RunInit) -> None:
     def draw_alpha(labels: np.ndarray) -> np.ndarray:
         return np.dstack([np.full((SIZE, SIZE, 3), 255), labels * 255]).astype(np.uint8)
