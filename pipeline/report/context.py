@@ -17,8 +17,10 @@ from pipeline.params import Report
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.image_data import ImageMaskData
+from pipeline.report.formatting import format_count
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.view_models import Frame, ImageArray, Mask, Notice, collect_problem
+from pipeline.wording import join_words
 
 
 class ReportContext:
@@ -70,6 +72,20 @@ class ReportContext:
     def sample_ids(self) -> dict[str, tuple[str, ...]]:
         """Sample ids of each split, in the order of the arrays."""
         return {split: tuple(rows["id"]) for split, rows in self._samples.items()}
+
+    @cached_property
+    def training_limits(self) -> str:
+        """A sentence on the runs that are trained on a part of the training images; empty if there are none."""
+        variants: dict[int | None, list[str]] = {}
+        for row in self.summary.runs:
+            if row.best_epoch is not None:
+                names = variants.setdefault(self.project.run(row.run).record.cell.get("max_train_images"), [])
+                names += [row.variant] if row.variant not in names else []
+        limits = {count: names for count, names in variants.items() if count is not None}
+        if len(limits) == len(variants) == 1:
+            return f"Each run is trained on {format_count(*limits)} of the training images."
+        parts = [f"{join_words(names)} on {format_count(count)}" for count, names in limits.items()]
+        return f"Not all runs are trained on all training images: {join_words(parts)}." if parts else ""
 
     @cached_property
     def validated_ids(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html as entities
+import json
 import re
 import shutil
 from collections.abc import Sequence
@@ -86,6 +87,32 @@ def test_card_has_the_counts_of_the_prepared_data(project: ReportProject) -> Non
             f"{100 * (mask == index).sum() / count:.1f} %" for mask, count in zip(masks.values(), pixels, strict=True)
         ]
         assert f"{index + 1} {item.name} {' '.join(shares)}" in text
+
+
+def limit_training_images(project: ReportProject, variant: str, count: int) -> None:
+    for path in (project.root / "runs").glob(f"{variant}-*/run.json"):
+        record = json.loads(path.read_text())
+        record["cell"]["max_train_images"] = count
+        path.write_text(json.dumps(record))
+
+
+def test_header_and_card_state_how_many_training_images_runs_use(
+    make_project: type[ReportProject], tmp_path: Path
+) -> None:
+    project = make_project(tmp_path, learning_rates=(0.001,), seeds=(0,), diverged="")
+    assert "training images" not in render_text(project) + describe_data(project)
+    limit_training_images(project, "unet", 4)
+    limited = "Not all runs are trained on all training images: unet on 4."
+    assert limited in render_text(project)
+    assert describe_data(project).endswith(limited)
+    limit_training_images(project, "unet_no_skip", 4)
+    for text in (render_text(project), describe_data(project)):
+        assert "Each run is trained on 4 of the training images." in text
+
+
+def describe_data(project: ReportProject) -> str:
+    context = ReportContext(Project(project.root), project.params.data)
+    return build_header(project.params, context, select_runs(context.summary, None)).data
 
 
 def test_card_is_above_how_to_reproduce(project: ReportProject) -> None:

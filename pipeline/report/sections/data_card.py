@@ -44,6 +44,7 @@ class DataCard:
     """Images, groups, classes and files of the data, by split."""
 
     sentence: str
+    limits: str  # sentence on runs that are trained on a part of the training images; empty if there are none
     patches: str  # sentence on the patches of native images; empty for other data
     disjoint: str  # sentence that the splits share no images; empty if they do
     leakage: SplitLeakage | None
@@ -100,7 +101,9 @@ def build_data_card(context: ReportContext) -> DataCard:
     if not samples["split"].isin(SPLITS).any():
         raise context.project.prepared.unreadable(PreparedData.SAMPLES, "it lists no image of a split")
     problems: list[Notice] = []
-    sheet, files, skipped, patches = None, None, None, ""
+    sheet, files, skipped, limits, patches = None, None, None, "", ""
+    with collect_problem(problems, "The numbers of training images that runs use are not described"):
+        limits = context.training_limits
     with collect_problem(problems, "Patches are not described"):
         patches = _describe_patches(context)
     with collect_problem(problems, "No example images"):
@@ -113,6 +116,7 @@ def build_data_card(context: ReportContext) -> DataCard:
     leakage = find_split_leakage(samples.assign(split=places))
     return DataCard(
         sentence=describe_images(samples),
+        limits=limits,
         patches=patches,
         disjoint="" if leakage else describe_disjoint_splits(samples),
         leakage=leakage,

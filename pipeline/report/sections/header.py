@@ -80,7 +80,8 @@ def _describe_data(context: ReportContext) -> str:
     small, large = context.prepared.open_split("train").images.size_range
     sizes = " to ".join(f"{width} × {height}" for height, width in dict.fromkeys((small, large)))
     classes = join_words(context.dataset.class_names, MAX_NAMED_CLASSES)
-    return f"{context.dataset.title}: {images} of {sizes} pixels; classes {classes}."
+    sentence = f"{context.dataset.title}: {images} of {sizes} pixels; classes {classes}."
+    return " ".join(filter(None, (sentence, context.training_limits)))
 
 
 def _describe_result(summary: Summary, selection: RunSelection) -> str:
