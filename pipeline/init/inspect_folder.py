@@ -51,12 +51,13 @@ from pipeline.wording import escape_unprintable, join_names
 _COMMAND = "pipeline init"
 _EXPECTED = f"""\
 Expected one of
-  {IMAGES}/ and masks/, or other folders or names that tell images and masks apart
+  {IMAGES}/ and masks/, or other folders or names that tell images and masks apart, such as img_01.png and mask_01.png
   a published layout; docs/how-to/layouts.md lists them
   GeoTIFFs with polygons in GeoJSON files, GeoPackages or shapefiles
   images and annotations of {", ".join(one.title for one in FORMATS.values())}
   Parquet files with images and masks in columns, or a data set that was saved with Dataset.save_to_disk
-  {IMAGES}/ and {TRIMAPS}/, or the archives {" and ".join(part.archive for part in PARTS)}: Oxford-IIIT Pet"""
+  {IMAGES}/ and {TRIMAPS}/, or the archives {" and ".join(part.archive for part in PARTS)}: Oxford-IIIT Pet
+For other names, write data.images and data.masks; see docs/how-to/folder-of-images.md#patterns"""
 
 
 def find_section(folder: Path) -> tuple[Data, str, tuple[str, ...]]:

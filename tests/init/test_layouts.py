@@ -303,6 +303,10 @@ LAYOUTS: dict[str, Callable[[Path], Expected]] = {
         "images/{index}.jpg", "masks/{index}_segmentation.png", "images/**/*", "masks/**/*_segmentation"
     ),
     "one folder": write_paired("{index}.jpg", "{index}_mask.png", "*", "*_mask"),
+    "suffixes": write_paired("{index}_image.png", "{index}_mask.png", "*_image", "*_mask"),
+    "prefixes in one folder": write_paired("img_{index}.png", "mask_{index}.png", "img_*", "mask_*"),
+    "prefix of masks": write_paired("{index}.png", "mask_{index}.png", "*", "mask_*"),
+    "whole names": write_paired("{index}/image.png", "{index}/mask.png", "**/image", "**/mask"),
     "endings": write_paired("{index}.jpg", "{index}.png", "*.jpg", "*.png"),
     "prefixes": write_paired("imgs/img_{index}.png", "labels/label_{index}.png", "imgs/img_*", "labels/label_*"),
     "suffixed folders": write_paired(

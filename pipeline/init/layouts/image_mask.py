@@ -34,6 +34,8 @@ _MASK_WORD = r"(?:masks?|labels?|lbls?|annotations?|annots?|segmentations?|segs?
 _WORD = r"(?:(?<=[^a-z])|^|(?<=[a-z])(?=annot)){}(?=[^a-z]|$|tr|ts)"
 _IMAGE_FOLDER, _MASK_FOLDER = (re.compile(_WORD.format(word), re.IGNORECASE) for word in (_IMAGE_WORD, _MASK_WORD))
 _MASK_SUFFIX = re.compile(rf"[ ._-]{_MASK_WORD}$", re.IGNORECASE)
+_MASK_PREFIX = re.compile(rf"^{_MASK_WORD}[ ._-]", re.IGNORECASE)
+_IMAGE_NAME, _MASK_NAME = (re.compile(word, re.IGNORECASE) for word in (_IMAGE_WORD, _MASK_WORD))
 
 
 def recognize(folder: Path, base: str) -> Layout | None:
@@ -103,7 +105,7 @@ def _propose(top: Path, files: dict[PurePosixPath, list[PurePosixPath]]) -> Iter
     """Yield pairs of patterns that may fit, the most likely first."""
     yield from _propose_folders(files)
     yield from _propose_labels(top, files)
-    yield from _propose_suffixes(files)
+    yield from _propose_file_names(files)
 
 
 def _propose_labels(top: Path, files: dict[PurePosixPath, list[PurePosixPath]]) -> Iterator[tuple[str, str]]:
@@ -255,14 +257,28 @@ def _find_common_start(names: Sequence[str]) -> str:
     return "".join(letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, columns))
 
 
-def _propose_suffixes(files: dict[PurePosixPath, list[PurePosixPath]]) -> Iterator[tuple[str, str]]:
-    """Propose patterns for images and masks in the same folders: a suffix such as _mask, or different endings."""
+def _propose_file_names(files: dict[PurePosixPath, list[PurePosixPath]]) -> Iterator[tuple[str, str]]:
+    """Propose patterns for images and masks in the same folders.
+
+    They differ in a suffix such as _mask, in prefixes such as img_ and mask_, in the whole name, or in the ending.
+    """
     names = [file for several in files.values() for file in several]
     star = "*" if set(files) == {PurePosixPath()} else "**/*"
-    suffixes = [found[0] for file in names if (found := _MASK_SUFFIX.search(_strip_ending(file.name)))]
+    stems = [_strip_ending(file.name) for file in names]
+    suffixes = [found[0] for stem in stems if (found := _MASK_SUFFIX.search(stem))]
     if suffixes:
         suffix = max(sorted(set(suffixes)), key=suffixes.count)
         yield star, f"{star}{suffix}"
+    is_mask = [bool(_MASK_SUFFIX.search(stem) or _MASK_PREFIX.search(stem)) for stem in stems]
+    images, masks = (
+        [_strip_ending(str(file)) for file, own in zip(names, is_mask, strict=True) if own == kind]
+        for kind in (False, True)
+    )
+    if affixes := find_affixes(images, masks):
+        yield tuple(f"{star[:-1]}{start}*{end}" for start, end in affixes)  # type: ignore[misc]
+    image_names, mask_names = (Counter(filter(word.fullmatch, stems)) for word in (_IMAGE_NAME, _MASK_NAME))
+    if image_names and mask_names:
+        yield tuple(f"{ANY_FOLDERS}/{count.most_common(1)[0][0]}" for count in (image_names, mask_names))  # type: ignore[misc]
     endings = {find_ending(file.name, _ENDINGS) for file in names}
     photos = [ending for ending in (".jpg", ".jpeg") if ending in endings]
     others = sorted(endings - {".jpg", ".jpeg"})
