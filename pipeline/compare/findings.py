@@ -226,7 +226,7 @@ def _list_names(summary: Summary, *settings: SettingSummary) -> tuple[str, ...]:
 
 
 def _describe_agreement(rows: list[RunSummary]) -> str:
-    return f" (all {len(rows)} seeds agree)" if len(rows) > 1 else ""
+    return f" ({'both' if len(rows) == 2 else f'all {len(rows)}'} seeds agree)" if len(rows) > 1 else ""
 
 
 def _compute_difference(

@@ -23,6 +23,7 @@ from pipeline.prepare.size_effects import MULTIPLE
 from pipeline.prepare.splitting.groups import suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST
 from pipeline.volumes.slice_file import IntensityWindow
+from pipeline.wording import pluralize
 
 MAX_FILES = 200  # images that are opened
 DEFAULT_SIZE = 128  # px; smaller images show too little detail
@@ -99,7 +100,7 @@ def suggest_section(
         notices.append(groups.sentence("data"))
     return Suggestion(
         section=section,
-        found=f"{len(files)} images of {span}",
+        found=f"{pluralize(len(files), 'image')} of {span}",
         training=int(len(files) * (1 - splits["validation"] - splits["test"])),
         remarks=remarks | classes.remarks,
         class_remarks=classes.class_remarks,

@@ -116,8 +116,8 @@ def init(folder: Path) -> str:
     if suggestion.training:
         epochs, batch = params.train.epochs, params.train.batch_size
         steps = steps_per_epoch(suggestion.count_samples(params.train), batch)
-        shown = "patches" if suggestion.patch else "images"
-        lines.append(f"Training takes {epochs} epochs of {steps} steps with {batch} {shown} each.")
+        shown = pluralize(batch, *(("patch", "patches") if suggestion.patch else ("image",)))
+        lines.append(f"Training takes {pluralize(epochs, 'epoch')} of {pluralize(steps, 'step')} with {shown} each.")
     lines += _describe_sizes(params, suggestion)
     notices = (
         *suggestion.notices,

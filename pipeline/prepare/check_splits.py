@@ -43,9 +43,13 @@ def _check_usable(data: SourceData, table: SplitTable) -> None:
     """Check that a split can be used: training needs two classes, the other splits need one."""
     origin = data.origins[table.split]
     if not table.rows:
+        total, remedy = sum(len(other.rows) for other in data.tables.values()), origin.remedy
+        if total < len(data.tables):
+            few = pluralize(total, "image is", "images are")
+            remedy = f"{few} too few: add images until there are at least {len(data.tables)}."
         raise PipelineError(
             f"{origin.key}: there is no sample for '{table.split}', but each of {', '.join((*SPLITS, SHOWCASE))} needs "
-            f"at least one. {origin.remedy}"
+            f"at least one. {remedy}"
         )
     missing = table.missing()
     enough = len(data.classes) - 1 if table.split == SPLITS[0] else len(data.classes)

@@ -143,7 +143,8 @@ class IssueKind(Enum):
         "image with a different number of channels or bits than the first image",
         "images with a different number of channels or bits than the first image",
         "has a different number of channels or bits than the first image",
-        "All must have the same number of channels and bits: save them in the same format, or set data.channels.",
+        "All must have the same number of channels and bits: save them in the same format. Gray images with 8 bits are "
+        "read as RGB, with 3 channels.",
     )
     LOOKS_ALIKE = (
         "image that looks the same as one in another split",

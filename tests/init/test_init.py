@@ -122,6 +122,12 @@ def test_init_of_binary_masks_gives_background_and_foreground(tmp_path: Path) ->
     assert "# foreground: 50.0% of the pixels, in 24 of 24 masks that were opened" in Path("params.yaml").read_text()
 
 
+def test_init_of_one_image_uses_the_singular(tmp_path: Path) -> None:
+    result = run_pipeline("init", write(tmp_path / "cells", encode_bands(0, 255), count=1))
+    assert result.exit_code == 0
+    assert ": 1 image of 48 × 40 px" in result.output
+
+
 def test_init_ignores_255_in_palette_masks_of_few_values(tmp_path: Path) -> None:
     def make_palette_mask(index: int) -> Image.Image:
         image = Image.fromarray(draw_bands(index, [0, 1, 4, 255]), "P")

@@ -26,7 +26,7 @@ from pipeline.init.suggestion import (
     steps_per_epoch,
 )
 from pipeline.params.file import read_params
-from pipeline.wording import format_duration
+from pipeline.wording import format_duration, pluralize
 from tests.conftest import write_custom, write_params
 from tests.prepare.conftest import create_image
 
@@ -129,7 +129,7 @@ def test_init_of_details_that_no_affordable_size_keeps_suggests_native_patches(d
     assert row.split()[1:] == ["native", "1.000", "1.000"]
     patches_per_image = math.prod(-(-side // PATCH) for side in draw(0).shape)
     steps = patches_per_image // 4  # of one image; the others are the showcase, validation and test
-    assert f"{params.train.epochs} epochs of {steps} steps with 4 patches each" in output
+    assert f"{params.train.epochs} epochs of {pluralize(steps, 'step')} with 4 patches each" in output
     assert params.train.epochs * steps >= MIN_STEPS
 
     run_pipeline("data", "check", "cells")

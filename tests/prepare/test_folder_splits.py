@@ -123,6 +123,16 @@ def test_empty_split_is_reported_with_what_to_do(cells, get_prepare_error):
     )
 
 
+def test_fewer_images_than_splits_are_reported_with_the_needed_number(cells, get_prepare_error):
+    (cells / "splits.csv").unlink(missing_ok=True)
+    for name in NAMES[3:]:
+        for path in cells.glob(f"*/{name}.*"):
+            path.unlink()
+    message = get_prepare_error(cells)
+    assert "3 images are too few: add images until there are at least 4." in message
+    assert "data.seed" not in message
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_class_missing_from_a_split_is_a_notice(cells, run, split):
     for name in (name for name, name_split in SPLIT_BY_NAME.items() if name_split == split):

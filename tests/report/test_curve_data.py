@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 
 from pipeline.report.figures.curve_data import HEADROOM, LossCurve, aggregate_runs, choose_axis
+from pipeline.report.figures.loss_panels import CurvePlot, draw_panel
 
 
 def create_curve(*means: float) -> LossCurve:
@@ -50,3 +53,11 @@ def test_ticks_are_inside_the_axis_and_not_at_the_baseline(lowest: float) -> Non
     ticks = axis.choose_ticks(0.9)
     assert len(ticks) >= 3
     assert all(axis.low <= tick <= axis.high and not 0.9 < tick < 1.1 for tick in ticks)
+
+
+def test_marker_at_the_last_epoch_is_not_cut_off_by_the_panel() -> None:
+    curves = {("unet", 0.01, split): create_curve(0.9, 0.6, 0.4) for split in ("train", "validation")}
+    axis = choose_axis([*curves.values()], 0.7)
+    svg = draw_panel(CurvePlot(curves, {}, {}, (0.01,), axis, 0.7, 3, {}, ()), "unet", 0, (4, 3)).svg
+    *_, marker = re.findall(r'<g id="[^"]*rate-0-\d+">(?:(?!</g>).)*<use [^>]*>.*?</g>', svg, re.DOTALL)
+    assert "clip-path" not in marker

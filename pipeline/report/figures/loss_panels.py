@@ -83,7 +83,13 @@ def _draw_learning_rate(axes: Axes, plot: CurvePlot, variant: str, index: int, l
     if (validation := plot.means.get((variant, learning_rate, "validation"))) is not None:
         _draw_mean(axes, validation, color, "-", 1.9)
         best, marker = int(validation["mean"].argmin()), svg.get_marker(index)[0]
-        axes.plot(validation.index[best], validation["mean"].iloc[best], marker=marker, color=color, markersize=7.5)
+        lowest = float(validation["mean"].iloc[best])
+        is_above = lowest > plot.axis.high
+        # At the last epoch, the panel's edge would cut off half of the marker.
+        (mark,) = axes.plot(
+            validation.index[best], lowest, marker=marker, color=color, markersize=7.5, clip_on=is_above
+        )
+        mark.set_in_layout(False)  # in the layout, the marker would shrink this panel
     for low, high in plot.onsets.get((variant, learning_rate), ()):
         # At the lower edge, at a different height for each learning rate.
         height = 0.015 + 0.03 * index

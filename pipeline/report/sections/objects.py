@@ -28,6 +28,7 @@ from pipeline.report.view_models import (
 )
 from pipeline.wording import join_words
 
+MAX_NAMED_CLASSES = 8  # the others are counted
 MAX_IMAGES = 2  # images with the lowest panoptic quality
 HEADINGS = (
     "Objects", "Predicted", "F1", "AP at IoU 0.5", "Mean AP", "PQ", "Merges", "Splits", "Missed", "False",
@@ -185,8 +186,9 @@ def _describe(context: ReportContext, selection: RunSelection, run: str, found: 
 
 
 def _describe_source(found: ObjectEvaluation) -> str:
-    classes = join_words(found.classes)
-    sentence = f"A predicted object is a connected region of the class {classes} with its boundary pixels. "
+    classes = join_words(found.classes, MAX_NAMED_CLASSES)
+    of_class = f"one of the classes {classes}" if len(found.classes) > 1 else f"the class {classes}"
+    sentence = f"A predicted object is a connected region of {of_class} with its boundary pixels. "
     if found.is_numbered:
         sentence += "Objects of the ground truth are those of the masks or annotations, even if they touch."
     else:
@@ -211,13 +213,13 @@ def _describe_ceiling(highest: ObjectScores, has_borders: bool) -> str:
     if not lost:
         return f"{sentence} It finds all objects."
     sentence += (
-        f" Even then, {format_count(lost)} of {format_count(highest.objects)} objects are not found, mostly because"
+        f" Even this prediction misses {format_count(lost)} of {format_count(highest.objects)} objects, mostly because"
     )
     if not has_borders:
-        return f"{sentence} they touch others of their class, or consist of several parts."
+        return f"{sentence} objects touch others of their class, or consist of several parts."
     return (
-        f"{sentence} they consist of border only and are lost or merge with a neighbor. A larger `data.image_size` or "
-        "a smaller `data.instances.border` keeps more."
+        f"{sentence} objects consist of border only and are lost or merge with a neighbor. A larger `data.image_size` "
+        "or a smaller `data.instances.border` keeps more."
     )
 
 
