@@ -80,9 +80,14 @@ def _select_comparable(fetched: list[FetchedRun]) -> tuple[list[FetchedRun], dic
     measured: dict[str, str] = {}
     kept, others = [], dict[str, list[str]]()
     for one in reversed(fetched):
-        cell, evaluation = one.record.cell, EvaluationFolder(one.evaluation).metrics
-        own = dict(flatten_parameters({name: value for name, value in cell.items() if name not in ("seed", "fold")}))
-        setting = one.author, cell["variant"], cell["learning_rate"]
+        cell, evaluation = read_run_config(one.record, one.run), EvaluationFolder(one.evaluation).metrics
+        # The number of threads changes only the last digits.
+        own = dict(
+            flatten_parameters(
+                cell.model_dump(mode="json", exclude={"seed": True, "fold": True, "train": {"num_threads"}})
+            )
+        )
+        setting = one.author, cell.variant, cell.learning_rate
         expected = parameters.get(setting, own)
         measurement = describe_measurement(evaluation.distances, evaluation.objects, one.record.fold)
         changes = [(name, own.get(name, "not set"), expected.get(name, "not set")) for name in {**expected, **own}]
