@@ -20,7 +20,7 @@ _OPEN = f"""\
 original = ImageOps.exif_transpose(Image.open("image.png"))
 rgba = original.convert("RGBA")
 alpha = np.asarray(rgba)[..., 3]
-if alpha.any() and ((alpha > 0) & (alpha < 255)).mean() <= {MAX_HALF_TRANSPARENT}:  # otherwise, it is no transparency
+if alpha.any() and ((alpha > 0) & (alpha < 255)).mean() <= {MAX_HALF_TRANSPARENT}:  # otherwise, not transparency
     original = Image.alpha_composite(Image.new("RGBA", original.size, "black"), rgba)  # transparent pixels become black
 """
 _OPEN_TIFF = """\

@@ -70,7 +70,7 @@ class TrainedRun:
     tiles: Tiles | None  # tiles for images of native size; None if the network sees whole images
     encoding: MaskEncoding  # mask values of the classes, in the user's masks and in predicted masks
     num_train_images: int  # number of images in the training split, or in all folds; the run may use fewer
-    scenes: Scenes | None = None  # how GeoTIFFs are read; None if the images are no scenes
+    scenes: Scenes | None = None  # how GeoTIFFs are read; None if the images are not scenes
     members: tuple[RunRecord, ...] = ()  # of an ensemble; empty for a run
 
     @classmethod

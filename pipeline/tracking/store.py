@@ -48,7 +48,7 @@ _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 class StoreError(PipelineError):
-    """An error of the store as a whole, because of which no run can be uploaded."""
+    """An error of the store as a whole, which prevents all uploads."""
 
 
 def tracking_uri(tracking: Tracking, override: str | None = None) -> str:
