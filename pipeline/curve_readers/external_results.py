@@ -11,7 +11,7 @@ from pipeline.curve_readers.excel import read_excel, read_excel_rows
 from pipeline.curve_readers.formats import find_format, read_curves
 from pipeline.curve_readers.log_file import LogFile
 from pipeline.curve_readers.logged_run import RunCurves
-from pipeline.curve_readers.losses import TRAIN_NAMES, VAL_NAMES, find_name
+from pipeline.curve_readers.losses import TRAIN_NAMES, VAL_NAMES, find_name, select_losses
 from pipeline.curve_readers.parsing import is_missing, parse_number
 from pipeline.curve_readers.records import EXPECTED, RESULT_NAMES, Record, find_columns, find_name_column, has_epochs
 from pipeline.errors import PipelineError
@@ -96,7 +96,7 @@ def _read_result_rows(path: Path) -> tuple[list[Record], list[str]] | None:
         return None
     records, notes = read_rows(file) if reader is read_table else read_excel_rows(file)
     names = find_columns(records)
-    has_losses = find_name(names, TRAIN_NAMES) is not None and find_name(names, VAL_NAMES) is not None
+    has_losses = bool(select_losses(names)[0])
     if not records or has_epochs(names) or (has_losses and find_name_column(records) is None):
         return None
     return records, notes

@@ -17,9 +17,9 @@ from itertools import groupby
 from typing import NamedTuple
 
 from pipeline.curve_readers.logged_run import LoggedRun, LoggedValue
-from pipeline.curve_readers.losses import TRAIN_NAMES, VAL_NAMES, find_name, is_loss_name, select_losses
+from pipeline.curve_readers.losses import TRAIN_NAMES, VAL_NAMES, find_name, is_loss_name, normalize_name, select_losses
 from pipeline.curve_readers.parsing import is_missing
-from pipeline.curve_readers.repeated_epochs import LossRow, find_run_columns, renumber_attempts
+from pipeline.curve_readers.repeated_epochs import LossRow, find_run_columns, renumber_attempts, split_attempts
 from pipeline.errors import PipelineError
 from pipeline.wording import join_names
 
@@ -28,6 +28,11 @@ STEP_NAMES = ("step", "steps", "global_step", "train_global_step", "trainer_glob
 TIME_NAMES = ("timestamp", "wall_time")
 RUN_NAMES = ("run", "run_name", "run_id", "run_uuid")
 RESULT_NAMES = ("name", *RUN_NAMES)
+# Columns that name results if their texts differ; other texts beside both losses describe epochs, such as checkpoints.
+LABEL_NAMES = (
+    *("model", "model_name", "method", "variant", "architecture", "arch", "network", "encoder", "backbone"),
+    *("experiment", "experiment_name", "config"),
+)
 KEY_NAMES, VALUE_NAMES = ("key", "metric"), ("value",)
 EXPECTED = "expected the columns epoch, train_loss and val_loss, or a log of a tool that `pipeline judge --help` lists"
 WANDB_SAMPLES = 500  # number of records to which `run.history()` of Weights & Biases samples by default
@@ -85,11 +90,14 @@ def has_epochs(columns: Sequence[str]) -> bool:
 def find_name_column(records: Sequence[Record]) -> str | None:
     """Find the column that names the rows of a table with one row per result; None if rows have no names.
 
-    Without a column such as `name`, it is the first one with a different text in each row. Dates are not names.
+    Without a column such as `name`, it is the first one with a different text in each row. Dates are not names. In a
+    table with both losses, whose rows may be epochs, only columns such as `model` are considered.
     """
     columns = find_columns(records)
+    has_losses = bool(select_losses(columns)[0])
+    candidates = [column for column in columns if not has_losses or normalize_name(column) in LABEL_NAMES]
     return find_name(columns, RESULT_NAMES) or next(
-        (column for column in columns if _are_names([record.values.get(column) for record in records])), None
+        (column for column in candidates if _are_names([record.values.get(column) for record in records])), None
     )
 
 
@@ -157,37 +165,43 @@ def _join_attempts(records: list[Record], columns: _Columns, notes: list[str], s
         PipelineError: The records are those of several runs.
     """
     counter = columns.epoch or columns.step
-    if counter is None:
-        return records
-    records = [record for record in records if any(columns.list_losses(record))]
-    times = [_to_float(record.values.get(columns.time or "")) for record in records]
+    selected, _ = select_losses(
+        list(dict.fromkeys(name for record in records for name, _ in columns.list_losses(record)))
+    )
+    if counter is None or not selected:
+        return records  # if a loss is missing, another message describes it
+    judged = {*selected[0].train, *selected[0].val}
+    has_judged = [any(metric in judged for metric, _ in columns.list_losses(record)) for record in records]
+    unchanged = [record for record, is_judged in zip(records, has_judged, strict=True) if not is_judged]
+    used = [record for record, is_judged in zip(records, has_judged, strict=True) if is_judged]
+    times = [_to_float(record.values.get(columns.time or "")) for record in used]
     if len(set(times)) > 1 and None not in times:
-        order = sorted(range(len(records)), key=lambda index: times[index] or 0.0)
-        records = [records[index] for index in order]
+        order = sorted(range(len(used)), key=lambda index: times[index] or 0.0)
+        used = [used[index] for index in order]
     elif columns.is_long:  # may be in the order of the metrics
         return records
     rows = []
-    for record in records:
+    for record in used:
         epoch, step = (_to_float(record.values.get(column or "")) for column in (counter, columns.step))
-        losses = {metric: _to_float(record.values.get(column)) for metric, column in columns.list_losses(record)}
         if epoch is None or not math.isfinite(epoch):
             return records
-        rows.append(LossRow(epoch, {metric: loss for metric, loss in losses.items() if loss is not None}, step))
-    if not select_losses({metric for row in rows for metric in row.losses})[0]:
-        return records  # a loss is missing, which another message describes
+        values = {metric: _to_float(record.values.get(column)) for metric, column in columns.list_losses(record)}
+        losses = {metric: loss for metric, loss in values.items() if metric in judged and loss is not None}
+        rows.append(LossRow(epoch, losses, step))
+    attempts = split_attempts(rows, selected[0].train)
     known = {columns.run, columns.epoch, columns.step, columns.time, columns.key, columns.value, *columns.losses}
-    others = [column for column in find_columns(records) if column not in known]
-    if run_columns := find_run_columns(rows, [record.values for record in records], others):
+    others = [column for column in find_columns(used) if column not in known]
+    if run_columns := find_run_columns(attempts, [record.values for record in used], others):
         differing = join_names(run_columns)
         raise PipelineError(
             f"{source} has several rows per {counter}, which differ in {differing}. If they are separate runs, add a "
             f"column run with their names; if not, remove {differing}."
         )
-    numbers, attempt_notes = renumber_attempts(rows, "step" if columns.epoch is None else "epoch")
+    numbers, attempt_notes = renumber_attempts(attempts, "step" if columns.epoch is None else "epoch")
     notes += attempt_notes
-    return [
+    return unchanged + [
         record if number == row.epoch else record._replace(values={**record.values, counter: number})
-        for record, row, number in zip(records, rows, numbers, strict=True)
+        for record, row, number in zip(used, rows, numbers, strict=True)
         if number is not None
     ]
 

@@ -56,6 +56,19 @@ def test_read_results_of_a_curve_without_epochs_counts_rows(tmp_path: Path) -> N
     assert result.notes == ("The table has no column epoch or step, so its rows were counted.",)
 
 
+@pytest.mark.parametrize(
+    "texts", ["checkpoint,ckpt_0.pt,ckpt_1.pt", "date,Mon Jan 1,Tue Jan 2", "phase,Epoch 1,Epoch 2", "model,unet,unet"]
+)
+@pytest.mark.parametrize("losses", ["loss,val_loss", "train/box_loss,val/box_loss"])
+def test_read_results_of_a_curve_with_a_text_per_epoch_counts_rows(losses: str, texts: str, tmp_path: Path) -> None:
+    column, *values = texts.split(",")
+    path = write_table(tmp_path, f"{column},{losses}\n{values[0]},0.5,0.6\n{values[1]},0.4,0.5\n")
+    (result,) = read_results(path)
+    assert result.curves is not None
+    assert result.curves.epochs == (1, 2)
+    assert result.notes[0] == "The table has no column epoch or step, so its rows were counted."
+
+
 def test_read_results_keeps_the_notes_about_curves(tmp_path: Path) -> None:
     (result,) = read_results(write_table(tmp_path, "run,epoch,loss,val_loss\na,1,0.5,0.6\na,2,0.4,\nb,1,0.5,\n"))
     assert result.notes[0] == "Epochs with only one of the losses were left out: 2."

@@ -330,6 +330,73 @@ def test_judge_of_mlflow_metrics_of_a_resumed_run_uses_the_last_losses(tmp_path:
     assert (run.curves.train.tolist(), run.curves.val.tolist()) == (TRAIN, VAL)
 
 
+@pytest.mark.parametrize("metric", ["lr", "test_loss"])
+@pytest.mark.parametrize("by_metric", [False, True])
+def test_judge_of_mlflow_metrics_at_step_0_uses_all_losses(metric: str, by_metric: bool, tmp_path: Path) -> None:
+    lines = [
+        f"a,{key},{loss},{step},{3 * epoch + number}"
+        for epoch, train, val in list_epochs()
+        for number, (key, loss, step) in enumerate([("loss", train, epoch), (metric, 0.1, 0), ("val_loss", val, epoch)])
+    ]
+    lines = sorted(lines) if by_metric else lines
+    (run,) = read_curves(write_text(tmp_path / "history.csv", "run_id,key,value,step,timestamp", *lines))
+    assert (run.curves.train.tolist(), run.curves.val.tolist(), run.notes) == (TRAIN, VAL, ())
+
+
+@pytest.mark.parametrize(
+    ("last_row", "notes"),
+    [
+        (f"8,{TRAIN[8]},{VAL[8]},0.5", ("Epochs with several values were averaged: 8.",)),
+        (f"8,,{VAL[8]},0.5", ("Epochs with several values were averaged: 8.",)),
+        ("8,,,0.5", ()),
+    ],
+)
+def test_judge_of_an_evaluation_in_the_last_row_uses_all_losses(
+    last_row: str, notes: tuple[str, ...], tmp_path: Path
+) -> None:
+    lines = [f"{epoch},{train},{val}," for epoch, train, val in list_epochs()]
+    (run,) = read_curves(write_text(tmp_path / "log.csv", "epoch,loss,val_loss,test_loss", *lines, last_row))
+    assert (run.curves.train.tolist(), run.curves.val.tolist(), run.notes) == (TRAIN, VAL, notes)
+
+
+def test_judge_of_swapped_rows_of_two_processes_averages_them(tmp_path: Path) -> None:
+    lines = [f"{epoch},{train + shift},{val}" for epoch, train, val in list_epochs() for shift in (-0.01, 0.01)]
+    lines[5:7] = reversed(lines[5:7])
+    (run,) = read_curves(write_text(tmp_path / "log.csv", "epoch,loss,val_loss", *lines))
+    assert run.curves.train == pytest.approx(TRAIN)
+
+
+def test_judge_of_a_resumed_training_with_several_rows_per_epoch_uses_its_last_losses(tmp_path: Path) -> None:
+    epochs = [*range(8), *range(4, 15)]
+    lines = [
+        f"{epoch},{10 * time + batch},{TRAIN[epoch] + (4 <= time < 8)},{VAL[epoch] if batch == 9 else ''}"
+        for time, epoch in enumerate(epochs)
+        for batch in range(10)
+    ]
+    (run,) = read_curves(write_text(tmp_path / "log.csv", "epoch,_step,loss,val_loss", *lines))
+    assert run.curves.train == pytest.approx(TRAIN)
+    assert "The run was continued from epoch 4: the earlier losses of epochs 4 to 7 are not used." in run.notes
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "num_first"),
+    [("learning_rate", (0.001, 0.0001), 6), ("stage", ("warmup", "finetune"), 6), ("lr", (0.001, 0.0001), 1)],
+)
+def test_judge_of_a_second_fit_with_another_setting_does_not_take_it_for_a_run(
+    column: str, values: tuple[object, object], num_first: int, tmp_path: Path
+) -> None:
+    lines = [
+        f"{epoch if epoch < num_first else epoch - num_first},{values[epoch >= num_first]},{train},{val}"
+        for epoch, train, val in list_epochs()
+    ]
+    (run,) = read_curves(write_text(tmp_path / "log.csv", f"epoch,{column},loss,val_loss", *lines))
+    if num_first > 1:
+        assert (run.curves.train.tolist(), run.curves.val.tolist()) == (TRAIN, VAL)
+        assert "were renumbered as those of one training" in run.notes[0]
+    else:
+        assert run.notes == ("Epochs with several values were averaged: 0.",)
+
+
 @pytest.mark.parametrize("columns", ["fold", "Name", "model,seed"])
 @pytest.mark.parametrize("by_epoch", [False, True])
 def test_judge_of_runs_without_a_run_column_names_the_column(columns: str, by_epoch: bool, tmp_path: Path) -> None:
