@@ -79,7 +79,7 @@ def run(commands: PreloadedCommands) -> Run:
         (("evaluate", TRAINED), f"evaluation/{TRAINED}"),
         (("compare",), "comparison"),
         (("report", "--out", "mine.html"), "mine.html"),
-        (("predict", str(ROOT / "data/sample/backgrounds/corn_maze.jpg")), "predictions/masks/corn_maze.png"),
+        (("predict", str(ROOT / "data/sample/backgrounds/corn_maze.jpg")), "predictions/.predicted_files.json"),
         (("judge", f"runs/{TRAINED}/history.csv", "--plot", "curves.png"), "curves.png"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",

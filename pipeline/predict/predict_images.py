@@ -24,6 +24,7 @@ from pipeline.predict.formats.mask_format import MaskWriter, check_volume
 from pipeline.predict.objects import write_object_table
 from pipeline.predict.outputs import ClassShares, write_table
 from pipeline.predict.predictor import Predictor
+from pipeline.predict.result_list import ResultList
 from pipeline.predict.result_writer import OutputFiles, ResultWriter
 from pipeline.predict.uncertainty import ImageUncertainty, rank_by_uncertainty, write_ranking
 from pipeline.runtime.progress import PredictionProgress
@@ -60,7 +61,7 @@ def predict_images(
 ) -> PredictedImages:
     """Segment images and write their masks, and a table with each class's share of each image.
 
-    Existing results are overwritten.
+    Results of earlier predictions are overwritten, but no other files.
 
     Args:
         run: The run that segments the images.
@@ -76,25 +77,28 @@ def predict_images(
         scenes: How GeoTIFFs are read; None if they are read like other TIFFs.
 
     Raises:
-        PipelineError: There is no image, a result would overwrite an image, the output folder is not writable, or
-            a format does not take a volume.
+        PipelineError: There is no image, a result would overwrite another file, the output folder is not writable,
+            or a format does not take a volume.
     """
     images, left_out = find_images(paths, files.folder, has_volumes=slices is not None)
     for source in images:
         if source.is_volume:
             check_volume(writers, source)
-    existing = {source.path.resolve() for source in images}
-    for source in images:
-        for target in (*files.paths(source), *(path for one in writers.values() for path in one.list_files(source))):
-            if target.resolve() in existing:
-                raise PipelineError(f"The results for {source} would overwrite the image {target}. Change --out.")
-    require_writable(files.folder, "--out")
     writer = ResultWriter(run, files, writers, objects)
+    existing = {source.path.resolve() for source in images}
+    targets = {target: source for source in images for target in writer.list_files(source)}
+    for target, source in targets.items():
+        if target.resolve() in existing:
+            raise PipelineError(f"The results for {source} would overwrite the image {target}. Change --out.")
+    require_writable(files.folder, "--out")
+    tables = {TABLE: True, OBJECT_TABLE: objects is not None, RANKING: is_ranked}
+    results = ResultList(files.folder)
+    results.add([*targets, *(files.folder / name for name, is_written in tables.items() if is_written)])
     for sentence in left_out.describe():
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     num_skipped = len(left_out.broken)
     with PredictionProgress(console) as progress:
-        predictor = Predictor(run, writer, progress, is_ranked=is_ranked)
+        predictor = Predictor(run, writer, results, progress, is_ranked=is_ranked)
         for source in progress.track_images(images):
             try:
                 if source.is_volume and slices is not None:

@@ -22,6 +22,7 @@ from pipeline.predict.find_images import SourceImage
 from pipeline.predict.formats.mask_format import PredictedVolume
 from pipeline.predict.objects import Image
 from pipeline.predict.outputs import ClassShares
+from pipeline.predict.result_list import ResultList
 from pipeline.predict.result_writer import InputImage, ResultWriter
 from pipeline.predict.tiff_mask import Calibration
 from pipeline.predict.uncertainty import ImageUncertainty, UncertaintyMeter
@@ -41,6 +42,7 @@ class Predictor:
     Args:
         run: The run.
         writer: Writer of the results.
+        results: List of the results, to which those of slices are added.
         progress: Progress of the command.
         is_ranked: Whether the uncertainty of the images is measured.
 
@@ -49,8 +51,16 @@ class Predictor:
         uncertainties: One per segmented image; empty if it is not measured.
     """
 
-    def __init__(self, run: TrainedRun, writer: ResultWriter, progress: PredictionProgress, *, is_ranked: bool) -> None:
-        self._run, self._writer, self._progress = run, writer, progress
+    def __init__(
+        self,
+        run: TrainedRun,
+        writer: ResultWriter,
+        results: ResultList,
+        progress: PredictionProgress,
+        *,
+        is_ranked: bool,
+    ) -> None:
+        self._run, self._writer, self._results, self._progress = run, writer, results, progress
         self._meter = UncertaintyMeter(run) if is_ranked else None
         self._batch: list[tuple[InputImage, NDArray[Any]]] = []  # images and their pixels
         self.rows: list[ClassShares] = []
@@ -81,6 +91,7 @@ class Predictor:
 
         Raises:
             ImageError: The volume, or one of its slices, cannot be read or decoded. No mask is then written.
+            PipelineError: A result of a slice would replace a file that no earlier prediction wrote.
         """
         with _convert_os_errors():
             volume, window = open_volume(source.path, slices.axis), create_window(slices)
@@ -91,15 +102,18 @@ class Predictor:
                 f"has {volume.dtype} intensities, but data.slices.window is null, because the run was trained on uint8 "
                 f"or uint16 volumes; convert it"
             )
+        num_slices = volume.num_slices
+        images = [source.select_slice(slices.axis, index, num_slices) for index in range(num_slices)]
+        self._results.add(path for image in images for path in self._writer.list_files(image))
         self.finish_batch()
         num_rows, num_tables = len(self.rows), len(self._writer.tables)
         with PredictedVolume(source, volume) as predicted:
             try:
-                for index in range(volume.num_slices):
+                for index, image in enumerate(images):
                     with _convert_os_errors():
                         content = read_slice(volume, index, window)
                     pixels = self._run.preprocessing.read_image(content)
-                    self._add(InputImage(source.select_slice(slices.axis, index, volume.num_slices), pixels, predicted))
+                    self._add(InputImage(image, pixels, predicted))
                 self.finish_batch()
             except ImageError as error:
                 self._batch.clear()

@@ -78,6 +78,20 @@ class ResultWriter:
         self.tables: list[ObjectTable] = []
         self._preprocessing = run.preprocessing
 
+    def list_files(self, source: SourceImage) -> list[Path]:
+        """Return the files that are written for an image, a volume or a slice of a volume."""
+        overlay, foreground, label_image = self._files.paths(source)
+        masks = [path for writer in self._writers.values() for path in writer.list_files(source)]
+        if source.is_volume:  # its slices have the other files
+            return masks
+        is_written = {
+            overlay: self._files.has_overlay,
+            foreground: self._files.has_foreground,
+            label_image: self._objects is not None,
+        }
+        others = [path for path, written in is_written.items() if written]
+        return others if source.slice else [*masks, *others]
+
     def check_size(self, shape: tuple[int, ...]) -> None:
         """Raise `ImageError` if the mask of an image of `shape` is too large for a format."""
         check_size(self._writers, shape)

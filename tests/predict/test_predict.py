@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData
 from pipeline.artifacts.project import EVALUATION, PREPARED
 from pipeline.cli import main
+from pipeline.errors import PipelineError
 from tests.conftest import TRAINED
 
 ORIENTATION = 0x0112  # EXIF
@@ -215,6 +217,71 @@ def test_predict_does_not_overwrite_images(predict: Callable[..., Result], tmp_p
     before = image.read_bytes()
     assert "would overwrite" in predict(image, code=1).output
     assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "file"),
+    [
+        ([], "masks/a.png"),
+        (["--format", "tiff"], "labels/a.tif"),
+        (["--format", "coco"], "coco.json"),
+        (["--format", "labelme"], "labelme/a.json"),
+        (["--overlay"], "overlays/a.jpg"),
+        (["--foreground"], "foreground/a.png"),
+        (["--objects"], "objects/a.tif"),
+        (["--objects"], "objects.csv"),
+        (["--rank-by-uncertainty"], "uncertainty.csv"),
+        ([], "shares.csv"),
+    ],
+)
+def test_predict_does_not_replace_files_of_the_user(
+    options: list[str], file: str, predict: Callable[..., Result], tmp_path: Path
+) -> None:
+    image, other = (save(create_image(), tmp_path / "cells/images" / name) for name in ("a.png", "b.png"))
+    out, own = tmp_path / "cells", tmp_path / "cells" / file
+    if own.parent != out:  # results of other images in the same folder
+        predict(*options, other, "--out", out)
+    own.parent.mkdir(exist_ok=True)
+    own.write_bytes(b"own")
+    before = sorted(out.rglob("*"))
+    output = predict(*options, image, "--out", out, code=1).output
+    assert f"files that no earlier `pipeline predict` wrote: {own}. Choose another folder, or move" in output
+    assert own.read_bytes() == b"own"
+    assert sorted(out.rglob("*")) == before
+
+
+def test_predict_leaves_files_alone_that_it_would_not_write(predict: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "out/overlays").mkdir(parents=True)
+    (tmp_path / "out/overlays/a.jpg").write_bytes(b"own")
+    image = save(create_image(), tmp_path / "a.png")
+    predict(image)
+    assert "overlays/a.jpg" in predict(image, "--overlay", code=1).output
+    assert (tmp_path / "out/overlays/a.jpg").read_bytes() == b"own"
+
+
+def test_predict_replaces_results_of_an_interrupted_prediction(
+    predict: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "photos"
+    save(create_image(), folder / "a.png")
+    save(create_image(), folder / os.fsdecode(b"caf\xe9.png"))
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.predict.predict_images.write_table", Mock(side_effect=PipelineError("interrupted")))
+        predict(folder, code=1)
+    save(create_image(30, 40), folder / "a.png")
+    predict(folder, "--overlay")
+    assert read_labels(tmp_path / "out/masks/a.png").shape == (40, 30)
+    predict(folder)
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[1]"])
+def test_predict_with_a_broken_list_of_results_is_refused(
+    content: str, predict: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.predicted_files.json").write_text(content)
+    output = predict(save(create_image(), tmp_path / "a.png"), code=1).output
+    assert f"--out: {tmp_path / 'out/.predicted_files.json'} is not" in output
 
 
 def test_predict_does_not_segment_its_results(predict: Callable[..., Result], tmp_path: Path) -> None:

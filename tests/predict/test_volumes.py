@@ -101,6 +101,17 @@ def test_results_of_slices_have_their_index(predict: Predict, tmp_path: Path) ->
     assert len(list((tmp_path / "out/masks").iterdir())) == 1
 
 
+def test_results_of_slices_replace_only_earlier_results(predict: Predict, tmp_path: Path) -> None:
+    own = tmp_path / "out/objects/scan_001.tif"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"own")
+    write_stack(tmp_path / "scan.tif", metadata=None)
+    for _ in range(2):
+        predict("--overlay", tmp_path / "scan.tif")
+    assert f"wrote: {own}. Choose" in predict("--objects", tmp_path / "scan.tif", code=1).output
+    assert own.read_bytes() == b"own"
+
+
 def test_broken_volume_is_skipped_without_results(predict: Predict, tmp_path: Path) -> None:
     values = write_stack(tmp_path / "in/good.tif", metadata=None)
     values[5, 0, 0] = np.nan

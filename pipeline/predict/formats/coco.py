@@ -47,8 +47,8 @@ class CocoWriter(MaskWriter):
         return FILE
 
     def list_files(self, image: SourceImage) -> list[Path]:  # noqa: ARG002
-        """Return nothing, because an image has no file of its own."""
-        return []
+        """Return the file of all images."""
+        return [self._path]
 
     def write(self, mask: PredictedMask) -> None:
         """Add the annotations of an image."""

@@ -103,7 +103,7 @@ class MaskWriter(ABC):
 
     @abstractmethod
     def list_files(self, image: SourceImage) -> list[Path]:
-        """Return the files that are written for an image."""
+        """Return the files that contain the mask of an image."""
 
     @abstractmethod
     def write(self, mask: PredictedMask) -> None:
