@@ -253,7 +253,8 @@ def load_record(params: Params, run: str, project: Project) -> tuple[RunRecord, 
             f"The data in {project.prepared.path} has changed since {folder.path} was trained. Train the run again: "
             f"{project.make_command('report')}"
         )
-    used, current = data.input_keys, list_input_keys(params.data)
+    used = data.input_keys
+    current = list_input_keys(params.data, is_native="data.resize" not in used)
     for key in {**used, **current}:
         old, new = _format_value(used, key), _format_value(current, key)
         if old != new:

@@ -91,7 +91,7 @@ def write_source(source: Source, section: Data, out: Path) -> Dataset:
             classes=tuple(data.classes),
             fingerprint=_compute_fingerprint(prepared, folds, data.classes),
             folds=data.folds,
-            input_keys=list_input_keys(section),
+            input_keys=list_input_keys(section, is_native=section.size is None),
         )
         skipped = [(to_csv_cell(name), to_csv_cell(reason)) for name, reason in data.skipped]
         prepared.write_tables(dataset, add_mask_notices(data), data.rows(), skipped)

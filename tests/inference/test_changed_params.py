@@ -77,12 +77,10 @@ def open_project(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
 
 @pytest.fixture
-def call(
-    open_project: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str, Mapping[str, Any], tuple[str, ...]], str]:
-    """Return a function that changes the section `data` of a project, and returns what a command prints."""
+def call(open_project: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return a function that changes `data` and keys of `train` in a project, and returns what a command prints."""
 
-    def change_and_call(name: str, changes: Mapping[str, Any], arguments: tuple[str, ...]) -> str:
+    def change_and_call(name: str, changes: Mapping[str, Any], arguments: tuple[str, ...], **train: Any) -> str:
         root = tmp_path / "project"
         shutil.copytree(open_project(name), root, symlinks=True)
         monkeypatch.chdir(root)
@@ -91,6 +89,7 @@ def call(
         yaml = YAML(typ="safe")
         content = yaml.load(Path("params.yaml").read_text(encoding="utf-8"))
         content["data"] = merge(content["data"], dict(changes))
+        content["train"].update(train)
         with Path("params.yaml").open("w", encoding="utf-8") as file:
             yaml.dump(content, file)
         shutil.copytree(root / content["data"]["path"] / "images", "image")
@@ -148,3 +147,28 @@ def test_other_commands_stop_after_a_parameter_of_images_changed(
 )
 def test_predict_continues_after_other_parameters_changed(changes: dict[str, Any], call: Callable[..., str]) -> None:
     assert call("discs", changes, PREDICT).startswith("exit code 0\n")
+
+
+@pytest.mark.parametrize("arguments", [PREDICT, EXPORT, EVALUATE], ids=["predict", "export", "evaluate"])
+def test_commands_continue_after_resize_of_native_images_changed(
+    arguments: tuple[str, ...], call: Callable[..., str]
+) -> None:
+    assert call("native", {"resize": "stretch"}, arguments).startswith("exit code 0\n")
+
+
+def test_prepared_data_does_not_depend_on_resize_of_native_images(
+    open_project: Callable[[str], Path], call: Callable[..., str]
+) -> None:
+    file = Path("data/prepared/classes.json")
+    before = (open_project("native") / file).read_bytes()
+    assert call("native", {"resize": "stretch"}, ("prepare",)).startswith("exit code 0\n")
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("project", "size", "patch_size"), [("discs", "native", 32), ("native", 32, None)], ids=["to native", "to fixed"]
+)
+def test_predict_continues_after_image_size_changed(
+    project: str, size: object, patch_size: int | None, call: Callable[..., str]
+) -> None:
+    assert call(project, {"image_size": size}, PREDICT, patch_size=patch_size).startswith("exit code 0\n")

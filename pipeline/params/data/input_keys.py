@@ -22,13 +22,18 @@ _KEYS: Any = {
 }
 
 
-def list_input_keys(data: Data) -> dict[str, Any]:
+def list_input_keys(data: Data, *, is_native: bool) -> dict[str, Any]:
     """List the keys that define how images are read and what mask values mean, such as `data.slices.window`.
+
+    Args:
+        data: The section.
+        is_native: Whether the prepared images keep their own sizes, so that `data.resize` has no effect.
 
     Returns:
         The values, as in JSON, by key. Keys that are null are left out.
     """
-    return dict(_flatten("data", data.model_dump(mode="json", include=_KEYS, exclude_none=True)))
+    exclude = {"resize"} if is_native else None
+    return dict(_flatten("data", data.model_dump(mode="json", include=_KEYS, exclude=exclude, exclude_none=True)))
 
 
 def _flatten(key: str, value: Any) -> Iterator[tuple[str, Any]]:
