@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.artifacts.ensemble_folder import RUN_NAME, compute_ensemble_key
-from pipeline.artifacts.prepared_data import Dataset, Split
+from pipeline.artifacts.prepared_data import Dataset, PreparedData, Split
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunRecord
 from pipeline.errors import PipelineError
@@ -243,8 +243,9 @@ def load_record(params: Params, run: str, project: Project) -> tuple[RunRecord, 
     """Load a run's record and the prepared data that it was trained on.
 
     Raises:
-        PipelineError: A file is missing or broken, the run was trained on different data, or a parameter that defines
-            how images are read, or what mask values mean, has changed since the data was prepared.
+        PipelineError: A file is missing or broken, the run was trained on different data, the data was prepared by an
+            earlier version, or a parameter that defines how images are read, or what mask values mean, has changed
+            since the data was prepared.
     """
     folder = project.run(run)
     record, data = folder.record, project.prepared.dataset
@@ -254,6 +255,11 @@ def load_record(params: Params, run: str, project: Project) -> tuple[RunRecord, 
             f"{project.make_command('report')}"
         )
     used = data.input_keys
+    if not used:
+        raise PipelineError(
+            f"{project.prepared.display(PreparedData.CLASSES)}: has no input_keys, because the data was prepared by an "
+            f"earlier version. Prepare it again: {project.prepared.redo_command}"
+        )
     current = list_input_keys(params.data, is_native="data.resize" not in used)
     for key in {**used, **current}:
         old, new = _format_value(used, key), _format_value(current, key)

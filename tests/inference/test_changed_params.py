@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -172,3 +173,16 @@ def test_predict_continues_after_image_size_changed(
     project: str, size: object, patch_size: int | None, call: Callable[..., str]
 ) -> None:
     assert call(project, {"image_size": size}, PREDICT, patch_size=patch_size).startswith("exit code 0\n")
+
+
+def test_predict_with_data_of_an_earlier_version_asks_to_prepare_it_again(call: Callable[..., str]) -> None:
+    assert call("discs", {}, PREDICT).startswith("exit code 0\n")
+    file = Path("data/prepared/classes.json")
+    content = json.loads(file.read_text(encoding="utf-8"))
+    del content["input_keys"]
+    file.write_text(json.dumps(content), encoding="utf-8")
+    output = CliRunner().invoke(main, PREDICT).output
+    assert f"Error: {file}: has no input_keys, because the data was prepared by an earlier version." in output
+    assert "Prepare it again: dvc repro --force prepare" in output
+    assert CliRunner().invoke(main, ["prepare"]).exit_code == 0
+    assert CliRunner().invoke(main, PREDICT).exit_code == 0
