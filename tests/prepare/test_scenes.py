@@ -45,7 +45,7 @@ def parse(**changes: Any) -> FolderData:
 
 
 def prepare(data: FolderData) -> list[dict[str, str]]:
-    write_source(create_source(data), "image_mask_folder", Path("prepared"))
+    write_source(create_source(data), data, Path("prepared"))
     with Path("prepared/samples.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 

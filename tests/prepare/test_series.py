@@ -56,7 +56,7 @@ def parse(**changes: Any) -> FolderData:
 
 
 def prepare(data: FolderData, out: str = "prepared") -> list[str]:
-    write_source(create_source(data), "image_mask_folder", Path(out))
+    write_source(create_source(data), data, Path(out))
     with (Path(out) / "samples.csv").open(encoding="utf-8", newline="") as file:
         return [row["id"] for row in csv.DictReader(file) if row["split"] == "test"]
 
