@@ -323,7 +323,9 @@ def test_report_command_renders_selected_runs(swept_project: Project) -> None:
         "pipeline", "report", "--runs", "variant == 'unet' and seed < 1", "--out", "mine.html"
     )
     assert "unet-0.01-0" in (swept_project.root / "mine.html").read_text(encoding="utf-8")
-    output = swept_project.run("pipeline", "report", "--runs", "mlflow:metrics.val_loss_best < 100")
+    # Other tests trained seeds with other parameters.
+    query = "metrics.val_loss_best < 100 and attributes.run_name LIKE '%-0.01-0'"
+    output = swept_project.run("pipeline", "report", "--runs", f"mlflow:{query}")
     assert "reports/mlflow-" in output
     fetched = (swept_project.root / output.strip().splitlines()[-1]).read_text(encoding="utf-8")
     assert set(re.findall(r'<tr id="run-([^"]+)"', fetched)) >= RUNS, output
