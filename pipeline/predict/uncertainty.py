@@ -69,7 +69,7 @@ class UncertaintyMeter:
             inner = strip[..., max(0, rows.start - top) : max(0, rows.stop - top), columns]
             entropy = compute_entropy(inner[1:])  # not of the ensemble's own probabilities, which have a temperature
             is_valid = np.ones(entropy[0].shape, np.bool_)
-            if isinstance(image, SceneImage) and image.has_nodata:
+            if isinstance(image, SceneImage) and image.has_nodata and is_valid.size:
                 is_valid = _read_validity(image, max(0, top - rows.start), len(is_valid), size)
             values = entropy[0], compute_disagreement(entropy)
             self._sums += [one[is_valid].sum(dtype=np.float64) for one in values]
