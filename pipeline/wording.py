@@ -17,6 +17,11 @@ def pluralize(count: int, singular: str, plural: str | None = None) -> str:
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
+def capitalize_first(text: str) -> str:
+    """Write the first letter in upper case, and leave the others, as in `IoU`, unchanged."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def join_words(words: Sequence[str], limit: int | None = None) -> str:
     """Join words as `a, b and c`, or as `a, b and 3 more` if there are more than `limit`."""
     if limit is not None and len(words) > limit:

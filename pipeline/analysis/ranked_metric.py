@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,8 +11,10 @@ from pipeline.analysis.seed_statistics import PairedDifference, compute_paired_d
 from pipeline.artifacts.comparison import RunSummary, SettingSummary, Spread, Summary
 from pipeline.artifacts.metric_names import RankBy, get_column
 from pipeline.artifacts.scores import DistanceScale
-from pipeline.wording import pluralize
+from pipeline.artifacts.status import RunStatus
+from pipeline.wording import capitalize_first, join_words, pluralize
 
+UNFINISHED: tuple[RunStatus, ...] = ("diverged", "failed", "killed", "missing")
 VOWEL_SOUNDS = ("a", "A", "I", "o", "HD")  # starts of titles after which the article is "an"
 
 
@@ -38,7 +41,7 @@ class RankedMetric:
     @property
     def heading(self) -> str:
         """The title as the heading of a table."""
-        return f"{self.title[:1].upper()}{self.title[1:]}"
+        return capitalize_first(self.title)
 
     @property
     def title_with_article(self) -> str:
@@ -133,15 +136,19 @@ def get_metric(
     return next(metric for metric in list_metrics(foreground, boundary, distances) if metric.name == name)
 
 
+def get_grid_metric(summary: Summary, name: RankBy) -> RankedMetric:
+    """Return a metric of a grid by name."""
+    return next(metric for metric in list_grid_metrics(summary) if metric.name == name)
+
+
 def get_ranked_metric(summary: Summary) -> RankedMetric:
     """Return the metric by which the settings of a grid are ranked."""
-    return list_shown_metrics(summary, ())[0]
+    return get_grid_metric(summary, summary.rank_by)
 
 
 def list_shown_metrics(summary: Summary, others: Sequence[RankBy]) -> list[RankedMetric]:
     """List the metrics to show: the one that settings are ranked by, then the others, each once."""
-    by_name = {metric.name: metric for metric in list_grid_metrics(summary)}
-    return [by_name[name] for name in dict.fromkeys((summary.rank_by, *others))]
+    return [get_grid_metric(summary, name) for name in dict.fromkeys((summary.rank_by, *others))]
 
 
 def rank_settings(settings: Iterable[SettingSummary], metric: RankedMetric) -> list[SettingSummary]:
@@ -152,6 +159,16 @@ def rank_settings(settings: Iterable[SettingSummary], metric: RankedMetric) -> l
     ranked = [(row, mean) for row in settings if row.ranked and (mean := row.get_spread(metric.name)[0]) is not None]
     ranked.sort(key=lambda pair: (metric.orient(pair[1]), pair[0].val_loss_mean or 0.0, pair[0].run or ""))
     return [row for row, _ in ranked]
+
+
+def explain_unranked(summary: Summary, setting: SettingSummary) -> str:
+    """Explain why a setting is not ranked, such as `not ranked: 2 diverged`; empty if it is."""
+    if setting.ranked:
+        return ""
+    counts = Counter(run.status for run in summary.list_runs(setting))
+    words = [f"{counts[status]} {status}" for status in UNFINISHED if counts[status]]
+    words = words or list(filter(None, [explain_undefined(summary, setting)]))
+    return f"not ranked: {join_words(words)}" if words else "not ranked"
 
 
 def explain_undefined(summary: Summary, setting: SettingSummary) -> str:

@@ -106,8 +106,7 @@ class SettingSummary(Record):
     variant: str
     learning_rate: float
     seeds: int  # number of seeds in the grid
-    # number of finished seeds, over which means and deviations are computed; None if one of their values is None
-    finished: int
+    finished: int  # number of finished seeds; means and deviations are over them, and None if one of their values is
     ranked: bool  # whether every seed finished and has the metric that settings are ranked by
     run: str | None  # run with the median of this metric, the better one if there are two; None if not ranked
     val_loss_mean: float | None

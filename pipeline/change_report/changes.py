@@ -7,13 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.analysis.measurement import depends_on, describe_measurement, list_measurement_changes
-from pipeline.analysis.ranked_metric import RankedMetric, get_metric, get_ranked_metric, rank_settings
+from pipeline.analysis.ranked_metric import (
+    RankedMetric,
+    explain_unranked,
+    get_grid_metric,
+    get_ranked_metric,
+    rank_settings,
+)
 from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values, compute_paired_difference
 from pipeline.artifacts.comparison import BestSetting, RunSummary, SettingSummary, Summary
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.report.formatting import flatten_parameters, format_number, pluralize
-from pipeline.report.sections.results import explain_unranked
 
 SIGNIFICANT = 0.05  # significance level after Holm's correction, as for the report's findings
 
@@ -140,7 +145,7 @@ def compare_grids(before: Project, now: Project) -> GridChanges:
     same_data = before.prepared.dataset.fingerprint == now.prepared.dataset.fingerprint
     old, new = before.comparison.summary, now.comparison.summary
     metric, previous_metric = get_ranked_metric(new), get_ranked_metric(old)
-    metric_before = get_metric(metric.name, old.foreground, old.boundary, old.distances)
+    metric_before = get_grid_metric(old, metric.name)
     if metric.name != previous_metric.name:
         old = _rank_again(old, metric)
     changed = list_measurement_changes(_describe_measurement(before, old), _describe_measurement(now, new))

@@ -24,7 +24,7 @@ from pipeline.report.formatting import MISSING, format_number, format_spread
 from pipeline.report.render_html import render_html
 from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_samples
 from pipeline.report.view_models import LegendEntry, Notice, collect_problem
-from pipeline.wording import join_words, pluralize
+from pipeline.wording import capitalize_first, join_words, pluralize
 
 TEMPLATE = "changes.html"
 MAX_IMAGES = 6
@@ -119,8 +119,9 @@ def write_change_report(reference: Reference, params: Params, project: Project, 
 def _describe_obstacle(changes: GridChanges) -> str:
     if not changes.is_same_data:
         return "The prepared data differ, so the losses are of different images. They are shown, but not compared."
-    obstacle = changes.obstacle
-    return f"{obstacle[:1].upper()}{obstacle[1:]}. Its values are shown, but not compared." if obstacle else ""
+    if not changes.obstacle:
+        return ""
+    return f"{capitalize_first(changes.obstacle)}. Its values are shown, but not compared."
 
 
 def _describe_result(changes: GridChanges) -> str:
@@ -129,8 +130,7 @@ def _describe_result(changes: GridChanges) -> str:
     if changes.previous_metric.name != metric.name:
         switched = f" The other grid was ranked by {changes.previous_metric.title}; here, {metric.title} ranks both."
     if changes.lost_best:
-        sentence = changes.describe_lost_best()
-        return f"{sentence[:1].upper()}{sentence[1:]}.{switched}"
+        return f"{capitalize_first(changes.describe_lost_best())}.{switched}"
     if best is None:
         return f"One of the grids has no ranked setting, so the best settings cannot be compared.{switched}"
     before, now = (f"{row.variant} at {row.learning_rate}" for row in (best.before, best.now))

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from pipeline.analysis.ranked_metric import RankedMetric, list_grid_metrics
 from pipeline.artifacts.comparison import BestSetting, Finding, SettingSummary, Summary
-from pipeline.wording import join_words
+from pipeline.wording import capitalize_first, join_words
 
 SIGNIFICANT = 0.05
 # Metrics that answer different questions; each of the others measures nearly the same as one of these.
@@ -46,7 +46,7 @@ def compare_metrics(summary: Summary, best: BestSetting) -> Finding | None:
         verb = "chooses" if len(same) == 1 else "choose"
         names = join_words(same)
         also = " also" if different else ""
-        sentences.append(f"{names[:1].upper()}{names[1:]}{also} {verb} {first.variant} at {first.learning_rate}.")
+        sentences.append(f"{capitalize_first(names)}{also} {verb} {first.variant} at {first.learning_rate}.")
     runs = tuple(row.run for row in summary.list_runs(best))
     return Finding("other_metrics", " ".join([*different, *sentences]), runs)
 

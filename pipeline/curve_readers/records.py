@@ -145,7 +145,7 @@ def read_records(records: Sequence[Record], source: str, name: str) -> list[Logg
         for number, record in enumerate(_join_attempts(group, columns, logged.notes, source), start=1):
             for metric, column in columns.list_losses(record):
                 logged.add(metric, _create_value(record, column, columns, number))
-        _drop_placeholders(logged, columns.is_long)
+        _drop_unlogged(logged, columns.is_long)
     return runs
 
 
@@ -171,9 +171,11 @@ def _join_attempts(records: list[Record], columns: _Columns, notes: list[str], s
     if counter is None or not selected:
         return records  # if a loss is missing, another message describes it
     judged = {*selected[0].train, *selected[0].val}
-    has_judged = [any(metric in judged for metric, _ in columns.list_losses(record)) for record in records]
-    unchanged = [record for record, is_judged in zip(records, has_judged, strict=True) if not is_judged]
-    used = [record for record, is_judged in zip(records, has_judged, strict=True) if is_judged]
+    used: list[Record] = []
+    unchanged: list[Record] = []
+    for record in records:
+        is_judged = any(metric in judged for metric, _ in columns.list_losses(record))
+        (used if is_judged else unchanged).append(record)
     times = [_to_float(record.values.get(columns.time or "")) for record in used]
     if len(set(times)) > 1 and None not in times:
         order = sorted(range(len(used)), key=lambda index: times[index] or 0.0)
@@ -223,7 +225,7 @@ def _create_value(record: Record, column: str, columns: _Columns, number: int) -
     return LoggedValue(record.values.get(column), record.location, epoch, step, time)
 
 
-def _drop_placeholders(run: LoggedRun, is_long: bool) -> None:
+def _drop_unlogged(run: LoggedRun, is_long: bool) -> None:
     """Drop NaN that marks a loss that was not logged, instead of a diverged training.
 
     This is NaN in tables in which no record has both losses, and NaN of one loss that finite losses follow while the

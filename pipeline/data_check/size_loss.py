@@ -15,7 +15,7 @@ from pipeline.prepare.source import SourceData
 from pipeline.report.formatting import MISSING, format_count, format_number, pluralize
 from pipeline.report.sections.contact_sheet import render_thumbnail
 from pipeline.report.view_models import EmbeddedImage
-from pipeline.wording import format_size
+from pipeline.wording import capitalize_first, format_size
 
 MAX_EXAMPLES = 4
 EXAMPLE_SIDE = 240  # px, longer side of an example
@@ -94,7 +94,7 @@ def describe_size_loss(data: SourceData, section: Data) -> SizeLoss | None:
 def _show(lost: LostObject, classes: tuple[SegmentationClass, ...]) -> LossExample:
     what = f"{lost.name} object of {pluralize(lost.area, 'pixel')} in {lost.id}"
     return LossExample(
-        text=f"{what[:1].upper()}{what[1:]}",
+        text=capitalize_first(what),
         before=_render(lost.image, lost.mask, classes, f"Original: {what}", "original"),
         after=_render(lost.prepared_image, lost.prepared_mask, classes, f"At the prepared size: {what}", "prepared"),
     )

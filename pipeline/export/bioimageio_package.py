@@ -19,7 +19,7 @@ from PIL import Image
 from pipeline.artifacts.prepared_data import Split
 from pipeline.atomic_io import write_bytes
 from pipeline.errors import PipelineError
-from pipeline.export.metadata import describe_channels, get_max_value
+from pipeline.export.metadata import get_max_value
 from pipeline.export.readme import create_readme
 from pipeline.imaging.to_rgb import to_rgb
 from pipeline.imaging.windows import cut_window
@@ -139,7 +139,7 @@ def _describe(spec: Any, run: TrainedRun, credit: PackageCredits, folder: Path) 
     to_float = v0_5.EnsureDtypeDescr(kwargs=v0_5.EnsureDtypeKwargs(dtype="float32"))
     images = v0_5.InputTensorDescr(
         id=v0_5.TensorId("images"),
-        description=f"{describe_channels(run)}, resized to the input size; see the documentation",
+        description=f"{run.channel_names}, resized to the input size; see the documentation",
         axes=[
             v0_5.BatchAxis(),
             v0_5.ChannelAxis(channel_names=_name_channels(run)),
@@ -190,7 +190,7 @@ def _name_channels(run: TrainedRun) -> list[str]:
     if run.scenes is not None and run.scenes.bands:
         return [band if isinstance(band, str) else f"band{band}" for band in run.scenes.bands]
     numbered = [f"channel{number}" for number in range(1, run.preprocessing.channels + 1)]
-    return {"gray": ["gray"], "RGB": ["red", "green", "blue"]}.get(describe_channels(run), numbered)
+    return {"gray": ["gray"], "RGB": ["red", "green", "blue"]}.get(run.channel_names, numbered)
 
 
 def _read_opset_version(path: Path) -> int:

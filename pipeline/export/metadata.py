@@ -39,7 +39,7 @@ def create_metadata(run: TrainedRun, pixel: PixelSize | None, window: IntensityW
         "classes": _to_json(classes),
         "input_size": _to_json(run.input_size),
         "channels": str(preprocessing.channels),
-        "channel_order": describe_channels(run),
+        "channel_order": run.channel_names,
         "bits": str(preprocessing.bits),
         "max_value": str(maximum),
         "window": _to_json(None if window is None else [window.low, window.high]),
@@ -52,19 +52,6 @@ def create_metadata(run: TrainedRun, pixel: PixelSize | None, window: IntensityW
 def get_max_value(preprocessing: Preprocessing) -> int:
     """Return the pixel value that corresponds to 1 in the network's input."""
     return (1 << preprocessing.bits) - 1
-
-
-def describe_channels(run: TrainedRun) -> str:
-    """Name the channels: the bands of scenes, `gray`, `RGB`, or `as in the images`.
-
-    Three channels of 16 bits, or of scenes, need not be RGB.
-    """
-    if run.scenes is not None and run.scenes.bands:
-        return f"bands {', '.join(map(str, run.scenes.bands))}"
-    channels, bits = run.preprocessing.channels, run.preprocessing.bits
-    if channels == 1:
-        return "gray"
-    return "RGB" if (channels, bits) == (3, 8) and run.scenes is None else "as in the images"
 
 
 def format_mask_values(encoding: MaskEncoding) -> list[int | str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.export.metadata import describe_channels, format_mask_values, get_max_value
+from pipeline.export.metadata import format_mask_values, get_max_value
 from pipeline.imaging.resize import FixedSize, NativeSize
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.volumes.slice_file import IntensityWindow
@@ -60,7 +60,7 @@ compare the most probable class of each pixel with annotations of your own image
 
 
 def _describe_input(run: TrainedRun, window: IntensityWindow | None) -> str:
-    channels, maximum = describe_channels(run), get_max_value(run.preprocessing)
+    channels, maximum = run.channel_names, get_max_value(run.preprocessing)
     sentences = [
         f"The channels are {channels}: {run.preprocessing.channels} x height x width, values from 0 to {maximum}.",
         _describe_resizing(run),

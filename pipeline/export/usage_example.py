@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipeline.export.metadata import describe_channels, get_max_value
+from pipeline.export.metadata import get_max_value
 from pipeline.imaging.extra_bands import MAX_HALF_TRANSPARENT
 from pipeline.imaging.resize import FixedSize, NativeSize
 from pipeline.inference.trained_run import TrainedRun
@@ -120,6 +120,6 @@ def _create_reading(run: TrainedRun, window: IntensityWindow | None) -> tuple[st
     imports += "import tifffile\nfrom PIL import Image\n"
     read = _OPEN_TIFF_OR_PNG if is_file and (channels, bits) in ((1, 16), (2, 8), (4, 8)) else _OPEN_TIFF
     if run.scenes is not None:
-        read = f"# Channels: {describe_channels(run)}\n{read}"
+        read = f"# Channels: {run.channel_names}\n{read}"
     read += "image = image[..., None]\n" if channels == 1 else _MOVE_PAGES.format(channels=channels)
     return imports, read if window is None else read + _WINDOW

@@ -177,6 +177,19 @@ class TrainedRun:
         assert isinstance(self.preprocessing.resizing, FixedSize)
         return self.preprocessing.resizing.size
 
+    @property
+    def channel_names(self) -> str:
+        """Names of the channels: the bands of scenes, `gray`, `RGB`, or `as in the images`.
+
+        Three channels of 16 bits, or of scenes, need not be RGB.
+        """
+        if self.scenes is not None and self.scenes.bands:
+            return f"bands {', '.join(map(str, self.scenes.bands))}"
+        channels, bits = self.preprocessing.channels, self.preprocessing.bits
+        if channels == 1:
+            return "gray"
+        return "RGB" if (channels, bits) == (3, 8) and self.scenes is None else "as in the images"
+
     def predict_batch(self, inputs: Sequence[NDArray[Any]]) -> Iterator[Probs]:
         """Predict class probabilities (classes x H x W) for network inputs (H x W x channels) of the same size."""
         for log_probs, _ in predict_batches(self.network, _create_split(inputs), self.precision):

@@ -42,11 +42,9 @@ class TransposedConvolution(nn.ConvTranspose2d):
 
     def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map N x C_in x H x W to N x C_out x H_out x W_out, H_out = (H - 1) stride - 2 padding + kernel size."""
-        if self.bias is None or output_size is not None or not _needs_backward(images):
+        if output_size is not None or not _needs_backward(images):
             return super().forward(images, output_size)
-        tensors = _cast_like_autocast(images, self.weight, self.bias)
-        output: Tensor = _Transposed.apply(*tensors, self.stride, self.padding)
-        return output
+        return _convolve_transposed(images, self.weight, self.bias, self.stride, self.padding)
 
 
 class UpsampledConvolution(nn.Conv2d):
@@ -62,10 +60,7 @@ class UpsampledConvolution(nn.Conv2d):
             return super().forward(upsample(images))
         kernel = self.weight.flatten(2) @ SHARED_TAPS.to(self.weight.dtype)
         kernel = kernel.reshape(self.out_channels, self.in_channels, 4, 4).transpose(0, 1)
-        if self.bias is None:
-            return F.conv_transpose2d(images, kernel, stride=2, padding=1)
-        output: Tensor = _Transposed.apply(*_cast_like_autocast(images, kernel, self.bias), (2, 2), (1, 1))
-        return output
+        return _convolve_transposed(images, kernel, self.bias, (2, 2), (1, 1))
 
 
 def upsample(images: Tensor) -> Tensor:
@@ -158,6 +153,13 @@ def _depthwise_backward(
         grad, images, weight, None, stride, padding, (1, 1), False, (0, 0), len(weight), [*needed, False]
     )
     return found[:2]
+
+
+def _convolve_transposed(images: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any) -> Tensor:
+    if bias is None:
+        return F.conv_transpose2d(images, weight, None, stride, padding)
+    output: Tensor = _Transposed.apply(*_cast_like_autocast(images, weight, bias), stride, padding)
+    return output
 
 
 class _Transposed(Function):

@@ -11,7 +11,6 @@ from pipeline.artifacts.metric_names import get_column
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
-from pipeline.export.metadata import describe_channels
 from pipeline.imaging.decode import FORMATS
 from pipeline.imaging.resize import FixedSize, NativeSize
 from pipeline.inference.trained_run import TrainedRun
@@ -209,7 +208,7 @@ class ModelCard:
 
     def _describe_input(self) -> str:
         preprocessing = self.run.preprocessing
-        named = describe_channels(self.run)
+        named = self.run.channel_names
         channels = named if named in ("gray", "RGB") else f"{preprocessing.channels} channels"
         if isinstance(preprocessing.resizing, FixedSize):
             how = {"stretch": "stretched", "letterbox": "resized and padded"}[preprocessing.resizing.mode]

@@ -18,7 +18,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.analysis.ranked_metric import get_metric, get_ranked_metric, rank_settings
+from pipeline.analysis.ranked_metric import get_grid_metric, get_ranked_metric, rank_settings
 from pipeline.artifacts.comparison import Comparison, RunSummary, Summary
 from pipeline.atomic_io import write_with
 from pipeline.report.figures.curve_data import aggregate_runs
@@ -109,7 +109,7 @@ def plot_settings(comparison: Comparison) -> SelfShowingFigure:
     others = [row for row in summary.settings if row.val_loss_mean is not None and not row.ranked]
     others.sort(key=lambda row: row.val_loss_mean or 0.0)
     shown = [*rank_settings(summary.settings, metric), *others][:MAX_SETTINGS]
-    loss = get_metric("val_loss", summary.foreground, summary.boundary)
+    loss = get_grid_metric(summary, "val_loss")
     contents: dict[str, Callable[[RunSummary], float | None]] = {
         **{one.title_with_unit: partial(RunSummary.get_metric, name=one.name) for one in (metric, loss)},
         "gap: validation minus training": attrgetter("gap"),

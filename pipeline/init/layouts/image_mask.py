@@ -275,10 +275,12 @@ def _propose_file_names(files: dict[PurePosixPath, list[PurePosixPath]]) -> Iter
         for kind in (False, True)
     )
     if affixes := find_affixes(images, masks):
-        yield tuple(f"{star[:-1]}{start}*{end}" for start, end in affixes)  # type: ignore[misc]
+        of_images, of_masks = (f"{star[:-1]}{start}*{end}" for start, end in affixes)
+        yield of_images, of_masks
     image_names, mask_names = (Counter(filter(word.fullmatch, stems)) for word in (_IMAGE_NAME, _MASK_NAME))
     if image_names and mask_names:
-        yield tuple(f"{ANY_FOLDERS}/{count.most_common(1)[0][0]}" for count in (image_names, mask_names))  # type: ignore[misc]
+        image_name, mask_name = (counts.most_common(1)[0][0] for counts in (image_names, mask_names))
+        yield f"{ANY_FOLDERS}/{image_name}", f"{ANY_FOLDERS}/{mask_name}"
     endings = {find_ending(file.name, _ENDINGS) for file in names}
     photos = [ending for ending in (".jpg", ".jpeg") if ending in endings]
     others = sorted(endings - {".jpg", ".jpeg"})

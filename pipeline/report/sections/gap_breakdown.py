@@ -25,6 +25,7 @@ from pipeline.report.sections.gallery import (
     name_predictor,
 )
 from pipeline.report.view_models import LegendEntry, NothingToShowError, Notice, collect_problem
+from pipeline.wording import capitalize_first
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def _describe_verdict(row: RunSummary) -> str:
     if found is None:
         return f"{row.run} has no verdict."
     evidence = "; ".join(found.evidence)
-    sentence = f"By its loss curve, {row.run} is {found.verdict}. {evidence[:1].upper()}{evidence[1:]}."
+    sentence = f"By its loss curve, {row.run} is {found.verdict}. {capitalize_first(evidence)}."
     if found.onset:
         sentence += f" Validation begins to worsen between epochs {found.onset[0]} and {found.onset[1]}."
     if found.iou_gap is not None and found.iou_gap_last is not None and found.iou_fall is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pipeline.analysis.baselines import ONE_CLASS_LABEL
 from pipeline.analysis.ranked_metric import (
     RankedMetric,
-    explain_undefined,
+    explain_unranked,
     get_ranked_metric,
     list_grid_metrics,
     list_shown_metrics,
@@ -18,12 +18,10 @@ from pipeline.analysis.ranked_metric import (
 )
 from pipeline.artifacts.comparison import SettingSummary, Spread, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU, Scores
-from pipeline.artifacts.status import RunStatus
 from pipeline.report.context import ReportContext
 from pipeline.report.formatting import MISSING, format_count, format_millions, format_number, format_spread
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.sections.cost import CostFigure, build_cost
-from pipeline.wording import join_words
 
 
 @dataclass(frozen=True)
@@ -77,9 +75,6 @@ class ResultsOverview:
     all_metrics: MetricTable
     learning_rates: tuple[float, ...]  # columns of the heat maps, descending
     maps: dict[str, HeatMap]  # by title; empty with fewer than two learning rates or variants
-
-
-UNFINISHED: tuple[RunStatus, ...] = ("diverged", "failed", "killed", "missing")
 
 
 def build_results(context: ReportContext, selection: RunSelection) -> ResultsOverview:
@@ -158,16 +153,6 @@ def _describe_warning(row: SettingSummary) -> str:
         number = f"{row.missed_classes:.3g}"
         warnings.append(f"misses {mean}{number} {'class' if number == '1' else 'classes'}")
     return "; ".join(warnings)
-
-
-def explain_unranked(summary: Summary, row: SettingSummary) -> str:
-    """Explain why a setting is not ranked, such as `not ranked: 2 diverged`; empty if it is."""
-    if row.ranked:
-        return ""
-    counts = Counter(run.status for run in summary.list_runs(row))
-    words = [f"{counts[status]} {status}" for status in UNFINISHED if counts[status]]
-    words = words or list(filter(None, [explain_undefined(summary, row)]))
-    return f"not ranked: {join_words(words)}" if words else "not ranked"
 
 
 def _tabulate_metrics(summary: Summary, settings: Sequence[SettingSummary]) -> MetricTable:

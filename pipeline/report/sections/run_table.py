@@ -19,6 +19,7 @@ from pipeline.report.formatting import MISSING, format_number, pluralize
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection, list_shown_runs
 from pipeline.report.view_models import Notice
+from pipeline.wording import capitalize_first
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _choose_columns(summary: Summary) -> tuple[ScoreColumn, ...]:
     columns = [ScoreColumn("Mean IoU", lambda row: row.val_mean_iou, "mean_iou")]
     if any(row.val_foreground_iou is not None for row in summary.runs):
         foreground = name_foreground_iou(summary.foreground)
-        heading = f"{foreground[:1].upper()}{foreground[1:]}"
+        heading = capitalize_first(foreground)
         columns.append(ScoreColumn(heading, lambda row: row.val_foreground_iou, "foreground_iou"))
     if metric.name != "val_loss" and metric.heading not in [column.heading for column in columns]:
         columns.insert(0, ScoreColumn(metric.heading, lambda row: row.get_metric(metric.name), "", metric.digits))
