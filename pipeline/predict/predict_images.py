@@ -61,7 +61,7 @@ def predict_images(
 ) -> PredictedImages:
     """Segment images and write their masks, and a table with each class's share of each image.
 
-    Results of earlier predictions are overwritten, but no other files.
+    Results of earlier predictions are overwritten unless they were changed, but no other files.
 
     Args:
         run: The run that segments the images.
@@ -122,6 +122,7 @@ def predict_images(
     if ranked is not None:
         write_ranking(files.folder / RANKING, ranked)
     counts = None if objects is None else [len(table) for table in writer.tables]
+    results.finish()
     num_masks = len(images) + len(left_out.broken) - num_skipped
     return PredictedImages(rows, num_masks, num_skipped, len(left_out.links), counts, ranked)
 

@@ -1,7 +1,8 @@
-"""List the files that `pipeline predict` writes to a folder, so that it never replaces other files there."""
+"""List the files that `pipeline predict` writes to a folder, so that it never replaces other or edited files there."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -26,32 +27,62 @@ class ResultList:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._path = folder, folder / FILE
-        self._names = self._read()
+        self._digests = self._read()  # SHA-256 by name; None until the prediction of the file is complete
+        self._added: set[str] = set()
 
     def add(self, paths: Iterable[Path]) -> None:
         """Add files before they are written, so that an interrupted command can be repeated.
 
         Raises:
-            PipelineError: A file exists that is not in the list.
+            PipelineError: A file exists that is not in the list, or that has changed since it was written.
         """
-        names = {path.relative_to(self._folder).as_posix() for path in paths}
-        new = names - self._names
-        if others := [self._folder / name for name in sorted(new) if os.path.lexists(self._folder / name)]:
-            raise PipelineError(
-                f"--out: the results would replace files that no earlier `pipeline predict` wrote: "
-                f"{join_names(others)}. Choose another folder, or move these files."
-            )
-        if new:
-            self._names |= new
-            write_text(self._path, json.dumps(sorted(self._names), indent=0) + "\n")
+        names = {path.relative_to(self._folder).as_posix() for path in paths} - self._added
+        existing = sorted(name for name in names if os.path.lexists(self._folder / name))
+        unknown = [name for name in existing if name not in self._digests]
+        self._refuse(unknown, "that no earlier `pipeline predict` wrote")
+        changed = [name for name in existing if self._is_changed(name)]
+        self._refuse(changed, "that were changed after `pipeline predict` wrote them")
+        if names:
+            self._added |= names
+            self._digests |= dict.fromkeys(names)
+            self._write()
 
-    def _read(self) -> set[str]:
+    def finish(self) -> None:
+        """Record the content of the files, so that changes can be recognized."""
+        for name in self._added:
+            if (self._folder / name).is_file():
+                self._digests[name] = self._hash(name)
+            else:  # the image was skipped
+                del self._digests[name]
+        self._write()
+
+    def _refuse(self, names: list[str], reason: str) -> None:
+        if names:
+            raise PipelineError(
+                f"--out: the results would replace files {reason}: "
+                f"{join_names([self._folder / name for name in names])}. Choose another folder, or move these files."
+            )
+
+    def _is_changed(self, name: str) -> bool:
+        digest = self._digests[name]
+        return digest is not None and (not (self._folder / name).is_file() or self._hash(name) != digest)
+
+    def _hash(self, name: str) -> str:
+        with (self._folder / name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def _read(self) -> dict[str, str | None]:
         try:
-            names = json.loads(self._path.read_bytes())
+            digests = json.loads(self._path.read_bytes())
         except FileNotFoundError:
-            return set()
+            return {}
         except ValueError as error:
             raise PipelineError(f"--out: {self._path} is not JSON ({error}). Choose another folder.") from None
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise PipelineError(f"--out: {self._path} is not a list of file names. Choose another folder.")
-        return set(names)
+        if not isinstance(digests, dict) or not all(isinstance(one, str | None) for one in digests.values()):
+            raise PipelineError(
+                f"--out: {self._path} does not map file names to SHA-256 digests. Choose another folder."
+            )
+        return digests
+
+    def _write(self) -> None:
+        write_text(self._path, json.dumps(self._digests, indent=0, sort_keys=True) + "\n")

@@ -274,14 +274,42 @@ def test_predict_replaces_results_of_an_interrupted_prediction(
     predict(folder)
 
 
-@pytest.mark.parametrize("content", ["{", "{}", "[1]"])
+def test_predict_does_not_replace_results_that_the_user_corrected(
+    predict: Callable[..., Result], tmp_path: Path
+) -> None:
+    image, other = (save(create_image(), tmp_path / name) for name in ("a.png", "b.png"))
+    predict(image, other)
+    corrected = tmp_path / "out/masks/a.png"
+    corrected.write_bytes(b"corrected")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    output = predict(image, other, code=1).output
+    assert f"were changed after `pipeline predict` wrote them: {corrected}. Choose another folder" in output
+    assert before == {path: path.read_bytes() for path in before}
+    predict(other)  # replaces its own mask, and the table
+    predict(image, code=1)
+    corrected.unlink()
+    predict(image, other)
+
+
+def test_predict_does_not_replace_a_mask_drawn_for_an_image_that_was_skipped(
+    predict: Callable[..., Result], tmp_path: Path
+) -> None:
+    image, broken = save(create_image(), tmp_path / "a.png"), tmp_path / "b.png"
+    broken.write_bytes(image.read_bytes()[:200])
+    predict(image, broken, code=1)
+    own = tmp_path / "out/masks/b.png"
+    own.write_bytes(b"own")
+    assert f"no earlier `pipeline predict` wrote: {own}" in predict(image, broken, code=1).output
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"masks/a.png": 1}'])
 def test_predict_with_a_broken_list_of_results_is_refused(
     content: str, predict: Callable[..., Result], tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.predicted_files.json").write_text(content)
     output = predict(save(create_image(), tmp_path / "a.png"), code=1).output
-    assert f"--out: {tmp_path / 'out/.predicted_files.json'} is not" in output
+    assert f"--out: {tmp_path / 'out/.predicted_files.json'} " in output
 
 
 def test_predict_does_not_segment_its_results(predict: Callable[..., Result], tmp_path: Path) -> None:
