@@ -276,10 +276,17 @@ def test_report_of_several_authors_has_a_leaderboard(team: Team, monkeypatch: py
 def _check_leaderboard_by_accuracy(team: Team) -> None:
     """Check that authors are ranked by the reader's metric, and that runs without it in MLflow are counted."""
     fingerprint = Project(team.root).prepared.dataset.fingerprint
-    found = read_team_results(team.params.tracking, fingerprint, "val_accuracy")
-    assert found.num_unknown == 0
-    unknown = read_team_results(team.params.tracking, fingerprint, "val_object_f1")
-    assert (unknown.results, unknown.num_unknown) == ((), len(found.results))
+    found = read_team_results(team.params.tracking, fingerprint, "accuracy")
+    assert found.left_out == ()
+    unknown = read_team_results(team.params.tracking, fingerprint, "object_f1")
+    assert unknown.results == ()
+    (sentence,) = unknown.left_out
+    assert f"{len(found.results)} runs without val_object_f1 in MLflow" in sentence
+    measurement = {"data.pixel_unit": "µm"}
+    other_unit = read_team_results(team.params.tracking, fingerprint, "hd95", measurement)
+    assert other_unit.results == ()
+    assert "val_hd95 was measured in another way: data.pixel_unit is px instead of µm" in other_unit.left_out[0]
+    assert read_team_results(team.params.tracking, fingerprint, "accuracy", measurement) == found
     params = team.params.model_copy(update={"compare": Compare(rank_by="accuracy")})
     html = render_mlflow_report(params, "latest", team.root / "ranked.html").path.read_text("utf-8")
     section = html.partition('aria-label="Results by author"')[2].partition("</table>")[0]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.metric_names import OBJECT_METRICS
 from pipeline.artifacts.object_scores import ObjectEvaluation
+from pipeline.artifacts.project import Project
 from pipeline.artifacts.scores import DistanceScale
 
 _UNIT, _PIXEL, _TOLERANCE = "data.pixel_unit", "pixel size", "evaluation.surface_tolerance"
@@ -34,6 +36,16 @@ def describe_measurement(
         found[_OBJECTS] = ", ".join(objects.classes)
         found[_MIN_AREA] = f"{objects.min_area} px"
     return found
+
+
+def describe_grid_measurement(project: Project, summary: Summary) -> dict[str, str]:
+    """Describe how the metrics of a project's compared grid were measured."""
+    complete = [row for row in summary.runs if row.is_complete]
+    evaluations = (project.evaluation(row.run) for row in complete)
+    # The copy of a git revision has only one evaluation, that of the best run.
+    evaluation = next((found for found in evaluations if found.exists()), None)
+    fold = complete[0].fold if complete else None  # of the run that `summary.distances` is of
+    return describe_measurement(summary.distances, evaluation.metrics.objects if evaluation else None, fold)
 
 
 def list_measurement_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[tuple[str, str, str]]:

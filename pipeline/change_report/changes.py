@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.analysis.measurement import depends_on, describe_measurement, list_measurement_changes
+from pipeline.analysis.measurement import depends_on, describe_grid_measurement, list_measurement_changes
 from pipeline.analysis.ranked_metric import (
     RankedMetric,
     explain_unranked,
@@ -148,7 +148,7 @@ def compare_grids(before: Project, now: Project) -> GridChanges:
     metric_before = get_grid_metric(old, metric.name)
     if metric.name != previous_metric.name:
         old = _rank_again(old, metric)
-    changed = list_measurement_changes(_describe_measurement(before, old), _describe_measurement(now, new))
+    changed = list_measurement_changes(describe_grid_measurement(before, old), describe_grid_measurement(now, new))
     measurement = tuple(change for change in changed if depends_on(metric.name, change[0]))
     old_settings, new_settings = ({_key(row): row for row in summary.settings} for summary in (old, new))
 
@@ -230,16 +230,6 @@ def _find_rank(ranked: Sequence[SettingSummary], key: Setting) -> int | None:
 def _count_verdicts(summary: Summary, key: Setting) -> Counter[str]:
     rows = [row for row in summary.runs if _key(row) == key]
     return Counter(row.judgment.verdict if row.judgment else row.status for row in rows)
-
-
-def _describe_measurement(project: Project, summary: Summary) -> dict[str, str]:
-    """Describe how the metrics of a grid were measured."""
-    complete = [row for row in summary.runs if row.is_complete]
-    evaluations = (project.evaluation(row.run) for row in complete)
-    # The copy of a git revision has only one evaluation, that of the best run.
-    evaluation = next((found for found in evaluations if found.exists()), None)
-    fold = complete[0].fold if complete else None  # of the run that `summary.distances` is of
-    return describe_measurement(summary.distances, evaluation.metrics.objects if evaluation else None, fold)
 
 
 def _list_changed_parameters(before: Project, now: Project, new: Summary) -> tuple[tuple[str, str, str, str], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.artifacts.metric_names import get_column
+from pipeline.analysis.measurement import describe_grid_measurement
 from pipeline.artifacts.project import REPORTS, Project
 from pipeline.mlflow_report.fetch_grid import fetch_grid
 from pipeline.params import Params
@@ -35,9 +35,10 @@ def render_mlflow_report(
     """
     project = project or Project()
     grid = fetch_grid(params, query, project)
-    column = get_column(params.compare.rank_by)
-    found = read_team_results(params.tracking, project.prepared.dataset.fingerprint, column)
-    team = TeamResults(found.results, get_user(), found.num_unknown)
+    fetched, fingerprint = Project(grid.folder), project.prepared.dataset.fingerprint
+    measurement = describe_grid_measurement(fetched, fetched.comparison.summary)
+    found = read_team_results(params.tracking, fingerprint, params.compare.rank_by, measurement)
+    team = TeamResults(found.results, get_user(), found.left_out)
     path = out if out is not None else project.root / REPORTS / f"mlflow-{create_file_stem(grid.runs)}.html"
     source = RunSource(grid.folder, f"mlflow:{query.strip()}", team, grid.skipped)
     return write_report(params, None, path, project, provenance=provenance, source=source)

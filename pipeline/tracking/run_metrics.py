@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.analysis.measurement import describe_measurement
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.artifacts.metric_names import get_column
 from pipeline.artifacts.prepared_data import PreparedData
@@ -16,7 +18,7 @@ from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision, RunFolder, RunRecord, RunTiming
 from pipeline.errors import PipelineError
 from pipeline.tracking.run_images import RunImages
-from pipeline.tracking.tags import SETTING, create_result_tags, name_setting
+from pipeline.tracking.tags import MEASUREMENT, SETTING, create_result_tags, name_setting
 from pipeline.wording import format_size_setting
 
 if TYPE_CHECKING:
@@ -184,9 +186,11 @@ def describe_finished(
     ended_ms = [epoch.ended_ms for epoch in timing.epochs] if timing else [None] * len(history)
     # When DVC restores a run, the `timing.json` of an earlier training remains in the folder.
     files = {"run": list_files(run.path, without=() if timing else (run.TIMING,))}
-    metrics: dict[str, float] = {}
+    tags, metrics = create_result_tags(record, row), dict[str, float]()
     if evaluation.exists() and evaluation.metrics.key == record.key:
         metrics = best_metrics(evaluation.metrics, record, timing)
+        measurement = describe_measurement(evaluation.metrics.distances, evaluation.metrics.objects, record.fold)
+        tags[MEASUREMENT] = json.dumps(measurement, ensure_ascii=False)
         # The images of the evaluation are the prepared ones. A run that diverged in its first epoch has no scores.
         if trained_on and evaluation.metrics.validation:
             metrics |= _compute_metrics(evaluation, project.prepared.select_fold(record.fold))
@@ -198,7 +202,7 @@ def describe_finished(
         began_ms=timing.began_ms if timing else None,
         ended_ms=timing.last_ms if timing else None,
         parameters=run_parameters(record.cell, record.precision, trained_on),
-        tags=create_result_tags(record, row),
+        tags=tags,
         creation_tags=creation_tags,
         epochs=tuple(
             EpochMetrics(number, of_epoch, ended)

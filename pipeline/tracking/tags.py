@@ -38,6 +38,7 @@ VERDICT = "pipeline.verdict"
 BEATS_BASELINE = "pipeline.beats_baseline"  # better than predicting one class everywhere: true, false, or not checked
 WEIGHTS = "pipeline.weights"  # initial weights of the network, with their SHA-256 and license
 MISSED_CLASSES = "pipeline.missed_classes"  # classes missed on validation, with their IoU; or "none"
+MEASUREMENT = "pipeline.measurement"  # how distances and objects were measured, as JSON by name of a parameter
 DVC_EXPERIMENT = "dvc.experiment"
 USER = "mlflow.user"  # a tag of MLflow, like the next two
 NOTE = "mlflow.note.content"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.analysis.leaderboard import SeedResult
+from pipeline.analysis.measurement import depends_on, list_measurement_changes
+from pipeline.artifacts.metric_names import get_column
 from pipeline.params import Tracking
 from pipeline.tracking.run_metrics import name_in_mlflow
 from pipeline.tracking.search import search_finished
 from pipeline.tracking.store import open_client, store_errors, tracking_uri
-from pipeline.tracking.tags import DATA_FINGERPRINT, STATUS, get_author
+from pipeline.tracking.tags import DATA_FINGERPRINT, MEASUREMENT, STATUS, get_author
+from pipeline.wording import join_words, pluralize
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -28,10 +32,12 @@ class TeamRuns:
     """The results of all users' runs on the same data."""
 
     results: tuple[SeedResult, ...]  # oldest first
-    num_unknown: int  # finished runs that are left out, because MLflow does not have their metric
+    left_out: tuple[str, ...] = ()  # sentences on finished runs that cannot be compared
 
 
-def read_team_results(tracking: Tracking, fingerprint: str, column: str) -> TeamRuns:
+def read_team_results(
+    tracking: Tracking, fingerprint: str, metric: str, measurement: Mapping[str, str] | None = None
+) -> TeamRuns:
     """Read one result per run of the experiment on the data with this fingerprint.
 
     Runs on different data are left out, because their values are not comparable. If an author has several runs with
@@ -40,24 +46,41 @@ def read_team_results(tracking: Tracking, fingerprint: str, column: str) -> Team
     Args:
         tracking: the MLflow store and the experiment.
         fingerprint: fingerprint of the data.
-        column: column of `comparison/runs.csv` with the metric that settings are ranked by.
+        metric: name of the metric that settings are ranked by, as in `compare.rank_by`.
+        measurement: how the reader's runs measured metrics, as from `describe_measurement`. Runs that measured this
+            metric in another way are left out.
     """
     uri = tracking_uri(tracking)
     with store_errors(uri):
         client = open_client(uri)
         experiment = client.get_experiment_by_name(tracking.experiment)
         if experiment is None:
-            return TeamRuns((), 0)
+            return TeamRuns(())
         found = search_finished(client, experiment.experiment_id, f"tags.`{DATA_FINGERPRINT}` = '{fingerprint}'")
     newest: dict[tuple[str, str, str], SeedResult] = {}
-    num_unknown = 0
+    left_out: Counter[str] = Counter()
+    column = get_column(metric)
     for run in found:
         result = _to_result(run, name_in_mlflow(column))
         if result is None:
-            num_unknown += name_in_mlflow("val_loss") in run.data.metrics
+            if name_in_mlflow("val_loss") in run.data.metrics:
+                left_out[f"without {column} in MLflow. Their authors can upload it with pipeline sync"] += 1
+        elif difference := _describe_difference(run, metric, measurement or {}):
+            left_out[f"whose {column} was measured in another way: {difference}"] += 1
         else:
             newest[result.author, result.setting, str(result.seed)] = result
-    return TeamRuns(tuple(newest.values()), num_unknown)
+    sentences = (f"Left out: {pluralize(number, 'run')} {reason}." for reason, number in left_out.items())
+    return TeamRuns(tuple(newest.values()), tuple(sentences))
+
+
+def _describe_difference(run: Run, metric: str, measurement: Mapping[str, str]) -> str:
+    """Describe how the measurement of a run's metric differs; the text is empty if no difference is known."""
+    try:
+        own = json.loads(run.data.tags.get(MEASUREMENT, "{}"))
+    except ValueError:  # truncated by MLflow's limit
+        return ""
+    changes = list_measurement_changes(own, measurement)
+    return join_words([f"{name} is {was} instead of {now}" for name, was, now in changes if depends_on(metric, name)])
 
 
 def _to_result(run: Run, name: str) -> SeedResult | None:

@@ -21,7 +21,7 @@ class TeamResults:
 
     results: tuple[SeedResult, ...]
     reader: str  # the user who renders the report
-    num_unknown: int = 0  # runs that are left out, because MLflow does not have the metric that settings are ranked by
+    left_out: tuple[str, ...] = ()  # sentences on runs that cannot be compared
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,9 @@ def build_authors(team: TeamResults, context: ReportContext) -> Authors:
     shown = [one for place, one in enumerate(found) if place < MAX_AUTHORS or one is mine]
     drawn = [one for one in shown if one.values]
     baseline = context.summary.baseline_loss if metric.name == "val_loss" else 0.0
-    sentences = _describe_ranking(found, mine, metric)
-    if team.num_unknown:
-        runs = pluralize(team.num_unknown, "run")
-        sentences = (
-            *sentences,
-            f"Left out: {runs} without {metric.column} in MLflow. Their authors can upload it with pipeline sync.",
-        )
     return Authors(
         metric=metric,
-        sentences=sentences,
+        sentences=(*_describe_ranking(found, mine, metric), *team.left_out),
         figure=draw_strip_plot(drawn, team.reader, metric, baseline, context.project) if drawn else None,
         ranking=tuple((found.index(one) + 1, one) for one in shown),
         reader=team.reader,
