@@ -5,7 +5,7 @@
 1. How often the test of a paired difference rejects the hypothesis that two equally good methods are equal, with and
    without the correction of Nadeau and Bengio (2003). Two models see different features of the same samples, with the
    same distribution, so that their expected errors are equal.
-2. How often the 95 % interval of a setting's gap over all folds covers the true gap. Networks of different folds have
+2. How often the 95% interval of a setting's gap over all folds covers the true gap. Networks of different folds have
    learned differently well, images differ, and the images of a group resemble each other.
 """
 

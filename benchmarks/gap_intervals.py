@@ -1,4 +1,4 @@
-"""Measure how often the 95 % interval of a gap covers the true gap, on simulated losses.
+"""Measure how often the 95% interval of a gap covers the true gap, on simulated losses.
 
     python -m benchmarks.gap_intervals [--repetitions 1000]
 

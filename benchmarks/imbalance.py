@@ -5,7 +5,7 @@
 scores: Train a U-Net with 8 channels with each setting and three seeds for 12 epochs; all other parameters are those of
 `params.yaml`. There are 200 training, 60 validation and 150 test images of 96 px, with six classes of objects on a
 textured background. Three classes have large objects (striped fields, lakes, houses). Three are rare, each with less
-than 1 % of the pixels: discs and crosses, which differ only in shape, and thin rings. Squares in the colors of the rare
+than 1% of the pixels: discs and crosses, which differ only in shape, and thin rings. Squares in the colors of the rare
 objects belong to the background, and colors vary from object to object. The scores on the test images are printed as
 differences from plain cross-entropy with the same seed: mean, minimum and maximum. At the end, the setting is chosen
 that has the highest IoU of the three rarest classes on the validation images, among the settings whose mean IoU is at

@@ -2,11 +2,11 @@
 
     python -m benchmarks.label_errors [find] [cost] [--seeds 0 1 2] [--data animals shapes] [--photographs FOLDER]
 
-find: 5 % of the masks of 512 training and 128 validation images of 64 px are made wrong before the networks are
+find: 5% of the masks of 512 training and 128 validation images of 64 px are made wrong before the networks are
 trained, in equal parts by each of these mistakes:
 
-- shifted by 10 to 20 % of the side in a random direction;
-- eroded until 40 to 70 % of the object's area remain;
+- shifted by 10 to 20% of the side in a random direction;
+- eroded until 40 to 70% of the object's area remain;
 - swapped: the mask of another image;
 - exchanged: the largest foreground class becomes another foreground class and vice versa. With a single foreground
   class, foreground and background are exchanged.
@@ -18,12 +18,12 @@ probabilities. The last rows have the share of wrong masks among the first of th
 and wrong masks, also without any wrong masks in the data.
 
 Data sets: `animals` are the bundled composites (without border class), segmented by a network with a pretrained
-encoder. `shapes` are drawn images with four classes, of which 15 % are hard (blurred, with low contrast), segmented by
+encoder. `shapes` are drawn images with four classes, of which 15% are hard (blurred, with low contrast), segmented by
 a U-Net that is trained from scratch. `photographs` are pairs from the folders `images` and `masks` of a folder with an
 `index.csv` (column `name`); mask value 1 is the background, other values are the object.
 
 cost: Measure the CPU time of collecting the contradictions while a split is predicted, as a fraction of the CPU time of
-predicting it, with 10 % wrong pixels.
+predicting it, with 10% wrong pixels.
 """
 
 from __future__ import annotations
@@ -178,14 +178,14 @@ def _collect(classes: tuple[str, ...], pairs: dict[str, list[tuple[ImageArray, M
 
 
 def shift(mask: Mask, random: Random) -> Mask:
-    """Shift a mask by 10 to 20 % of its side."""
+    """Shift a mask by 10 to 20% of its side."""
     angle, distance = random.uniform(0, 2 * np.pi), random.uniform(0.1, 0.2) * SIDE
     shifted: Mask = ndimage.shift(mask, (distance * np.sin(angle), distance * np.cos(angle)), order=0, cval=0)
     return shifted
 
 
 def erode(mask: Mask, random: Random) -> Mask:
-    """Remove the outermost pixels of the foreground until 40 to 70 % of its area remain."""
+    """Remove the outermost pixels of the foreground until 40 to 70% of its area remain."""
     target = random.uniform(0.4, 0.7) * np.count_nonzero(mask)
     depth = ndimage.distance_transform_edt(np.pad(mask > 0, 1, constant_values=True))[1:-1, 1:-1]
     for level in np.unique(depth[depth > 0]):
@@ -206,7 +206,7 @@ def exchange(mask: Mask, random: Random, num_classes: int) -> Mask:
 
 
 def corrupt(data: Data, seed: int) -> Data:
-    """Make 5 % of the training and validation masks wrong."""
+    """Make 5% of the training and validation masks wrong."""
     random = np.random.default_rng([seed, 2])
     kinds: dict[tuple[str, int], str] = {}
     masks = {split: list(found) for split, found in data.masks.items()}

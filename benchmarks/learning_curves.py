@@ -56,15 +56,15 @@ POPULATIONS = (
     Population("4 sizes, nearly flat", USUAL, 0.2, 0.02, 0.5),
     Population("3 sizes, exponent 0.5", FEW, 0.1, 0.1, 0.5),
     Population("6 sizes, exponent 0.5", MANY, 0.1, 0.1, 0.5),
-    Population("4 sizes, seeds vary by 10 %", USUAL, 0.1, 0.1, 0.5, (0.1, 0.1)),
-    Population("4 sizes, seeds vary by 18 to 4 %", USUAL, 0.1, 0.1, 0.5, (0.18, 0.04)),
-    Population("4 sizes, deviations of 3 %", USUAL, 0.1, 0.1, 0.5, misfit=0.03),
-    Population("6 sizes, deviations of 3 %", MANY, 0.1, 0.1, 0.5, misfit=0.03),
+    Population("4 sizes, seeds vary by 10%", USUAL, 0.1, 0.1, 0.5, (0.1, 0.1)),
+    Population("4 sizes, seeds vary by 18 to 4%", USUAL, 0.1, 0.1, 0.5, (0.18, 0.04)),
+    Population("4 sizes, deviations of 3%", USUAL, 0.1, 0.1, 0.5, misfit=0.03),
+    Population("6 sizes, deviations of 3%", MANY, 0.1, 0.1, 0.5, misfit=0.03),
 )
 
 
 def resample(losses: list[tuple[int, np.ndarray]], target: float, rng: np.random.Generator) -> tuple[float, float]:
-    """Compute the 95 % interval of the loss at `target` images by resampling the seeds of each number of images."""
+    """Compute the 95% interval of the loss at `target` images by resampling the seeds of each number of images."""
     sizes = np.array([size for size, _ in losses]) / losses[-1][0]
     errors = [float(values.mean()) for _, values in losses]
 

@@ -8,7 +8,7 @@ the same size: linear, quadratic, with a soft knee, or leveling off. `falling` a
 onset is the minimum of the curve without noise.
 
 The last columns show how often three early-stopping criteria with their usual thresholds would stop these trainings.
-The criteria are relative to the loss, so a constant of 20 is added to the curves; the noise is then 5 % of the loss.
+The criteria are relative to the loss, so a constant of 20 is added to the curves; the noise is then 5% of the loss.
 """
 
 from __future__ import annotations

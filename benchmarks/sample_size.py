@@ -48,7 +48,7 @@ def power_of_estimate(ratio: float, _pilot: int, total: int) -> float:
 
 
 def power_of_upper_limit(ratio: float, pilot: int, total: int) -> float:
-    """Compute the power as if the upper 80 % confidence limit of the standard deviation were the true one."""
+    """Compute the power as if the upper 80% confidence limit of the standard deviation were the true one."""
     return power_of_estimate(ratio * np.sqrt(stats.chi2.ppf(0.2, pilot - 1) / (pilot - 1)), pilot, total)
 
 

@@ -1,4 +1,4 @@
-"""Measure how often the 95 % interval of a score covers the true score, on simulated masks.
+"""Measure how often the 95% interval of a score covers the true score, on simulated masks.
 
     python -m benchmarks.score_intervals [--repetitions 1000]
 

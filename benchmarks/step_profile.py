@@ -3,7 +3,7 @@
     python -m benchmarks.step_profile [--batch 32] [--size 160] [NETWORK ...]
 
 A step runs on one thread, so that the times of operations add up. The peak is the measured speed of matrix
-multiplication, which no network can exceed. Shares add up to 100 %, because all unlisted operations count as "other".
+multiplication, which no network can exceed. Shares add up to 100%, because all unlisted operations count as "other".
 """
 
 from __future__ import annotations

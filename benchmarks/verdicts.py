@@ -6,7 +6,7 @@ The class-prior baseline is 0.9 nats per pixel. The curves of each verdict are:
 
 - learning: the validation loss ends at 1.05 to 1.3 times the training loss.
 - memorizing: the validation loss ends at 1.8 to 3 times the training loss.
-- overfitting: the validation loss ends 10 to 40 % above its minimum, and at least 8 standard deviations of the noise.
+- overfitting: the validation loss ends 10 to 40% above its minimum, and at least 8 standard deviations of the noise.
 - underfitting: the training loss ends above 0.93 times the baseline.
 """
 

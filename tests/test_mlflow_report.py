@@ -162,8 +162,8 @@ def test_selection_without_runs_is_reported(team: Team, selection: str, message:
 
 
 def test_search_selects_the_newest_run_of_a_name_and_an_id_any(team: Team) -> None:
-    changes = {**CHANGES, "train": {"epochs": 1, "num_threads": 2}}  # the number of threads does not matter
-    other = read_params(write_params(team.root, changes))
+    train = {"epochs": 1, "precision": "float32", "num_threads": 2}  # the number of threads does not matter
+    other = read_params(write_params(team.root, {**CHANGES, "train": train}))
     train_and_log(other, other.cell("unet", 0.01, 0))
     evaluate(other, NAMES[0])
     client = open_client(team.server)
@@ -193,13 +193,16 @@ def _check_seeds_with_other_parameters(team: Team, both: Sequence[Run]) -> None:
     done = CliRunner().invoke(main, ["report", "--runs", f"mlflow:{query}", "--out", "one.html"])
     assert done.exit_code == 0, done.output
     (notice,) = done.stderr.splitlines()
-    reason = "1 run was skipped, because newer runs differ (train.epochs is 2 instead of 1): unet-0.01-1 of "
+    difference = "train.epochs is 2 instead of 1 and train.precision is auto instead of float32"
+    reason = f"1 run was skipped, because newer runs differ ({difference}): unet-0.01-1 of "
     assert notice.startswith(f"Notice: {reason}")
     assert reason in (team.root / "one.html").read_text("utf-8")
     assert re.findall(r'id="run-([^"]+)"', "".join(read_table(team.root / "one.html"))) == [NAMES[2], NAMES[0]]
     assert fetch_grid(team.params, query, Project()).skipped == (notice.removeprefix("Notice: "),)
     (new,) = {run.info.run_id for run in both} - {team.run_ids[NAMES[0]]}
-    with pytest.raises(PipelineError, match=r"unet-0.01-[01] of .* \(train.epochs is \d instead of \d\)\. Leave out"):
+    with pytest.raises(
+        PipelineError, match=r"unet-0.01-[01] of .* \(train.epochs is \d instead of \d and .*\)\. Leave"
+    ):
         render_mlflow_report(team.params, f"{team.run_ids[NAMES[1]]},{new}")
 
 

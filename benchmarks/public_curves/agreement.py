@@ -4,7 +4,7 @@
 
 Prints Cohen's kappa (A coefficient of agreement for nominal scales, Educational and Psychological Measurement 20, 1960)
 and the share of equal verdicts, how many flat curves are judged as overfitting, and the runs with different verdicts. A
-curve is flat if the validation losses of the second half of its epochs are within 5 % of their median.
+curve is flat if the validation losses of the second half of its epochs are within 5% of their median.
 """
 
 from __future__ import annotations

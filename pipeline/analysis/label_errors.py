@@ -25,7 +25,7 @@ NUM_BINS = 64  # bins of the confidence from 0 to 1, between which thresholds ar
 MIN_OBJECT = (
     0.02  # fraction of the evaluated pixels; a smaller object counts as this large, because few pixels are noise
 )
-# Lowest score of a suspicious mask in every run. With 5 % wrong masks, most masks above it are wrong, see
+# Lowest score of a suspicious mask in every run. With 5% wrong masks, most masks above it are wrong, see
 # benchmarks/label_errors.py.
 MIN_SUSPICIOUS = 0.25
 

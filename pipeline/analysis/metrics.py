@@ -43,7 +43,7 @@ class ImageMetrics:
 
 
 def tabulate_metrics(images: ImageMetrics, class_names: Sequence[str]) -> list[MetricRow]:
-    """Compute all metrics with their 95 % intervals, one row per metric and class."""
+    """Compute all metrics with their 95% intervals, one row per metric and class."""
     images = images.select_evaluated()
     by_image = {
         "image_iou": _divide(*_intersect(images.pixels)),

@@ -27,7 +27,7 @@ class FoldedGap:
 
     images: int  # number of images that were validated
     gap: float  # corrected for the choice of the best epochs
-    low: float | None  # ends of the 95 % interval; None if there are too few groups
+    low: float | None  # ends of the 95% interval; None if there are too few groups
     high: float | None
 
 

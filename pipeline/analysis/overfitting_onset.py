@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 CONFIDENCE_LEVEL = 0.90
 MIN_EPOCHS = 8  # five parameters and the noise are fitted
 # Squared error that a rise must explain, divided by the noise variance. Curves without a rise reach CERTAIN_EVIDENCE in
-# less than 1 % of cases (benchmarks/onsets.py). Above DOUBTFUL_EVIDENCE a rise is neither certain nor ruled out.
+# less than 1% of cases (benchmarks/onsets.py). Above DOUBTFUL_EVIDENCE a rise is neither certain nor ruled out.
 CERTAIN_EVIDENCE, DOUBTFUL_EVIDENCE = 12.0, 6.0
 
 _NUM_DRAWS = 2000

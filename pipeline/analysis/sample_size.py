@@ -1,7 +1,7 @@
 """Number of seeds, folds or images that would settle which of two settings is better.
 
 The power of Student's paired t test depends on the standard deviation of the differences, which a few seeds show only
-roughly: for three seeds, the 80 % confidence interval reaches from 0.7 to 3.1 times the estimate. Therefore, the power
+roughly: for three seeds, the 80% confidence interval reaches from 0.7 to 3.1 times the estimate. Therefore, the power
 is averaged over the standard deviations that are compatible with the estimate, each weighted by its probability: the
 estimated variance times its degrees of freedom, divided by the true variance, has a chi-squared distribution (Julious
 and Owen, Sample size calculations for clinical studies allowing for uncertainty about the variance, Pharmaceutical
@@ -100,7 +100,7 @@ def compute_equivalence_p_value(pilot: Pilot, margin: float) -> float:
 
 
 def compute_equivalence_interval(pilot: Pilot) -> tuple[float, float]:
-    """Compute the 90 % interval of the difference, which is within the margin if the two one-sided tests reject."""
+    """Compute the 90% interval of the difference, which is within the margin if the two one-sided tests reject."""
     error = pilot.sd * pilot.compute_error_factor(pilot.num)
     width = float(stats.t.isf(SIGNIFICANT, pilot.degrees)) * error
     return pilot.difference - width, pilot.difference + width

@@ -44,7 +44,7 @@ def compute_pseudo_values(sums: Floats, score: Callable[[Floats], Floats]) -> Fl
 def estimate_mean_intervals(
     values: Floats, groups: tuple[Integers, ...], limits: Floats, num_resamples: int = 2_000
 ) -> list[Interval | None]:
-    """Estimate the intervals of means over images at a confidence level of 95 %, as `estimate_gap` does for one mean.
+    """Estimate the intervals of means over images at a confidence level of 95%, as `estimate_gap` does for one mean.
 
     Means over the same images share their resamples.
 

@@ -40,7 +40,7 @@ class PairedDifference:
     mean: float  # mean over the seeds, or over the folds of a cross-validation
     num_lower: int  # number of seeds with first < second
     num_seeds: int  # number of seeds that both have
-    # 95 % confidence interval of the mean by Student's t (Biometrika 6, 1908); None for fewer than two seeds
+    # 95% confidence interval of the mean by Student's t (Biometrika 6, 1908); None for fewer than two seeds
     interval: tuple[float, float] | None
     p_value: float | None  # p-value of Student's two-sided test that the mean is 0; None for fewer than two seeds
 

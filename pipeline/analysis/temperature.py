@@ -25,7 +25,7 @@ DECIMALS = 3  # of a temperature, so that rounding errors of different machines 
 def find_temperature(derivatives: Floats) -> float | None:
     """Find the temperature at which the cross-entropy is lowest, rounded to `DECIMALS`.
 
-    Between `INVERSES`, the derivative is interpolated, which changes the temperature by less than 0.1 %.
+    Between `INVERSES`, the derivative is interpolated, which changes the temperature by less than 0.1%.
 
     Args:
         derivatives: Derivatives of the cross-entropy by the inverse temperature, at `INVERSES`; means or sums.

@@ -18,7 +18,7 @@ from scipy import special, stats
 Floats = npt.NDArray[np.float64]
 Probs = npt.NDArray[np.float32]
 
-NUM_BINS = 2048  # of the entropy, with equal ratios between their limits; neighbors differ by less than 1 %
+NUM_BINS = 2048  # of the entropy, with equal ratios between their limits; neighbors differ by less than 1%
 MIN_ENTROPY = 1e-8  # nats; lower entropies are equal
 MIN_IMAGES = 3  # fewer have no rank correlation
 COVERAGES = np.arange(1, 101) / 100

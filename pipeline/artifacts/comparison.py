@@ -35,8 +35,8 @@ class Judgment(Record):
     iou_gap: float | None = None  # mean IoU on training minus validation images, at the best epoch
     iou_gap_last: float | None = None  # the same at the last epoch
     iou_fall: float | None = None  # decrease of the mean IoU on validation from its maximum to the last epoch
-    onset: tuple[int, int] | None = None  # 90 % interval of the epoch from which the validation loss rises
-    gap_low: float | None = None  # lower end of the 95 % interval of the gap on new images, at the best epoch
+    onset: tuple[int, int] | None = None  # 90% interval of the epoch from which the validation loss rises
+    gap_low: float | None = None  # lower end of the 95% interval of the gap on new images, at the best epoch
     gap_high: float | None = None  # upper end of this interval
     selection_bias: float | None = None  # bias of val_loss due to choosing the epoch on validation, nats per pixel
     beats_baseline: bool | None = (
@@ -120,7 +120,7 @@ class SettingSummary(Record):
     # Over all images that were validated in one fold and trained on in another; None without cross-validation, or if
     # the gap cannot be computed
     folded_gap: float | None = None  # corrected for the choice of the best epochs
-    folded_gap_low: float | None = None  # ends of the 95 % interval
+    folded_gap_low: float | None = None  # ends of the 95% interval
     folded_gap_high: float | None = None
     validated_images: int | None = None  # number of these images
     spreads: dict[str, Spread] = field(default_factory=dict)  # of the other metrics on validation, by name in `RankBy`
@@ -262,7 +262,7 @@ class MetricRow:
     metric: str  # as in docs/reference/metrics.md
     class_name: str  # empty for a metric over all classes
     value: float | None  # pooled over all pixels, or the mean over images
-    low: float | None  # ends of the 95 % interval
+    low: float | None  # ends of the 95% interval
     high: float | None
     images: int  # number of images that the value is computed from
     undefined: int  # number of images in which the class occurs, but the metric is undefined

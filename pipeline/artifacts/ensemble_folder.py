@@ -58,7 +58,7 @@ class EnsembleScore(Record):
     members_mean: float | None
     members_sd: float | None  # sample standard deviation
     difference: float | None  # ensemble minus members_mean
-    low: float | None = None  # ends of the 95 % interval of the difference on new images
+    low: float | None = None  # ends of the 95% interval of the difference on new images
     high: float | None = None
 
     @classmethod

@@ -9,7 +9,7 @@ from pipeline.artifacts.folder import Record
 
 @dataclass(frozen=True)
 class PredictedLoss(Record):
-    """A predicted validation loss and its 95 % interval."""
+    """A predicted validation loss and its 95% interval."""
 
     images: int  # number of training images
     loss: float

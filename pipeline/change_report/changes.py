@@ -18,7 +18,9 @@ from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values,
 from pipeline.artifacts.comparison import BestSetting, RunSummary, SettingSummary, Summary
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
-from pipeline.report.formatting import flatten_parameters, format_number, pluralize
+from pipeline.number_format import format_number
+from pipeline.params.flatten import flatten_parameters
+from pipeline.wording import pluralize
 
 SIGNIFICANT = 0.05  # significance level after Holm's correction, as for the report's findings
 
@@ -129,7 +131,7 @@ def describe_difference(difference: PairedDifference, metric: RankedMetric) -> s
     text = f"the {metric.title} is {word} by {size}"
     if difference.interval:
         low, high = difference.interval if difference.mean > 0 else tuple(-end for end in reversed(difference.interval))
-        text += f" (95 % interval {format_number(low, metric.digits)} to {format_number(high, metric.digits)})"
+        text += f" (95% interval {format_number(low, metric.digits)} to {format_number(high, metric.digits)})"
     return f"{text}, over {pluralize(difference.num_seeds, 'seed')}"
 
 

@@ -17,10 +17,10 @@ from pipeline.artifacts.project import CACHE, REPORTS, Project
 from pipeline.atomic_io import write_text
 from pipeline.change_report.changes import GridChanges, SettingChange, compare_grids, describe_difference
 from pipeline.change_report.reference import Reference
+from pipeline.number_format import MISSING, format_number, format_spread
 from pipeline.params import Params
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import svg
-from pipeline.report.formatting import MISSING, format_number, format_spread
 from pipeline.report.render_html import render_html
 from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_samples
 from pipeline.report.view_models import LegendEntry, Notice, collect_problem

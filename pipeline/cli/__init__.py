@@ -11,7 +11,7 @@ from pipeline.cli import curves, data, grid, models, report, stages, summary, we
 from pipeline.cli.broken_pipe import exit_on_broken_pipe, flush_output
 from pipeline.errors import PipelineError, user_message
 
-# Python's default, 700 new objects, visits the objects of the imported libraries so often that the imports take 15 %
+# Python's default, 700 new objects, visits the objects of the imported libraries so often that the imports take 15%
 # longer. mypy and other programs with many objects raise it, too.
 GC_THRESHOLDS = (20_000, 20, 100)
 

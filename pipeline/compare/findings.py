@@ -249,7 +249,7 @@ def _describe_lead(difference: PairedDifference, metric: RankedMetric) -> str:
         return f"{size}; they have no seed in common"
     if difference.interval:
         low, high = difference.interval
-        size += f" (95 % interval {-high:.{digits}f} to {-low:.{digits}f})"
+        size += f" (95% interval {-high:.{digits}f} to {-low:.{digits}f})"
     return f"{size}, in {difference.num_lower} of {pluralize(difference.num_seeds, 'seed')}"
 
 

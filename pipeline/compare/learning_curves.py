@@ -122,7 +122,7 @@ def report_more_images(summary: Summary) -> Finding | None:
     sentence = (
         f"More images: with {predicted.images} training images instead of {most}, the validation loss of "
         f"{curve.variants[-1]} at {curve.learning_rate} would be about {_format(curve, predicted.loss)} nats per pixel "
-        f"(95 % interval {_format_interval(curve, predicted)}) instead of {_format(curve, curve.means[-1])}, if it "
+        f"(95% interval {_format_interval(curve, predicted)}) instead of {_format(curve, curve.means[-1])}, if it "
         f"continues along the power law of {curve.images[0]} to {most} images."
     )
     return Finding("more_images", " ".join([sentence, _describe_check(curve), *_describe_next_step(curve)]), runs)

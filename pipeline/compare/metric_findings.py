@@ -68,6 +68,6 @@ def _describe_rival(summary: Summary, metric: RankedMetric, winner: SettingSumma
     if difference is None or difference.interval is None or difference.p_value is None:
         return f"{text}; one seed cannot support this."
     low, high = (-end for end in reversed(difference.interval))
-    interval = f" (95 % interval {low:.{metric.digits}f} to {high:.{metric.digits}f})"
+    interval = f" (95% interval {low:.{metric.digits}f} to {high:.{metric.digits}f})"
     supported = difference.p_value < SIGNIFICANT
     return f"{text}{interval}, a difference that the seeds {'support' if supported else 'do not support'}."

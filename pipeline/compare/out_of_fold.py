@@ -61,7 +61,7 @@ def report_folded_gap(summary: Summary, best: BestSetting) -> Finding | None:
     if row.folded_gap_low is None or row.folded_gap_high is None:
         meaning = ", without an interval, because there are too few groups."
     else:
-        interval = f"95 % interval {row.folded_gap_low:{signed}} to {row.folded_gap_high:{signed}}"
+        interval = f"95% interval {row.folded_gap_low:{signed}} to {row.folded_gap_high:{signed}}"
         if row.folded_gap_low > 0:
             meaning = f" ({interval}): images that a network has seen are segmented better than new ones."
         elif row.folded_gap_high < 0:

@@ -176,7 +176,7 @@ def _describe_difference(pair: _Comparison) -> str:
     corrected = f", not significant if corrected for {len(pair.p_values)} comparisons" if low > 0 else ""
     return (
         f"the {pair.metric.title} of the {better} is {pair.metric.better} by "
-        f"{pair.metric.add_unit(_format(pair, abs(pair.difference.mean)))} (95 % interval {_format(pair, low)} to "
+        f"{pair.metric.add_unit(_format(pair, abs(pair.difference.mean)))} (95% interval {_format(pair, low)} to "
         f"{_format(pair, high)}{corrected})"
     )
 
@@ -185,7 +185,7 @@ def _describe_equality(pair: _Comparison, pilot: Pilot, margin: float) -> str:
     low, high = compute_equivalence_interval(pilot)
     return (
         f"{_name(pair.first)} and {_name(pair.second)} are equal for practical purposes: the means of their "
-        f"{pair.metric.title} differ by {pair.metric.add_unit(_format(pair, pilot.difference))} (90 % interval "
+        f"{pair.metric.title} differ by {pair.metric.add_unit(_format(pair, pilot.difference))} (90% interval "
         f"{_format(pair, low)} to {_format(pair, high)}), which is within the margin of {_format(pair, margin)} "
         "(compare.equivalence_margin)."
     )
@@ -195,10 +195,10 @@ def _describe_power(pair: _Comparison, goal: Goal, subject: str, power: float) -
     """Describe with which power more seeds or images would reach the goal."""
     several = f", corrected for {len(pair.p_values)} comparisons" if len(pair.p_values) > 1 else ""
     if goal.margin is None:
-        return f"If the true difference is this large, {subject} would show it with {100 * power:.0f} % power{several}"
+        return f"If the true difference is this large, {subject} would show it with {100 * power:.0f}% power{several}"
     margin = _format(pair, goal.margin)
     return (
-        f"If the true difference is this small, {subject} would show with {100 * power:.0f} % power that it is below "
+        f"If the true difference is this small, {subject} would show with {100 * power:.0f}% power that it is below "
         f"the margin of {margin} (compare.equivalence_margin)"
     )
 
@@ -211,7 +211,7 @@ def _describe_size(pair: _Comparison, pilot: Pilot, goal: Goal, size: SampleSize
     seen = f"{pilot.num} {'folds' if folds else 'seeds'}"
     return (
         f"{_describe_power(pair, goal, subject, size.power)}. Since {seen} show the spread only roughly, {size.low} to "
-        f"{most} may be needed ({100 * CONFIDENCE:.0f} % interval)."
+        f"{most} may be needed ({100 * CONFIDENCE:.0f}% interval)."
     )
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.data_check.samples import View
-from pipeline.report.formatting import format_count, format_percent
 from pipeline.report.sections.data_card import format_share
 from pipeline.report.view_models import EmbeddedImage, LegendEntry
 
@@ -59,10 +58,9 @@ def choose_class_images(samples: pd.DataFrame, classes: Sequence[SegmentationCla
         present = samples[column > 0].sort_values([name, "id"], ascending=[False, True])
         ids = present["id"].tolist()
         share = float((column * samples["pixels"]).sum()) / total if total else 0.0
-        fraction = f" ({format_percent(len(ids) / len(samples))})" if len(samples) else ""
+        fraction = f" ({len(ids) / len(samples):.1%})" if len(samples) else ""
         sentence = (
-            f"{format_share(share)} of the evaluated pixels; in {format_count(len(ids))} of "
-            f"{format_count(len(samples))} images{fraction}."
+            f"{format_share(share)} of the evaluated pixels; in {len(ids):,} of {len(samples):,} images{fraction}."
         )
         rows = _choose_rows(ids, per_row) if len(chosen) < MAX_CLASSES else ()
         shown = {one for _, row in rows for one in row}

@@ -10,8 +10,8 @@ from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, list_groups
 from pipeline.data_check.check_folder import DataCheck
 from pipeline.params.file import PARAMS_FILE
 from pipeline.prepare.validate import ValidationReport
-from pipeline.report.formatting import SPLIT_NAMES, format_count, pluralize
-from pipeline.wording import join_words
+from pipeline.report.formatting import SPLIT_NAMES
+from pipeline.wording import join_words, pluralize
 
 MAX_FORMATS = 8
 MAX_GROUPS = 12  # groups in the table
@@ -32,7 +32,7 @@ def list_facts(check: DataCheck, samples: pd.DataFrame) -> list[Fact]:
     if check.report is None:
         return facts
     data = check.report.data
-    facts += [("Usable images", format_count(len(samples))), *_describe_files(check.report, samples)]
+    facts += [("Usable images", f"{len(samples):,}"), *_describe_files(check.report, samples)]
     if len(samples):
         facts.append(("Groups", _describe_groups(samples)))
         facts.append(("Folds" if data.folds is not None else "Splits", _describe_splits(samples, data.folds)))
@@ -50,7 +50,7 @@ def _describe_files(report: ValidationReport, samples: pd.DataFrame) -> list[Fac
         common = f"most often {width} × {height} px ({pluralize(often, 'image')})"
         facts.append(("Sizes", low if len(sizes) == 1 else f"{low} to {high}, {common}"))
     if stats.formats:
-        formats = [f"{kind} ({format_count(count)})" for kind, count in stats.formats.items()]
+        formats = [f"{kind} ({count:,})" for kind, count in stats.formats.items()]
         facts.append(("Formats", join_words(formats, MAX_FORMATS)))
     if stats.rotated:
         facts.append(("Turned upright", f"{pluralize(stats.rotated, 'image')}, by their EXIF orientation"))
@@ -73,10 +73,10 @@ def _describe_splits(samples: pd.DataFrame, folds: int | None) -> str:
     if folds is not None:
         images = samples.loc[samples["fold"] != "", "fold"].value_counts()
         low, high = (int(end) for end in (images.min(), images.max()))
-        each = pluralize(high, "image") if low == high else f"{format_count(low)} to {pluralize(high, 'image')}"
+        each = pluralize(high, "image") if low == high else f"{low:,} to {pluralize(high, 'image')}"
         parts.append(f"{folds} of {each}")
     names = [split for split in (*SPLITS, SHOWCASE) if split in counts and not (folds is not None and split == "train")]
-    parts += [f"{SPLIT_NAMES[split].removeprefix('the ')} {format_count(int(counts[split]))}" for split in names]
+    parts += [f"{SPLIT_NAMES[split].removeprefix('the ')} {int(counts[split]):,}" for split in names]
     return ", ".join(parts)
 
 

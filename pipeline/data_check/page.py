@@ -23,11 +23,10 @@ from pipeline.data_check.suspects import SuspectImages, find_suspects, show_susp
 from pipeline.params.data import Data
 from pipeline.params.file import PARAMS_FILE
 from pipeline.prepare.source import SourceData
-from pipeline.report.formatting import format_count, pluralize
 from pipeline.report.render_html import render_html
 from pipeline.report.sections.data_card import SplitOverview, build_split_overview
 from pipeline.report.sections.data_files import SkippedFiles, describe_skipped
-from pipeline.wording import escape_unprintable, join_words
+from pipeline.wording import escape_unprintable, join_words, pluralize
 
 TEMPLATE = "data_check.html"
 MAX_NOTICES = 40
@@ -156,7 +155,7 @@ def _describe_result(problems: Problems | None, num_images: int, num_notices: in
 
 def _build_checks(notices: Sequence[str]) -> Checks:
     rest = len(notices) - MAX_NOTICES
-    return Checks(tuple(notices[:MAX_NOTICES]), f"and {format_count(rest)} more" if rest > 0 else "")
+    return Checks(tuple(notices[:MAX_NOTICES]), f"and {rest:,} more" if rest > 0 else "")
 
 
 def _describe_pairs(num_shown: int, data: SourceData) -> str:
@@ -166,7 +165,7 @@ def _describe_pairs(num_shown: int, data: SourceData) -> str:
     alike = pluralize(data.stats.duplicates, "image looks", "images look")
     texts = [f"{alike} the same as another one in the same split."] if data.stats.duplicates else []
     if len(data.duplicates) > MAX_PAIRS:
-        texts.append(f"The first {MAX_PAIRS} of {format_count(len(data.duplicates))} pairs are shown.")
+        texts.append(f"The first {MAX_PAIRS} of {len(data.duplicates):,} pairs are shown.")
     return " ".join(
         [*texts, "If related images must stay together, give them the same group; see docs/how-to/choose-splits.md."]
     )
@@ -180,11 +179,9 @@ def _build_splits(data: SourceData, samples: pd.DataFrame, project: Project) -> 
     groups, num_groups = list_largest_groups(samples)
     return SplitTable(
         overview=build_split_overview(samples, data.classes, data.folds, project),
-        folds=join_words([f"{format_count(count)} in fold {fold}" for fold, count in folds.items()]),
+        folds=join_words([f"{count:,} in fold {fold}" for fold, count in folds.items()]),
         groups=tuple(groups),
-        groups_title="Groups"
-        if len(groups) == num_groups
-        else f"The {len(groups)} largest of {format_count(num_groups)} groups",
+        groups_title="Groups" if len(groups) == num_groups else f"The {len(groups)} largest of {num_groups:,} groups",
     )
 
 

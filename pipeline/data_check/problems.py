@@ -18,7 +18,6 @@ from pipeline.prepare.data_issues import (
     group_issues,
 )
 from pipeline.prepare.mask_sample import sample_evenly
-from pipeline.report.formatting import format_count
 from pipeline.report.view_models import EmbeddedImage, LegendEntry
 from pipeline.volumes.slice_file import create_window
 
@@ -100,7 +99,7 @@ def _build_problem(
         remedy=group.remedy,
         shown=files,
         listed=tuple(map(str, listed)),
-        more=f"and {format_count(rest)} more" if rest else "",
+        more=f"and {rest:,} more" if rest else "",
         colors=(LegendEntry(UNDECLARED_COLOR, "undeclared values"), LegendEntry(DECLARED_COLORS[1], "declared values"))
         if has_undeclared
         else (),

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.artifacts.prepared_data import SegmentationClass
+from pipeline.number_format import MISSING, format_number
 from pipeline.params.data import Data
 from pipeline.prepare.lost_objects import LostObject
 from pipeline.prepare.source import SourceData
-from pipeline.report.formatting import MISSING, format_count, format_number, pluralize
 from pipeline.report.sections.contact_sheet import render_thumbnail
 from pipeline.report.view_models import EmbeddedImage
-from pipeline.wording import capitalize_first, format_size
+from pipeline.wording import capitalize_first, format_size, pluralize
 
 MAX_EXAMPLES = 4
 EXAMPLE_SIDE = 240  # px, longer side of an example
@@ -76,9 +76,9 @@ def describe_size_loss(data: SourceData, section: Data) -> SizeLoss | None:
         classes=tuple(
             ClassLoss(
                 name=name,
-                objects=format_count(kept[name].objects) if name in kept else MISSING,
-                kept=format_count(kept[name].kept) if name in kept else MISSING,
-                area=f"{kept[name].area:.0%}".replace("%", " %") if name in kept else MISSING,
+                objects=f"{kept[name].objects:,}" if name in kept else MISSING,
+                kept=f"{kept[name].kept:,}" if name in kept else MISSING,
+                area=f"{kept[name].area:.0%}" if name in kept else MISSING,
                 iou=format_number(iou.get(name)),
             )
             for name in names

@@ -11,8 +11,8 @@ import pandas as pd
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.data_check.samples import View
 from pipeline.prepare.mask_sample import sample_evenly
-from pipeline.report.formatting import format_count, pluralize
 from pipeline.report.view_models import EmbeddedImage
+from pipeline.wording import pluralize
 
 MAX_SHOWN = 8  # images per kind
 UNUSUAL_FACTOR = 2  # a side that differs from the median by this factor is unusual
@@ -83,7 +83,7 @@ def _describe(
         return None
     names = sample_evenly(rows["id"].tolist(), MAX_SHOWN)
     if len(names) < len(rows):
-        text = f"{text} {len(names)} of {format_count(len(rows))} are shown."
+        text = f"{text} {len(names)} of {len(rows):,} are shown."
     return Suspects(pluralize(len(rows), *nouns), text, tuple(names), notes or {})
 
 

@@ -44,7 +44,7 @@ SIZE_RULE = (
 MIN_STEPS = 600  # steps of a run; a few dozen hardly change a network
 # Minimum number of steps for suggesting larger batches. With fewer steps, small batches learn more in the same number
 # of epochs (docs/explanation/recipe.md: batches of 16 are worse than batches of 4), and on a CPU, larger batches
-# shorten an epoch by only 5 to 20 %.
+# shorten an epoch by only 5 to 20%.
 MANY_STEPS = 10 * MIN_STEPS
 BATCH_SIZES = (4, 8, 16, 32)  # images
 

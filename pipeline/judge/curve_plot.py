@@ -45,7 +45,7 @@ def draw_panel(run: RunCurves, verdict: Verdict, baseline: float | None, axes: A
     title = axes.set_title(f"{run.title}: {verdict.word}", loc="left", fontsize=11)
     title.set_parse_math(False)  # names of runs are not formulas
     if verdict.onset:
-        axes.axvspan(verdict.onset[1], verdict.onset[2], color=VAL, alpha=0.15, linewidth=0, label="onset, 90 %")
+        axes.axvspan(verdict.onset[1], verdict.onset[2], color=VAL, alpha=0.15, linewidth=0, label="onset, 90%")
     if baseline is not None:
         axes.axhline(baseline, color="#767676", linewidth=1, linestyle=":", label="class-prior baseline")
     axes.plot(curves.epochs, curves.train, color=TRAIN, linestyle="--", label="training")

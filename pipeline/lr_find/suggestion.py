@@ -50,7 +50,7 @@ def suggest_grid(test: RangeTest) -> Suggestion | None:
     # In the first decade, the network learns almost nothing.
     start = float(np.median(smoothed[test.learning_rates[: len(smoothed)] < 10 * test.learning_rates[0]]))
     lowest = float(smoothed.min())
-    # A decrease of less than 5 % is not learning.
+    # A decrease of less than 5% is not learning.
     if lowest > 0.95 * start:
         return None
     halfway = float(test.learning_rates[np.flatnonzero(smoothed <= (start + lowest) / 2)[0]])

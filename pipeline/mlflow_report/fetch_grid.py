@@ -15,8 +15,8 @@ from pipeline.artifacts.run_folder import RunFolder
 from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError
 from pipeline.params import Params
+from pipeline.params.flatten import flatten_parameters
 from pipeline.params.run_config import read_run_config
-from pipeline.report.formatting import flatten_parameters
 from pipeline.tracking.fetch import FetchedRun, fetch_runs
 from pipeline.tracking.search import MAX_NAMED, read_ids
 from pipeline.wording import join_names, join_words, pluralize

@@ -197,7 +197,7 @@ class Augmentation(Section):
     blur_prob: Fraction
     """Probability of a blur by a mean filter of 3 x 3 px."""
     random_erasing_prob: Fraction
-    """Probability of erasing a square whose side is 15 to 40 % of the image's shorter side."""
+    """Probability of erasing a square whose side is 15 to 40% of the image's shorter side."""
 
 
 class Train(Section):

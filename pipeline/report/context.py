@@ -17,7 +17,6 @@ from pipeline.params import Report
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.image_data import ImageMaskData
-from pipeline.report.formatting import format_count
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.view_models import Frame, ImageArray, Mask, Notice, collect_problem
 from pipeline.wording import join_words
@@ -83,8 +82,8 @@ class ReportContext:
                 names += [row.variant] if row.variant not in names else []
         limits = {count: names for count, names in variants.items() if count is not None}
         if len(limits) == len(variants) == 1:
-            return f"Each run is trained on {format_count(*limits)} of the training images."
-        parts = [f"{join_words(names)} on {format_count(count)}" for count, names in limits.items()]
+            return f"Each run is trained on {next(iter(limits)):,} of the training images."
+        parts = [f"{join_words(names)} on {count:,}" for count, names in limits.items()]
         return f"Not all runs are trained on all training images: {join_words(parts)}." if parts else ""
 
     @cached_property

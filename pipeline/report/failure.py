@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.artifacts.project import FAILURE, REPORTS, Project
 from pipeline.atomic_io import write_text
 from pipeline.params import Params
-from pipeline.report.formatting import flatten_parameters
+from pipeline.params.flatten import flatten_parameters
 from pipeline.report.render_html import render_html
 from pipeline.runtime.stage_status import StageStatus, list_stage_statuses
 from pipeline.wording import join_words

@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from pipeline.artifacts.project import TEMPLATES, Project
 from pipeline.errors import PipelineError
+from pipeline.number_format import format_number, format_spread
 from pipeline.report.figures import svg
-from pipeline.report.formatting import format_count, format_number, format_spread, mark_code
+from pipeline.report.formatting import mark_code
 
 STYLE, SCRIPTS = "page.css", ("sort.js", "panel.js", "curves.js", "compare.js", "enlarge.js")
 
@@ -72,7 +73,7 @@ def _open_templates(folder: Path) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"code": mark_code, "number": format_number, "spread": format_spread, "count": format_count}
+    environment.filters |= {"code": mark_code, "number": format_number, "spread": format_spread, "count": "{:,}".format}
     return environment
 
 

@@ -21,8 +21,8 @@ from pipeline.artifacts.comparison import (
     list_setting_values,
 )
 from pipeline.errors import PipelineError
+from pipeline.number_format import MISSING, format_number
 from pipeline.report.figures.feature_maps import NAMES
-from pipeline.report.formatting import MISSING, format_number, format_percent
 from pipeline.wording import suggest_closest
 
 # Placeholder of a figure in Markdown, in private-use characters; it becomes a paragraph of its own in HTML.
@@ -103,7 +103,7 @@ def fill_template(text: str, summary: Summary, path: str) -> str:
     environment.globals.update(_build_values(summary))
     # Replaces Jinja's own filter, whose result would be formatted with three decimals again.
     environment.filters["round"] = lambda value, digits=0: format_number(value, digits)
-    environment.filters["percent"] = lambda value: MISSING if value is None else format_percent(value)
+    environment.filters["percent"] = lambda value: MISSING if value is None else f"{value:.1%}"
     try:
         return environment.from_string(text).render()
     except jinja2.TemplateSyntaxError as error:

@@ -18,7 +18,7 @@ from pipeline.analysis.ranked_metric import (
 )
 from pipeline.artifacts.comparison import Comparison, Finding, SettingSummary, Summary
 from pipeline.artifacts.metric_names import RankBy
-from pipeline.report.formatting import MISSING, format_number, format_spread
+from pipeline.number_format import MISSING, format_number, format_spread
 from pipeline.wording import join_words, pluralize
 
 MAX_SETTINGS = 20  # rows of the table, so that the text stays under 60 lines

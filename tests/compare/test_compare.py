@@ -367,7 +367,7 @@ def test_findings_contain_their_numbers(grid: Params, project: Path) -> None:
     assert "unet at a learning rate of 0.001" in sentences["best"]
     assert "0.425 ± 0.035" in sentences["best"]
     # Differences 0.10 and 0.15: mean 0.125, standard error 0.025, t(0.975; 1) = 12.71.
-    assert "0.125 nats per pixel (95 % interval -0.193 to 0.443), in 2 of 2 seeds" in sentences["best_rate"]
+    assert "0.125 nats per pixel (95% interval -0.193 to 0.443), in 2 of 2 seeds" in sentences["best_rate"]
     assert "not significant (p = 0.13)" in sentences["best_rate"]
     assert "the gap goes from +0.100 to +0.100" in sentences["tenth_unet_no_skip"]
     assert "tenth_unet" not in sentences  # 0.0001 is not in the grid

@@ -65,11 +65,11 @@ def test_metric_that_would_choose_another_setting_is_compared_by_seed(original: 
     other = find_other(original, best)
     supported = set_metric(original, "dice", other.variant, other.learning_rate, 0.850, 0.851, 0.849)
     assert describe(supported, best).startswith(
-        f"By Dice, {other.variant} at {other.learning_rate} would be the best, by 0.050 (95 % interval 0.048 to "
+        f"By Dice, {other.variant} at {other.learning_rate} would be the best, by 0.050 (95% interval 0.048 to "
         "0.052), a difference that the seeds support. Mean IoU,"
     )
     noisy = set_metric(original, "dice", other.variant, other.learning_rate, 0.95, 0.70, 0.81)
-    assert "by 0.020 (95 % interval -0.291 to 0.331), a difference that the seeds do not support" in describe(
+    assert "by 0.020 (95% interval -0.291 to 0.331), a difference that the seeds do not support" in describe(
         noisy, best
     )
 
@@ -80,9 +80,9 @@ def test_distance_is_better_if_it_is_lower(original: Summary, best: BestSetting)
     assert "By HD95" not in describe(higher, best)
     lower = set_metric(original, "hd95", other.variant, other.learning_rate, 3.0, 3.1, 2.9)
     first = f"By HD95, {other.variant} at {other.learning_rate} would be the best, by"
-    assert f"{first} 2.0 px (95 % interval 1.8 to 2.2)" in describe(lower, best)
+    assert f"{first} 2.0 px (95% interval 1.8 to 2.2)" in describe(lower, best)
     scaled = replace(lower, distances=DistanceScale("mm", 2.0, 0.04, 0.05))
-    assert f"{first} 2.000 mm (95 % interval 1.752 to 2.248)" in describe(scaled, best)
+    assert f"{first} 2.000 mm (95% interval 1.752 to 2.248)" in describe(scaled, best)
 
 
 def test_metric_that_is_undefined_for_a_run_is_not_ranked(original: Summary, best: BestSetting) -> None:

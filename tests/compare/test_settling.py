@@ -41,14 +41,14 @@ def test_open_comparison_proposes_seeds() -> None:
     assert f"Set grid.seed: {proposed} ({len(found.new_seeds)} more)." in found.sentence
     assert found.sentence.startswith(
         "Whether lite0 at 0.001 or unet at 0.01 is better is open: the validation loss of the first is lower by 0.037 "
-        "nats per pixel (95 % interval -0.006 to 0.080). If the true difference is this large,"
+        "nats per pixel (95% interval -0.006 to 0.080). If the true difference is this large,"
     )
 
 
 def test_settings_are_compared_by_the_metric_that_they_are_ranked_by() -> None:
     found = settle(compare_two([-0.06, -0.005, -0.04, -0.08, 0.0], rank_by="dice"))
     assert (found.first.variant, found.second.variant) == ("lite0", "unet")
-    assert "the Dice of the first is higher by 0.037 (95 % interval -0.006 to 0.080)." in found.sentence
+    assert "the Dice of the first is higher by 0.037 (95% interval -0.006 to 0.080)." in found.sentence
     assert len(found.new_seeds) > 0
     assert "are equal" in settle(compare_two([0.001, -0.001, 0.0], rank_by="dice")).sentence
 
@@ -151,7 +151,7 @@ def test_complete_folds_propose_images_instead_of_seeds() -> None:
     found = settle(compare_two([0.06, 0.01, 0.05, 0.02, 0.04], folds=5), 0.0)
     assert found.new_seeds == ()
     assert "More seeds of the same folds do not help" in found.sentence
-    assert "times as many images would show it with 80 % power" in found.sentence
+    assert "times as many images would show it with 80% power" in found.sentence
     assert "inversely proportional to the number of images" in found.sentence
 
 

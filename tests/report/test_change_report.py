@@ -79,7 +79,7 @@ def test_regression_is_a_loss_that_increased_for_every_seed(before: ReportProjec
         ("unet_no_skip", 0.001): False,
     }
     (regression,) = changes.regressions
-    assert regression.startswith("unet at 0.001: the validation loss is higher by 0.100 nats per pixel (95 % interval")
+    assert regression.startswith("unet at 0.001: the validation loss is higher by 0.100 nats per pixel (95% interval")
 
 
 def rank_by_image_dice(project: ReportProject, *values: float) -> None:
@@ -97,7 +97,7 @@ def test_grids_are_compared_by_the_metric_that_the_current_one_is_ranked_by(
     rank_by_image_dice(now, 0.700, 0.702, 0.701)
     changes = compare_grids(Project(before.root), Project(now.root))
     assert {change.is_supported for change in changes.settings} == {True}
-    assert all("the Dice by image is lower by 0.100 (95 % interval" in text for text in changes.regressions)
+    assert all("the Dice by image is lower by 0.100 (95% interval" in text for text in changes.regressions)
     assert len(changes.regressions) == 5  # four settings, and the best one
     result = run("--fail-on-regression", "--out", "page.html")
     assert result.exit_code == 3
@@ -129,13 +129,16 @@ def test_changed_ranks_verdicts_and_settings_are_listed(before: ReportProject, n
     assert changes.removed == ()
 
 
-def test_changed_parameter_is_listed_with_its_variants(before: ReportProject, now: ReportProject) -> None:
+@pytest.mark.parametrize(("name", "old", "new"), [("epochs", 8, 77), ("precision", "auto", "float32")])
+def test_changed_parameter_is_listed_with_its_variants(
+    name: str, old: int | str, new: int | str, before: ReportProject, now: ReportProject
+) -> None:
     for seed in SEEDS:
         path = Path("runs") / f"unet-0.01-{seed}" / "run.json"
         cell = json.loads((now.root / path).read_text())["cell"]
-        now.edit_json(path, cell={**cell, "train": {**cell["train"], "epochs": 77}})
+        now.edit_json(path, cell={**cell, "train": {**cell["train"], name: new}})
     changes = compare_grids(Project(before.root), Project(now.root))
-    assert changes.parameters == (("unet", "train.epochs", "8", "77"),)
+    assert changes.parameters == (("unet", f"train.{name}", str(old), str(new)),)
 
 
 def test_losses_on_different_data_are_not_compared(run: Callable[..., Result], now: ReportProject) -> None:

@@ -85,7 +85,7 @@ def test_legend_has_ignored_pixels_only_if_there_are_any() -> None:
     mask = np.array([[0, IGNORE]], np.uint8)
     errors = PredictionErrors.between(np.zeros((1, 2), np.uint8), mask, NUCLEI)
     assert errors.keys[-1].text == "ignored pixels"
-    assert errors.describe() == "0.0 % foreground missed, 0.0 % false alarm"
+    assert errors.describe() == "0.0% foreground missed, 0.0% false alarm"
     assert not PredictionErrors.between(mask, np.full((1, 2), IGNORE, np.uint8), NUCLEI).is_scored
 
 

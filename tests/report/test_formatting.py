@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from pipeline.report.formatting import format_number, format_spread, mark_code
+from pipeline.number_format import format_number, format_spread
+from pipeline.report.formatting import mark_code
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_image_of_faint_noise_is_not_amplified() -> None:
 
 def test_image_of_normal_contrast_is_unchanged() -> None:
     sparse = create_fluorescence(0, 0)
-    sparse[30:35, 30:35] = 200  # bright objects in less than 1 % of the image
+    sparse[30:35, 30:35] = 200  # bright objects in less than 1% of the image
     assert not image_html.render_image(sparse, "an image").stretched
     files = sorted((Path(__file__).parents[2] / "data/sample/backgrounds").glob("*.*"))
     images = [np.asarray(Image.open(file).convert("RGB")) for file in files if file.suffix in (".jpg", ".webp", ".png")]

@@ -75,7 +75,7 @@ def test_confusion_matrix_has_shares_of_each_true_class(project: ReportProject) 
     matrix = build(project).confusion
     assert matrix is not None
     assert matrix.rows[0] == ("97.8%", "1.1%", "1.1%")
-    assert matrix.largest[0] == ("pet", "border", "1.1 %", "10")
+    assert matrix.largest[0] == ("pet", "border", "1.1%", "10")
     assert matrix.map is None
     html = write_report(project.params, project=Project(project.root)).path.read_text(encoding="utf-8")
     assert 'aria-label="Confusion matrix"' in html
@@ -119,7 +119,7 @@ def test_many_classes_have_a_heat_map_and_a_list_of_confusions_instead_of_a_matr
     html = write_report(project.params, project=Project(project.root)).path.read_text(encoding="utf-8")
     assert 'aria-label="Confusion matrix"' not in html
     table = html.partition('aria-label="Largest confusions"')[2].partition("</table>")[0]
-    assert re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", table)[4:] == ["class 3", "class 4", "30.0 %", "30"]
+    assert re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", table)[4:] == ["class 3", "class 4", "30.0%", "30"]
     (data,) = re.findall(r'xlink:href="data:image/png;base64,([^"]+)"', html.partition('class="confusion-map"')[2])
     with Image.open(io.BytesIO(base64.b64decode(re.sub(r"\s", "", data)))) as image:
         opacity = np.asarray(image)[..., 3]

@@ -18,13 +18,13 @@ from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import PREPARED, REPORTS, Project
 from pipeline.compare.compare_runs import compare
 from pipeline.evaluate.evaluate_run import evaluate_run
+from pipeline.number_format import format_number
 from pipeline.params import Evaluation, Params
 from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import object_outlines
 from pipeline.report.figures.object_outlines import FALSE, LEGEND, MATCHED, MERGED, MISSED, SPLIT
-from pipeline.report.formatting import format_number
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.objects import HEADINGS, Objects, build_objects, has_objects
 from pipeline.report.view_models import EmbeddedImage, Frame, NothingToShowError

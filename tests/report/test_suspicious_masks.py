@@ -79,7 +79,7 @@ def test_section_with_many_suspicious_masks_doubts_the_networks(project: ReportP
     write_masks(project, [0.8] * 10)
     view = build(project)
     assert len(view.samples) == MAX_SHOWN
-    assert "100.0 % of the masks are suspicious, the networks are probably wrong" in view.advice
+    assert "100.0% of the masks are suspicious, the networks are probably wrong" in view.advice
 
 
 def test_section_shows_the_prediction_of_another_seed_if_the_best_run_keeps_none(project: ReportProject) -> None:

@@ -54,7 +54,7 @@ def project_without_foreground(make_project: type[ReportProject], tmp_path: Path
     ("foreground", "iou", "verdict", "detail"),
     [
         (0, None, "No foreground, none predicted", "so IoU of pet is undefined."),
-        (64, 0.0, "False positive", "but 6.2 % of its pixels were predicted as foreground: IoU of pet 0."),
+        (64, 0.0, "False positive", "but 6.2% of its pixels were predicted as foreground: IoU of pet 0."),
     ],
 )
 def test_showcase_without_foreground_is_no_failed_cutout(

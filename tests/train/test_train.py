@@ -19,7 +19,7 @@ from pipeline.artifacts.run_folder import RunFolder, RunRecord
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.report.formatting import flatten_parameters
+from pipeline.params.flatten import flatten_parameters
 from pipeline.runtime.progress import EpochProgress
 from pipeline.tracking.metric_history import flatten
 from pipeline.train.train_cell import train_and_log, train_cell

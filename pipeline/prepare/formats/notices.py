@@ -20,7 +20,7 @@ from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.wording import join_names, pluralize
 
 _MIN_CROWDS = 3  # fewer crowds may be connected by chance
-_MIN_CROWD_SHARE = 0.05  # of all annotations; in COCO itself about 1 % are crowds
+_MIN_CROWD_SHARE = 0.05  # of all annotations; in COCO itself about 1% are crowds
 _MIN_CONNECTED_SHARE = 0.9  # of the crowds that are checked
 _MAX_CHECKED = 200  # maximum number of crowds to decode
 _EIGHT_NEIGHBORS = np.ones((3, 3), bool)

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.report.formatting import format_number
+from pipeline.number_format import format_number
 
 HEADROOM = 3.0  # axis limit as a multiple of the baseline, so that diverging losses do not compress other curves
 MIN_TICKS = 4

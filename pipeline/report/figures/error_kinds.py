@@ -10,7 +10,6 @@ import numpy.typing as npt
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
-from pipeline.report.formatting import format_percent
 from pipeline.report.view_models import Frame, LegendEntry, Mask
 from pipeline.wording import join_words
 
@@ -92,7 +91,7 @@ class PredictionErrors:
     def describe(self) -> str:
         """Describe the errors as shares of the evaluated pixels."""
         total = max(int((~self.ignored.pixels).sum()), 1)
-        return ", ".join(f"{format_percent(float(kind.pixels.sum()) / total)} {kind.text}" for kind in self.wrong)
+        return ", ".join(f"{float(kind.pixels.sum()) / total:.1%} {kind.text}" for kind in self.wrong)
 
 
 def check_shapes(prediction: Mask, ground_truth: Mask) -> None:

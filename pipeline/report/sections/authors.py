@@ -8,9 +8,10 @@ from markupsafe import Markup
 
 from pipeline.analysis.leaderboard import AuthorResults, SeedResult, SettingResult, count_worse_settings, rank_authors
 from pipeline.analysis.ranked_metric import RankedMetric, get_ranked_metric
+from pipeline.number_format import format_number, format_spread
 from pipeline.report.context import ReportContext
 from pipeline.report.figures.strip_plot import draw_strip_plot
-from pipeline.report.formatting import format_number, format_spread, pluralize
+from pipeline.wording import pluralize
 
 MAX_AUTHORS = 40  # rows of the figure and of the table; other authors are counted
 

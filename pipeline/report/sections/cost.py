@@ -9,9 +9,9 @@ from markupsafe import Markup
 from pipeline.analysis.ranked_metric import RankedMetric, get_ranked_metric
 from pipeline.artifacts.comparison import BestSetting, Finding, Summary
 from pipeline.errors import PipelineError
+from pipeline.number_format import format_millions, format_number
 from pipeline.report.context import ReportContext
 from pipeline.report.figures.cost_plot import CostPoint, draw_cost_plot
-from pipeline.report.formatting import format_millions, format_number
 from pipeline.report.run_selection import RunSelection
 
 

@@ -16,15 +16,16 @@ from matplotlib.figure import Figure
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData, SegmentationClass, list_groups
 from pipeline.artifacts.project import Project
+from pipeline.number_format import MISSING
 from pipeline.params.data.fields import list_sides
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import svg
-from pipeline.report.formatting import MISSING, SPLIT_NAMES, format_count, format_percent, pluralize
+from pipeline.report.formatting import SPLIT_NAMES
 from pipeline.report.sections.contact_sheet import ContactSheet, build_contact_sheet
 from pipeline.report.sections.data_files import FileSummary, SkippedFiles, describe_files, describe_skipped
 from pipeline.report.sections.split_leakage import SplitLeakage, describe_disjoint_splits, find_split_leakage
 from pipeline.report.view_models import LegendEntry, Notice, collect_problem
-from pipeline.wording import format_size, join_words
+from pipeline.wording import format_size, join_words, pluralize
 
 
 @dataclass(frozen=True)
@@ -164,14 +165,14 @@ def describe_images(samples: pd.DataFrame) -> str:
     of_splits = samples[samples["split"].isin(SPLITS)]
     num_showcase = int((samples["split"] == SHOWCASE).sum())
     sizes = Counter(zip(of_splits["width"], of_splits["height"], strict=True))
-    showcase = f", and {format_count(num_showcase)} for the showcase" if num_showcase else ""
+    showcase = f", and {num_showcase:,} for the showcase" if num_showcase else ""
     images = f"{pluralize(sizes.total(), 'image')} in total{showcase}"
     ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     low, high, most = (f"{w} × {h}" for w, h in (ordered[0], ordered[-1], max(ordered, key=lambda size: sizes[size])))
     if len(sizes) == 1:
         return f"{images}, each of {low} pixels."
-    share = format_percent(max(sizes.values()) / sizes.total())
-    kinds = f"The originals have {format_count(len(sizes))} sizes"
+    share = f"{max(sizes.values()) / sizes.total():.1%}"
+    kinds = f"The originals have {len(sizes):,} sizes"
     return f"{images}. {kinds}, from {low} to {high} pixels, most often {most} ({share})."
 
 
@@ -206,7 +207,7 @@ def format_share(share: float) -> str:
     """Format a class's share of the pixels; a share that is not 0 never looks like 0."""
     if math.isnan(share):
         return MISSING
-    return f"< {format_percent(NEARLY_EMPTY)}" if 0 < share < NEARLY_EMPTY else format_percent(share)
+    return f"< {NEARLY_EMPTY:.1%}" if 0 < share < NEARLY_EMPTY else f"{share:.1%}"
 
 
 def _describe_nearly_empty(names: Sequence[str], splits: Sequence[_SplitStatistics]) -> str:
@@ -215,14 +216,14 @@ def _describe_nearly_empty(names: Sequence[str], splits: Sequence[_SplitStatisti
     for place, name in enumerate(names):
         few = [split for split in splits if 0 < split.shares[place] < NEARLY_EMPTY]
         if few:
-            counts = [f"{format_count(split.pixels[place])} in {split.name}" for split in few]
+            counts = [f"{split.pixels[place]:,} in {split.name}" for split in few]
             rare.append(f"{name} ({join_words(counts)})")
         if none := [split.name for split in splits if split.evaluated and not split.pixels[place]]:
             missing.append(f"{name} ({join_words(none)})")
     sentences = []
     if rare:
         sentences.append(
-            f"These classes have less than {format_percent(NEARLY_EMPTY)} of a split’s pixels: {_list_first(rare)}. An "
+            f"These classes have less than {NEARLY_EMPTY:.1%} of a split’s pixels: {_list_first(rare)}. An "
             "IoU over so few pixels means little."
         )
     if missing:

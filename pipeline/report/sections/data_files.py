@@ -9,8 +9,7 @@ import pandas as pd
 
 from pipeline.artifacts.prepared_data import DatasetStats, PreparedData
 from pipeline.artifacts.project import PREPARED
-from pipeline.report.formatting import format_count, pluralize
-from pipeline.wording import join_words
+from pipeline.wording import join_words, pluralize
 
 MAX_REASONS = 10  # reasons that are listed; others are counted
 MAX_FILES = 5  # files that are listed per reason; `skipped.csv` has all
@@ -75,7 +74,7 @@ def _describe_formats(stats: DatasetStats) -> tuple[str, ...]:
     if len(kinds) == 1:
         stored = f"all stored as {kinds[0][0]}"
     else:
-        stored = f"stored as {join_words([f'{kind} ({format_count(count)})' for kind, count in kinds])}"
+        stored = f"stored as {join_words([f'{kind} ({count:,})' for kind, count in kinds])}"
     turned, transparent = "None needed rotation", "none has transparent parts"
     if stats.rotated:
         turned = f"{pluralize(stats.rotated, 'was', 'were')} rotated according to EXIF orientation"
@@ -87,7 +86,7 @@ def _describe_formats(stats: DatasetStats) -> tuple[str, ...]:
 def _describe_duplicates(stats: DatasetStats) -> tuple[str, ...]:
     if not stats.compared:
         return ()
-    compared = f"Of {format_count(stats.compared)} images that were compared,"
+    compared = f"Of {stats.compared:,} images that were compared,"
     if not stats.duplicates:
         return (f"{compared} no two are near-duplicates.",)
     alike = pluralize(stats.duplicates, "is a near-duplicate", "are near-duplicates")
@@ -115,5 +114,5 @@ def describe_skipped(skipped: pd.DataFrame, path: str = str(PREPARED / PreparedD
 
 def _build_reason(text: str, names: list[str]) -> SkipReason:
     rest = len(names) - MAX_FILES
-    more = f"{format_count(rest)} more" if rest > 0 else ""
-    return SkipReason(text, format_count(len(names)), tuple(names[:MAX_FILES]), more)
+    more = f"{rest:,} more" if rest > 0 else ""
+    return SkipReason(text, f"{len(names):,}", tuple(names[:MAX_FILES]), more)

@@ -11,10 +11,11 @@ from markupsafe import Markup
 from pipeline.analysis.scores import name_foreground_iou
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.ensemble_folder import EnsembleExample, EnsembleRecord, EnsembleScore, UncertaintyMaps
+from pipeline.number_format import format_number, format_spread
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.figures.risk_coverage import draw_risk_coverage
-from pipeline.report.formatting import SPLIT_NAMES, format_number, format_percent, format_spread
+from pipeline.report.formatting import SPLIT_NAMES
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.sections.gallery import SMALL_SIZE, Sample, build_class_legend, build_error_legend, build_sample
 from pipeline.report.view_models import EmbeddedImage, LegendEntry, NothingToShowError, Notice, collect_problem
@@ -200,7 +201,7 @@ def _describe_difference(row: EnsembleScore) -> str:
     if row.low is None or row.high is None:
         return f"{text})"
     may_differ = ", so it may have the other sign on other images" if row.low <= 0 <= row.high else ""
-    return f"{text}, 95 % interval {format_number(row.low)} to {format_number(row.high)}{may_differ})"
+    return f"{text}, 95% interval {format_number(row.low)} to {format_number(row.high)}{may_differ})"
 
 
 def _build_lines(summary: Summary, record: EnsembleRecord, split: str) -> tuple[ScoreLine, ...]:
@@ -235,8 +236,8 @@ def _build_uncertainty(context: ReportContext, record: EnsembleRecord) -> tuple[
     whole = float(rates.iloc[-1])
     kept = float(np.interp(1 - LEFT_OUT, rates.index.to_numpy(np.float64), rates.to_numpy(np.float64)))
     sentences = [
-        f"If the {100 * LEFT_OUT:.0f} % of the test pixels with the highest entropy are left out, the error rate "
-        f"changes from {format_percent(whole)} to {format_percent(kept)}."
+        f"If the {100 * LEFT_OUT:.0f}% of the test pixels with the highest entropy are left out, the error rate "
+        f"changes from {whole:.1%} to {kept:.1%}."
     ]
     auroc = record.find_score("test", "error_auroc")
     if auroc is not None and auroc.ensemble is not None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pipeline.analysis.epoch_selection import choose_epochs
 from pipeline.artifacts.prepared_data import SHOWCASE
 from pipeline.errors import PipelineError
+from pipeline.number_format import format_number
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
-from pipeline.report.formatting import format_number, pluralize
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.sections.gallery import (
@@ -22,6 +22,7 @@ from pipeline.report.sections.gallery import (
     name_predictor,
 )
 from pipeline.report.view_models import EmbeddedImage, LegendEntry, NothingToShowError, Notice, collect_problem
+from pipeline.wording import pluralize
 
 
 @dataclass(frozen=True)

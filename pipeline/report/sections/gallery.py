@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.imaging import IGNORE
+from pipeline.number_format import format_number
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.figures.crops import find_crop
 from pipeline.report.figures.error_kinds import PredictionErrors, is_foreground
-from pipeline.report.formatting import format_number, format_percent
 from pipeline.report.view_models import (
     EmbeddedImage,
     Frame,
@@ -154,7 +154,7 @@ def build_crop(context: ReportContext, run: str, sample: str) -> Sample | None:
     wrong = float((prediction != ground_truth)[evaluated].mean()) if evaluated.any() else 0.0
     most = "wrong pixels" if wrong else "edges"
     rendered = _render_prediction(
-        prediction, ground_truth, classes, frame, f"{name} by {run}", f"{format_percent(wrong)} of the pixels wrong"
+        prediction, ground_truth, classes, frame, f"{name} by {run}", f"{wrong:.1%} of the pixels wrong"
     )
     return replace(
         _render_sample(name, image, ground_truth, classes, frame, [rendered]),

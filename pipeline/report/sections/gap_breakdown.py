@@ -13,9 +13,9 @@ from pipeline.analysis.calibration import ReliabilityBins, combine_bins
 from pipeline.artifacts.comparison import RunSummary
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
+from pipeline.number_format import format_number
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import svg
-from pipeline.report.formatting import format_number, format_percent
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.sections.gallery import (
     Sample,
@@ -176,8 +176,8 @@ def _build_calibration(context: ReportContext, runs: Sequence[str]) -> tuple[Mar
     validation = found["validation"]
     sentence = (
         f"On validation, the mean confidence (the probability of the predicted class) is "
-        f"{format_percent(validation.mean_confidence)}, and the accuracy "
-        f"{format_percent(validation.correct.sum() / validation.pixels.sum())}. The "
+        f"{validation.mean_confidence:.1%}, and the accuracy "
+        f"{validation.correct.sum() / validation.pixels.sum():.1%}. The "
         f"expected calibration error is {format_number(validation.expected_calibration_error)} on validation and "
         f"{format_number(found['train'].expected_calibration_error)} on training images. Below the gray line, the "
         f"network is overconfident."

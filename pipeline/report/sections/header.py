@@ -11,15 +11,16 @@ from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.comparison import SettingSummary, Summary
 from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.errors import PipelineError
+from pipeline.number_format import format_number, format_spread
 from pipeline.params import Params
 from pipeline.report.context import ReportContext
-from pipeline.report.formatting import SPLIT_NAMES, format_count, format_number, format_spread, pluralize
+from pipeline.report.formatting import SPLIT_NAMES
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.sections.selected_findings import select_findings
 from pipeline.report.sections.showcase import Showcase, UserImage, build_showcase, build_user_images
 from pipeline.report.view_models import Notice, collect_problem
-from pipeline.wording import join_words
+from pipeline.wording import join_words, pluralize
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,10 @@ def build_header(params: Params, context: ReportContext, selection: RunSelection
 def _describe_data(context: ReportContext) -> str:
     counts = {split: len(context.sample_ids.get(split, ())) for split in SPLITS}
     if folds := context.dataset.folds:
-        validated = format_count(counts["train"] + counts["validation"])
+        validated = f"{counts['train'] + counts['validation']:,}"
         images = f"{validated} images in {folds} folds and {pluralize(counts['test'], 'test image')}"
     else:
-        names = [f"{format_count(count)} {SPLIT_NAMES[split]}" for split, count in counts.items() if count]
+        names = [f"{count:,} {SPLIT_NAMES[split]}" for split, count in counts.items() if count]
         images = f"{join_words(names)} images"
     small, large = context.prepared.open_split("train").images.size_range
     sizes = " to ".join(f"{width} × {height}" for height, width in dict.fromkeys((small, large)))

@@ -9,10 +9,10 @@ from markupsafe import Markup
 
 from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.learning_curve import LearningCurve, PredictedLoss
+from pipeline.number_format import MISSING, format_number, format_spread
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import svg
 from pipeline.report.figures.learning_curve import draw_learning_curve
-from pipeline.report.formatting import MISSING, format_number, format_spread
 from pipeline.report.run_selection import RunSelection
 
 MAX_CURVES = 6  # the curves with the lowest losses

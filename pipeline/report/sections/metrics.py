@@ -13,12 +13,13 @@ from markupsafe import Markup
 
 from pipeline.analysis.metrics import LOWER_IS_BETTER, OVERALL
 from pipeline.artifacts.scores import DistanceScale
+from pipeline.number_format import format_number
 from pipeline.report.context import ReportContext
 from pipeline.report.figures.confusion_map import draw_confusion_map
-from pipeline.report.formatting import SPLIT_NAMES, format_count, format_number, format_percent, pluralize
+from pipeline.report.formatting import SPLIT_NAMES
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.view_models import NothingToShowError
-from pipeline.wording import join_words
+from pipeline.wording import join_words, pluralize
 
 Figure = tuple[str, str]  # a number and its interval, which may be empty
 
@@ -39,7 +40,7 @@ class ConfusionMatrix:
     """Shares of the pixels of each true class by predicted class."""
 
     names: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]  # percentages as text, by true class; empty if they are below 0.05 %
+    rows: tuple[tuple[str, ...], ...]  # percentages as text, by true class; empty if they are below 0.05%
     shades: tuple[tuple[str, ...], ...]  # the same shares for the style sheet, such as 37%
     largest: tuple[tuple[str, str, str, str], ...]  # true and predicted class, share and number of pixels
     map: Markup | None  # heat map in place of the table, if there are too many classes for it
@@ -212,8 +213,7 @@ def _build_confusion(context: ReportContext, runs: Sequence[str], names: list[st
         ),
         shades=tuple(tuple(f"{share:.0%}" for share in row) for row in shares.fillna(0).to_numpy()),
         largest=tuple(
-            (actual, predicted, format_percent(share), format_count(pixels))
-            for share, pixels, actual, predicted in confusions
+            (actual, predicted, f"{share:.1%}", f"{pixels:,}") for share, pixels, actual, predicted in confusions
         ),
         map=draw_confusion_map(shares.to_numpy(np.float64), context.project) if has_map else None,
     )

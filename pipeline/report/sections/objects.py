@@ -12,10 +12,10 @@ from pipeline.artifacts.prepared_data import Dataset, Split
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.objects import ObjectLabels, label_objects, label_true_objects
+from pipeline.number_format import format_number
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html, object_outlines
 from pipeline.report.figures.crops import find_crop
-from pipeline.report.formatting import format_count, format_number, pluralize
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.view_models import (
     EmbeddedImage,
@@ -26,7 +26,7 @@ from pipeline.report.view_models import (
     Notice,
     collect_problem,
 )
-from pipeline.wording import join_words
+from pipeline.wording import join_words, pluralize
 
 MAX_NAMED_CLASSES = 8  # the others are counted
 MAX_IMAGES = 2  # images with the lowest panoptic quality
@@ -138,7 +138,7 @@ def _build_row(
 ) -> ObjectRow:
     gap = _compute_gap(train, validation)
     figures = (
-        *map(format_count, (validation.objects, validation.predicted)),
+        *(f"{count:,}" for count in (validation.objects, validation.predicted)),
         *map(
             format_number,
             (
@@ -146,7 +146,10 @@ def _build_row(
                 validation.panoptic_quality,
             ),
         ),
-        *map(format_count, (validation.merges, validation.splits, validation.missed, validation.false_objects)),
+        *(
+            f"{count:,}"
+            for count in (validation.merges, validation.splits, validation.missed, validation.false_objects)
+        ),
         format_number(train.f1 if train else None),
         format_number(gap),
     )  # fmt: skip
@@ -160,7 +163,7 @@ def _compute_gap(train: ObjectScores | None, validation: ObjectScores) -> float 
 def _describe(context: ReportContext, selection: RunSelection, run: str, found: ObjectEvaluation) -> str:
     scores, gap = found.validation, _compute_gap(found.train, found.validation)
     sentence = (
-        f"In the validation images, {run} finds {format_count(scores.matched)} of "
+        f"In the validation images, {run} finds {scores.matched:,} of "
         f"{pluralize(scores.objects, 'object')} with an IoU of at least 0.5"
     )
     errors = [
@@ -212,9 +215,7 @@ def _describe_ceiling(highest: ObjectScores, has_borders: bool) -> str:
     sentence = "The highest possible scores are those of a prediction in which the class of every pixel is right."
     if not lost:
         return f"{sentence} It finds all objects."
-    sentence += (
-        f" Even this prediction misses {format_count(lost)} of {format_count(highest.objects)} objects, mostly because"
-    )
+    sentence += f" Even this prediction misses {lost:,} of {highest.objects:,} objects, mostly because"
     if not has_borders:
         return f"{sentence} objects touch others of their class, or consist of several parts."
     return (
@@ -264,9 +265,9 @@ def _draw_image(context: ReportContext, run: str, found: ObjectEvaluation, sampl
     scores = score_objects([matches])
     note = (
         f"PQ {format_number(scores.panoptic_quality, 2)}, {pluralize(scores.objects, 'object')}, "
-        f"{format_count(scores.matched)} matched, {pluralize(scores.merges, 'merge')}, "
-        f"{pluralize(scores.splits, 'split')}, {format_count(scores.missed)} missed, "
-        f"{format_count(scores.false_objects)} false"
+        f"{scores.matched:,} matched, {pluralize(scores.merges, 'merge')}, "
+        f"{pluralize(scores.splits, 'split')}, {scores.missed:,} missed, "
+        f"{scores.false_objects:,} false"
     )
     parts = [frame.crop(values) for values in (true.labels, predicted.labels)]
     image = frame.crop(image)

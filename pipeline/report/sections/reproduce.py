@@ -18,9 +18,9 @@ from pipeline.artifacts.run_folder import RunFolder
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
+from pipeline.params.flatten import flatten_parameters
 from pipeline.params.merge_conflict import find_conflict
 from pipeline.report.context import ReportContext
-from pipeline.report.formatting import flatten_parameters, format_count
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.view_models import Notice, collect_problem
 from pipeline.tracking.tags import DIRTY, UNKNOWN, read_git_commit
@@ -78,8 +78,8 @@ def build_reproduce(params: Params, context: ReportContext, selection: RunSelect
         identity.append((f"run key of {run}", key))
         parameters = [
             ("precision", record.precision),
-            ("trainable_parameters", format_count(record.trainable_parameters)),
-            *flatten_parameters(record.cell),
+            ("trainable_parameters", f"{record.trainable_parameters:,}"),
+            *((name, value) for name, value in flatten_parameters(record.cell) if name != "train.precision"),
         ]
     identity += _describe_weights(project, selection)
     identity += _read_hashes(project, run)

@@ -18,8 +18,8 @@ from pipeline.analysis.ranked_metric import (
 )
 from pipeline.artifacts.comparison import SettingSummary, Spread, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU, Scores
+from pipeline.number_format import MISSING, format_millions, format_number, format_spread
 from pipeline.report.context import ReportContext
-from pipeline.report.formatting import MISSING, format_count, format_millions, format_number, format_spread
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.sections.cost import CostFigure, build_cost
 
@@ -174,7 +174,7 @@ def _tabulate_metrics(summary: Summary, settings: Sequence[SettingSummary]) -> M
         figures = (
             *(format_spread(*spread, decimals) for spread, decimals in zip(spreads, digits, strict=True)),
             str(row.seeds) if row.finished == row.seeds else f"{row.finished} of {row.seeds}",
-            MISSING if parameters is None else format_count(parameters),
+            MISSING if parameters is None else f"{parameters:,}",
             *(format_number(None if size is None else size / 1e6, 1) for size in sizes),
         )
         keys = (name, *(mean for mean, _ in spreads), row.finished, parameters, *sizes)

@@ -14,12 +14,12 @@ from pipeline.analysis.verdict import judge
 from pipeline.artifacts.comparison import Comparison, Judgment, RunSummary, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU
 from pipeline.curve_readers.external_results import ExternalResult
+from pipeline.number_format import MISSING, format_number
 from pipeline.report.context import ExternalResults
-from pipeline.report.formatting import MISSING, format_number, pluralize
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection, list_shown_runs
 from pipeline.report.view_models import Notice
-from pipeline.wording import capitalize_first
+from pipeline.wording import capitalize_first, pluralize
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from pipeline.artifacts.project import SHOWCASE_PREDICTIONS
 from pipeline.artifacts.showcase_predictions import ShowcaseResult
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
+from pipeline.number_format import format_number
 from pipeline.params import Params
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.figures.crops import find_crop
 from pipeline.report.figures.error_kinds import PredictionErrors, is_foreground
-from pipeline.report.formatting import format_number, format_percent, pluralize
 from pipeline.report.run_selection import RunSelection, choose_metric, find_leading_run
 from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray, LegendEntry, Mask, NothingToShowError
-from pipeline.wording import join_words
+from pipeline.wording import join_words, pluralize
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def _describe_result(
         if share == 0:
             detail = f"This image has no foreground, so {primary.name} is undefined. {where}"
             return "No foreground, none predicted", detail, False
-        detail = f"This image has no foreground, but {format_percent(share)} of its pixels were predicted as foreground"
+        detail = f"This image has no foreground, but {share:.1%} of its pixels were predicted as foreground"
         return "False positive", f"{detail}: {primary.name} 0. {where}", True
     iou = primary.of_showcase(context.summary.get_run(run))
     if iou is None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipeline.artifacts.prepared_data import list_groups
-from pipeline.report.formatting import SPLIT_NAMES, pluralize
-from pipeline.wording import join_words
+from pipeline.report.formatting import SPLIT_NAMES
+from pipeline.wording import join_words, pluralize
 
 MAX_LISTED = 5  # images, and groups, that are listed
 

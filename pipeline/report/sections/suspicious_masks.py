@@ -9,10 +9,11 @@ from pipeline.artifacts.comparison import Comparison
 from pipeline.artifacts.project import COMPARISON
 from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
-from pipeline.report.formatting import SPLIT_NAMES, format_percent, pluralize
+from pipeline.report.formatting import SPLIT_NAMES
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_sample
 from pipeline.report.view_models import LegendEntry, NothingToShowError, Notice, collect_problem
+from pipeline.wording import pluralize
 
 MAX_SHOWN = 8  # masks in the gallery
 MAX_PLAUSIBLE = 0.2  # fraction of the masks; if more are suspicious, the networks are a likelier cause than the masks
@@ -105,7 +106,7 @@ def _describe(num_suspicious: int, num_masks: int, setting: str, num_runs: int, 
 def _advise(fraction: float) -> str:
     if fraction > MAX_PLAUSIBLE:
         return (
-            f"Because {format_percent(fraction)} of the masks are suspicious, the networks are probably wrong more "
+            f"Because {fraction:.1%} of the masks are suspicious, the networks are probably wrong more "
             "often than the masks, unless a whole part of the masks has the same mistake. Improve the networks first."
         )
     return (
