@@ -26,12 +26,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from pipeline.analysis.seed_statistics import SIGNIFICANT
 from pipeline.artifacts.learning_curve import FittedCurve, PredictedLoss
 
 Floats = npt.NDArray[np.float64]
 
 MIN_SIZES = 3  # as many as the law has parameters
-SIGNIFICANT = 0.05
 FACTOR = 2  # the prediction is for this many times as many images
 NUM_RESAMPLES = 1000
 NUM_POINTS = 24  # of the curve, evenly spaced on a logarithmic axis

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.analysis.scores import name_foreground_iou, name_object_iou
@@ -159,6 +159,11 @@ def rank_settings(settings: Iterable[SettingSummary], metric: RankedMetric) -> l
     ranked = [(row, mean) for row in settings if row.ranked and (mean := row.get_spread(metric.name)[0]) is not None]
     ranked.sort(key=lambda pair: (metric.orient(pair[1]), pair[0].val_loss_mean or 0.0, pair[0].run or ""))
     return [row for row, _ in ranked]
+
+
+def order_settings(settings: Collection[SettingSummary], metric: RankedMetric) -> list[SettingSummary]:
+    """Sort settings as `rank_settings` does, followed by those that are not ranked."""
+    return [*rank_settings(settings, metric), *(row for row in settings if not row.ranked)]
 
 
 def explain_unranked(summary: Summary, setting: SettingSummary) -> str:

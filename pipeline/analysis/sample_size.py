@@ -24,12 +24,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pipeline.analysis.seed_statistics import PairedDifference
+from pipeline.analysis.seed_statistics import SIGNIFICANT, PairedDifference
 
 Floats = npt.NDArray[np.float64]
 
 POWER = 0.8  # the usual convention (Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988)
-SIGNIFICANT = 0.05  # significance level, Fisher's convention
 MAX_SEEDS = 30
 MAX_IMAGE_FACTOR = 10.0
 CONFIDENCE = 0.8  # of the range of numbers that may be needed

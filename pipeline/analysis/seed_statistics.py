@@ -8,6 +8,8 @@ from statistics import fmean, stdev
 
 from scipy.special import stdtr, stdtrit  # of Student's t; importing scipy.stats takes half a second longer
 
+SIGNIFICANT = 0.05  # significance level, Fisher's convention; after Holm's correction if there are several tests
+
 
 def compute_mean_and_sd(values: Iterable[float | None]) -> tuple[float | None, float | None]:
     """Compute the mean and the sample standard deviation of the values that are not None.

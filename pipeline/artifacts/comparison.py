@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Spread = tuple[float | None, float | None]  # mean and sample standard deviation over seeds
+
+
+class Setting(NamedTuple):
+    """A variant at a learning rate, whose runs differ only in the seed."""
+
+    variant: str
+    learning_rate: float
+
+    def __str__(self) -> str:
+        return f"{self.variant} at {self.learning_rate}"
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,11 @@ class RunSummary(Record):
     # has the class
     num_undefined_distances: int | None = None
 
+    @property
+    def setting(self) -> Setting:
+        """The setting of the run."""
+        return Setting(self.variant, self.learning_rate)
+
     def get_metric(self, name: str) -> float | None:
         """Return a metric on validation, by its name in `RankBy`."""
         column = get_column(name)
@@ -125,6 +141,11 @@ class SettingSummary(Record):
     validated_images: int | None = None  # number of these images
     spreads: dict[str, Spread] = field(default_factory=dict)  # of the other metrics on validation, by name in `RankBy`
 
+    @property
+    def setting(self) -> Setting:
+        """The setting itself."""
+        return Setting(self.variant, self.learning_rate)
+
     def get_spread(self, name: str) -> Spread:
         """Return the mean and the standard deviation of a metric on validation, by its name in `RankBy`."""
         known = {
@@ -150,6 +171,11 @@ class BestSetting(Record):
     test_by_seed: tuple[Scores, ...] = ()  # test scores of all seeds of the setting; empty if `test` is None
     # of the same seeds, by name in `FOREGROUND_METRICS` and `OBJECT_METRICS`
     test_metrics_by_seed: tuple[dict[str, float | None], ...] = ()
+
+    @property
+    def setting(self) -> Setting:
+        """The setting itself."""
+        return Setting(self.variant, self.learning_rate)
 
     def list_test_values(self, name: str) -> list[float | None]:
         """List the values of a metric on the test images, one per seed, by its name in `RankBy`."""
@@ -200,21 +226,23 @@ class Summary(Record):
 
     def get_setting(self, best: BestSetting) -> SettingSummary:
         """Return the summary of a setting over its seeds."""
-        return next(
-            row for row in self.settings if (row.variant, row.learning_rate) == (best.variant, best.learning_rate)
-        )
+        return next(row for row in self.settings if row.setting == best.setting)
 
     def list_runs(self, setting: SettingSummary | BestSetting | RunSummary) -> list[RunSummary]:
         """Return the runs of a setting, one per seed."""
-        return list(self._runs_by_setting.get((setting.variant, setting.learning_rate), ()))
+        return list(self._runs_by_setting.get(setting.setting, ()))
 
     @cached_property
-    def _runs_by_setting(self) -> dict[tuple[str, float], list[RunSummary]]:
-        """Runs by variant and learning rate; searching all runs for each setting would take minutes for 10,000 runs."""
-        found: dict[tuple[str, float], list[RunSummary]] = {}
+    def _runs_by_setting(self) -> dict[Setting, list[RunSummary]]:
+        """Runs by setting; searching all runs for each setting would take minutes for 10,000 runs."""
+        found: dict[Setting, list[RunSummary]] = {}
         for row in self.runs:
-            found.setdefault((row.variant, row.learning_rate), []).append(row)
+            found.setdefault(row.setting, []).append(row)
         return found
+
+    def count_verdicts(self, setting: SettingSummary) -> Counter[str]:
+        """Count the verdicts of a setting's runs; a run without a verdict counts by its status."""
+        return Counter(row.judgment.verdict if row.judgment else row.status for row in self.list_runs(setting))
 
     def describe_folds(self, setting: BestSetting | RunSummary) -> str:
         """Describe the folds in which a setting has complete runs: `all folds`, or `2 of 5 folds`."""
@@ -241,8 +269,8 @@ class Summary(Record):
         if self.best is None:
             return "The ensemble consists of the runs of the best setting, but no setting has finished all its seeds."
         if len(self.list_ensemble()) < 2:
-            setting = f"{self.best.variant} at {self.best.learning_rate:g}"
-            return f"An ensemble needs at least two runs, but the best setting, {setting}, has only one (`grid.seed`)."
+            only = f"{self.best.setting}, has only one (`grid.seed`)"
+            return f"An ensemble needs at least two runs, but the best setting, {only}."
         return ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,17 +13,13 @@ from pipeline.analysis.ranked_metric import (
     get_ranked_metric,
     rank_settings,
 )
-from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values, compute_paired_difference
-from pipeline.artifacts.comparison import BestSetting, RunSummary, SettingSummary, Summary
+from pipeline.analysis.seed_statistics import SIGNIFICANT, PairedDifference, adjust_p_values, compute_paired_difference
+from pipeline.artifacts.comparison import Setting, SettingSummary, Summary
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.number_format import format_number
 from pipeline.params.flatten import flatten_parameters
 from pipeline.wording import pluralize
-
-SIGNIFICANT = 0.05  # significance level after Holm's correction, as for the report's findings
-
-Setting = tuple[str, float]  # variant and learning rate
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class SettingChange:
     @property
     def name(self) -> str:
         """The setting in words."""
-        return f"{self.now.variant} at {self.now.learning_rate}"
+        return str(self.now.setting)
 
     @property
     def is_supported(self) -> bool:
@@ -120,7 +115,7 @@ class GridChanges:
     def describe_lost_best(self) -> str:
         """Describe that no setting is ranked any longer; only if `lost_best` is not None."""
         assert self.lost_best is not None
-        best = f"{self.lost_best.variant} at {self.lost_best.learning_rate}"
+        best = self.lost_best.setting
         return f"no setting is ranked now; the best one before was {best}"
 
 
@@ -152,7 +147,7 @@ def compare_grids(before: Project, now: Project) -> GridChanges:
         old = _rank_again(old, metric)
     changed = list_measurement_changes(describe_grid_measurement(before, old), describe_grid_measurement(now, new))
     measurement = tuple(change for change in changed if depends_on(metric.name, change[0]))
-    old_settings, new_settings = ({_key(row): row for row in summary.settings} for summary in (old, new))
+    old_settings, new_settings = ({row.setting: row for row in summary.settings} for summary in (old, new))
 
     def pair(old_key: Setting, new_key: Setting, name: str) -> PairedDifference | None:
         if not same_data or (measurement and name == metric.name):
@@ -166,7 +161,7 @@ def compare_grids(before: Project, now: Project) -> GridChanges:
     old_ranked, new_ranked = (rank_settings(summary.settings, metric) for summary in (old, new))
     old_best = old.best if metric.name == previous_metric.name else next(iter(old_ranked), None)
     if old_best and new.best:
-        best = (_key(old_best), _key(new.best))
+        best = (old_best.setting, new.best.setting)
         values.setdefault(best, pair(*best, metric.name))
     tested = {keys: value.p_value for keys, value in values.items() if value and value.p_value is not None}
     p_values = dict(zip(tested, adjust_p_values(list(tested.values())), strict=True))
@@ -177,13 +172,13 @@ def compare_grids(before: Project, now: Project) -> GridChanges:
         best=BestChange(old_settings[best[0]], new_settings[best[1]], values[best], p_values.get(best))
         if best
         else None,
-        lost_best=old_settings[_key(old_best)] if old_best and not new.best else None,
+        lost_best=old_settings[old_best.setting] if old_best and not new.best else None,
         settings=tuple(
             SettingChange(
                 before=old_settings[key],
                 now=new_settings[key],
                 ranks=(_find_rank(old_ranked, key), _find_rank(new_ranked, key)),
-                verdicts=(_count_verdicts(old, key), _count_verdicts(new, key)),
+                verdicts=(old.count_verdicts(old_settings[key]), new.count_verdicts(new_settings[key])),
                 value=values[key, key],
                 val_loss=pair(key, key, "val_loss"),
                 gap=pair(key, key, "gap"),
@@ -215,23 +210,14 @@ def _rank_again(summary: Summary, metric: RankedMetric) -> Summary:
     return replace(summary, settings=tuple(settings))
 
 
-def _key(row: SettingSummary | BestSetting | RunSummary) -> Setting:
-    return row.variant, row.learning_rate
-
-
 def _list_by_seed(summary: Summary, key: Setting, name: str) -> dict[int, float]:
-    rows = [row for row in summary.runs if _key(row) == key and row.is_complete]
+    rows = [row for row in summary.runs if row.setting == key and row.is_complete]
     values = {row.seed: row.gap if name == "gap" else row.get_metric(name) for row in rows}
     return {seed: value for seed, value in values.items() if value is not None}
 
 
 def _find_rank(ranked: Sequence[SettingSummary], key: Setting) -> int | None:
-    return next((place for place, row in enumerate(ranked, start=1) if _key(row) == key), None)
-
-
-def _count_verdicts(summary: Summary, key: Setting) -> Counter[str]:
-    rows = [row for row in summary.runs if _key(row) == key]
-    return Counter(row.judgment.verdict if row.judgment else row.status for row in rows)
+    return next((place for place, row in enumerate(ranked, start=1) if row.setting == key), None)
 
 
 def _list_changed_parameters(before: Project, now: Project, new: Summary) -> tuple[tuple[str, str, str, str], ...]:

@@ -133,7 +133,7 @@ def _describe_result(changes: GridChanges) -> str:
         return f"{capitalize_first(changes.describe_lost_best())}.{switched}"
     if best is None:
         return f"One of the grids has no ranked setting, so the best settings cannot be compared.{switched}"
-    before, now = (f"{row.variant} at {row.learning_rate}" for row in (best.before, best.now))
+    before, now = (row.setting for row in (best.before, best.now))
     values = "{} before and {} now".format(*_format_values(best.before, best.now, changes))
     first = f"The best setting is {now}, as before" if before == now else f"The best setting is {now}; it was {before}"
     if best.value is None:
@@ -199,7 +199,7 @@ def _describe_unpaired(changes: GridChanges) -> tuple[str, ...]:
     ):
         if rows:
             plural = "their validation losses" if metric.name == "val_loss" else f"their {metric.title}"
-            names = [f"{row.variant} at {row.learning_rate} ({_format_value(row, metric)})" for row in rows]
+            names = [f"{row.setting} ({_format_value(row, metric)})" for row in rows]
             sentences.append(f"{start}, with {plural}: {join_words(names)}.")
     return tuple(sentences)
 

@@ -114,7 +114,7 @@ def compare() -> None:
             DvcStages(Path()).update_lock()
         summary = stage(found)
     best = summary.best
-    click.echo(f"best setting: {best.variant} at {best.learning_rate:g}" if best else "no setting could be ranked")
+    click.echo(f"best setting: {best.setting}" if best else "no setting could be ranked")
     defer_signals()
     sync_after_stage(sync_comparison, found)
     check_signals()

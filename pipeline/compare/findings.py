@@ -7,7 +7,7 @@ from statistics import fmean
 
 from pipeline.analysis.gap_breakdown import GapPart
 from pipeline.analysis.ranked_metric import RankedMetric, get_ranked_metric, rank_settings
-from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values
+from pipeline.analysis.seed_statistics import SIGNIFICANT, PairedDifference, adjust_p_values
 from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, SettingSummary, Summary
 from pipeline.compare import ranking_findings, run_findings
 from pipeline.compare.learning_curves import report_more_images
@@ -16,7 +16,6 @@ from pipeline.compare.out_of_fold import report_folded_gap
 from pipeline.compare.settling import report_settling
 from pipeline.wording import pluralize
 
-SIGNIFICANT = 0.05  # significance level, Fisher's convention
 MIN_IMAGES = 3  # the gap of a class is not reported if fewer validation images contain the class
 MIN_GAP = 0.01  # of the class-prior baseline; a smaller gap is not reported
 MAX_COST_SHARE = 0.9  # a variant that takes more of the best variant's operations is not called cheaper
@@ -133,7 +132,7 @@ def _report_widest_gap(summary: Summary) -> Finding | None:
         sentence = (
             f"The widest gap between validation and training loss at the best epoch is "
             f"{_format_spread(widest.gap_mean, widest.gap_sd, summary.loss_digits)} nats per pixel, for "
-            f"{widest.variant} at {widest.learning_rate}."
+            f"{widest.setting}."
         )
     return Finding("widest_gap", sentence, _list_names(summary, widest))
 
@@ -172,7 +171,7 @@ def _find_cheapest(summary: Summary, best: BestSetting, metric: RankedMetric) ->
     cost, cheapest, difference = min(cheaper, key=lambda item: item[0])
     sentence = (
         f"The cheapest variant whose {metric.short_title} is not significantly "
-        f"{metric.worse} is {cheapest.variant} at {cheapest.learning_rate}: a prediction takes {cost / 1e6:,.0f} "
+        f"{metric.worse} is {cheapest.setting}: a prediction takes {cost / 1e6:,.0f} "
         f"million multiply-accumulates, {operations / cost:.1f} times fewer than {first.variant}. {first.variant} is "
         f"{metric.better} by {_describe_lead(difference, metric)}; more seeds may show a difference."
     )
@@ -192,7 +191,7 @@ def _report_widest_class(summary: Summary, best: BestSetting, parts: dict[str, l
         return None
     train, val = (fmean(getattr(part, side) for part in widest) for side in ("train_loss", "val_loss"))
     sentence = (
-        f"{best.variant} at {best.learning_rate} has the widest gap on {widest[0].name}: the loss "
+        f"{best.setting} has the widest gap on {widest[0].name}: the loss "
         f"of that class is {train:.3f} nats per pixel on training images and {val:.3f} on validation"
         f"{_describe_agreement(rows)}."
     )
@@ -214,7 +213,7 @@ def _report_calibration(summary: Summary, best: BestSetting) -> Finding | None:
     errors = [fmean(_require(getattr(row, f"{side}_calibration_error")) for row in rows) for side in ("train", "val")]
     word = "overconfident" if excess[0] > 0 else "underconfident"
     sentence = (
-        f"On validation, {best.variant} at {best.learning_rate} is {word}: its mean confidence is "
+        f"On validation, {best.setting} is {word}: its mean confidence is "
         f"{fmean(sure):.1%}, and {fmean(right):.1%} of the pixels are correct{_describe_agreement(rows)}; the expected "
         f"calibration error is {errors[1]:.3f} on validation and {errors[0]:.3f} on training."
     )

@@ -6,14 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.analysis.learning_curve import FACTOR, MIN_SIZES, UnidentifiedError, fit_learning_curve
-from pipeline.artifacts.comparison import Finding, RunSummary, SettingSummary, Summary
+from pipeline.artifacts.comparison import Finding, RunSummary, Setting, SettingSummary, Summary
 from pipeline.artifacts.learning_curve import LearningCurve, PredictedLoss
 from pipeline.params import Cell
 from pipeline.wording import format_loss, join_words
 
 MAX_SAMPLES_RATIO = 1.1  # trainings count as equally long if their numbers of samples differ by at most this factor
-
-Setting = tuple[str, float]  # variant, learning rate
 
 
 @dataclass(frozen=True)
@@ -49,14 +47,14 @@ def fit_learning_curves(
         settings: Their settings; those that are not ranked are left out.
         available: Number of training images in the data by fold.
     """
-    ranked = {(row.variant, row.learning_rate) for row in settings if row.ranked}
+    ranked = {row.setting for row in settings if row.ranked}
     losses: dict[Setting, list[float]] = {setting: [] for setting in ranked}
     for row in runs:
-        if (row.variant, row.learning_rate) in ranked and row.val_loss is not None:
-            losses[row.variant, row.learning_rate].append(row.val_loss)
+        if row.setting in ranked and row.val_loss is not None:
+            losses[row.setting].append(row.val_loss)
     families: dict[str, dict[Setting, _Point]] = {}
     for cell in cells:
-        setting = (cell.variant, cell.learning_rate)
+        setting = Setting(cell.variant, cell.learning_rate)
         if setting in ranked:
             images = min(cell.max_train_images or available[cell.fold], available[cell.fold])
             point = _Point(*setting, images, cell.train.epochs, tuple(losses[setting]))
@@ -113,7 +111,7 @@ def report_more_images(summary: Summary) -> Finding | None:
         return None
     curve = summary.learning_curves[0]
     settings = {(variant, curve.learning_rate) for variant in curve.variants}
-    runs = tuple(row.run for row in summary.runs if (row.variant, row.learning_rate) in settings)
+    runs = tuple(row.run for row in summary.runs if row.setting in settings)
     if curve.fit is None:
         names = join_words(curve.variants)
         sentence = f"What more images would bring cannot be predicted from {names} at {curve.learning_rate}: "

@@ -5,10 +5,10 @@ from __future__ import annotations
 from statistics import fmean
 
 from pipeline.analysis.ranked_metric import RankedMetric, list_grid_metrics
+from pipeline.analysis.seed_statistics import SIGNIFICANT
 from pipeline.artifacts.comparison import BestSetting, Finding, SettingSummary, Summary
 from pipeline.wording import capitalize_first, join_words
 
-SIGNIFICANT = 0.05
 # Metrics that answer different questions; each of the others measures nearly the same as one of these.
 COMPARED = ("val_loss", "mean_iou", "foreground_iou", "dice", "image_dice", "nsd", "hd95", "object_f1")
 
@@ -30,7 +30,7 @@ def compare_metrics(summary: Summary, best: BestSetting) -> Finding | None:
     rivals = [row for row in summary.settings if row.ranked and row != first]
     same, different = [], []
     for metric in list_other_metrics(summary):
-        means = [(_average(summary, row, metric), row) for row in (first, *rivals)]
+        means = [(metric.compute_spread(summary.list_runs(row))[0], row) for row in (first, *rivals)]
         oriented = [(metric.orient(mean), row) for mean, row in means if mean is not None]
         if not rivals or len(oriented) < len(means):
             continue
@@ -46,14 +46,9 @@ def compare_metrics(summary: Summary, best: BestSetting) -> Finding | None:
         verb = "chooses" if len(same) == 1 else "choose"
         names = join_words(same)
         also = " also" if different else ""
-        sentences.append(f"{capitalize_first(names)}{also} {verb} {first.variant} at {first.learning_rate}.")
+        sentences.append(f"{capitalize_first(names)}{also} {verb} {first.setting}.")
     runs = tuple(row.run for row in summary.list_runs(best))
     return Finding("other_metrics", " ".join([*different, *sentences]), runs)
-
-
-def _average(summary: Summary, row: SettingSummary, metric: RankedMetric) -> float | None:
-    values = metric.list_by_seed(summary.list_runs(row))
-    return fmean(values.values()) if len(values) == row.seeds else None
 
 
 def _describe_rival(summary: Summary, metric: RankedMetric, winner: SettingSummary, best: SettingSummary) -> str:
@@ -62,9 +57,7 @@ def _describe_rival(summary: Summary, metric: RankedMetric, winner: SettingSumma
     difference = metric.compute_difference(*runs, summary.folds)
     values = [metric.list_by_seed(rows).values() for rows in runs]
     lead = f"{abs(fmean(values[0]) - fmean(values[1])):.{metric.digits}f}"
-    text = (
-        f"By {metric.title}, {winner.variant} at {winner.learning_rate} would be the best, by {metric.add_unit(lead)}"
-    )
+    text = f"By {metric.title}, {winner.setting} would be the best, by {metric.add_unit(lead)}"
     if difference is None or difference.interval is None or difference.p_value is None:
         return f"{text}; one seed cannot support this."
     low, high = (-end for end in reversed(difference.interval))

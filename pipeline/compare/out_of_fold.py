@@ -57,7 +57,7 @@ def report_folded_gap(summary: Summary, best: BestSetting) -> Finding | None:
         return None
     images = f"{pluralize(row.validated_images, 'image')} of {summary.describe_folds(best)}"
     signed = f"+.{summary.loss_digits}f"
-    gap = f"Over the {images}, the gap of {row.variant} at {row.learning_rate} is {row.folded_gap:{signed}}"
+    gap = f"Over the {images}, the gap of {row.setting} is {row.folded_gap:{signed}}"
     if row.folded_gap_low is None or row.folded_gap_high is None:
         meaning = ", without an interval, because there are too few groups."
     else:

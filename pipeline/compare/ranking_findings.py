@@ -21,7 +21,7 @@ def report_undefined_metric(summary: Summary) -> Finding | None:
     unranked = [(setting, reason) for setting in summary.settings if (reason := explain_undefined(summary, setting))]
     if not unranked:
         return None
-    names = [f"{setting.variant} at {setting.learning_rate} ({reason})" for setting, reason in unranked[:MAX_SETTINGS]]
+    names = [f"{setting.setting} ({reason})" for setting, reason in unranked[:MAX_SETTINGS]]
     if len(unranked) > MAX_SETTINGS:
         names.append(f"{len(unranked) - MAX_SETTINGS} more")
     runs = tuple(row.run for setting, _ in unranked for row in summary.list_runs(setting))

@@ -60,7 +60,7 @@ def onsets(summary: Summary) -> Finding | None:
         worsening = [row for row in rows if row.judgment and _worsens(row.judgment)]
         if len(worsening) * 2 > len(rows):
             seeds = f"({len(worsening)} of {pluralize(len(rows), 'seed')})"
-            places.append(f"{setting.variant} at {setting.learning_rate}{_format_onsets(worsening)} {seeds}")
+            places.append(f"{setting.setting}{_format_onsets(worsening)} {seeds}")
             named += [row.run for row in worsening]
     if not places:
         return Finding("onsets", "Validation does not begin to worsen for most seeds at any learning rate.", ())
@@ -116,7 +116,7 @@ def missed_classes(summary: Summary, best: BestSetting) -> Finding | None:
     ]
     if len(classes) > MAX_CLASSES:
         names.append(f"{len(classes) - MAX_CLASSES} more")
-    who = f"{best.variant} at {best.learning_rate}, the setting with {get_ranked_metric(summary).best_value}"
+    who = f"{best.setting}, the setting with {get_ranked_metric(summary).best_value}"
     over = "" if len(rows) == 1 else f" in at least one of {pluralize(len(rows), 'seed')}"
     sentence = (
         f"Missed classes: {who}, misses {len(by_class)} of the {present} classes of the validation images{over}: "
@@ -145,7 +145,7 @@ def _describe_fewest_missed(summary: Summary, best: BestSetting) -> str:
     if here is None or fewest >= here:
         return ""
     mean = " on average" if row.seeds > 1 else ""
-    who = f"{row.variant} at {row.learning_rate}"
+    who = str(row.setting)
     return f" {who} misses the fewest: {fewest:.3g}{mean}, compared with {here:.3g} here."
 
 

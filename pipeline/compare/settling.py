@@ -11,7 +11,6 @@ from pipeline.analysis.sample_size import (
     CONFIDENCE,
     MAX_IMAGE_FACTOR,
     MAX_SEEDS,
-    SIGNIFICANT,
     Goal,
     Pilot,
     SampleSize,
@@ -23,7 +22,7 @@ from pipeline.analysis.sample_size import (
     find_image_factor,
     find_sample_size,
 )
-from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values
+from pipeline.analysis.seed_statistics import SIGNIFICANT, PairedDifference, adjust_p_values
 from pipeline.artifacts.comparison import Finding, SettingSummary, Summary
 from pipeline.wording import format_loss
 
@@ -161,11 +160,7 @@ def _format_seeds(seeds: list[int]) -> str:
 
 
 def _ask(pair: _Comparison) -> str:
-    return f"Whether {_name(pair.first)} or {_name(pair.second)} is better is open"
-
-
-def _name(setting: SettingSummary) -> str:
-    return f"{setting.variant} at {setting.learning_rate}"
+    return f"Whether {pair.first.setting} or {pair.second.setting} is better is open"
 
 
 def _describe_difference(pair: _Comparison) -> str:
@@ -184,7 +179,7 @@ def _describe_difference(pair: _Comparison) -> str:
 def _describe_equality(pair: _Comparison, pilot: Pilot, margin: float) -> str:
     low, high = compute_equivalence_interval(pilot)
     return (
-        f"{_name(pair.first)} and {_name(pair.second)} are equal for practical purposes: the means of their "
+        f"{pair.first.setting} and {pair.second.setting} are equal for practical purposes: the means of their "
         f"{pair.metric.title} differ by {pair.metric.add_unit(_format(pair, pilot.difference))} (90% interval "
         f"{_format(pair, low)} to {_format(pair, high)}), which is within the margin of {_format(pair, margin)} "
         "(compare.equivalence_margin)."

@@ -89,7 +89,7 @@ def group_by_setting(rows: list[RunSummary]) -> dict[tuple[str, float], list[Run
     """Group the runs by variant and learning rate, in the order of the grid."""
     groups: dict[tuple[str, float], list[RunSummary]] = {}
     for row in rows:
-        groups.setdefault((row.variant, row.learning_rate), []).append(row)
+        groups.setdefault(row.setting, []).append(row)
     return groups
 
 
@@ -152,7 +152,5 @@ def select_best_settings(
     shown = next((row for row in runs if selected and row.run == selected[0].run), None)
     if shown is None or shown.fold is None:
         return selected
-    same_seed = {
-        (row.variant, row.learning_rate): row.run for row in runs if row.seed == shown.seed and row.is_complete
-    }
-    return [replace(one, run=same_seed.get((one.variant, one.learning_rate), one.run)) for one in selected]
+    same_seed = {row.setting: row.run for row in runs if row.seed == shown.seed and row.is_complete}
+    return [replace(one, run=same_seed.get(one.setting, one.run)) for one in selected]

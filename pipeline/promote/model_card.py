@@ -87,7 +87,7 @@ class ModelCard:
         row, settings = self._row, self._summary.settings
         if row is None:
             return None
-        return next(one for one in settings if (one.variant, one.learning_rate) == (row.variant, row.learning_rate))
+        return next(one for one in settings if one.setting == row.setting)
 
     @property
     def _is_best(self) -> bool:

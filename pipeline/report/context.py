@@ -92,10 +92,10 @@ class ReportContext:
         samples = self.project.prepared.samples
         return tuple(samples.loc[(samples["split"] == "validation") | (samples["fold"] != ""), "id"])
 
-    def name_setting(self, run: str) -> str:
-        """Return how a section names a run: by its setting if the section covers all folds, otherwise by the run."""
+    def name_run(self, run: str) -> str:
+        """Return the name of a run on the page: with cross-validation, its setting, whose runs cover all folds."""
         row = self.summary.get_run(run)
-        return run if row.fold is None else f"{row.variant} at {row.learning_rate}"
+        return run if row.fold is None else str(row.setting)
 
     def open_validation(self, run: str) -> Split:
         """Open the images that a run is validated on."""

@@ -59,7 +59,7 @@ def _build_values(summary: Summary) -> dict[str, Any]:
     def rate(variant: str, learning_rate: float) -> SimpleNamespace:
         requested = f"rate('{variant}', {learning_rate})"
         for row in settings.values():
-            if (row.variant, row.learning_rate) == (variant, learning_rate):
+            if row.setting == (variant, learning_rate):
                 return SimpleNamespace(**_flatten(list_setting_values(row)))
         raise PipelineError(f"the grid has no {requested}; {suggest_closest(requested, settings)}")
 

@@ -14,7 +14,7 @@ from pipeline.analysis.ranked_metric import (
     explain_missing_ranking,
     get_ranked_metric,
     list_shown_metrics,
-    rank_settings,
+    order_settings,
 )
 from pipeline.artifacts.comparison import Comparison, Finding, SettingSummary, Summary
 from pipeline.artifacts.metric_names import RankBy
@@ -42,8 +42,7 @@ def format_markdown(
         figures: Title and path of each figure to include.
         times: Sentences on the time that proposed seeds take.
     """
-    ranked = rank_settings(summary.settings, get_ranked_metric(summary))
-    settings = [*ranked, *(row for row in summary.settings if not row.ranked)]
+    settings = order_settings(summary.settings, get_ranked_metric(summary))
     columns = _list_columns(summary)
     lines = [f"## {title}", "", _describe_best(summary), ""]
     if figures:
@@ -71,7 +70,7 @@ def describe_results(title: str, summary: Summary, findings: Sequence[Finding]) 
         "best": describe_best(summary) if summary.best else None,
         "baseline_loss": summary.baseline_loss,
         "runs": dict(Counter(row.status for row in summary.runs)),
-        "settings": [asdict(row) | {"verdicts": dict(_count_verdicts(summary, row))} for row in summary.settings],
+        "settings": [asdict(row) | {"verdicts": dict(summary.count_verdicts(row))} for row in summary.settings],
         "findings": [finding.sentence for finding in findings],
     }
 
@@ -93,7 +92,7 @@ def _describe_best(summary: Summary) -> str:
     first = "" if metric.name == "val_loss" else f"{metric.title_with_article} of {value}, "
     digits = summary.loss_digits
     sentence = (
-        f"**Best: {row.variant} at {row.learning_rate}**, with {first}a validation loss of "
+        f"**Best: {row.setting}**, with {first}a validation loss of "
         f"{format_spread(row.val_loss_mean, row.val_loss_sd, digits)} nats per pixel{seeds} (class-prior baseline "
         f"{format_number(summary.baseline_loss, digits)}), a gap of "
         f"{format_spread(row.gap_mean, row.gap_sd, digits)} and a mean "
@@ -129,7 +128,7 @@ def _list_columns(summary: Summary) -> dict[str, Callable[[SettingSummary], str]
 
 
 def _format_row(summary: Summary, row: SettingSummary, columns: Mapping[str, Callable[[SettingSummary], str]]) -> str:
-    verdicts = _count_verdicts(summary, row)
+    verdicts = summary.count_verdicts(row)
     cells = (
         row.variant,
         str(row.learning_rate),
@@ -138,8 +137,3 @@ def _format_row(summary: Summary, row: SettingSummary, columns: Mapping[str, Cal
     )
     emphasis = "**" if summary.best and row == summary.get_setting(summary.best) else ""
     return f"| {' | '.join(f'{emphasis}{cell}{emphasis}' for cell in cells)} |"
-
-
-def _count_verdicts(summary: Summary, row: SettingSummary) -> Counter[str]:
-    """Count the verdicts of a setting's runs; a run without a verdict counts by its status."""
-    return Counter(run.judgment.verdict if run.judgment else run.status for run in summary.list_runs(row))

@@ -130,7 +130,7 @@ def plot_settings(comparison: Comparison) -> SelfShowingFigure:
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
     panels[-1].axvline(0, color=QUIET, linewidth=1)
-    panels[0].set_yticks(range(len(shown)), [f"{row.variant} at {row.learning_rate:g}" for row in shown])
+    panels[0].set_yticks(range(len(shown)), [str(row.setting) for row in shown])
     for label in panels[0].get_yticklabels():
         label.set_parse_math(False)  # names of variants are not formulas
     panels[0].set_ylim(max(len(shown), 1) - 0.4, -0.6)  # the best setting is on top

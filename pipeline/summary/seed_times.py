@@ -27,7 +27,7 @@ def describe_seed_times(summary: Summary, equivalence_margin: float, project: Pr
         both = _sum_seconds(summary, [one.first, one.second], project)
         if one.new_seeds and both is not None:
             new = pluralize(len(one.new_seeds), "more seed")
-            names = " and ".join(f"{row.variant} at {row.learning_rate}" for row in (one.first, one.second))
+            names = f"{one.first.setting} and {one.second.setting}"
             sentence = f"{new} of {names} take about {format_duration(len(one.new_seeds) * both)} to train"
             everything = _sum_seconds(summary, summary.settings, project)
             if everything is not None:

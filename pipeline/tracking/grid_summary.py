@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.analysis.ranked_metric import get_ranked_metric, list_shown_metrics, rank_settings
+from pipeline.analysis.ranked_metric import get_ranked_metric, list_shown_metrics, order_settings
 from pipeline.analysis.seed_statistics import summarize_seeds
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.project import REPORT, Project
@@ -112,8 +112,7 @@ def format_settings(summary: Summary) -> str:
     MLflow's groups of runs show means only, and include settings that are not ranked because a seed is missing.
     """
     metric = get_ranked_metric(summary)
-    unranked = [row for row in summary.settings if not row.ranked]
-    shown = [*rank_settings(summary.settings, metric), *unranked][:MAX_SETTINGS]
+    shown = order_settings(summary.settings, metric)[:MAX_SETTINGS]
     metrics = list_shown_metrics(summary, ("val_loss", "mean_iou"))
     lines = []
     for place, row in enumerate(shown, start=1):

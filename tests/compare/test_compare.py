@@ -58,11 +58,11 @@ def grid(project: Path, params: Params) -> Params:
 def test_compare_selects_the_learning_rate_with_the_lowest_mean_over_seeds(grid: Params) -> None:
     summary = compare(grid)
     assert summary.best is not None
-    assert (summary.best.variant, summary.best.learning_rate) == ("unet", 0.001)
-    assert [(item.variant, item.learning_rate) for item in summary.best_of_variant] == [
+    assert summary.best.setting == ("unet", 0.001)
+    assert [item.setting for item in summary.best_of_variant] == [
         ("unet", 0.001), ("unet_no_skip", 0.01),
     ]  # fmt: skip
-    setting = next(row for row in summary.settings if (row.variant, row.learning_rate) == ("unet", 0.001))
+    setting = next(row for row in summary.settings if row.setting == ("unet", 0.001))
     assert setting.val_loss_mean == pytest.approx(0.425)
     assert setting.val_loss_sd == pytest.approx(0.05 / 2**0.5)
     assert setting.gap_mean == pytest.approx(0.1)
@@ -295,7 +295,7 @@ def test_list_findings_reports_onsets_that_most_seeds_have(grid: Params, project
     rows = [replace(row, judgment=replace(row.judgment, **onset)) for row in summary.runs if row.judgment]
     diverged = tuple(replace(row, status="diverged") for row in rows)
     assert "onsets" not in {finding.id for finding in list_findings(replace(summary, runs=diverged), {})}
-    is_shown = {row.run: (row.variant, row.learning_rate) == ("unet", 0.01) for row in rows}
+    is_shown = {row.run: row.setting == ("unet", 0.01) for row in rows}
     alone = tuple(row if is_shown[row.run] else replace(row, status="diverged") for row in rows)
     (finding,) = (one for one in list_findings(replace(summary, runs=alone), {}) if one.id == "onsets")
     assert "other learning rates" not in finding.sentence  # nothing is known about them
@@ -416,9 +416,9 @@ def test_select_best_settings_is_invariant_to_the_order_of_runs(
     ordered, shuffled = (
         select_best_settings(found, LOSS, rows) for found, rows in zip((settings, reordered), by_order, strict=True)
     )
-    means = {(row.variant, row.learning_rate): row.val_loss_mean for row in settings}
+    means = {row.setting: row.val_loss_mean for row in settings}
     for first, second in zip(ordered, shuffled, strict=True):
-        assert means[first.variant, first.learning_rate] == pytest.approx(means[second.variant, second.learning_rate])
+        assert means[first.setting] == pytest.approx(means[second.setting])
 
 
 def set_scores_of_background(project: Path, *names: str) -> None:
@@ -525,7 +525,7 @@ def test_findings_count_other_runs_that_predict_one_class(grid: Params, project:
     assert "one_class" not in findings
     assert findings["one_class_others"]["runs"] == ["unet-0.01-0"]
     assert str(findings["one_class_others"]["sentence"]).startswith("1 of the 6 other runs does no better")
-    setting = next(row for row in summary.settings if (row.variant, row.learning_rate) == ("unet", 0.01))
+    setting = next(row for row in summary.settings if row.setting == ("unet", 0.01))
     assert (setting.beats_baseline, setting.is_no_better) == (0.5, True)
 
 

@@ -36,7 +36,7 @@ def set_metric(summary: Summary, name: str, variant: str, learning_rate: float, 
         summary,
         runs=tuple(
             replace(row, val_metrics={**row.val_metrics, name: by_seed[row.seed]})
-            if (row.variant, row.learning_rate) == (variant, learning_rate)
+            if row.setting == (variant, learning_rate)
             else row
             for row in summary.runs
         ),
@@ -56,8 +56,7 @@ def describe(summary: Summary, best: BestSetting) -> str:
 
 def test_metrics_that_agree_with_the_loss_are_listed(original: Summary, best: BestSetting) -> None:
     assert describe(original, best) == (
-        "Mean IoU, Dice, Dice by image, normalized surface Dice and HD95 choose "
-        f"{best.variant} at {best.learning_rate}."
+        f"Mean IoU, Dice, Dice by image, normalized surface Dice and HD95 choose {best.setting}."
     )
 
 
@@ -65,7 +64,7 @@ def test_metric_that_would_choose_another_setting_is_compared_by_seed(original: 
     other = find_other(original, best)
     supported = set_metric(original, "dice", other.variant, other.learning_rate, 0.850, 0.851, 0.849)
     assert describe(supported, best).startswith(
-        f"By Dice, {other.variant} at {other.learning_rate} would be the best, by 0.050 (95% interval 0.048 to "
+        f"By Dice, {other.setting} would be the best, by 0.050 (95% interval 0.048 to "
         "0.052), a difference that the seeds support. Mean IoU,"
     )
     noisy = set_metric(original, "dice", other.variant, other.learning_rate, 0.95, 0.70, 0.81)
@@ -79,7 +78,7 @@ def test_distance_is_better_if_it_is_lower(original: Summary, best: BestSetting)
     higher = set_metric(original, "hd95", other.variant, other.learning_rate, 9.0, 9.1, 9.2)
     assert "By HD95" not in describe(higher, best)
     lower = set_metric(original, "hd95", other.variant, other.learning_rate, 3.0, 3.1, 2.9)
-    first = f"By HD95, {other.variant} at {other.learning_rate} would be the best, by"
+    first = f"By HD95, {other.setting} would be the best, by"
     assert f"{first} 2.0 px (95% interval 1.8 to 2.2)" in describe(lower, best)
     scaled = replace(lower, distances=DistanceScale("mm", 2.0, 0.04, 0.05))
     assert f"{first} 2.000 mm (95% interval 1.752 to 2.248)" in describe(scaled, best)
@@ -107,11 +106,9 @@ def test_cheaper_variant_is_named_unless_its_loss_is_significantly_higher(origin
     losses = {best.variant: (0.50, 0.52, 0.54), other.variant: (0.51, 0.51, 0.56)}
 
     def with_losses(by_variant: dict[str, tuple[float, ...]]) -> Summary:
-        chosen = {(item.variant, item.learning_rate) for item in original.best_of_variant}
+        chosen = {item.setting for item in original.best_of_variant}
         rows = [
-            replace(row, val_loss=by_variant[row.variant][row.seed])
-            if (row.variant, row.learning_rate) in chosen
-            else row
+            replace(row, val_loss=by_variant[row.variant][row.seed]) if row.setting in chosen else row
             for row in original.runs
         ]
         return replace(original, runs=tuple(rows))
@@ -122,9 +119,7 @@ def test_cheaper_variant_is_named_unless_its_loss_is_significantly_higher(origin
     cheap = {best.variant: 400_000_000, other.variant: 100_000_000}
     sentence = find(set_costs(with_losses(losses), **cheap))
     assert sentence is not None
-    assert (
-        f"is {other.variant} at {other.learning_rate}: a prediction takes 100 million multiply-accumulates" in sentence
-    )
+    assert f"is {other.setting}: a prediction takes 100 million multiply-accumulates" in sentence
     assert "4.0 times fewer" in sentence
     assert find(set_costs(with_losses(losses), **dict.fromkeys(cheap, 400_000_000))) is None
     worse = {**losses, other.variant: (0.60, 0.62, 0.641)}

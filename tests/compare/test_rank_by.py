@@ -86,7 +86,7 @@ def test_every_metric_chooses_its_own_best_setting(rank_by: RankBy) -> None:
     metric = get_metric(rank_by, ("cell",), ("edge",))
     best = summary.best
     assert best is not None
-    assert (best.variant, best.learning_rate) == WINNERS[rank_by]
+    assert best.setting == WINNERS[rank_by]
     assert best.run.endswith("-1")  # the seed with the median value
     found = {finding.id: finding.sentence for finding in list_findings(summary, {})}
     mean = 0.31 if metric.is_lower_better else 0.71
@@ -123,10 +123,10 @@ def test_setting_with_an_undefined_metric_is_not_ranked_and_states_the_reason(ra
                 else replace(row, **{column: None})
             )
     summary = summarize(rows, rank_by)
-    setting = next(one for one in summary.settings if (one.variant, one.learning_rate) == WINNERS[rank_by])
+    setting = next(one for one in summary.settings if one.setting == WINNERS[rank_by])
     assert (setting.ranked, setting.run, setting.finished) == (False, None, 3)
     assert summary.best is not None
-    assert (summary.best.variant, summary.best.learning_rate) != WINNERS[rank_by]
+    assert summary.best.setting != WINNERS[rank_by]
     (finding,) = (one for one in list_findings(summary, {}) if one.id == "undefined_metric")
     assert f"{variant} at {rate}" in finding.sentence
     assert "undefined for 1 of 3 runs" in finding.sentence
@@ -254,7 +254,7 @@ def test_compare_stores_the_ranking_in_all_files(
 ) -> None:
     summary = compare(grid(rank_by))
     assert summary.best is not None
-    assert (summary.best.variant, summary.best.learning_rate) == (variant, rate)
+    assert summary.best.setting == (variant, rate)
     assert Comparison(project / "comparison").summary == summary
     assert json.loads((project / "comparison/summary.json").read_text())["rank_by"] == rank_by
     best = json.loads((project / "metrics.json").read_text())["best"]

@@ -326,7 +326,7 @@ class ReportProject:
         ]
 
     def _summarize_setting(self, variant: str, learning_rate: float) -> SettingSummary:
-        rows = [row for row in self.rows if (row.variant, row.learning_rate) == (variant, learning_rate)]
+        rows = [row for row in self.rows if row.setting == (variant, learning_rate)]
         if any(row.status != "finished" for row in rows):
             finished = sum(row.status == "finished" for row in rows)
             return SettingSummary(variant, learning_rate, len(rows), finished, False, *[None] * 8)
@@ -356,10 +356,10 @@ class ReportProject:
             if ranked:
                 row = min(ranked, key=lambda row: row.val_loss_mean or 0)
                 best_of_variant.append(BestSetting(variant, row.learning_rate, str(row.run), None))
-        means = {(row.variant, row.learning_rate): row.val_loss_mean or 0 for row in settings}
-        best = min(best_of_variant, key=lambda item: means[item.variant, item.learning_rate])
+        means = {row.setting: row.val_loss_mean or 0 for row in settings}
+        best = min(best_of_variant, key=lambda item: means[item.setting])
         evaluation = Project(self.root).evaluation(best.run).metrics
-        seeds = [row.run for row in self.rows if (row.variant, row.learning_rate) == (best.variant, best.learning_rate)]
+        seeds = [row.run for row in self.rows if row.setting == best.setting]
         tests = [Project(self.root).evaluation(run).metrics.test for run in seeds]
         self.summary = Summary(
             baseline=Scores(BASELINE, 0.6, 0.2, 0.0, None, *[{item.name: 0.2 for item in self.classes}] * 2),

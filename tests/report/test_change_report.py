@@ -49,12 +49,10 @@ def shift_losses(project: ReportProject, variant: str, learning_rate: float, *sh
     """Add to the validation losses of a setting's runs, one number per seed."""
     added = dict(zip(SEEDS, shifts, strict=True))
     project.rows = [
-        replace(row, val_loss=(row.val_loss or 0) + added[row.seed])
-        if (row.variant, row.learning_rate) == (variant, learning_rate)
-        else row
+        replace(row, val_loss=(row.val_loss or 0) + added[row.seed]) if row.setting == (variant, learning_rate) else row
         for row in project.rows
     ]
-    settings = [project._summarize_setting(row.variant, row.learning_rate) for row in project.summary.settings]
+    settings = [project._summarize_setting(*row.setting) for row in project.summary.settings]
     project.write_summary(replace(project.summary, runs=tuple(project.rows), settings=tuple(settings)))
 
 
@@ -71,7 +69,7 @@ def test_regression_is_a_loss_that_increased_for_every_seed(before: ReportProjec
     shift_losses(now, "unet", 0.01, 0.3, -0.2, 0.1)  # not supported
     shift_losses(now, "unet_no_skip", 0.01, -0.100, -0.101, -0.099)  # an improvement
     changes = compare_grids(Project(before.root), Project(now.root))
-    supported = {(one.now.variant, one.now.learning_rate): one.is_supported for one in changes.settings}
+    supported = {one.now.setting: one.is_supported for one in changes.settings}
     assert supported == {
         ("unet", 0.01): False,
         ("unet", 0.001): True,
@@ -119,13 +117,13 @@ def test_changed_ranks_verdicts_and_settings_are_listed(before: ReportProject, n
         for row in summary.runs
     ]
     now.write_summary(replace(summary, runs=tuple(rows)))
-    old = [row for row in before.summary.settings if (row.variant, row.learning_rate) != ("unet_no_skip", 0.001)]
+    old = [row for row in before.summary.settings if row.setting != ("unet_no_skip", 0.001)]
     before.write_summary(replace(before.summary, settings=tuple(old)))
     changes = compare_grids(Project(before.root), Project(now.root))
-    change = next(one for one in changes.settings if (one.now.variant, one.now.learning_rate) == ("unet", 0.01))
+    change = next(one for one in changes.settings if one.now.setting == ("unet", 0.01))
     assert change.ranks[1] == 4
     assert [dict(counts) for counts in change.verdicts] == [{"memorizing": 3}, {"memorizing": 2, "overfitting": 1}]
-    assert [(row.variant, row.learning_rate) for row in changes.added] == [("unet_no_skip", 0.001)]
+    assert [row.setting for row in changes.added] == [("unet_no_skip", 0.001)]
     assert changes.removed == ()
 
 
@@ -196,7 +194,7 @@ def test_grid_without_ranked_settings_is_a_regression(
         lose_run(now, row.variant, row.learning_rate, status="diverged", reason="The loss was NaN.", val_loss=None)
     result = run("--fail-on-regression", "--out", "page.html")
     assert result.exit_code == 3
-    sentence = f"o setting is ranked now; the best one before was {best.variant} at {best.learning_rate}"
+    sentence = f"o setting is ranked now; the best one before was {best.setting}"
     assert result.stderr.startswith(f"Failed: n{sentence}")
     assert f"N{sentence}" in Path("page.html").read_text(encoding="utf-8")
     equal = compare_grids(Project(now.root), Project(now.root))

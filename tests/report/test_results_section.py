@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.analysis.ranked_metric import get_metric
+from pipeline.artifacts.comparison import Setting
 from pipeline.artifacts.metric_names import RankBy
 from pipeline.artifacts.project import Project
 from pipeline.compare.findings import list_findings
@@ -62,7 +63,7 @@ def build(project: ReportProject, runs: str | None = None) -> ResultsOverview:
 
 
 def list_names(view: ResultsOverview) -> list[str]:
-    return [f"{line.setting.variant} at {line.setting.learning_rate}" for line in view.rows]
+    return [f"{line.setting.setting}" for line in view.rows]
 
 
 def test_default_has_the_loss_once_and_orders_settings_by_it(project: ReportProject) -> None:
@@ -177,7 +178,7 @@ def test_cost_figure_requires_different_costs(project: ReportProject) -> None:
 @settings(max_examples=6)
 def test_cost_figure_shows_all_names_for_any_costs_and_values(rows: list[tuple[int, float, float, bool]]) -> None:
     points = [
-        CostPoint(f"variant_{place}", 0.1, cost, mean, mean - spread, mean + spread, place == 0, is_cheapest)
+        CostPoint(Setting(f"variant_{place}", 0.1), cost, mean, mean - spread, mean + spread, place == 0, is_cheapest)
         for place, (cost, mean, spread, is_cheapest) in enumerate(rows)
     ]
     figure = str(draw_cost_plot(points, get_metric("dice", (), ("border",)), Project(REPOSITORY)))

@@ -45,7 +45,7 @@ def test_markdown_fits_a_comment_and_names_the_best_setting(run: Run, project: R
     assert len(result.output.splitlines()) < 60
     best = project.summary.best
     assert best is not None
-    assert f"**Best: {best.variant} at {best.learning_rate}**" in result.output
+    assert f"**Best: {best.setting}**" in result.output
     assert result.output.count("\n| ") == 1 + len(project.summary.settings)  # with the heading
     assert "1 diverged" in result.output
 
@@ -193,5 +193,5 @@ def test_time_of_proposed_seeds_is_printed_if_the_times_of_the_runs_are_known(ru
     output = run().output
     for one in settling:
         time = format_duration(180.0 * len(one.new_seeds))
-        assert f"of {one.first.variant} at {one.first.learning_rate} and {one.second.variant} at" in output
+        assert f"of {one.first.setting} and {one.second.variant} at" in output
         assert f"take about {time} to train" in output

@@ -95,10 +95,9 @@ def test_best_setting_below_the_baseline_is_no_result(project: ReportProject) ->
     best = project.summary.best
     assert best is not None
     assert "learned best" in render(project)
-    best_setting = (best.variant, best.learning_rate)
+    best_setting = best.setting
     settings = tuple(
-        replace(setting, beats_baseline=float((setting.variant, setting.learning_rate) != best_setting))
-        for setting in project.summary.settings
+        replace(setting, beats_baseline=float(setting.setting != best_setting)) for setting in project.summary.settings
     )
     rows = tuple(
         replace(row, judgment=replace(row.judgment, beats_baseline=row.run != best.run))

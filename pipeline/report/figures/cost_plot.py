@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox, ScaledTranslation
 
 from pipeline.analysis.ranked_metric import RankedMetric
+from pipeline.artifacts.comparison import Setting
 from pipeline.artifacts.project import Project
 from pipeline.report.figures import svg
 from pipeline.report.figures.value_range import ValueRange
@@ -30,8 +31,7 @@ MAX_NAME = 26  # letters
 class CostPoint:
     """A variant at its best learning rate."""
 
-    variant: str
-    learning_rate: float
+    setting: Setting
     operations: int  # multiply-accumulates of a prediction
     mean: float  # of the metric over the seeds
     low: float  # lowest and highest seed
@@ -115,7 +115,7 @@ def _draw_names(
         taken += [Bbox.from_extents(x - 1, low, x + 1, high)]
     order = sorted(range(len(points)), key=lambda place: not points[place].is_marked)
     for place in order:
-        point, name = points[place], _shorten(points[place].variant)
+        point, name = points[place], _shorten(points[place].setting.variant)
         x, y = locate(costs[place], point.mean, shifts[place])
         top = locate(costs[place], point.high, shifts[place])[1] - y
         bottom = locate(costs[place], point.low, shifts[place])[1] - y

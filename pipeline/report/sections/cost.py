@@ -30,12 +30,11 @@ def build_cost(context: ReportContext, selection: RunSelection) -> CostFigure | 
     """Build the figure of the variants on this page; None if they do not differ in their known costs."""
     summary = context.summary
     metric, cheapest = get_ranked_metric(summary), _find_cheapest(context)
-    shown = {(row.variant, row.learning_rate) for row in selection.rows}
+    shown = {row.setting for row in selection.rows}
     points = [
         point
         for setting in summary.best_of_variant
-        if (setting.variant, setting.learning_rate) in shown
-        and (point := _build_point(summary, setting, metric, cheapest)) is not None
+        if setting.setting in shown and (point := _build_point(summary, setting, metric, cheapest)) is not None
     ]
     if len({point.operations for point in points}) < 2:
         return None
@@ -45,7 +44,7 @@ def build_cost(context: ReportContext, selection: RunSelection) -> CostFigure | 
         metric=metric,
         caption=cheapest.sentence if cheapest and is_stated else "",
         has_equal=len({point.operations for point in points}) < len(points),
-        lines=tuple((f"{point.variant} at {point.learning_rate}", _format_numbers(point, metric)) for point in points),
+        lines=tuple((str(point.setting), _format_numbers(point, metric)) for point in points),
     )
 
 
@@ -69,8 +68,7 @@ def _build_point(
         return None
     is_best = summary.best is not None and summary.best.run == setting.run
     return CostPoint(
-        variant=setting.variant,
-        learning_rate=setting.learning_rate,
+        setting=setting.setting,
         operations=operations,
         mean=mean,
         low=min(values),

@@ -66,7 +66,7 @@ def _build_plot(context: ReportContext, selection: RunSelection, external: Exter
     onsets: dict[tuple[str, float], list[tuple[int, int]]] = {}
     for row in selection.rows:
         if row.judgment and row.judgment.onset:
-            onsets.setdefault((row.variant, row.learning_rate), []).append(row.judgment.onset)
+            onsets.setdefault(row.setting, []).append(row.judgment.onset)
     table = context.project.comparison.curves[context.project.comparison.curves["run"].isin(selection.names)]
     for (variant, learning_rate, split), rows in table.groupby(["variant", "learning_rate", "split"]):
         key = (str(variant), float(str(learning_rate)), str(split))

@@ -72,7 +72,7 @@ def build_examples(context: ReportContext, selection: RunSelection) -> Examples:
         raise NothingToShowError("No run on this page has a model.")
     return Examples(
         leading_run=run,
-        setting=context.name_setting(run) if run else "",
+        setting=context.name_run(run) if run else "",
         predicted_by=name_predictor(context, run),
         extremes=extremes,
         runs=tuple(kept),

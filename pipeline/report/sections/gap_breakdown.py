@@ -81,7 +81,7 @@ def build_gap_breakdown(context: ReportContext, selection: RunSelection) -> GapB
     parts = parts[parts["run"].isin([row.run for row in rows])]
     problems: list[Notice] = []
     curve, calibration = Markup(""), ""
-    with collect_problem(problems, f"{context.name_setting(run)}: no reliability curve"):
+    with collect_problem(problems, f"{context.name_run(run)}: no reliability curve"):
         curve, calibration = _build_calibration(context, [row.run for row in rows])
     worst = _build_worst(context, _sort_by_gap(parts[parts["part"] == "image"]).head(MAX_IMAGES), problems)
     return GapBreakdown(
@@ -95,7 +95,7 @@ def build_gap_breakdown(context: ReportContext, selection: RunSelection) -> GapB
         worst=worst,
         worst_classes=build_class_legend(worst, context.dataset.classes) if worst else (),
         worst_errors=build_error_legend(worst),
-        setting=context.name_setting(run),
+        setting=context.name_run(run),
         predicted_by=name_predictor(context, run),
         problems=tuple(problems),
     )

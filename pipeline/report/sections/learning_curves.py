@@ -52,7 +52,7 @@ class MoreImages:
 
 def select_learning_curves(context: ReportContext, selection: RunSelection) -> list[LearningCurve]:
     """Select the learning curves whose settings are all on the page."""
-    shown = {(row.variant, row.learning_rate) for row in selection.rows}
+    shown = {row.setting for row in selection.rows}
     return [
         curve
         for curve in context.summary.learning_curves

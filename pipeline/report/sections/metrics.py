@@ -112,7 +112,7 @@ def build_metrics(context: ReportContext, selection: RunSelection) -> Metrics:
         for split, rows in splits.items()
     )
     return Metrics(
-        run=context.name_setting(run),
+        run=context.name_run(run),
         headings=headings,
         order=headings[places[metric]][0],
         tables=tables,

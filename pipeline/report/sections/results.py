@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,9 +13,9 @@ from pipeline.analysis.ranked_metric import (
     get_ranked_metric,
     list_grid_metrics,
     list_shown_metrics,
-    rank_settings,
+    order_settings,
 )
-from pipeline.artifacts.comparison import SettingSummary, Spread, Summary
+from pipeline.artifacts.comparison import Setting, SettingSummary, Spread, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU, Scores
 from pipeline.number_format import MISSING, format_millions, format_number, format_spread
 from pipeline.report.context import ReportContext
@@ -81,9 +80,9 @@ def build_results(context: ReportContext, selection: RunSelection) -> ResultsOve
     """Build the results of the settings of the selected runs."""
     summary = context.summary
     metric = get_ranked_metric(summary)
-    shown = {(row.variant, row.learning_rate) for row in selection.rows}
-    settings = [row for row in summary.settings if (row.variant, row.learning_rate) in shown]
-    ordered = [*rank_settings(settings, metric), *(row for row in settings if not row.ranked)]
+    shown = {row.setting for row in selection.rows}
+    settings = [row for row in summary.settings if row.setting in shown]
+    ordered = order_settings(settings, metric)
     metrics = tuple(list_shown_metrics(summary, ("val_loss",)))
     rows = tuple(_build_row(summary, row, metrics, selection) for row in ordered)
     learning_rates = tuple(sorted({row.learning_rate for row in settings}, reverse=True))
@@ -111,9 +110,9 @@ def _get_score(scores: Scores, metric: RankedMetric) -> float | None:
 def _build_row(
     summary: Summary, row: SettingSummary, metrics: Sequence[RankedMetric], selection: RunSelection
 ) -> SettingRow:
-    here = (row.variant, row.learning_rate)
-    is_best_of_grid = summary.best is not None and here == (summary.best.variant, summary.best.learning_rate)
-    is_best = any(here == (item.variant, item.learning_rate) for item in summary.best_of_variant)
+    here = row.setting
+    is_best_of_grid = summary.best is not None and here == summary.best.setting
+    is_best = any(here == item.setting for item in summary.best_of_variant)
     best_value = f"{'lowest' if metrics[0].is_lower_better else 'highest'} {metrics[0].short_title}"
     if is_best_of_grid:
         mark = f"{best_value} of these" if selection.origin else f"{best_value} of the grid"
@@ -123,7 +122,7 @@ def _build_row(
         setting=row,
         values=tuple(format_spread(*row.get_spread(one.name), one.digits) for one in metrics),
         gap=format_spread(row.gap_mean, row.gap_sd, summary.loss_digits),
-        verdicts=_count_verdicts(summary, row),
+        verdicts=_describe_verdicts(summary, row),
         cost=format_millions(_find_cost(summary, row, "multiply_accumulates")),
         mark=mark,
         warning=_describe_warning(row),
@@ -138,9 +137,8 @@ def _find_cost(summary: Summary, row: SettingSummary, name: str) -> int | None:
     return next((cost for cost in costs if cost is not None), None)
 
 
-def _count_verdicts(summary: Summary, row: SettingSummary) -> str:
-    """Count the verdicts of a setting's runs; a run without a verdict counts by its status."""
-    words = Counter(run.judgment.verdict if run.judgment else run.status for run in summary.list_runs(row))
+def _describe_verdicts(summary: Summary, row: SettingSummary) -> str:
+    words = summary.count_verdicts(row)
     return ", ".join(word if words.total() == 1 else f"{count} {word}" for word, count in words.most_common())
 
 
@@ -166,7 +164,7 @@ def _tabulate_metrics(summary: Summary, settings: Sequence[SettingSummary]) -> M
     headings = ("Setting", *titles, "Gap, nats per pixel", "Seeds", "Parameters", "Weights, MB", "Training, MB")
     lines = []
     for row in settings:
-        name = f"{row.variant} at {row.learning_rate}"
+        name = str(row.setting)
         spreads: list[Spread] = [*(row.get_spread(metric.name) for metric in metrics), (row.gap_mean, row.gap_sd)]
         digits = [*(metric.digits for metric in metrics), summary.loss_digits]
         costs = ("trainable_parameters", "model_bytes", "training_bytes")
@@ -196,7 +194,7 @@ def _build_heat_maps(
     ranked = [row for row in settings if row.ranked]
     if len(variants) < 2 or len(learning_rates) < 2 or not ranked:
         return {}
-    lowest = (summary.best.variant, summary.best.learning_rate) if summary.best else None
+    lowest = summary.best.setting if summary.best else None
     maps = {}
     for title, digits, spreads in (
         *((one.heading, one.digits, [row.get_spread(one.name) for row in ranked]) for one in metrics),
@@ -204,15 +202,15 @@ def _build_heat_maps(
     ):
         low, span = _find_range(mean for mean, _ in spreads)
         cells = {
-            (row.variant, row.learning_rate): HeatCell(
+            row.setting: HeatCell(
                 mean=format_number(mean, digits),
                 sd="" if sd is None else format_number(sd, digits),
                 share=f"{(mean - low) / span if span and mean is not None else 0:.0%}",
-                is_best=(row.variant, row.learning_rate) == lowest,
+                is_best=row.setting == lowest,
             )
             for row, (mean, sd) in zip(ranked, spreads, strict=True)
         }
-        maps[title] = {variant: [cells.get((variant, rate)) for rate in learning_rates] for variant in variants}
+        maps[title] = {variant: [cells.get(Setting(variant, rate)) for rate in learning_rates] for variant in variants}
     return maps
 
 

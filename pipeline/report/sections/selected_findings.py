@@ -34,7 +34,7 @@ def _build_evidence(shown: tuple[RunSummary, ...], names: tuple[str, ...]) -> Ev
     seeds: dict[tuple[str, float], list[str]] = {}
     for row in shown:
         if row.run in names:
-            seeds.setdefault((row.variant, row.learning_rate), []).append(row.run)
+            seeds.setdefault(row.setting, []).append(row.run)
     return tuple(
         (runs[0] if len(runs) == 1 else f"{variant} at {rate}, {len(runs)} seeds", runs[0])
         for (variant, rate), runs in seeds.items()

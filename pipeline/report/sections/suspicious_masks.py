@@ -64,7 +64,7 @@ def build_suspicious_masks(context: ReportContext, selection: RunSelection) -> S
         sentence=_describe(
             len(suspicious),
             len(ranked),
-            f"{best.variant} at {best.learning_rate}",
+            str(best.setting),
             len(seeds),
             is_folded=context.dataset.folds is not None,
         ),
