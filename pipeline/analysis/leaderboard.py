@@ -24,6 +24,15 @@ class SeedResult:
 
 
 @dataclass(frozen=True)
+class TeamResults:
+    """The results of all users' runs on the same data."""
+
+    results: tuple[SeedResult, ...]  # oldest first
+    reader: str  # the user who renders the report
+    left_out: tuple[str, ...] = ()  # sentences on finished runs that cannot be compared
+
+
+@dataclass(frozen=True)
 class SettingResult:
     """Means of a setting over its seeds; `sd` is the sample standard deviation of `value`, None for one seed."""
 

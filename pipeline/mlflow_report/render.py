@@ -9,9 +9,7 @@ from pipeline.artifacts.project import REPORTS, Project
 from pipeline.mlflow_report.fetch_grid import fetch_grid
 from pipeline.params import Params
 from pipeline.report.run_selection import create_file_stem
-from pipeline.report.sections.authors import TeamResults
 from pipeline.report.write_report import RenderedReport, RunSource, write_report
-from pipeline.tracking.tags import get_user
 from pipeline.tracking.team_results import read_team_results
 
 
@@ -37,8 +35,7 @@ def render_mlflow_report(
     grid = fetch_grid(params, query, project)
     fetched, fingerprint = Project(grid.folder), project.prepared.dataset.fingerprint
     measurement = describe_grid_measurement(fetched, fetched.comparison.summary)
-    found = read_team_results(params.tracking, fingerprint, params.compare.rank_by, measurement)
-    team = TeamResults(found.results, get_user(), found.left_out)
+    team = read_team_results(params.tracking, fingerprint, params.compare.rank_by, measurement)
     path = out if out is not None else project.root / REPORTS / f"mlflow-{create_file_stem(grid.runs)}.html"
     source = RunSource(grid.folder, f"mlflow:{query.strip()}", team, grid.skipped)
     return write_report(params, None, path, project, provenance=provenance, source=source)

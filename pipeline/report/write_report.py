@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.analysis.leaderboard import TeamResults
 from pipeline.artifacts.project import Project
 from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
@@ -16,7 +17,7 @@ from pipeline.params import Params
 from pipeline.report.context import ReportContext, read_external_results
 from pipeline.report.render_html import render_html
 from pipeline.report.run_selection import select_runs
-from pipeline.report.sections.authors import TeamResults, build_authors
+from pipeline.report.sections.authors import build_authors
 from pipeline.report.sections.curves import build_curves
 from pipeline.report.sections.data_card import DataCard, build_data_card
 from pipeline.report.sections.ensemble import build_ensemble, has_ensemble

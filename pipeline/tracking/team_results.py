@@ -6,17 +6,16 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.analysis.leaderboard import SeedResult
+from pipeline.analysis.leaderboard import SeedResult, TeamResults
 from pipeline.analysis.measurement import depends_on, list_measurement_changes
 from pipeline.artifacts.metric_names import get_column
 from pipeline.params import Tracking
 from pipeline.tracking.run_metrics import name_in_mlflow
 from pipeline.tracking.search import search_finished
 from pipeline.tracking.store import open_client, store_errors, tracking_uri
-from pipeline.tracking.tags import DATA_FINGERPRINT, MEASUREMENT, STATUS, get_author
+from pipeline.tracking.tags import DATA_FINGERPRINT, MEASUREMENT, STATUS, get_author, get_user
 from pipeline.wording import join_words, pluralize
 
 if TYPE_CHECKING:
@@ -27,17 +26,9 @@ _SEED = "seed"
 _OF_A_RUN = (_SEED, "fold", "data.num_train_images", "data.num_val_images")
 
 
-@dataclass(frozen=True)
-class TeamRuns:
-    """The results of all users' runs on the same data."""
-
-    results: tuple[SeedResult, ...]  # oldest first
-    left_out: tuple[str, ...] = ()  # sentences on finished runs that cannot be compared
-
-
 def read_team_results(
     tracking: Tracking, fingerprint: str, metric: str, measurement: Mapping[str, str] | None = None
-) -> TeamRuns:
+) -> TeamResults:
     """Read one result per run of the experiment on the data with this fingerprint.
 
     Runs on different data are left out, because their values are not comparable. If an author has several runs with
@@ -55,7 +46,7 @@ def read_team_results(
         client = open_client(uri)
         experiment = client.get_experiment_by_name(tracking.experiment)
         if experiment is None:
-            return TeamRuns(())
+            return TeamResults((), get_user())
         found = search_finished(client, experiment.experiment_id, f"tags.`{DATA_FINGERPRINT}` = '{fingerprint}'")
     newest: dict[tuple[str, str, str], SeedResult] = {}
     left_out: Counter[str] = Counter()
@@ -70,7 +61,7 @@ def read_team_results(
         else:
             newest[result.author, result.setting, str(result.seed)] = result
     sentences = (f"Left out: {pluralize(number, 'run')} {reason}." for reason, number in left_out.items())
-    return TeamRuns(tuple(newest.values()), tuple(sentences))
+    return TeamResults(tuple(newest.values()), get_user(), tuple(sentences))
 
 
 def _describe_difference(run: Run, metric: str, measurement: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.analysis.leaderboard import TeamResults
 from pipeline.artifacts.prepared_data import SPLITS, DatasetStats, PreparedData
 from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS, Project
 from pipeline.atomic_io import to_json, write_text
@@ -24,7 +25,6 @@ from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.report.context import ReportContext
 from pipeline.report.render_html import render_html
 from pipeline.report.run_selection import select_runs
-from pipeline.report.sections.authors import TeamResults
 from pipeline.report.sections.data_card import build_data_card, draw_class_shares
 from pipeline.report.sections.data_files import describe_files, describe_skipped
 from pipeline.report.sections.header import build_header

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from pipeline.analysis.leaderboard import AuthorResults, SeedResult, SettingResult, count_worse_settings, rank_authors
+from pipeline.analysis.leaderboard import AuthorResults, SettingResult, TeamResults, count_worse_settings, rank_authors
 from pipeline.analysis.ranked_metric import RankedMetric, get_ranked_metric
 from pipeline.number_format import format_number, format_spread
 from pipeline.report.context import ReportContext
@@ -14,15 +14,6 @@ from pipeline.report.figures.strip_plot import draw_strip_plot
 from pipeline.wording import pluralize
 
 MAX_AUTHORS = 40  # rows of the figure and of the table; other authors are counted
-
-
-@dataclass(frozen=True)
-class TeamResults:
-    """All results for a data set in MLflow, and the name of the reader."""
-
-    results: tuple[SeedResult, ...]
-    reader: str  # the user who renders the report
-    left_out: tuple[str, ...] = ()  # sentences on runs that cannot be compared
 
 
 @dataclass(frozen=True)
