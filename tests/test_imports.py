@@ -17,7 +17,7 @@ LIBRARIES = {
     *("analysis", "curve_readers", "data", "imaging", "inference", "models", "scenes", "tracking", "variants"),
     "volumes",
 }
-BASE = {"array_errors", "artifacts", "atomic_io", "errors", "params", "runtime", "wording"}
+BASE = {"array_errors", "artifacts", "atomic_io", "errors", "number_format", "params", "runtime", "wording"}
 COMMANDS = {
     *("__main__", "change_report", "cli", "data_check", "export", "init", "judge", "lr_find", "mlflow_report"),
     *("notebook", "predict", "promote", "study", "summary", "sweep", "weights"),

@@ -32,8 +32,8 @@ from pipeline.models.factory import build_network
 from pipeline.models.precision import resolve_precision
 from pipeline.params import Cell
 from pipeline.params.file import read_params
+from pipeline.runtime.training_state import TrainingState
 from pipeline.sweep.gpus import VISIBLE, list_gpus
-from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.epoch_loss import GPU_INTERVAL
 from pipeline.train.loop import EvalSplits, train
 from pipeline.train.train_cell import train_cell

@@ -30,6 +30,12 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def list_files(folder: Path, without: Iterable[str] = ()) -> dict[str, Path]:
+    """Return the files in a folder and its subfolders by their relative path; files named in `without` are left out."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in without)
+    return {path.relative_to(folder).as_posix(): path for path in paths}
+
+
 @dataclass(frozen=True)
 class Record:
     """Content of a JSON file, or part of it; unknown keys, missing keys and wrong types are errors."""

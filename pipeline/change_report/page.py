@@ -21,9 +21,10 @@ from pipeline.number_format import MISSING, format_number, format_spread
 from pipeline.params import Params
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import svg
+from pipeline.report.images import LegendEntry
+from pipeline.report.notices import Notice, collect_problem
 from pipeline.report.render_html import render_html
 from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_samples
-from pipeline.report.view_models import LegendEntry, Notice, collect_problem
 from pipeline.wording import capitalize_first, join_words, pluralize
 
 TEMPLATE = "changes.html"

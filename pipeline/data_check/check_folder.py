@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.data_check.validation_report import ValidationReport, examine_data
 from pipeline.errors import PipelineError
 from pipeline.init.inspect_folder import find_section
 from pipeline.params.data import Data
-from pipeline.prepare.validate import ValidationReport, examine_data
 
 
 @dataclass(frozen=True)

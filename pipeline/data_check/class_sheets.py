@@ -9,8 +9,8 @@ import pandas as pd
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.data_check.samples import View
+from pipeline.report.images import EmbeddedImage, LegendEntry
 from pipeline.report.sections.data_card import format_share
-from pipeline.report.view_models import EmbeddedImage, LegendEntry
 
 MAX_THUMBNAILS = 180  # on all sheets together
 MAX_PER_ROW = 3  # images in a row of a sheet

@@ -13,7 +13,7 @@ from pipeline.prepare.near_duplicates import DuplicatePair
 from pipeline.prepare.source import SourceData
 from pipeline.report.context import create_frame
 from pipeline.report.formatting import SPLIT_NAMES
-from pipeline.report.view_models import EmbeddedImage
+from pipeline.report.images import EmbeddedImage
 
 MAX_PAIRS = 24
 

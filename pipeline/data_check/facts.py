@@ -8,8 +8,8 @@ import pandas as pd
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, list_groups
 from pipeline.data_check.check_folder import DataCheck
+from pipeline.data_check.validation_report import ValidationReport
 from pipeline.params.file import PARAMS_FILE
-from pipeline.prepare.validate import ValidationReport
 from pipeline.report.formatting import SPLIT_NAMES
 from pipeline.wording import join_words, pluralize
 

@@ -17,8 +17,8 @@ from pipeline.imaging.mask_decoding import MASK_ENDINGS, decode_mask
 from pipeline.imaging.resize import FixedSize
 from pipeline.prepare.read_file import parse_reference, read_file
 from pipeline.report.figures.image_html import render_mask
-from pipeline.report.sections.contact_sheet import SIDE, render_thumbnail
-from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray
+from pipeline.report.figures.thumbnail import SIDE, render_thumbnail
+from pipeline.report.images import EmbeddedImage, Frame, ImageArray
 from pipeline.volumes.slice_file import IntensityWindow
 
 _NO_MASK = (SegmentationClass("", "#000000", foreground=False),)

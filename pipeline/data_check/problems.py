@@ -18,7 +18,7 @@ from pipeline.prepare.data_issues import (
     group_issues,
 )
 from pipeline.prepare.mask_sample import sample_evenly
-from pipeline.report.view_models import EmbeddedImage, LegendEntry
+from pipeline.report.images import EmbeddedImage, LegendEntry
 from pipeline.volumes.slice_file import create_window
 
 MAX_SHOWN = 8  # files with thumbnails per kind

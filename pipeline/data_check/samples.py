@@ -13,8 +13,8 @@ from pipeline.prepare.sample import Sample
 from pipeline.prepare.source import SourceData
 from pipeline.report.context import create_frame
 from pipeline.report.figures.crops import find_crop
-from pipeline.report.sections.contact_sheet import render_thumbnail
-from pipeline.report.view_models import EmbeddedImage, Frame
+from pipeline.report.figures.thumbnail import render_thumbnail
+from pipeline.report.images import EmbeddedImage, Frame
 
 MAX_SMALL = 0.01  # a class with a smaller share of a large image is shown in a part of the image
 

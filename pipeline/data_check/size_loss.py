@@ -13,8 +13,8 @@ from pipeline.number_format import MISSING, format_number
 from pipeline.params.data import Data
 from pipeline.prepare.lost_objects import LostObject
 from pipeline.prepare.source import SourceData
-from pipeline.report.sections.contact_sheet import render_thumbnail
-from pipeline.report.view_models import EmbeddedImage
+from pipeline.report.figures.thumbnail import render_thumbnail
+from pipeline.report.images import EmbeddedImage
 from pipeline.wording import capitalize_first, format_size, pluralize
 
 MAX_EXAMPLES = 4

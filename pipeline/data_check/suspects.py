@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.data_check.samples import View
 from pipeline.prepare.mask_sample import sample_evenly
-from pipeline.report.view_models import EmbeddedImage
+from pipeline.report.images import EmbeddedImage
 from pipeline.wording import pluralize
 
 MAX_SHOWN = 8  # images per kind

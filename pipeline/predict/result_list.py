@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.artifacts.folder import hash_file
 from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
 from pipeline.wording import join_names
@@ -51,7 +51,7 @@ class ResultList:
         """Record the content of the files, so that changes can be recognized."""
         for name in self._added:
             if (self._folder / name).is_file():
-                self._digests[name] = self._hash(name)
+                self._digests[name] = hash_file(self._folder / name)
             else:  # the image was skipped
                 del self._digests[name]
         self._write()
@@ -64,12 +64,8 @@ class ResultList:
             )
 
     def _is_changed(self, name: str) -> bool:
-        digest = self._digests[name]
-        return digest is not None and (not (self._folder / name).is_file() or self._hash(name) != digest)
-
-    def _hash(self, name: str) -> str:
-        with (self._folder / name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest, path = self._digests[name], self._folder / name
+        return digest is not None and (not path.is_file() or hash_file(path) != digest)
 
     def _read(self) -> dict[str, str | None]:
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.ensemble_folder import RUN_NAME
+from pipeline.artifacts.folder import list_files
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.inference.trained_run import TrainedRun
@@ -20,7 +21,6 @@ from pipeline.promote.onnx_export import export_onnx, measure_agreement
 from pipeline.promote.package import package_model
 from pipeline.promote.serve_command import ALIAS, format_serve_command
 from pipeline.tracking.mlflow_run import MlflowRun
-from pipeline.tracking.run_metrics import list_files
 from pipeline.tracking.store import get_experiment_id, hide_passwords, open_client, store_errors, tracking_uri
 from pipeline.tracking.sync import sync_runs
 from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY

@@ -1,8 +1,7 @@
-"""The artifacts and external results that the sections of the report show."""
+"""The artifacts that the sections of the report show."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,15 +9,13 @@ import pandas as pd
 
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.prepared_data import Dataset, PreparedData, Split
-from pipeline.artifacts.project import EXTERNAL_RESULTS, Project
-from pipeline.curve_readers.external_results import ExternalResult, read_results
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
-from pipeline.params import Report
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.image_data import ImageMaskData
+from pipeline.report.images import Frame, ImageArray, Mask
 from pipeline.report.primary_score import PrimaryScore
-from pipeline.report.view_models import Frame, ImageArray, Mask, Notice, collect_problem
 from pipeline.wording import join_words
 
 
@@ -140,29 +137,3 @@ def create_frame(data: Data, split: str, height: int, width: int) -> Frame:
     if isinstance(data, CompositesData) and (split != "test" or data.external_test is None):
         return Frame(*data.size, data.resize)
     return Frame(height, width, "stretch" if data.size is None else data.resize)  # native images have no padding
-
-
-@dataclass(frozen=True)
-class ExternalResults:
-    """Results from outside the project, and notices for files that could not be read."""
-
-    results: tuple[ExternalResult, ...]  # with the names that the page shows
-    sources: tuple[tuple[str, str], ...]  # name, and author or publication
-    problems: tuple[Notice, ...]
-
-
-def read_external_results(report: Report, project: Project) -> ExternalResults:
-    """Read the files in `reports/external_results/` that `report.external_results` lists."""
-    results: list[ExternalResult] = []
-    sources: list[tuple[str, str]] = []
-    problems: list[Notice] = []
-    home = f"{project.home}/"  # paths on the page are relative to it
-    for reference in report.external_results:
-        with collect_problem(problems, f"{reference.name} is not shown"):
-            for found in read_results(project.home / EXTERNAL_RESULTS / reference.file):
-                name = f"{reference.name}: {found.name}" if found.name else reference.name
-                notes = tuple(note.replace(home, "") for note in found.notes)
-                results.append(replace(found, name=name, notes=notes))
-            sources.append((reference.name, reference.source))
-    problems = [replace(notice, text=notice.text.replace(home, "")) for notice in problems]
-    return ExternalResults(tuple(results), tuple(sources), tuple(problems))

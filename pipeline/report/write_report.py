@@ -1,6 +1,9 @@
 """Build the sections of the learning report and write it as one HTML file.
 
 Equal inputs give equal bytes, unless provenance is included.
+
+To add a section, write a module in `sections/` with its view classes and a function that builds them from artifacts,
+write a template in `reports/templates`, and add the section to `write_report`.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ from pipeline.artifacts.project import Project
 from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.report.context import ReportContext, read_external_results
+from pipeline.report.context import ReportContext
+from pipeline.report.external_results import read_external_results
+from pipeline.report.notices import NothingToShowError, Notice
 from pipeline.report.render_html import render_html
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.authors import build_authors
@@ -35,7 +40,6 @@ from pipeline.report.sections.run_table import build_run_table
 from pipeline.report.sections.selected_findings import build_findings
 from pipeline.report.sections.suspicious_masks import build_suspicious_masks, has_checked_masks
 from pipeline.report.sections.test_scores import build_test_scores
-from pipeline.report.view_models import NothingToShowError, Notice
 
 TEMPLATE = "page.html"
 

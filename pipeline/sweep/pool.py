@@ -17,9 +17,9 @@ from multiprocessing.process import BaseProcess
 from pipeline.artifacts.project import Project
 from pipeline.params import Params
 from pipeline.runtime.shutdown import check_signals
+from pipeline.runtime.training_state import TrainingState
 from pipeline.sweep.gpus import call_on_gpu, find_least_used, list_gpus
 from pipeline.sweep.worker import END_SECONDS, STOP, Job, JobResult, serve
-from pipeline.tracking.run_metrics import TrainingState
 
 # Not fork: a forked process inherits the locks of torch's thread pools, which may be held.
 CONTEXT = multiprocessing.get_context("spawn")

@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.artifacts.folder import list_files
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.weights_folder import WEIGHTS, WeightsFolder
 from pipeline.errors import PipelineError
@@ -25,11 +26,11 @@ from pipeline.params import Params
 from pipeline.params.custom_code import BYTECODE, CUSTOM
 from pipeline.runtime.shutdown import check_signals
 from pipeline.runtime.stage_status import record_stage
+from pipeline.runtime.training_state import TrainingState
 from pipeline.sweep.pool import POLL_SECONDS
 from pipeline.sweep.ray_task import TOKEN, DataLocation, Listener, TaskResult, run_task, write_files
 from pipeline.sweep.training_memory import find_memory_requests, warn_of_unmet
 from pipeline.sweep.worker import Job, JobResult
-from pipeline.tracking.run_metrics import TrainingState, list_files
 
 if TYPE_CHECKING:
     from ray import ObjectRef

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from pipeline.artifacts.folder import list_files
 from pipeline.artifacts.project import CACHE, EVALUATION, PREPARED, RUNS, Project
 from pipeline.atomic_io import atomic_directory
 from pipeline.params import Params
+from pipeline.runtime.training_state import TrainingState
 from pipeline.sweep.worker import Job, JobResult, StopRequested, run_job
-from pipeline.tracking.run_metrics import TrainingState, list_files
 
 if TYPE_CHECKING:
     from ray import ObjectRef

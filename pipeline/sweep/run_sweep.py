@@ -17,6 +17,7 @@ from pipeline.runtime.operating_system import count_cores
 from pipeline.runtime.progress import TrainingProgress
 from pipeline.runtime.shutdown import check_signals, graceful_interrupt
 from pipeline.runtime.stage_status import clear_stage_status
+from pipeline.runtime.training_state import TrainingState
 from pipeline.runtime.work_lock import WorkLock, list_unfinished
 from pipeline.sweep.commit_queue import CommitQueue
 from pipeline.sweep.dvc_internals.lock_file import MergedLock
@@ -28,7 +29,6 @@ from pipeline.sweep.ray_runner import run_on_ray
 from pipeline.sweep.summary import summarize
 from pipeline.sweep.worker import Job, JobResult
 from pipeline.tracking.background_logger import BackgroundLogger
-from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.run_key import is_current
 from pipeline.variants.model_checks import check_models
 from pipeline.wording import pluralize

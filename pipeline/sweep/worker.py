@@ -17,7 +17,7 @@ from pipeline.params import Cell, Params
 from pipeline.runtime.process import terminate_with_parent
 from pipeline.runtime.shutdown import check_signals, defer_signals
 from pipeline.runtime.stage_status import record_stage
-from pipeline.tracking.run_metrics import TrainingState
+from pipeline.runtime.training_state import TrainingState
 
 # Seconds from SIGTERM until a worker is killed; long enough to complete a training step. The sweep uses the rest of
 # `shutdown.GRACE_SECONDS` for its own cleanup.

@@ -20,16 +20,10 @@ from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.runtime.shutdown import is_stopping
+from pipeline.runtime.training_state import TrainingState
 from pipeline.tracking.mark_killed import OpenRuns, mark_killed
 from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
-from pipeline.tracking.run_metrics import (
-    DataSummary,
-    RunContent,
-    Status,
-    TrainingState,
-    describe_finished,
-    describe_training,
-)
+from pipeline.tracking.run_content import DataSummary, RunContent, Status, describe_finished, describe_training
 from pipeline.tracking.sqlite_store import find_sqlite_reason
 from pipeline.tracking.store import describe_refusal, get_experiment_id, hide_passwords, open_client, tracking_uri
 from pipeline.tracking.system_metrics import SystemMetrics

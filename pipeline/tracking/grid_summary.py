@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from pipeline.analysis.ranked_metric import get_ranked_metric, list_shown_metrics, order_settings
 from pipeline.analysis.seed_statistics import summarize_seeds
 from pipeline.artifacts.comparison import Summary
+from pipeline.artifacts.folder import list_files
 from pipeline.artifacts.project import REPORT, Project
 from pipeline.params import Grid
 from pipeline.tracking.mlflow_run import search_run
-from pipeline.tracking.run_metrics import DataSummary, RunContent, list_files
+from pipeline.tracking.run_content import DataSummary, RunContent
 from pipeline.tracking.tags import (
     BEATS_BASELINE,
     BEST_OF,

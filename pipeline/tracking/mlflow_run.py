@@ -17,18 +17,18 @@ from pipeline.artifacts.folder import hash_file
 from pipeline.artifacts.project import CACHE, Project
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.runtime.shutdown import hold
-from pipeline.tracking.metric_history import (
+from pipeline.tracking.metric_history import MetricHistory
+from pipeline.tracking.mlflow_limits import (
     MAX_PARAMETER_LENGTH,
     MAX_TAG_LENGTH,
-    MetricHistory,
     describe_renamed,
     flatten,
     split_finite,
     to_mlflow_name,
     truncate,
 )
+from pipeline.tracking.run_content import DataSummary, EpochMetrics, RunContent
 from pipeline.tracking.run_images import IMAGES, RunImages
-from pipeline.tracking.run_metrics import DataSummary, EpochMetrics, RunContent
 from pipeline.tracking.search import search_all
 from pipeline.tracking.store import StoreError
 from pipeline.tracking.tags import (

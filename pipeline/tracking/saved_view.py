@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.analysis.ranked_metric import RankedMetric, get_metric
 from pipeline.artifacts.metric_names import RankBy
+from pipeline.tracking.run_content import TRAIN_LOSS, VAL_LOSS, name_in_mlflow
 from pipeline.tracking.run_images import GROUND_TRUTH, IMAGE, PREDICTION, RESULT_STEP
-from pipeline.tracking.run_metrics import TRAIN_LOSS, VAL_LOSS, name_in_mlflow
 from pipeline.tracking.tags import BEATS_BASELINE, BEST_OF, DVC_EXPERIMENT, MISSED_CLASSES, SETTING, STATUS, VERDICT
 
 if TYPE_CHECKING:

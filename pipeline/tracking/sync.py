@@ -21,7 +21,7 @@ from pipeline.runtime.shutdown import check_signals
 from pipeline.tracking.grid_summary import describe_grid, grid_key, mark_best_run, report_files
 from pipeline.tracking.mark_killed import mark_killed
 from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
-from pipeline.tracking.run_metrics import DataSummary, RunContent, describe_finished
+from pipeline.tracking.run_content import DataSummary, RunContent, describe_finished
 from pipeline.tracking.saved_view import save_view
 from pipeline.tracking.search import MAX_NAMED
 from pipeline.tracking.store import (

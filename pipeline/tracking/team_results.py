@@ -12,7 +12,7 @@ from pipeline.analysis.leaderboard import SeedResult, TeamResults
 from pipeline.analysis.measurement import depends_on, list_measurement_changes
 from pipeline.artifacts.metric_names import get_column
 from pipeline.params import Tracking
-from pipeline.tracking.run_metrics import name_in_mlflow
+from pipeline.tracking.run_content import name_in_mlflow
 from pipeline.tracking.search import search_finished
 from pipeline.tracking.store import open_client, store_errors, tracking_uri
 from pipeline.tracking.tags import DATA_FINGERPRINT, MEASUREMENT, STATUS, get_author, get_user

@@ -27,9 +27,9 @@ from pipeline.params import Cell, Params
 from pipeline.runtime.operating_system import disable_malloc_trim
 from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals
+from pipeline.runtime.training_state import TrainingState
 from pipeline.runtime.work_lock import RunLock
 from pipeline.tracking.background_logger import BackgroundLogger
-from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.checkpoints import CheckpointManager
 from pipeline.train.early_stopping import find_early_stop
 from pipeline.train.epoch_loss import DivergedError

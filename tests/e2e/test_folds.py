@@ -28,7 +28,7 @@ from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.examples import build_examples
 from pipeline.report.sections.gap_breakdown import build_gap_breakdown
 from pipeline.report.write_report import write_report
-from pipeline.tracking.run_metrics import DataSummary
+from pipeline.tracking.run_content import DataSummary
 from pipeline.tracking.store import open_client
 from pipeline.tracking.tags import GRID_STAGE, SETTING, STAGE
 from pipeline.tracking.team_results import read_team_results

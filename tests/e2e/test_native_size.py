@@ -26,7 +26,7 @@ from pipeline.prepare.prepare_data import prepare
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
 from pipeline.promote.package import package_model
 from pipeline.report.write_report import write_report
-from pipeline.tracking.run_metrics import TrainingState
+from pipeline.runtime.training_state import TrainingState
 from pipeline.tracking.sync import sync_runs
 from pipeline.train.train_cell import train_cell
 from pipeline.variants.table import measure_variants

@@ -11,6 +11,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
+from pipeline.data_check.validation_report import ValidationReport, examine_data
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.data import Data
@@ -18,7 +19,6 @@ from pipeline.params.data.composites import Samples
 from pipeline.params.data.image_data import FolderData, ImageMaskData
 from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
-from pipeline.prepare.validate import ValidationReport, examine_data
 from tests.conftest import load_shipped_params
 
 ROOT = Path(__file__).parents[2]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
+from pipeline.data_check.validation_report import CONTACT_SHEET
 from pipeline.errors import PipelineError
 from pipeline.imaging.to_rgb import to_rgb
 from pipeline.params.data.image_data import NearDuplicates
@@ -23,7 +24,6 @@ from pipeline.prepare.near_duplicates import (
     NearDuplicateCheck,
     write_contact_sheet,
 )
-from pipeline.prepare.validate import CONTACT_SHEET
 from tests.prepare.conftest import SPLIT_BY_NAME, create_image, create_section, validate_data
 
 BY_SPLIT = {split: [name for name, name_split in SPLIT_BY_NAME.items() if name_split == split] for split in SPLITS}

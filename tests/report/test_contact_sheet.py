@@ -20,15 +20,10 @@ from pipeline.artifacts.prepared_data import SPLITS, PreparedData, SegmentationC
 from pipeline.artifacts.project import PREPARED, Project
 from pipeline.imaging import IGNORE
 from pipeline.report.context import ReportContext
-from pipeline.report.sections.contact_sheet import (
-    MAX_IMAGES,
-    VEIL_COLOR,
-    build_contact_sheet,
-    render_thumbnail,
-    select_rows,
-)
+from pipeline.report.figures.thumbnail import VEIL_COLOR, render_thumbnail
+from pipeline.report.images import EmbeddedImage
+from pipeline.report.sections.contact_sheet import MAX_IMAGES, build_contact_sheet, select_rows
 from pipeline.report.sections.data_card import build_data_card
-from pipeline.report.view_models import EmbeddedImage
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject

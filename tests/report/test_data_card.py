@@ -23,9 +23,10 @@ from pipeline.atomic_io import to_json, write_text
 from pipeline.imaging import IGNORE
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.report.context import ReportContext
+from pipeline.report.figures.class_shares import draw_class_shares
 from pipeline.report.render_html import render_html
 from pipeline.report.run_selection import select_runs
-from pipeline.report.sections.data_card import build_data_card, draw_class_shares
+from pipeline.report.sections.data_card import build_data_card
 from pipeline.report.sections.data_files import describe_files, describe_skipped
 from pipeline.report.sections.header import build_header
 from pipeline.report.sections.split_leakage import find_split_leakage

@@ -14,7 +14,7 @@ from pipeline.artifacts.prepared_data import Dataset, PreparedData, Segmentation
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.report.figures import image_html
-from pipeline.report.view_models import EmbeddedImage, Frame
+from pipeline.report.images import EmbeddedImage, Frame
 
 CLASSES = (
     SegmentationClass("pet", "#d98c21", True),

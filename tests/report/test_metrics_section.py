@@ -18,9 +18,9 @@ from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.scores import DistanceScale
 from pipeline.report.context import ReportContext
+from pipeline.report.notices import NothingToShowError
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.metrics import Metrics, build_metrics
-from pipeline.report.view_models import NothingToShowError
 from pipeline.report.write_report import write_report
 from tests.report.conftest import ReportProject
 

@@ -13,9 +13,9 @@ from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.project import EVALUATION, Project
 from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
+from pipeline.report.notes_values import fill_template
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.notes import NotesPart, build_notes, render_markdown
-from pipeline.report.template_values import fill_template
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject

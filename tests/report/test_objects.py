@@ -25,9 +25,10 @@ from pipeline.prepare.prepare_data import prepare
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import object_outlines
 from pipeline.report.figures.object_outlines import FALSE, LEGEND, MATCHED, MERGED, MISSED, SPLIT
+from pipeline.report.images import EmbeddedImage, Frame
+from pipeline.report.notices import NothingToShowError
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.objects import HEADINGS, Objects, build_objects, has_objects
-from pipeline.report.view_models import EmbeddedImage, Frame, NothingToShowError
 from pipeline.report.write_report import write_report
 from pipeline.train.train_cell import train_cell
 from tests.conftest import ROOT, TRAINED

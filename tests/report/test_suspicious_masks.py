@@ -10,9 +10,9 @@ import pytest
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import Project
 from pipeline.report.context import ReportContext
+from pipeline.report.notices import NothingToShowError
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.suspicious_masks import MAX_SHOWN, SuspiciousMasks, build_suspicious_masks
-from pipeline.report.view_models import NothingToShowError
 from pipeline.report.write_report import write_report
 from tests.report.conftest import ReportProject
 

@@ -13,10 +13,10 @@ import pytest
 from pipeline.artifacts.project import Project
 from pipeline.params import Params
 from pipeline.params.file import read_params
+from pipeline.runtime.training_state import TrainingState
 from pipeline.sweep import pool
 from pipeline.sweep.pool import run_jobs
 from pipeline.sweep.worker import STOP, Job, JobResult
-from pipeline.tracking.run_metrics import TrainingState
 from tests.conftest import write_params
 
 pytestmark = pytest.mark.usefixtures("preloaded_workers")

@@ -14,8 +14,9 @@ from pipeline.artifacts.project import RUNS
 from pipeline.artifacts.run_folder import EpochTiming, RunFolder, RunRecord, RunTiming
 from pipeline.atomic_io import to_json
 from pipeline.params import Tracking
+from pipeline.runtime.training_state import TrainingState
 from pipeline.tracking.mlflow_run import MlflowRun
-from pipeline.tracking.run_metrics import EpochMetrics, RunContent, TrainingState
+from pipeline.tracking.run_content import EpochMetrics, RunContent
 from pipeline.tracking.store import get_experiment_id, open_client, tracking_uri
 
 KEY = "5e" * 32

@@ -24,7 +24,7 @@ from pipeline.tracking import background_logger
 from pipeline.tracking.background_logger import BackgroundLogger
 from pipeline.tracking.mark_killed import FOLDER, OpenRuns, mark_killed
 from pipeline.tracking.mlflow_run import MlflowRun
-from pipeline.tracking.run_metrics import RunContent
+from pipeline.tracking.run_content import RunContent
 from pipeline.tracking.store import open_client
 from tests.conftest import StartProcess
 from tests.tracking.conftest import create_training_state, upload_content, write_run_folder

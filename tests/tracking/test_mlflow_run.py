@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.artifacts.project import Project
 from pipeline.params import Tracking
-from pipeline.tracking.metric_history import MAX_TAG_LENGTH
+from pipeline.tracking.mlflow_limits import MAX_TAG_LENGTH
 from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
-from pipeline.tracking.run_metrics import DataSummary, RunContent, Status
+from pipeline.tracking.run_content import DataSummary, RunContent, Status
 from pipeline.tracking.store import get_experiment_id, open_client, tracking_uri
 from pipeline.tracking.tags import USER
 from tests.conftest import StartProcess

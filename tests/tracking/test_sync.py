@@ -24,7 +24,7 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.report.write_report import write_report
 from pipeline.tracking.mlflow_run import upload_lock
-from pipeline.tracking.run_metrics import DataSummary, name_in_mlflow, read_history, run_parameters
+from pipeline.tracking.run_content import DataSummary, name_in_mlflow, read_history, run_parameters
 from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
 from pipeline.tracking.tags import DATA_FINGERPRINT

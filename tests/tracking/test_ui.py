@@ -20,8 +20,8 @@ from pipeline.analysis.ranked_metric import get_metric
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
+from pipeline.tracking.run_content import epoch_metrics
 from pipeline.tracking.run_images import RunImages
-from pipeline.tracking.run_metrics import epoch_metrics
 from pipeline.tracking.saved_view import SETTINGS_VIEW, VIEW, name_views
 from pipeline.tracking.store import open_client
 from pipeline.tracking.tags import SETTING, name_setting

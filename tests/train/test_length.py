@@ -17,8 +17,8 @@ from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
 from pipeline.params.file import read_params
 from pipeline.params.train import EarlyStopping
+from pipeline.runtime.training_state import TrainingState
 from pipeline.runtime.work_lock import EXTENDABLE
-from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.early_stopping import find_early_stop
 from pipeline.train.train_cell import train_cell
 from tests.conftest import write_params

@@ -27,7 +27,7 @@ from pipeline.runtime.shutdown import defer_signals
 from pipeline.runtime.work_lock import RunLock, list_unfinished
 from pipeline.tracking import background_logger
 from pipeline.tracking.mlflow_run import MlflowRun
-from pipeline.tracking.run_metrics import RunContent
+from pipeline.tracking.run_content import RunContent
 from pipeline.train.checkpoints import CheckpointManager
 from pipeline.train.run_results import RunResults
 from pipeline.train.train_cell import train_and_log, train_cell

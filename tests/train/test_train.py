@@ -21,7 +21,7 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.params.flatten import flatten_parameters
 from pipeline.runtime.progress import EpochProgress
-from pipeline.tracking.metric_history import flatten
+from pipeline.tracking.mlflow_limits import flatten
 from pipeline.train.train_cell import train_and_log, train_cell
 from tests.conftest import write_params
 

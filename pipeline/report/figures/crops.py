@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pipeline.imaging import IGNORE
 from pipeline.imaging.windows import Window
 from pipeline.report.figures.error_kinds import check_shapes
-from pipeline.report.view_models import MAX_SIZE, Mask
+from pipeline.report.images import MAX_SIZE, Mask
 
 CROP = 256  # px, side of the part
 _STEP = 16  # px between the positions that are compared

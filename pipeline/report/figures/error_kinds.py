@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
-from pipeline.report.view_models import Frame, LegendEntry, Mask
+from pipeline.report.images import Frame, LegendEntry, Mask
 from pipeline.wording import join_words
 
 # The colors differ in lightness and between blue and yellow, so that color-blind readers can tell them apart. They are

@@ -9,8 +9,8 @@ from pipeline.imaging.windows import center_window, cut_window
 from pipeline.params.data.fields import list_sides
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
+from pipeline.report.images import EmbeddedImage
 from pipeline.report.run_selection import RunSelection
-from pipeline.report.view_models import EmbeddedImage
 
 
 @dataclass(frozen=True)

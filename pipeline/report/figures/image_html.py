@@ -17,7 +17,7 @@ from PIL import Image, ImageColor
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.report.figures.error_kinds import GROUND, PredictionErrors
-from pipeline.report.view_models import MAX_SIZE, EmbeddedImage, Frame, ImageArray, Mask
+from pipeline.report.images import MAX_SIZE, EmbeddedImage, Frame, ImageArray, Mask
 
 MAX_CUTOUT_SIZE = 576  # px, longer side
 QUALITY = 84  # of WebP; with a lower quality, edges show artifacts

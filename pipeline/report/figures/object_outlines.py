@@ -10,7 +10,7 @@ from skimage.segmentation import find_boundaries
 
 from pipeline.analysis.objects import LabelImage, ObjectKind, ObjectMatches
 from pipeline.report.figures import image_html
-from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray, LegendEntry
+from pipeline.report.images import EmbeddedImage, Frame, ImageArray, LegendEntry
 
 # Colors of Okabe and Ito, which color-blind readers can tell apart, and which differ from gray images. Missed objects
 # are also dashed, and all outlines have a dark edge, so that they are visible over bright pixels.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.number_format import format_number
-from pipeline.report.context import ExternalResults, ReportContext
+from pipeline.report.context import ReportContext
+from pipeline.report.external_results import ExternalResults
 from pipeline.report.figures import svg
 from pipeline.report.figures.curve_data import LossAxis, LossCurve, aggregate_runs, choose_axis, export_runs
 from pipeline.report.figures.loss_panels import CurveKey, CurvePlot, Panel, draw_panel
+from pipeline.report.notices import NothingToShowError
 from pipeline.report.run_selection import RunSelection, list_best_variants, list_shown_runs
-from pipeline.report.view_models import NothingToShowError
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.figures.risk_coverage import draw_risk_coverage
 from pipeline.report.formatting import SPLIT_NAMES
+from pipeline.report.images import EmbeddedImage, LegendEntry
+from pipeline.report.notices import NothingToShowError, Notice, collect_problem
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.sections.gallery import SMALL_SIZE, Sample, build_class_legend, build_error_legend, build_sample
-from pipeline.report.view_models import EmbeddedImage, LegendEntry, NothingToShowError, Notice, collect_problem
 from pipeline.wording import join_words, pluralize
 
 NAMES = {

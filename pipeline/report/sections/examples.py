@@ -10,6 +10,8 @@ from pipeline.errors import PipelineError
 from pipeline.number_format import format_number
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
+from pipeline.report.images import EmbeddedImage, LegendEntry
+from pipeline.report.notices import NothingToShowError, Notice, collect_problem
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.sections.gallery import (
@@ -21,7 +23,6 @@ from pipeline.report.sections.gallery import (
     build_validated_samples,
     name_predictor,
 )
-from pipeline.report.view_models import EmbeddedImage, LegendEntry, NothingToShowError, Notice, collect_problem
 from pipeline.wording import pluralize
 
 

@@ -12,15 +12,8 @@ from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.figures.crops import find_crop
 from pipeline.report.figures.error_kinds import PredictionErrors, is_foreground
-from pipeline.report.view_models import (
-    EmbeddedImage,
-    Frame,
-    ImageArray,
-    LegendEntry,
-    Mask,
-    Notice,
-    collect_problem,
-)
+from pipeline.report.images import EmbeddedImage, Frame, ImageArray, LegendEntry, Mask
+from pipeline.report.notices import Notice, collect_problem
 
 MAX_LARGE_RUNS = 4  # for more runs, images are smaller
 SMALL_SIZE = 288  # px, longer side of these smaller images

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
-from pipeline.analysis.calibration import ReliabilityBins, combine_bins
+from pipeline.analysis.calibration import combine_bins
 from pipeline.artifacts.comparison import RunSummary
-from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.number_format import format_number
 from pipeline.report.context import ReportContext
-from pipeline.report.figures import svg
+from pipeline.report.figures.reliability_curve import draw_reliability_curve
+from pipeline.report.images import LegendEntry
+from pipeline.report.notices import NothingToShowError, Notice, collect_problem
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.sections.gallery import (
     Sample,
@@ -24,7 +24,6 @@ from pipeline.report.sections.gallery import (
     build_validated_samples,
     name_predictor,
 )
-from pipeline.report.view_models import LegendEntry, NothingToShowError, Notice, collect_problem
 from pipeline.wording import capitalize_first
 
 
@@ -183,29 +182,3 @@ def _build_calibration(context: ReportContext, runs: Sequence[str]) -> tuple[Mar
         f"network is overconfident."
     )
     return draw_reliability_curve(found, context.project), sentence
-
-
-RELIABILITY_SIZE = (4.6, 3.8)  # inches
-MIN_BIN_SHARE = 0.001  # of a split's pixels; bins with fewer are noise
-
-
-def draw_reliability_curve(bins: Mapping[str, ReliabilityBins], project: Project) -> Markup:
-    """Draw accuracy over confidence: validation solid, training dashed."""
-    with svg.use_style(project):
-        figure = Figure(RELIABILITY_SIZE, layout="constrained")
-        axes = figure.add_subplot()
-        low = 1 / 3
-        for split, style, marker in (("train", "--", ""), ("validation", "-", "o")):
-            shown = bins[split].pixels > MIN_BIN_SHARE * bins[split].pixels.sum()
-            confidence, accuracy = bins[split].confidence[shown], bins[split].accuracy[shown]
-            axes.plot(confidence, accuracy, color=svg.INK, linestyle=style, marker=marker, markersize=4.5)
-            low = min(low, confidence.min(), accuracy.min())
-        axes.plot([0, 1], [0, 1], color=svg.QUIET, linewidth=1)
-        axes.annotate(
-            "perfect calibration", (low, low), (6, -3), textcoords="offset points", color=svg.QUIET, fontsize=10
-        )
-        axes.set_xlim(low - 0.02, 1.01)
-        axes.set_ylim(low - 0.02, 1.01)
-        axes.set_xlabel("confidence", loc="right")
-        axes.set_title("accuracy", loc="left", fontsize=11)
-        return svg.render_svg(figure, "reliability")

@@ -15,11 +15,11 @@ from pipeline.number_format import format_number, format_spread
 from pipeline.params import Params
 from pipeline.report.context import ReportContext
 from pipeline.report.formatting import SPLIT_NAMES
+from pipeline.report.notices import Notice, collect_problem
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.sections.selected_findings import select_findings
 from pipeline.report.sections.showcase import Showcase, UserImage, build_showcase, build_user_images
-from pipeline.report.view_models import Notice, collect_problem
 from pipeline.wording import join_words, pluralize
 
 

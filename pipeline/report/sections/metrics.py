@@ -17,8 +17,8 @@ from pipeline.number_format import format_number
 from pipeline.report.context import ReportContext
 from pipeline.report.figures.confusion_map import draw_confusion_map
 from pipeline.report.formatting import SPLIT_NAMES
+from pipeline.report.notices import NothingToShowError
 from pipeline.report.run_selection import RunSelection, find_leading_run
-from pipeline.report.view_models import NothingToShowError
 from pipeline.wording import join_words, pluralize
 
 Figure = tuple[str, str]  # a number and its interval, which may be empty

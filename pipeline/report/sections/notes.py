@@ -9,8 +9,8 @@ from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
 from pipeline.report.figures.feature_maps import FeatureMapFigure, create_feature_map_figures
+from pipeline.report.notes_values import PICTURE_INLINE, PICTURE_MARK, fill_template
 from pipeline.report.run_selection import RunSelection
-from pipeline.report.template_values import PICTURE_INLINE, PICTURE_MARK, fill_template
 
 NotesPart = tuple[Markup, FeatureMapFigure | None]  # safe HTML, and the figure that follows it
 

@@ -16,16 +16,9 @@ from pipeline.number_format import format_number
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html, object_outlines
 from pipeline.report.figures.crops import find_crop
+from pipeline.report.images import EmbeddedImage, Frame, LegendEntry, Mask
+from pipeline.report.notices import NothingToShowError, Notice, collect_problem
 from pipeline.report.run_selection import RunSelection, find_leading_run
-from pipeline.report.view_models import (
-    EmbeddedImage,
-    Frame,
-    LegendEntry,
-    Mask,
-    NothingToShowError,
-    Notice,
-    collect_problem,
-)
 from pipeline.wording import join_words, pluralize
 
 MAX_NAMED_CLASSES = 8  # the others are counted

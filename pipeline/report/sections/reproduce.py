@@ -21,8 +21,8 @@ from pipeline.params.data.composites import CompositesData
 from pipeline.params.flatten import flatten_parameters
 from pipeline.params.merge_conflict import find_conflict
 from pipeline.report.context import ReportContext
+from pipeline.report.notices import Notice, collect_problem
 from pipeline.report.run_selection import RunSelection, find_leading_run
-from pipeline.report.view_models import Notice, collect_problem
 from pipeline.tracking.tags import DIRTY, UNKNOWN, read_git_commit
 from pipeline.wording import join_words
 

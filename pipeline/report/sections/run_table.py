@@ -15,10 +15,10 @@ from pipeline.artifacts.comparison import Comparison, Judgment, RunSummary, Summ
 from pipeline.artifacts.scores import MIN_CLASS_IOU
 from pipeline.curve_readers.external_results import ExternalResult
 from pipeline.number_format import MISSING, format_number
-from pipeline.report.context import ExternalResults
+from pipeline.report.external_results import ExternalResults
+from pipeline.report.notices import Notice
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection, list_shown_runs
-from pipeline.report.view_models import Notice
 from pipeline.wording import capitalize_first, pluralize
 
 

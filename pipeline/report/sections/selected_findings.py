@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pipeline.artifacts.comparison import Finding, RunSummary
 from pipeline.report.context import ReportContext
+from pipeline.report.notices import NothingToShowError
 from pipeline.report.run_selection import RunSelection, list_shown_runs
-from pipeline.report.view_models import NothingToShowError
 
 Evidence = tuple[tuple[str, str], ...]  # links to rows of the table of runs: text and run
 

@@ -19,8 +19,9 @@ from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.figures.crops import find_crop
 from pipeline.report.figures.error_kinds import PredictionErrors, is_foreground
+from pipeline.report.images import EmbeddedImage, Frame, ImageArray, LegendEntry, Mask
+from pipeline.report.notices import NothingToShowError
 from pipeline.report.run_selection import RunSelection, choose_metric, find_leading_run
-from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray, LegendEntry, Mask, NothingToShowError
 from pipeline.wording import join_words, pluralize
 
 

@@ -10,9 +10,10 @@ from pipeline.artifacts.project import COMPARISON
 from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
 from pipeline.report.formatting import SPLIT_NAMES
+from pipeline.report.images import LegendEntry
+from pipeline.report.notices import NothingToShowError, Notice, collect_problem
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_sample
-from pipeline.report.view_models import LegendEntry, NothingToShowError, Notice, collect_problem
 from pipeline.wording import pluralize
 
 MAX_SHOWN = 8  # masks in the gallery

@@ -13,8 +13,8 @@ from pipeline.artifacts.scores import Scores
 from pipeline.errors import PipelineError
 from pipeline.number_format import format_number, format_spread
 from pipeline.report.context import ReportContext
+from pipeline.report.notices import NothingToShowError, Notice, collect_problem
 from pipeline.report.run_selection import RunSelection
-from pipeline.report.view_models import NothingToShowError, Notice, collect_problem
 from pipeline.wording import join_words
 
 

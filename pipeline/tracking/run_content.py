@@ -5,25 +5,26 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.analysis.measurement import describe_measurement
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
+from pipeline.artifacts.folder import list_files
 from pipeline.artifacts.metric_names import get_column
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import Project
-from pipeline.artifacts.run_folder import Precision, RunFolder, RunRecord, RunTiming
+from pipeline.artifacts.run_folder import RunFolder, RunRecord, RunTiming
 from pipeline.errors import PipelineError
+from pipeline.runtime.training_state import TrainingState
 from pipeline.tracking.run_images import RunImages
 from pipeline.tracking.tags import MEASUREMENT, SETTING, create_result_tags, name_setting
 from pipeline.wording import format_size_setting
 
 if TYPE_CHECKING:
     from pipeline.artifacts.comparison import RunSummary
-    from pipeline.runtime.progress import EpochProgress
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
@@ -40,28 +41,12 @@ _BY_EPOCH = ("train_loss", "val_loss", "val_mean_iou")
 
 
 @dataclass(frozen=True)
-class TrainingState:
-    """State of a run in training, small enough to be sent to another process after every epoch."""
-
-    run: str
-    key: str
-    cell: Mapping[str, Any]  # pipeline.params.Cell as JSON
-    precision: Precision
-    data_fingerprint: str
-    began_ms: int  # milliseconds since 1970, like all times in this module
-    history: tuple[Mapping[str, float | int | str], ...] = ()  # rows of `history.csv`, from the first epoch
-    ended_ms: tuple[int, ...] = ()  # end of each epoch
-    progress: EpochProgress | None = None  # the epoch that has just ended; None at the start and after an error
-    has_failed: bool = False
-
-
-@dataclass(frozen=True)
 class EpochMetrics:
     """Metrics of one epoch."""
 
     number: int  # from 1; MLflow's step
     metrics: Mapping[str, float]
-    ended_ms: int | None  # None if unknown
+    ended_ms: int | None  # milliseconds since 1970, like all times in this module; None if unknown
 
 
 @dataclass(frozen=True)
@@ -278,9 +263,3 @@ def _compute_metrics(evaluation: EvaluationFolder, prepared: PreparedData) -> di
 
     found = compute_run_metrics(evaluation, prepared.samples, "validation", prepared.dataset.classes)
     return {get_column(name): value for name, value in found.values.items() if value is not None}
-
-
-def list_files(folder: Path, without: Iterable[str] = ()) -> dict[str, Path]:
-    """Return the files in a folder and its subfolders by their relative path; files named in `without` are left out."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in without)
-    return {path.relative_to(folder).as_posix(): path for path in paths}

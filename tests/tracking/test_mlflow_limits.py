@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pipeline.tracking.metric_history import MAX_PARAMETER_LENGTH, flatten, split_finite, to_mlflow_name, truncate
+from pipeline.tracking.mlflow_limits import MAX_PARAMETER_LENGTH, flatten, split_finite, to_mlflow_name, truncate
 
 
 @pytest.mark.parametrize(
