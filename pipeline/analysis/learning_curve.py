@@ -1,6 +1,6 @@
 """Validation loss as a function of the number of training images, and a prediction for twice as many.
 
-The losses of networks follow a power law, `loss = a + b * n ** -c`, over a wide range of numbers of training images n
+The losses of networks follow a power law, `loss = a + b * n ** -c`, over a wide range of training-set sizes n
 (Cortes et al., Learning curves: asymptotic values and rate of convergence, NIPS 6, 1994; Hestness et al., Deep learning
 scaling is predictable, empirically, arXiv:1712.00409, 2017; Viering and Loog, The shape of learning curves: a review,
 IEEE Transactions on Pattern Analysis and Machine Intelligence 45, 2023). For a given exponent c, the law is linear in a
@@ -8,7 +8,7 @@ and b, so that the least-squares fit is a search over c alone (variable projecti
 Numerical Analysis 10, 1973).
 
 The weights and the interval are based on the variation between seeds. Because a few seeds show it only roughly, the
-standard deviation is assumed to be proportional to the loss, and estimated from all numbers of images together. The
+standard deviation is assumed to be proportional to the loss, and estimated from all training-set sizes together. The
 interval is a parametric bootstrap: the mean loss of each number of images is replaced by a draw from its Student
 distribution, and the law is fitted again. Resampling three seeds would give intervals that are far too narrow
 (`benchmarks/learning_curves.py`). If the losses deviate more from the law than the seeds explain, all deviations are
@@ -46,7 +46,7 @@ class UnidentifiedError(ValueError):
 
 @dataclass(frozen=True)
 class _Means:
-    """Mean losses over seeds at K numbers of images, in ascending order."""
+    """Mean losses over seeds at K training-set sizes, in ascending order."""
 
     sizes: Floats  # K
     losses: Floats  # K
@@ -54,12 +54,12 @@ class _Means:
     degrees: int  # degrees of freedom of the standard errors
 
     def select(self, places: slice) -> _Means:
-        """Select some of the numbers of images."""
+        """Select some of the training-set sizes."""
         return _Means(self.sizes[places], self.losses[places], self.errors[places], self.degrees)
 
 
 def fit_learning_curve(losses: Sequence[tuple[int, Sequence[float]]], seed: int = 0) -> FittedCurve:
-    """Fit a power law to the losses of several seeds at several numbers of training images.
+    """Fit a power law to the losses of several seeds at several training-set sizes.
 
     Args:
         losses: Number of training images and the losses of its seeds, ascending by number.
@@ -97,13 +97,13 @@ def _average(losses: Sequence[tuple[int, Sequence[float]]]) -> _Means:
 
 
 def _check_fall(means: _Means) -> None:
-    """Check that the loss falls over enough numbers of images.
+    """Check that the loss falls over enough training-set sizes.
 
     Raises:
         UnidentifiedError: It does not.
     """
     if len(means.sizes) < MIN_SIZES:
-        raise UnidentifiedError(f"a power law needs at least {MIN_SIZES} numbers of training images")
+        raise UnidentifiedError(f"a power law needs at least {MIN_SIZES} training-set sizes")
     names = [f"{size:.0f}" for size in means.sizes]
     rises = np.diff(means.losses) / np.hypot(means.errors[:-1], means.errors[1:])
     steepest = int(rises.argmax())
@@ -115,7 +115,7 @@ def _check_fall(means: _Means) -> None:
 
 
 def _predict(means: _Means, numbers: Floats, seed: int, noise: float = 0.0) -> list[PredictedLoss]:
-    """Predict the losses at some numbers of images, with intervals; `noise` is a standard error to add to them."""
+    """Predict the losses at some training-set sizes, with intervals; `noise` is a standard error to add to them."""
     fitted, residuals = _fit(means, means.losses[None], numbers)
     spare = len(means.sizes) - MIN_SIZES
     inflation = max(1.0, math.sqrt(residuals[0] / spare)) if spare else 1.0
@@ -133,7 +133,7 @@ def _fit(means: _Means, losses: Floats, numbers: Floats) -> tuple[Floats, Floats
     Args:
         means: Numbers of images and standard errors.
         losses: Losses of B samples (B x K).
-        numbers: N numbers of images.
+        numbers: N training-set sizes.
 
     Returns:
         The losses of the fitted laws at these numbers (B x N), and the weighted sums of squared residuals (B).

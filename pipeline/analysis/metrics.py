@@ -22,7 +22,7 @@ from pipeline.artifacts.evaluation_folder import SURFACE_SCORES, ClassPixels
 from pipeline.artifacts.prepared_data import SegmentationClass
 
 UNIT: Interval = (0.0, 1.0)
-LOWER_IS_BETTER = ("hd95", "asd")
+DISTANCES = ("hd95", "asd")  # lower is better, and without an upper limit
 WORST_SHARE = 0.1
 OVERALL = ""  # the class of metrics over all classes
 
@@ -69,7 +69,7 @@ def tabulate_metrics(images: ImageMetrics, class_names: Sequence[str]) -> list[M
 
 
 def _get_limits(name: str) -> Interval:
-    return (0.0, np.inf) if name in LOWER_IS_BETTER else UNIT
+    return (0.0, np.inf) if name in DISTANCES else UNIT
 
 
 def select_foreground(classes: Sequence[SegmentationClass]) -> set[str]:
@@ -154,7 +154,7 @@ def _average_by_image(
     """Compute mean, median and worst decile of a metric (N x C) over the images in which it is defined."""
     rows = []
     present = (images.pixels.truth + images.pixels.predicted) > 0
-    worst = 1 - WORST_SHARE if name in LOWER_IS_BETTER else WORST_SHARE
+    worst = 1 - WORST_SHARE if name in DISTANCES else WORST_SHARE
     for index, (owner, interval) in enumerate(zip(class_names, intervals, strict=True)):
         column = values[:, index]
         defined = column[~np.isnan(column)]

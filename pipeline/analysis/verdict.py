@@ -23,6 +23,7 @@ VerdictWord = Literal["learning", "memorizing", "overfitting", "underfitting", "
 MAX_P_VALUE = 0.002
 MIN_PROGRESS = 0.05  # minimum decrease of the training loss, as a share of its first value; used without a baseline
 MAX_UNEVENNESS = 0.1  # maximum deviation of the steps between validations from their median, as a share of it
+ONSET_NOT_CHECKED = "Onset: "  # start of the reason in `not_checked`
 
 
 @dataclass(frozen=True)
@@ -222,12 +223,12 @@ def _judge_diverged(curves: LossCurves) -> Verdict:
 def _search_onset(curves: LossCurves, not_checked: list[str]) -> OnsetSearch | None:
     """Search for an onset; if that is not possible, append the reason to `not_checked`."""
     if uneven := _find_uneven_spacing(curves):
-        not_checked.append(f"Onset: {uneven}")
+        not_checked.append(f"{ONSET_NOT_CHECKED}{uneven}")
         return None
     search = find_onset(curves.val)
     if search.evidence is None:
         epochs = pluralize(len(curves.epochs), curves.point)
-        not_checked.append(f"Onset: the curves have {epochs}; the search requires at least {MIN_EPOCHS}.")
+        not_checked.append(f"{ONSET_NOT_CHECKED}the curves have {epochs}; the search requires at least {MIN_EPOCHS}.")
     return search
 
 

@@ -19,7 +19,7 @@ class PredictedLoss(Record):
 
 @dataclass(frozen=True)
 class FittedCurve(Record):
-    """A power law that was fitted to the losses of several seeds at several numbers of training images."""
+    """A power law that was fitted to the losses of several seeds at several training-set sizes."""
 
     points: tuple[PredictedLoss, ...]  # of the fitted law, from the fewest images to twice the most
     held_out: PredictedLoss | None  # mean loss at the most images, predicted from fewer; None if it cannot be

@@ -35,11 +35,15 @@ def list_findings(
     """
     best, metric = summary.best, get_ranked_metric(summary)
     if best is None:
-        none = ranking_findings.report_missing_ranking(summary)
-        return [none, *filter(None, [run_findings.one_class_other_runs(summary)]), *run_findings.lost_runs(summary)]
+        unranked = (
+            ranking_findings.report_missing_ranking(summary),
+            run_findings.report_one_class_other_runs(summary),
+            *run_findings.report_lost_runs(summary),
+        )
+        return [finding for finding in unranked if finding]
     found = [
-        run_findings.missed_classes(summary, best),
-        run_findings.one_class_best_setting(summary),
+        run_findings.report_missed_classes(summary, best),
+        run_findings.report_one_class_best_setting(summary),
         _report_best_setting(summary, best, metric),
         report_folded_gap(summary, best),
         ranking_findings.report_undefined_metric(summary),
@@ -49,16 +53,16 @@ def list_findings(
         *(() if equivalence_margin is None else report_settling(summary, equivalence_margin)),
         report_more_images(summary),
         _report_widest_gap(summary),
-        run_findings.verdicts(summary, best),
-        run_findings.one_class_other_runs(summary),
-        run_findings.onsets(summary),
+        run_findings.report_verdicts(summary, best),
+        run_findings.report_one_class_other_runs(summary),
+        run_findings.report_onsets(summary),
         compare_metrics(summary, best),
         _report_widest_class(summary, best, parts),
         _report_calibration(summary, best),
         *_compare_variants(summary, best, metric),
         _find_cheapest(summary, best, metric),
     ]
-    return [finding for finding in [*found, *run_findings.lost_runs(summary)] if finding]
+    return [finding for finding in [*found, *run_findings.report_lost_runs(summary)] if finding]
 
 
 def _report_best_setting(summary: Summary, best: BestSetting, metric: RankedMetric) -> Finding:

@@ -73,7 +73,7 @@ def _describe_parameters(cell: Cell) -> str:
 
 
 def _list_curves(points: Sequence[_Point]) -> Iterator[list[_Point]]:
-    """Yield the points of each learning curve with enough numbers of images, ascending, one point per number."""
+    """Yield the points of each learning curve with enough training-set sizes, ascending, one point per number."""
     by_epochs: dict[int, list[_Point]] = {}
     by_samples: list[list[_Point]] = []
     for point in sorted(points, key=lambda one: (one.samples, one.images)):
@@ -130,7 +130,7 @@ def _describe_check(curve: LearningCurve) -> str:
     """Describe whether the power law of fewer images predicts the loss at the most images."""
     held_out = curve.fit.held_out if curve.fit else None
     if held_out is None:
-        return f"This law was not checked: that needs losses that fall over at least {MIN_SIZES + 1} numbers of images."
+        return f"This law was not checked, which needs falling losses at {MIN_SIZES + 1} or more training-set sizes."
     result = (
         f"Fitted without the losses at {curve.images[-1]} images, the law predicts "
         f"{_format_interval(curve, held_out)} there"

@@ -63,4 +63,4 @@ def _describe_rival(summary: Summary, metric: RankedMetric, winner: SettingSumma
     low, high = (-end for end in reversed(difference.interval))
     interval = f" (95% interval {low:.{metric.digits}f} to {high:.{metric.digits}f})"
     supported = difference.p_value < SIGNIFICANT
-    return f"{text}{interval}, a difference that the seeds {'support' if supported else 'do not support'}."
+    return f"{text}{interval}, a difference that is {'significant' if supported else 'not significant'}."

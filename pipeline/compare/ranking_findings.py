@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.analysis.metrics import LOWER_IS_BETTER
+from pipeline.analysis.metrics import DISTANCES
 from pipeline.analysis.ranked_metric import RankedMetric, explain_missing_ranking, explain_undefined
 from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.comparison import BestSetting, Finding, SettingSummary, Summary
@@ -30,7 +30,7 @@ def report_undefined_metric(summary: Summary) -> Finding | None:
 
 def report_undefined_distances(summary: Summary, best: BestSetting, metric: RankedMetric) -> Finding | None:
     """Report how many images a mean distance leaves out, if settings are ranked by it."""
-    if metric.name not in LOWER_IS_BETTER:
+    if metric.name not in DISTANCES:
         return None
     here = _count_undefined(summary, summary.get_setting(best))
     others = [row for row in summary.settings if row.ranked and row != summary.get_setting(best)]

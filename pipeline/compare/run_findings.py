@@ -10,6 +10,7 @@ from statistics import fmean
 from pipeline.analysis.baselines import ONE_CLASS_LABEL, pair_with_baseline
 from pipeline.analysis.ranked_metric import get_ranked_metric
 from pipeline.analysis.seed_statistics import compute_mean_and_sd
+from pipeline.analysis.verdict import ONSET_NOT_CHECKED
 from pipeline.artifacts.comparison import BestSetting, Finding, Judgment, RunSummary, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU, MissedClass
 from pipeline.wording import pluralize
@@ -24,7 +25,7 @@ ENDS = {
 }
 
 
-def verdicts(summary: Summary, best: BestSetting) -> Finding | None:
+def report_verdicts(summary: Summary, best: BestSetting) -> Finding | None:
     """Count the verdicts on the runs of the best setting, and those on all other runs."""
     judged = [(row.run, row.judgment) for row in summary.runs if row.judgment]
     here = {row.run for row in summary.list_runs(best)}
@@ -43,10 +44,10 @@ def _tally(words: Counter[str]) -> str:
     return ", ".join(f"{word} ({count})" if words.total() > 1 else word for word, count in words.most_common())
 
 
-def onsets(summary: Summary) -> Finding | None:
+def report_onsets(summary: Summary) -> Finding | None:
     """Report the settings at which the validation loss begins to rise for most seeds; None without complete runs."""
     judgments = [row.judgment for row in summary.runs if row.judgment]
-    if any(reason.startswith("Onset") for judgment in judgments for reason in judgment.not_checked):
+    if any(reason.startswith(ONSET_NOT_CHECKED) for judgment in judgments for reason in judgment.not_checked):
         return None
     by_setting = [
         (setting, rows)
@@ -82,7 +83,7 @@ def _format_onsets(rows: Sequence[RunSummary]) -> str:
     return f" between epochs {min(low for low, _ in found)} and {max(high for _, high in found)}"
 
 
-def lost_runs(summary: Summary) -> list[Finding]:
+def report_lost_runs(summary: Summary) -> list[Finding]:
     """Report the runs without results and the reasons, with one finding per status."""
     found = []
     for status, (one, several) in ENDS.items():
@@ -99,7 +100,7 @@ def _first_sentence(reason: str) -> str:
     return (reason.splitlines() or ["unknown reason"])[0].partition(". ")[0].rstrip(".")
 
 
-def missed_classes(summary: Summary, best: BestSetting) -> Finding | None:
+def report_missed_classes(summary: Summary, best: BestSetting) -> Finding | None:
     """Name the classes that at least one run of the best setting misses; None if no run misses any."""
     rows = [row for row in summary.list_runs(best) if row.is_complete]
     by_class: dict[str, list[MissedClass]] = {}
@@ -149,7 +150,7 @@ def _describe_fewest_missed(summary: Summary, best: BestSetting) -> str:
     return f" {who} misses the fewest: {fewest:.3g}{mean}, compared with {here:.3g} here."
 
 
-def one_class_best_setting(summary: Summary) -> Finding | None:
+def report_one_class_best_setting(summary: Summary) -> Finding | None:
     """Count the runs of the best setting that do no better than predicting one class everywhere.
 
     Returns:
@@ -170,7 +171,7 @@ def one_class_best_setting(summary: Summary) -> Finding | None:
     return Finding("one_class", sentence, tuple(row.run for row in failing))
 
 
-def one_class_other_runs(summary: Summary) -> Finding | None:
+def report_one_class_other_runs(summary: Summary) -> Finding | None:
     """Count the runs of other settings that do no better than predicting one class everywhere.
 
     Returns:
@@ -179,7 +180,7 @@ def one_class_other_runs(summary: Summary) -> Finding | None:
     best = {row.run for row in summary.list_runs(summary.best)} if summary.best else set()
     checked = [row for row in summary.runs if row.run not in best and _beats_baseline(row) is not None]
     failing = _select_failing(checked)
-    if not checked or not (failing or one_class_best_setting(summary)):
+    if not checked or not (failing or report_one_class_best_setting(summary)):
         return None
     runs = pluralize(len(checked), "other run" if best else "run")
     verb = "does" if len(failing or checked) == 1 else "do"

@@ -144,12 +144,12 @@ def _settle(pair: _Comparison, equivalence_margin: float) -> Settling | None:
     if pilot.num >= most:
         end = _describe_images(pair, pilot, goal) if folds else f"After {pilot.num} seeds, {GIVE_UP}."
         return pair.conclude(f"{start} {end}")
-    subject = f"all {folds} folds" if folds else f"even {MAX_SEEDS} seeds of both"
+    subject = f"all {folds} folds" if folds else f"even {MAX_SEEDS} seeds per setting"
     power = _describe_power(pair, goal, subject, compute_power(pilot, most, goal))
     if folds:
         return pair.propose_seeds(f"{start} {power}.", folds)
     if pilot.num < MIN_PILOT:
-        sentence = f"{start} {power}. But {pilot.num} seeds show the spread only roughly: train {MIN_PILOT} first."
+        sentence = f"{start} {power}. But {pilot.num} seeds estimate the spread only roughly: train {MIN_PILOT} first."
         return pair.propose_seeds(sentence, MIN_PILOT)
     return pair.conclude(f"{start} {power}; {GIVE_UP}.")
 
@@ -190,7 +190,7 @@ def _describe_power(pair: _Comparison, goal: Goal, subject: str, power: float) -
     """Describe with which power more seeds or images would reach the goal."""
     several = f", corrected for {len(pair.p_values)} comparisons" if len(pair.p_values) > 1 else ""
     if goal.margin is None:
-        return f"If the true difference is this large, {subject} would show it with {100 * power:.0f}% power{several}"
+        return f"If the true difference is this large, {subject} would detect it with {100 * power:.0f}% power{several}"
     margin = _format(pair, goal.margin)
     return (
         f"If the true difference is this small, {subject} would show with {100 * power:.0f}% power that it is below "
@@ -201,12 +201,12 @@ def _describe_power(pair: _Comparison, goal: Goal, subject: str, power: float) -
 def _describe_size(pair: _Comparison, pilot: Pilot, goal: Goal, size: SampleSize) -> str:
     """Describe the number of seeds or folds that would settle the comparison, and how certain this number is."""
     folds = pair.summary.folds
-    subject = f"{size.num} of the {folds} folds" if folds else f"{size.num} seeds of both"
+    subject = f"{size.num} of the {folds} folds" if folds else f"{size.num} seeds per setting"
     most = size.high if size.high else f"more than {folds or MAX_SEEDS}"
     seen = f"{pilot.num} {'folds' if folds else 'seeds'}"
     return (
-        f"{_describe_power(pair, goal, subject, size.power)}. Since {seen} show the spread only roughly, {size.low} to "
-        f"{most} may be needed ({100 * CONFIDENCE:.0f}% interval)."
+        f"{_describe_power(pair, goal, subject, size.power)}. Since {seen} estimate the spread only roughly, "
+        f"{size.low} to {most} may be needed ({100 * CONFIDENCE:.0f}% interval)."
     )
 
 

@@ -24,7 +24,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.to_rgb import to_rgb
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import ImageMaskPair
-from pipeline.prepare.sample_ids import image_id
+from pipeline.prepare.sample_ids import to_image_id
 from pipeline.wording import escape_unprintable, join_names
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def parse_distinct(limits: NearDuplicates, names: Collection[str], key: str) -> 
     distinct: dict[str, set[str]] = {}
     mistakes = []
     for written in limits.distinct:
-        one, other = (image_id(name) for name in written)
+        one, other = (to_image_id(name) for name in written)
         if unknown := [name for name in (one, other) if name not in names]:
             mistakes.append(
                 f"there is no image {join_names(unknown)}; write paths below images/, or the parts that the "

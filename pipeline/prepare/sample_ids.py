@@ -10,7 +10,7 @@ MAX_ID_BYTES = 200  # ids are parts of file names, which have at most 255 bytes
 FORMULA_STARTS = ("=", "+", "-", "@")  # spreadsheets interpret cells that begin with these as formulas
 
 
-def image_id(path: str) -> str:
+def to_image_id(path: str) -> str:
     """Convert an image's name, without the extension, to an id that can be a file name.
 
     The name is the path below images/, or the part of the path that the wildcards of `data.images` match.

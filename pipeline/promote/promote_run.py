@@ -21,7 +21,7 @@ from pipeline.promote.onnx_export import export_onnx, measure_agreement
 from pipeline.promote.package import package_model
 from pipeline.promote.serve_command import ALIAS, format_serve_command
 from pipeline.tracking.mlflow_run import MlflowRun
-from pipeline.tracking.store import get_experiment_id, hide_passwords, open_client, store_errors, tracking_uri
+from pipeline.tracking.store import get_experiment_id, get_tracking_uri, hide_passwords, open_client, store_errors
 from pipeline.tracking.sync import sync_runs
 from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY
 
@@ -66,7 +66,7 @@ def promote_run(params: Params, run: str) -> RegisteredModel:
     project = Project()
     trained = TrainedRun.load(params, run, project)
     record = trained.record
-    uri, name = tracking_uri(params.tracking), re.sub(r"[^\w\- ]", "-", params.tracking.experiment)
+    uri, name = get_tracking_uri(params.tracking), re.sub(r"[^\w\- ]", "-", params.tracking.experiment)
     command = format_serve_command(name, hide_passwords(uri))
     with store_errors(uri):
         found = _find_version(open_client(uri), name, trained.key)

@@ -25,7 +25,7 @@ from pipeline.tracking.mark_killed import OpenRuns, mark_killed
 from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
 from pipeline.tracking.run_content import DataSummary, RunContent, Status, describe_finished, describe_training
 from pipeline.tracking.sqlite_store import find_sqlite_reason
-from pipeline.tracking.store import describe_refusal, get_experiment_id, hide_passwords, open_client, tracking_uri
+from pipeline.tracking.store import describe_refusal, get_experiment_id, get_tracking_uri, hide_passwords, open_client
 from pipeline.tracking.system_metrics import SystemMetrics
 from pipeline.tracking.tags import create_standard_tags
 
@@ -56,7 +56,7 @@ class BackgroundLogger:
             log_system_metrics: whether to log the system metrics of this machine; false if the runs train elsewhere.
         """
         self._params, self._project, self._log_system_metrics = params, project or Project(), log_system_metrics
-        self._uri = tracking_uri(params.tracking)
+        self._uri = get_tracking_uri(params.tracking)
         self._training: dict[str, TrainingState] = {}  # runs that have not ended, by name
         # SimpleQueue and a daemon thread, so that a call to MLflow that never returns does not keep the process alive.
         self._queue: queue.SimpleQueue[_Update | None] = queue.SimpleQueue()

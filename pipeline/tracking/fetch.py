@@ -26,7 +26,7 @@ from pipeline.tracking.search import (
     read_ids,
     search_runs,
 )
-from pipeline.tracking.store import hide_passwords, is_store_missing, open_client, store_errors, tracking_uri
+from pipeline.tracking.store import get_tracking_uri, hide_passwords, is_store_missing, open_client, store_errors
 from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, get_author
 from pipeline.wording import join_names, pluralize
 
@@ -71,7 +71,7 @@ def fetch_runs(
         PipelineError: The server does not answer, no run matches, no matching run can be shown, or a run requested by
             id cannot be shown.
     """
-    uri = tracking_uri(tracking)
+    uri = get_tracking_uri(tracking)
     if is_store_missing(uri):
         raise PipelineError(f"MLflow at {hide_passwords(uri)} has no runs. Train some: make report")
     with store_errors(uri):

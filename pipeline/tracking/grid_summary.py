@@ -66,18 +66,21 @@ def describe_grid(
         tags[BEATS_BASELINE] = format_beats_baseline(row.judgment.beats_baseline if row.judgment else None)
     return RunContent(
         name=f"grid-{hash_grid(grid)}",
-        key=grid_key(grid, data.fingerprint),
+        key=compute_grid_key(grid, data.fingerprint),
         status="FINISHED",
         began_ms=began_ms,
         ended_ms=ended_ms,
         parameters={"grid": grid.model_dump(mode="json")},
         tags=tags,
         data=data,
-        files={"comparison": list_files(project.comparison.path), **(report_files(project) if with_report else {})},
+        files={
+            "comparison": list_files(project.comparison.path),
+            **(list_report_files(project) if with_report else {}),
+        },
     )
 
 
-def grid_key(grid: Grid, fingerprint: str) -> str:
+def compute_grid_key(grid: Grid, fingerprint: str) -> str:
     """Return the run key of a grid summary.
 
     It depends on the user and the DVC experiment, because each may have different results for the same grid.
@@ -86,7 +89,7 @@ def grid_key(grid: Grid, fingerprint: str) -> str:
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
-def report_files(project: Project) -> Mapping[str, Mapping[str, Path]]:
+def list_report_files(project: Project) -> Mapping[str, Mapping[str, Path]]:
     """Return the report as an artifact folder of the grid summary; empty if there is no report."""
     path = project.root / REPORT
     return {"report": {path.name: path}} if path.exists() else {}

@@ -20,7 +20,7 @@ from pipeline.artifacts.project import CACHE, Project
 from pipeline.atomic_io import write_text
 from pipeline.params import Tracking
 from pipeline.tracking.mlflow_run import search_run, upload_lock
-from pipeline.tracking.store import is_store_missing, open_client, portable_uri, resolve_uri, tracking_uri
+from pipeline.tracking.store import get_tracking_uri, is_store_missing, make_portable, open_client, resolve_uri
 
 logger = logging.getLogger("pipeline.tracking")
 
@@ -33,7 +33,7 @@ class OpenRuns:
     def __init__(self, tracking: Tracking, project: Project) -> None:
         self._path = project.original_home / FOLDER / f"{uuid.uuid4().hex}.json"
         self._lock = FileLock(self._path.with_suffix(".lock"), thread_local=False)
-        self._store = {"uri": portable_uri(tracking_uri(tracking)), "experiment": tracking.experiment}
+        self._store = {"uri": make_portable(get_tracking_uri(tracking)), "experiment": tracking.experiment}
         self._names: dict[str, str] = {}
         self._mutex = threading.Lock()  # one thread adds runs, another removes them
 

@@ -135,9 +135,9 @@ def describe_training(
         status=status,
         began_ms=state.began_ms,
         ended_ms=None if status == "RUNNING" else round(time.time() * 1000),
-        parameters=run_parameters(state.cell, state.precision, data),
+        parameters=collect_parameters(state.cell, state.precision, data),
         tags={**tags, SETTING: name_setting(state.cell, state.data_fingerprint)},
-        epochs=tuple(EpochMetrics(int(row["epoch"]), epoch_metrics(row), ended_ms) for row, ended_ms in epochs),
+        epochs=tuple(EpochMetrics(int(row["epoch"]), convert_epoch_metrics(row), ended_ms) for row, ended_ms in epochs),
         data=data,
     )
 
@@ -173,7 +173,7 @@ def describe_finished(
     files = {"run": list_files(run.path, without=() if timing else (run.TIMING,))}
     tags, metrics = create_result_tags(record, row), dict[str, float]()
     if evaluation.exists() and evaluation.metrics.key == record.key:
-        metrics = best_metrics(evaluation.metrics, record, timing)
+        metrics = collect_best_metrics(evaluation.metrics, record, timing)
         measurement = describe_measurement(evaluation.metrics.distances, evaluation.metrics.objects, record.fold)
         tags[MEASUREMENT] = json.dumps(measurement, ensure_ascii=False)
         # The images of the evaluation are the prepared ones. A run that diverged in its first epoch has no scores.
@@ -186,7 +186,7 @@ def describe_finished(
         status="FINISHED",
         began_ms=timing.began_ms if timing else None,
         ended_ms=timing.last_ms if timing else None,
-        parameters=run_parameters(record.cell, record.precision, trained_on),
+        parameters=collect_parameters(record.cell, record.precision, trained_on),
         tags=tags,
         creation_tags=creation_tags,
         epochs=tuple(
@@ -201,13 +201,13 @@ def describe_finished(
     )
 
 
-def run_parameters(cell: Mapping[str, Any], precision: str, data: DataSummary | None) -> dict[str, Any]:
+def collect_parameters(cell: Mapping[str, Any], precision: str, data: DataSummary | None) -> dict[str, Any]:
     """Collect the parameters of a run: its cell, the precision that the machine chose, and the sizes of its data."""
     parameters = {name: value for name, value in cell.items() if name != "fold" or value is not None}
     return {**parameters, "precision": precision, **(data.parameters(cell) if data else {})}
 
 
-def epoch_metrics(row: Mapping[str, float | str]) -> dict[str, float]:
+def convert_epoch_metrics(row: Mapping[str, float | str]) -> dict[str, float]:
     """Convert a row of the history to metrics named like MLflow's charts, such as `loss/val` and `train_iou/cat`."""
     metrics = {
         _METRIC_NAMES.get(name, name.replace("_iou_", "_iou/")): float(value)
@@ -221,10 +221,10 @@ def epoch_metrics(row: Mapping[str, float | str]) -> dict[str, float]:
 def read_history(run: RunFolder) -> list[dict[str, float]]:
     """Read a run's metrics for every epoch, starting with the first."""
     with run.reading(run.HISTORY) as path, path.open(encoding="utf-8", newline="") as file:
-        return [epoch_metrics(row) for row in csv.DictReader(file)]
+        return [convert_epoch_metrics(row) for row in csv.DictReader(file)]
 
 
-def best_metrics(evaluation: RunEvaluation, record: RunRecord, timing: RunTiming | None) -> dict[str, float]:
+def collect_best_metrics(evaluation: RunEvaluation, record: RunRecord, timing: RunTiming | None) -> dict[str, float]:
     """Collect the metrics that have one value per run, without undefined ones.
 
     MLflow's table can be sorted by these. For a per-epoch metric, it shows the last value, not the best epoch's value.

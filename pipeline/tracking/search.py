@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.tracking.store import hide_passwords, is_server, open_client, store_errors, tracking_uri
+from pipeline.tracking.store import get_tracking_uri, hide_passwords, is_server, open_client, store_errors
 from pipeline.tracking.tags import GRID_STAGE, RUN_KEY, STAGE, get_author
 from pipeline.wording import join_names
 
@@ -146,7 +146,7 @@ def find_run_url(tracking: Tracking, key: str) -> str | None:
     Raises:
         PipelineError: The server does not answer.
     """
-    uri = tracking_uri(tracking)
+    uri = get_tracking_uri(tracking)
     if not is_server(uri):
         return None
     with store_errors(uri):

@@ -40,7 +40,7 @@ _ADVICE = {
 }
 
 
-def sqlite_file(uri: str) -> Path | None:
+def find_sqlite_file(uri: str) -> Path | None:
     """Return the file of a SQLite URI; None for other URIs and for a database in memory."""
     name = uri.removeprefix(SQLITE).partition("?")[0]
     return Path(name) if uri.startswith(SQLITE) and name not in ("", ":memory:") else None

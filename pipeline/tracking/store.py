@@ -22,9 +22,9 @@ from pipeline.tracking.sqlite_store import (
     check_store,
     create_store,
     describe_sqlite_error,
+    find_sqlite_file,
     find_sqlite_reason,
     has_content,
-    sqlite_file,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class StoreError(PipelineError):
     """An error of the store as a whole, which prevents all uploads."""
 
 
-def tracking_uri(tracking: Tracking, override: str | None = None) -> str:
+def get_tracking_uri(tracking: Tracking, override: str | None = None) -> str:
     """Return MLflow's URI: `override`, `MLFLOW_TRACKING_URI`, `tracking.uri`, or the project's `mlflow.db`.
 
     A relative SQLite path is resolved in the project's folder, so that every process uses the same file.
@@ -62,16 +62,16 @@ def tracking_uri(tracking: Tracking, override: str | None = None) -> str:
 
 def resolve_uri(uri: str) -> str:
     """Resolve a relative path in a SQLite URI against the project's folder."""
-    path = sqlite_file(uri)
+    path = find_sqlite_file(uri)
     if path is None:
         return uri
     _, mark, options = uri.partition("?")
     return f"{SQLITE}{Project().original_home / path}{mark}{options}"
 
 
-def portable_uri(uri: str) -> str:
+def make_portable(uri: str) -> str:
     """Make the path in a SQLite URI relative if it is in the project's folder, so that the project can be moved."""
-    path = sqlite_file(uri)
+    path = find_sqlite_file(uri)
     if path is None or not path.is_relative_to(Project().original_home):
         return uri
     _, mark, options = uri.partition("?")
@@ -85,7 +85,7 @@ def is_server(uri: str) -> bool:
 
 def is_store_missing(uri: str) -> bool:
     """Return whether the URI names a SQLite file that does not exist yet."""
-    path = sqlite_file(uri)
+    path = find_sqlite_file(uri)
     return path is not None and not has_content(path)
 
 
@@ -102,7 +102,7 @@ def open_client(uri: str) -> MlflowClient:
     prepare_environment()
     from mlflow import MlflowClient
 
-    path = sqlite_file(uri)
+    path = find_sqlite_file(uri)
     if path is not None:
         if not has_content(path):
             create_store(path)
@@ -144,7 +144,7 @@ def describe_refusal(error: Exception) -> str | None:
 def _describe_failure(uri: str, error: Exception) -> StoreError:
     if refused := describe_refusal(error):
         return StoreError(f"MLflow at {hide_passwords(uri)} {refused}.")
-    if (path := sqlite_file(uri)) and (reason := find_sqlite_reason(error)):
+    if (path := find_sqlite_file(uri)) and (reason := find_sqlite_reason(error)):
         return StoreError(describe_sqlite_error(path, reason))
     return StoreError(
         f"MLflow at {hide_passwords(uri)} does not answer ({type(error).__name__}: "
@@ -168,7 +168,7 @@ def get_experiment_id(client: MlflowClient, uri: str, name: str) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        path = sqlite_file(uri)
+        path = find_sqlite_file(uri)
         try:
             return client.create_experiment(name, str(path.parent / ARTIFACTS) if path else None)
         except MlflowException:

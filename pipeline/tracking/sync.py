@@ -18,7 +18,7 @@ from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError, user_message
 from pipeline.params import Params
 from pipeline.runtime.shutdown import check_signals
-from pipeline.tracking.grid_summary import describe_grid, grid_key, mark_best_run, report_files
+from pipeline.tracking.grid_summary import compute_grid_key, describe_grid, list_report_files, mark_best_run
 from pipeline.tracking.mark_killed import mark_killed
 from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
 from pipeline.tracking.run_content import DataSummary, RunContent, describe_finished
@@ -27,12 +27,12 @@ from pipeline.tracking.search import MAX_NAMED
 from pipeline.tracking.store import (
     StoreError,
     get_experiment_id,
+    get_tracking_uri,
     hide_passwords,
     is_server,
     is_store_missing,
     open_client,
     store_errors,
-    tracking_uri,
 )
 from pipeline.tracking.tags import create_standard_tags
 from pipeline.wording import pluralize
@@ -72,7 +72,7 @@ def sync_runs(
         StoreError: The store does not answer. Runs already uploaded remain.
         PipelineError: Files of runs are missing or broken; all other runs are uploaded.
     """
-    uri = tracking_uri(params.tracking, uri)
+    uri = get_tracking_uri(params.tracking, uri)
     data, summary = DataSummary.read(project), _read_summary(params, project)
     rows = {row.run: row for row in summary.runs} if summary else {}
     tags = create_standard_tags("sync", data.fingerprint, params.grid)
@@ -120,14 +120,14 @@ def _collect_faults(faults: dict[str, None]) -> Iterator[None]:
 def sync_comparison(params: Params, project: Project) -> Iterator[MlflowRun]:
     """Upload the results of a comparison: verdicts, the best run's tag, and the grid summary without the report."""
     if _read_summary(params, project) is not None:
-        trained = trained_runs(params, project)
+        trained = list_trained_runs(params, project)
         yield from sync_runs(params, trained, project, with_report=False, lock_seconds=STAGE_LOCK_SECONDS)
 
 
 def sync_report(params: Params, project: Project) -> Iterator[MlflowRun]:
     """Add the report to the grid summary, if MLflow has one."""
-    uri = tracking_uri(params.tracking)
-    key = grid_key(params.grid, project.prepared.dataset.fingerprint)
+    uri = get_tracking_uri(params.tracking)
+    key = compute_grid_key(params.grid, project.prepared.dataset.fingerprint)
     with store_errors(uri):
         client = open_client(uri)
         experiment = client.get_experiment_by_name(params.tracking.experiment)
@@ -136,14 +136,14 @@ def sync_report(params: Params, project: Project) -> Iterator[MlflowRun]:
         with upload_lock(project, STAGE_LOCK_SECONDS):
             run = MlflowRun.find(client, experiment.experiment_id, key)
             if run is not None:
-                for folder, files in report_files(project).items():
+                for folder, files in list_report_files(project).items():
                     run.upload_files(folder, files)
                 yield run
 
 
 def sync_after_stage(sync: Callable[[Params, Project], Iterator[MlflowRun]], params: Params) -> None:
     """Run `sync_comparison` or `sync_report` at the end of a stage; errors are logged, since the stage is complete."""
-    uri = tracking_uri(params.tracking)
+    uri = get_tracking_uri(params.tracking)
     if is_store_missing(uri):
         return
     deadline = time.monotonic() + STAGE_SECONDS
@@ -193,7 +193,7 @@ def sync_selected(params: Params, targets: Sequence[str], uri: str | None, proje
             f"--tracking-uri: '{uri}' is not a URI. Give a URI such as http://host:5000 or sqlite:///mlflow.db."
         )
     mark_killed(project)
-    trained = trained_runs(params, project)
+    trained = list_trained_runs(params, project)
     names = [name for name in params.select_runs(targets) if name in trained]
     if not names:
         raise PipelineError(f"None of the selected runs is trained. Train them: {project.make_command('report')}")
@@ -206,7 +206,7 @@ def sync_selected(params: Params, targets: Sequence[str], uri: str | None, proje
         raise PipelineError(f"{error} {progress}; run the same command again to upload the others.") from None
     of_runs = [run for run in uploaded if run.name in names]  # the grid's summary counts only toward the files
     return SyncResult(
-        uri=hide_passwords(tracking_uri(params.tracking, uri)),
+        uri=hide_passwords(get_tracking_uri(params.tracking, uri)),
         runs=len(of_runs),
         new_runs=sum(run.is_new for run in of_runs),
         metric_values=sum(run.num_points for run in uploaded),
@@ -214,7 +214,7 @@ def sync_selected(params: Params, targets: Sequence[str], uri: str | None, proje
     )
 
 
-def trained_runs(params: Params, project: Project) -> list[str]:
+def list_trained_runs(params: Params, project: Project) -> list[str]:
     """Return the names of the grid's runs that have a run folder."""
     return [cell.name for cell in params.cells() if project.run(cell.name).exists()]
 

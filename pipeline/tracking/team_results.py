@@ -14,7 +14,7 @@ from pipeline.artifacts.metric_names import get_column
 from pipeline.params import Tracking
 from pipeline.tracking.run_content import name_in_mlflow
 from pipeline.tracking.search import search_finished
-from pipeline.tracking.store import open_client, store_errors, tracking_uri
+from pipeline.tracking.store import get_tracking_uri, open_client, store_errors
 from pipeline.tracking.tags import DATA_FINGERPRINT, MEASUREMENT, STATUS, get_author, get_user
 from pipeline.wording import join_words, pluralize
 
@@ -41,7 +41,7 @@ def read_team_results(
         measurement: how the reader's runs measured metrics, as from `describe_measurement`. Runs that measured this
             metric in another way are left out.
     """
-    uri = tracking_uri(tracking)
+    uri = get_tracking_uri(tracking)
     with store_errors(uri):
         client = open_client(uri)
         experiment = client.get_experiment_by_name(tracking.experiment)

@@ -29,15 +29,15 @@ from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.runtime.operating_system import NEW_GROUP, kill_group, terminate_group
 from pipeline.tracking.saved_view import SETTINGS_VIEW, VIEW, format_view_url, name_views, save_view
-from pipeline.tracking.sqlite_store import ARTIFACTS, sqlite_file
+from pipeline.tracking.sqlite_store import ARTIFACTS, find_sqlite_file
 from pipeline.tracking.store import (
+    get_tracking_uri,
     hide_passwords,
     is_server,
     is_store_missing,
     open_client,
     prepare_environment,
     store_errors,
-    tracking_uri,
 )
 
 LOOPBACK = "127.0.0.1"
@@ -113,7 +113,7 @@ def serve(tracking: Tracking, address: ServerAddress, rank_by: RankBy = "val_los
     Raises:
         PipelineError: There are no runs yet, the address cannot be used, or the server does not start.
     """
-    uri = tracking_uri(tracking)
+    uri = get_tracking_uri(tracking)
     if is_server(uri):
         _show_url(hide_passwords(uri), prepare_view(tracking, rank_by), rank_by)
         return 0
@@ -152,7 +152,7 @@ def prepare_view(tracking: Tracking, rank_by: RankBy = "val_loss") -> str:
     Raises:
         PipelineError: There are no runs yet, or the store does not answer.
     """
-    uri = tracking_uri(tracking)
+    uri = get_tracking_uri(tracking)
     missing = PipelineError(
         f"MLflow at {hide_passwords(uri)} has no experiment '{tracking.experiment}'. Train some runs first: "
         f"{Project(Path()).make_command('report')}"
@@ -180,7 +180,7 @@ def _run_server(uri: str, address: ServerAddress, log: IO[bytes]) -> Iterator[su
     """Run MLflow's server for a block, in its own process group, so that Ctrl-C reaches only this process."""
     prepare_environment()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", address.host]
-    if path := sqlite_file(uri):
+    if path := find_sqlite_file(uri):
         command += ["--default-artifact-root", str(path.parent / ARTIFACTS)]
     # One worker answers a request in 8 ms. Four workers, the default, take 50 ms and start more slowly.
     process = subprocess.Popen(

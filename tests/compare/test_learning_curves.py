@@ -91,7 +91,7 @@ def test_settings_with_equal_epochs_are_a_curve_that_includes_all_images(params_
         limit_images(160, 30),  # neither as many epochs nor as many samples
         limit_images(160, 10, label_smoothing=0.1),
         {**limit_images(160, 10), "model": {"norm": "group"}},
-        limit_images(80, 20),  # only two numbers of images
+        limit_images(80, 20),  # only two training-set sizes
     ],
 )
 def test_settings_that_differ_otherwise_are_no_curve(params_with: MakeParams, third: dict[str, Any]) -> None:

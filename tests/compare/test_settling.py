@@ -143,7 +143,7 @@ def test_some_of_the_missing_folds_are_proposed_if_they_are_enough() -> None:
 def test_missing_folds_are_proposed_even_if_they_are_not_enough() -> None:
     found = settle(compare_two([0.03, -0.02, 0.05], seeds=[0, 6, 2], folds=5), 0.0)
     assert found.new_seeds == (3, 4)
-    assert "all 5 folds would show it with" in found.sentence
+    assert "all 5 folds would detect it with" in found.sentence
     assert found.sentence.endswith("Set grid.seed: [0, 2, 3, 4, 6] (2 more).")
 
 
@@ -151,14 +151,14 @@ def test_complete_folds_propose_images_instead_of_seeds() -> None:
     found = settle(compare_two([0.06, 0.01, 0.05, 0.02, 0.04], folds=5), 0.0)
     assert found.new_seeds == ()
     assert "More seeds of the same folds do not help" in found.sentence
-    assert "times as many images would show it with 80% power" in found.sentence
+    assert "times as many images would detect it with 80% power" in found.sentence
     assert "inversely proportional to the number of images" in found.sentence
 
 
 def test_complete_folds_without_hope_are_given_up() -> None:
     found = settle(compare_two([0.3, -0.3, 0.03, 0.2, -0.2], folds=5), 0.0)
     assert found.new_seeds == ()
-    assert "10 times as many images would show it with" in found.sentence
+    assert "10 times as many images would detect it with" in found.sentence
     assert found.sentence.endswith("treat them as equal for practical purposes.")
 
 

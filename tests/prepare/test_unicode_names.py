@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.params.data.image_data import AnnotatedData
-from pipeline.prepare.sample_ids import image_id
+from pipeline.prepare.sample_ids import to_image_id
 from tests.prepare.conftest import NAMES, SECTION, create_image, read_samples, write_splits
 
 UNICODE_NAMES = [f"Größe/Präparat {index}" for index in range(12)]
@@ -82,6 +82,6 @@ def test_coco_file_names_in_any_unicode_form_are_matched(cells: Path, run: Any, 
 
 
 def test_image_id_normalizes_and_keeps_compatible_letters_apart() -> None:
-    assert image_id(normalize("é/한국어", "NFD")) == normalize("é__한국어", "NFC")
-    assert image_id("\u212b") == image_id("Å")  # the angstrom sign
-    assert image_id("ﬁsh") != image_id("fish")  # a ligature is a different name
+    assert to_image_id(normalize("é/한국어", "NFD")) == normalize("é__한국어", "NFC")
+    assert to_image_id("\u212b") == to_image_id("Å")  # the angstrom sign
+    assert to_image_id("ﬁsh") != to_image_id("fish")  # a ligature is a different name

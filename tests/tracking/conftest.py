@@ -17,7 +17,7 @@ from pipeline.params import Tracking
 from pipeline.runtime.training_state import TrainingState
 from pipeline.tracking.mlflow_run import MlflowRun
 from pipeline.tracking.run_content import EpochMetrics, RunContent
-from pipeline.tracking.store import get_experiment_id, open_client, tracking_uri
+from pipeline.tracking.store import get_experiment_id, get_tracking_uri, open_client
 
 KEY = "5e" * 32
 
@@ -35,7 +35,7 @@ def upload_content(tracking: Tracking, **changes: Any) -> MlflowRun:
     content = RunContent(
         **{"name": "unet-0.001-0", "key": KEY, "status": "FINISHED", "parameters": parameters, **changes}
     )
-    uri = tracking_uri(tracking)
+    uri = get_tracking_uri(tracking)
     client = open_client(uri)
     run = MlflowRun.open(client, get_experiment_id(client, uri, tracking.experiment), content)
     run.upload(content)

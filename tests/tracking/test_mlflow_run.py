@@ -13,7 +13,7 @@ from pipeline.params import Tracking
 from pipeline.tracking.mlflow_limits import MAX_TAG_LENGTH
 from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
 from pipeline.tracking.run_content import DataSummary, RunContent, Status
-from pipeline.tracking.store import get_experiment_id, open_client, tracking_uri
+from pipeline.tracking.store import get_experiment_id, get_tracking_uri, open_client
 from pipeline.tracking.tags import USER
 from tests.conftest import StartProcess
 from tests.tracking.conftest import KEY, Upload, create_epochs, upload_content
@@ -27,7 +27,7 @@ EPOCHS = ({"train_loss": 0.9, "val_iou/pet": 0.3}, {"train_loss": 0.7, "val_iou/
 
 @pytest.fixture
 def client(project: Path, tracking: Tracking) -> "MlflowClient":
-    return open_client(tracking_uri(tracking))
+    return open_client(get_tracking_uri(tracking))
 
 
 def load_run(client: "MlflowClient", run: MlflowRun) -> "Run":
@@ -58,7 +58,7 @@ def test_upload_stores_all_content(client: "MlflowClient", upload: Upload) -> No
 
 def test_run_killed_after_its_creation_has_its_tags(client: "MlflowClient", tracking: Tracking) -> None:
     content = RunContent("unet-0.01-0", "1" * 64, "RUNNING", tags={USER: "ada", "long": "x" * 9000})
-    experiment = get_experiment_id(client, tracking_uri(tracking), tracking.experiment)
+    experiment = get_experiment_id(client, get_tracking_uri(tracking), tracking.experiment)
     tags = load_run(client, MlflowRun.open(client, experiment, content)).data.tags
     assert tags[USER] == "ada"
     assert len(tags["long"]) == MAX_TAG_LENGTH
@@ -187,7 +187,7 @@ def test_upload_with_a_missing_file_sets_the_status(client: "MlflowClient", uplo
 
 
 def _upload_locked(tracking: Tracking, start: "multiprocessing.synchronize.Barrier") -> None:
-    open_client(tracking_uri(tracking))  # imports MLflow
+    open_client(get_tracking_uri(tracking))  # imports MLflow
     start.wait()
     with upload_lock(Project()):
         upload_content(tracking)

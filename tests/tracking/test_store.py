@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.tracking.sqlite_store import sqlite_file
-from pipeline.tracking.store import get_experiment_id, hide_passwords, open_client, tracking_uri
+from pipeline.tracking.sqlite_store import find_sqlite_file
+from pipeline.tracking.store import get_experiment_id, get_tracking_uri, hide_passwords, open_client
 from tests.conftest import StartProcess
 from tests.tracking.conftest import create_epochs, upload_content
 
@@ -23,12 +23,12 @@ NUM_PROCESSES = 3
 def test_tracking_uri_prefers_environment_over_parameter_over_default(
     bare_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert tracking_uri(Tracking(uri=None, experiment="e")) == f"sqlite:///{bare_project}/mlflow.db"
-    assert tracking_uri(Tracking(uri="http://team:5000", experiment="e")) == "http://team:5000"
+    assert get_tracking_uri(Tracking(uri=None, experiment="e")) == f"sqlite:///{bare_project}/mlflow.db"
+    assert get_tracking_uri(Tracking(uri="http://team:5000", experiment="e")) == "http://team:5000"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://lab.example")
-    assert tracking_uri(Tracking(uri="http://team:5000", experiment="e")) == "https://lab.example"
+    assert get_tracking_uri(Tracking(uri="http://team:5000", experiment="e")) == "https://lab.example"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    assert tracking_uri(Tracking(uri="http://team:5000", experiment="e")) == "http://team:5000"
+    assert get_tracking_uri(Tracking(uri="http://team:5000", experiment="e")) == "http://team:5000"
 
 
 @pytest.mark.parametrize(
@@ -44,15 +44,15 @@ def test_relative_sqlite_path_starts_in_dvc_root(
     uri: str | None, path: str, bare_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
-    resolved = tracking_uri(Tracking(uri=uri, experiment="e"))
-    assert sqlite_file(resolved) == Path(path.format(root=tmp_path / "root"))
+    resolved = get_tracking_uri(Tracking(uri=uri, experiment="e"))
+    assert find_sqlite_file(resolved) == Path(path.format(root=tmp_path / "root"))
     assert resolved.endswith("?timeout=9") == ("?" in (uri or ""))
 
 
 @pytest.mark.parametrize("uri", ["http://team:5000", "postgresql://team/mlflow", "sqlite:///:memory:", "sqlite://"])
 def test_sqlite_file_of_other_uris_is_none(uri: str) -> None:
-    assert sqlite_file(uri) is None
-    assert tracking_uri(Tracking(uri=uri, experiment="e")) == uri or "MLFLOW_TRACKING_URI" in os.environ
+    assert find_sqlite_file(uri) is None
+    assert get_tracking_uri(Tracking(uri=uri, experiment="e")) == uri or "MLFLOW_TRACKING_URI" in os.environ
 
 
 def test_hide_passwords_removes_user_and_password() -> None:
@@ -82,7 +82,7 @@ def test_concurrent_processes_create_one_store(
         process.join()
     assert [process.exitcode for process in processes] == [0] * NUM_PROCESSES
 
-    client = open_client(tracking_uri(tracking))
+    client = open_client(get_tracking_uri(tracking))
     experiments = [item for item in client.search_experiments() if item.name == tracking.experiment]
     assert len(experiments) == 1
     runs = client.search_runs([experiments[0].experiment_id])
@@ -101,7 +101,7 @@ def _open(uri: str) -> None:
 def test_store_killed_during_creation_is_created_again(
     bare_project: Path, tracking: Tracking, start_process: StartProcess
 ) -> None:
-    uri = tracking_uri(tracking)
+    uri = get_tracking_uri(tracking)
     partial = bare_project / "mlflow.db.partial"
     creator = start_process(_open, uri)
     while creator.is_alive() and not (partial.exists() and partial.stat().st_size > 100_000):
@@ -125,7 +125,7 @@ def test_tracking_modules_do_not_import_mlflow() -> None:
 def test_open_client_names_an_invalid_store_file(bare_project: Path, tracking: Tracking) -> None:
     (bare_project / "mlflow.db").write_text("not a database, but long enough to look at" * 100)
     with pytest.raises(PipelineError, match=r"mlflow\.db .*file is not a database"):
-        open_client(tracking_uri(tracking))
+        open_client(get_tracking_uri(tracking))
 
 
 def test_open_client_does_not_wait_for_an_unreachable_database(closed_port: int) -> None:
@@ -134,7 +134,7 @@ def test_open_client_does_not_wait_for_an_unreachable_database(closed_port: int)
 
 
 def test_get_experiment_id_restores_a_deleted_experiment(project: Path, tracking: Tracking) -> None:
-    uri = tracking_uri(tracking)
+    uri = get_tracking_uri(tracking)
     client = open_client(uri)
     experiment_id = get_experiment_id(client, uri, "study")
     client.delete_experiment(experiment_id)

@@ -24,7 +24,7 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.report.write_report import write_report
 from pipeline.tracking.mlflow_run import upload_lock
-from pipeline.tracking.run_content import DataSummary, name_in_mlflow, read_history, run_parameters
+from pipeline.tracking.run_content import DataSummary, collect_parameters, name_in_mlflow, read_history
 from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
 from pipeline.tracking.tags import DATA_FINGERPRINT
@@ -214,7 +214,7 @@ def test_run_parameters_have_the_size_of_the_data(trained: TrainedProject, uri: 
     prepared = DataSummary.read(Project(trained.root))
     assert prepared.parameters({"max_train_images": 5})["data.num_train_images"] == 5
     cell = trained.params.cells()[0].model_dump(mode="json")
-    assert not any(name.startswith("data.") for name in run_parameters(cell, "float32", None))
+    assert not any(name.startswith("data.") for name in collect_parameters(cell, "float32", None))
 
 
 def read_expected_digest(trained: TrainedProject) -> str:

@@ -13,7 +13,7 @@ from pipeline.params import Tracking
 from pipeline.params.file import read_params
 from pipeline.tracking import system_metrics
 from pipeline.tracking.background_logger import BackgroundLogger
-from pipeline.tracking.store import open_client, tracking_uri
+from pipeline.tracking.store import get_tracking_uri, open_client
 from tests.tracking.conftest import create_training_state
 
 pytestmark = pytest.mark.usefixtures("data_project")
@@ -29,7 +29,7 @@ def _sample_fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def load_run(tracking: Tracking) -> tuple[str, dict[str, float]]:
     """Load the status and the metrics of the only run."""
-    client = open_client(tracking_uri(tracking))
+    client = open_client(get_tracking_uri(tracking))
     experiment = client.get_experiment_by_name(tracking.experiment)
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
@@ -65,7 +65,7 @@ def test_system_metrics_of_a_resumed_run_continue_the_steps(
     monkeypatch.setenv(VARIABLE, "true")
     for _ in range(2):
         train()
-    client = open_client(tracking_uri(tracking))
+    client = open_client(get_tracking_uri(tracking))
     experiment = client.get_experiment_by_name(tracking.experiment)
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])

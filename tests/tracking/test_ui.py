@@ -20,7 +20,7 @@ from pipeline.analysis.ranked_metric import get_metric
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.tracking.run_content import epoch_metrics
+from pipeline.tracking.run_content import convert_epoch_metrics
 from pipeline.tracking.run_images import RunImages
 from pipeline.tracking.saved_view import SETTINGS_VIEW, VIEW, name_views
 from pipeline.tracking.store import open_client
@@ -127,7 +127,7 @@ def _upload_training(
             SETTING: name_setting({"variant": "unet", "learning_rate": learning_rate, "seed": seed}, "f0" * 32),
         },
         images=RunImages.find(project.run(TRAINED), project.prepared),
-        epochs=create_epochs(*map(epoch_metrics, rows)),
+        epochs=create_epochs(*map(convert_epoch_metrics, rows)),
         metrics={"val_loss_best": loss, "gap": 0.1, "best_epoch": 12, "val_mean_iou_best": 0.8} if loss else {},
         ended_ms=12_000,
     )

@@ -14,7 +14,7 @@ from pycocotools import mask as rle
 
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.formats.outlines import find_segmentation_problem, to_rle
-from pipeline.prepare.sample_ids import find_id_problem, image_id
+from pipeline.prepare.sample_ids import find_id_problem, to_image_id
 from pipeline.wording import join_names
 
 _MAX_TEXT = 120  # characters of a name shown in a message
@@ -161,7 +161,7 @@ def find_name_problem(name: str) -> str:
 
 def make_id(name: str) -> str:
     """Make the id of an image from its path."""
-    return image_id(str(PurePosixPath(name).with_suffix("")))
+    return to_image_id(str(PurePosixPath(name).with_suffix("")))
 
 
 def truncate(text: str) -> str:

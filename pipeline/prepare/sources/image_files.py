@@ -13,7 +13,7 @@ from pipeline.imaging.decode import ENDINGS
 from pipeline.params.data.file_pattern import DEFAULT_PATTERNS, FileMatch, FilePattern, find_ending
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.mask_parts import MaskPart
-from pipeline.prepare.sample_ids import find_id_problem, image_id
+from pipeline.prepare.sample_ids import find_id_problem, to_image_id
 from pipeline.volumes.find_volumes import is_label_inside, merge_volumes
 from pipeline.volumes.open_volume import CERTAIN_ENDINGS, VOLUME_ENDINGS
 
@@ -109,7 +109,7 @@ class ImageFiles:
         return self.pattern.match(PurePosixPath(file), self._endings, known, is_folder=is_folder)
 
     def _add(self, file: str, match: FileMatch) -> None:
-        name = image_id(match.name)
+        name = to_image_id(match.name)
         first = self.by_id.setdefault(name, file)
         self.names.setdefault(name, match.name)
         if self.pattern.part:

@@ -17,7 +17,7 @@ from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
 from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import ImageMaskData, SplitShares
 from pipeline.prepare.image_mask_pair import SplitRow
-from pipeline.prepare.sample_ids import image_id
+from pipeline.prepare.sample_ids import to_image_id
 from pipeline.prepare.splitting.folds import assign_folds
 from pipeline.prepare.splitting.read_splits import TRAINVAL, VALTEST
 from pipeline.prepare.splitting.units import get_unit
@@ -212,13 +212,13 @@ def stratify(ids: Sequence[str], groups: Mapping[str, str], presence: Mapping[st
 def _find_named(data: ImageMaskData, ids: Collection[str]) -> list[str]:
     """Return the ids of the images in `data.showcase_ids`."""
     for written in data.showcase_ids or ():
-        if image_id(written) not in ids:
+        if to_image_id(written) not in ids:
             raise PipelineError(
                 f"data.showcase_ids: there is no image '{written}' in {data.path}; write the path below images/, or "
                 f"the part that the wildcards of data.images match, without the extension; or null to choose an image "
                 f"automatically."
             )
-    return [image_id(written) for written in data.showcase_ids or ()]
+    return [to_image_id(written) for written in data.showcase_ids or ()]
 
 
 def _choose_showcase(

@@ -12,7 +12,7 @@ from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import SplitFile
 from pipeline.prepare.image_mask_pair import SplitRow, WrittenSplits
-from pipeline.prepare.sample_ids import image_id
+from pipeline.prepare.sample_ids import to_image_id
 from pipeline.wording import MAX_NAMES, find_closest, join_names
 
 # This list is next to images/. The columns group and fold are optional.
@@ -72,7 +72,7 @@ def read_split_list(
             (line[column] or "").strip() if column in columns else ""
             for column in (names.id, names.split, names.group, names.fold)
         )
-        name, row = image_id(written), SplitRow(*values)
+        name, row = to_image_id(written), SplitRow(*values)
         if any(value.strip() for value in line.get(None) or ()):  # values without a column
             mistakes.append(f"{path}, line {number}: has more values than the {len(columns)} columns of line 1.")
         elif mistake := _find_row_problem(written, name, row, ids, rows):

@@ -12,7 +12,7 @@ from pipeline.imaging.decode import ENDINGS
 from pipeline.params.data.file_pattern import FilePattern, find_ending
 from pipeline.prepare.image_mask_pair import SplitRow, WrittenSplits
 from pipeline.prepare.read_file import read_limited
-from pipeline.prepare.sample_ids import image_id
+from pipeline.prepare.sample_ids import to_image_id
 from pipeline.prepare.sources.image_files import ImageFiles
 from pipeline.prepare.splitting.read_splits import (
     TRAINVAL,
@@ -187,7 +187,7 @@ def _assign(
     twice: list[str] = []
     for split, lines in entries.items():
         for line in _strip_fields(lines, images, ids):
-            found = {image_id(line)} & images.keys() or _find_images(line, ids)
+            found = {to_image_id(line)} & images.keys() or _find_images(line, ids)
             if len(found) != 1:
                 unknown.append(line)
             elif split_of.setdefault(next(iter(found)), split) != split:
@@ -205,7 +205,7 @@ def _assign(
 def _strip_fields(lines: list[str], images: Mapping[str, str], ids: Mapping[str, set[str]]) -> list[str]:
     """Remove what follows the images in a list, such as the paths of masks, unless spaces are part of their names."""
     with_spaces = [line for line in lines if len(line.split()) > 1]
-    if any(image_id(line) in images or set(_list_keys(line)[:2]) & ids.keys() for line in with_spaces):
+    if any(to_image_id(line) in images or set(_list_keys(line)[:2]) & ids.keys() for line in with_spaces):
         return lines
     return [next(iter(line.split()), "") for line in lines] if all(map(_may_have_fields, with_spaces)) else lines
 

@@ -11,7 +11,7 @@ from pipeline.artifacts.learning_curve import FittedCurve, LearningCurve
 from pipeline.report.figures import svg
 
 SIZE = (5.2, 3.2)  # inches
-MARGIN = 1.15  # factor between the outermost numbers of images and the ends of the axis
+MARGIN = 1.15  # factor between the outermost training-set sizes and the ends of the axis
 
 
 def draw_learning_curve(curve: LearningCurve, color: int, number: int) -> Markup:
@@ -41,7 +41,7 @@ def draw_learning_curve(curve: LearningCurve, color: int, number: int) -> Markup
 
 
 def _draw_fit(axes: Axes, curve: LearningCurve, fit: FittedCurve, color: str) -> None:
-    """Draw the power law with its interval, dashed beyond the numbers of images to which it was fitted."""
+    """Draw the power law with its interval, dashed beyond the training-set sizes to which it was fitted."""
     images = [point.images for point in fit.points]
     axes.fill_between(
         images,

@@ -101,7 +101,7 @@ def build_data_card(context: ReportContext) -> DataCard:
         raise context.project.prepared.unreadable(PreparedData.SAMPLES, "it lists no image of a split")
     problems: list[Notice] = []
     sheet, files, skipped, limits, patches = None, None, None, "", ""
-    with collect_problem(problems, "The numbers of training images that runs use are not described"):
+    with collect_problem(problems, "The training-set sizes that runs use are not described"):
         limits = context.training_limits
     with collect_problem(problems, "Patches are not described"):
         patches = _describe_patches(context)

@@ -105,5 +105,7 @@ def _describe_doubt(curve: LearningCurve) -> str:
     if curve.fit is None:
         return f"The loss with more images cannot be predicted: {curve.reason}."
     if curve.is_confirmed is False:
-        return f"The power law of the smaller numbers does not predict the loss at {curve.images[-1]} images."
+        return (
+            f"A power law fitted to the smaller training sets does not predict the loss at {curve.images[-1]} images."
+        )
     return ""

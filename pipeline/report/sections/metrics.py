@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from pipeline.analysis.metrics import LOWER_IS_BETTER, OVERALL
+from pipeline.analysis.metrics import DISTANCES, OVERALL
 from pipeline.artifacts.scores import DistanceScale
 from pipeline.number_format import format_number
 from pipeline.report.context import ReportContext
@@ -149,13 +149,13 @@ def _order_classes(table: pd.DataFrame, metric: str, class_names: list[str]) -> 
     """Order the classes by a metric, the worst one first; classes for which it is undefined come last."""
     rows = table[table["metric"] == metric]
     values = dict(zip(rows["class_name"], rows["value"].astype(float), strict=True))
-    sign = -1 if metric in LOWER_IS_BETTER else 1
+    sign = -1 if metric in DISTANCES else 1
     return sorted(class_names, key=lambda name: (math.isnan(values[name]), sign * values[name]))
 
 
 def _build_table(title: str, table: pd.DataFrame, class_names: list[str], distance_digits: int) -> MetricTable:
     by_key = {(row.metric, row.class_name): row for row in table.itertuples()}
-    digits = {metric: distance_digits if metric in LOWER_IS_BETTER else 3 for metric, _, _ in COLUMNS}
+    digits = {metric: distance_digits if metric in DISTANCES else 3 for metric, _, _ in COLUMNS}
     rows = {name: tuple(_format(by_key[key, name], digits[key]) for key in digits) for name in class_names}
     keys = {name: _list_keys(name, [by_key[metric, name] for metric, _, _ in COLUMNS]) for name in class_names}
     overall = tuple((title, _format(by_key[metric, OVERALL])) for metric, title in OVERALL_NAMES.items())
@@ -182,7 +182,7 @@ def _list_notes(table: pd.DataFrame) -> tuple[str, ...]:
         listed = [f"{name} in {pluralize(count, 'image')}" for name, count in counts]
         notes.append(
             f"HD95 and ASD are undefined where only one of the masks has the class: {join_words(listed, 5)}. These "
-            "images are left out of the means, which are too good as a consequence; NSD counts them as 0."
+            "images are excluded from the means, which makes them optimistic; NSD counts them as 0."
         )
     if table["low"].isna().all():
         notes.append("There are no intervals, because the images are from fewer than ten groups.")

@@ -94,13 +94,13 @@ def _describe(num_suspicious: int, num_masks: int, setting: str, num_runs: int, 
         runs = f"the runs of {setting} that validated the image"
     if not num_suspicious:
         return (
-            f"No mask is suspicious: {runs} would have to contradict at least {MIN_SUSPICIOUS:.0%} of an object with "
-            f"confidence, and no training or validation image of {num_masks} has such a mask."
+            f"No mask is suspicious: {runs} would have to confidently predict another class on at least "
+            f"{MIN_SUSPICIOUS:.0%} of an object, and no training or validation image of {num_masks} has such a mask."
         )
     return (
         f"{pluralize(num_suspicious, 'mask')} of {num_masks} training and validation images "
-        f"{'is' if num_suspicious == 1 else 'are'} suspicious: {runs} contradict{'' if num_runs > 1 else 's'} at least "
-        f"{MIN_SUSPICIOUS:.0%} of the object with confidence."
+        f"{'is' if num_suspicious == 1 else 'are'} suspicious: {runs} confidently predict{'' if num_runs > 1 else 's'} "
+        f"another class on at least {MIN_SUSPICIOUS:.0%} of the object."
     )
 
 
