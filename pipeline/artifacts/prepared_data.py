@@ -37,6 +37,17 @@ class SegmentationClass(Record):
     foreground: bool  # whether the class is an object of interest, which counts for the foreground IoU
     is_boundary: bool = False  # whether it is the boundary class of a trimap, where foreground and background mix
 
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """The color as red, green and blue, 0 to 255."""
+        red, green, blue = bytes.fromhex(self.color[1:])
+        return red, green, blue
+
+    @property
+    def opacity(self) -> float:
+        """The opacity of the class in a cut-out of the foreground, 0 to 1."""
+        return 1.0 if self.foreground else 0.5 if self.is_boundary else 0.0
+
 
 @dataclass(frozen=True)
 class Dataset(Record):

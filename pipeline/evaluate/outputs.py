@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageColor
+from PIL import Image
 
 from pipeline.analysis import scores
 from pipeline.analysis.calibration import NUM_BINS, ReliabilityBins
@@ -106,7 +106,7 @@ def _draw_overview(splits: Mapping[str, SplitPrediction], classes: tuple[Segment
     """Draw image, ground truth and prediction side by side, for the first showcase and the first validation image."""
     palette = np.full((256, 3), IGNORED_COLOR, dtype=np.uint8)
     for index, item in enumerate(classes):
-        palette[index] = ImageColor.getrgb(item.color)
+        palette[index] = item.rgb
     rows = []
     for name in (SHOWCASE, "validation"):
         split = splits[name].split

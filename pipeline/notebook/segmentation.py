@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageColor
+from PIL import Image
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.artifacts.project import Project
@@ -38,7 +38,7 @@ class Segmentation:
 
     def _repr_png_(self) -> bytes:
         mask = Image.fromarray(self.labels)
-        mask.putpalette([channel for item in self.classes for channel in ImageColor.getrgb(item.color)])
+        mask.putpalette([channel for item in self.classes for channel in item.rgb])
         buffer = io.BytesIO()
         mask.save(buffer, "png")
         return buffer.getvalue()

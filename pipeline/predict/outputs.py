@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor
+from PIL import Image
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.atomic_io import write_text, write_with
@@ -47,7 +47,7 @@ def tint_classes(
     alphas = [OVERLAY_ALPHA if item.foreground or item.is_boundary else 0.0 for item in classes]
     by_class, colors = np.zeros((IGNORE + 1, 1), np.float32), np.zeros((IGNORE + 1, 3), np.float32)  # IGNORE: no tint
     by_class[: len(classes), 0] = alphas
-    colors[: len(classes)] = [ImageColor.getrgb(item.color) for item in classes]
+    colors[: len(classes)] = [item.rgb for item in classes]
     tinted = np.empty(image.shape, np.uint8)
     # Row by row, because a whole image in float32 would take four times its memory.
     for row, (pixels, line) in enumerate(zip(image, labels, strict=True)):
@@ -65,7 +65,7 @@ def compute_opacity(probs: Probs, classes: Sequence[SegmentationClass]) -> NDArr
 
     `probs` has the shape classes x H x W.
     """
-    weights = np.array([1.0 if item.foreground else 0.5 if item.is_boundary else 0.0 for item in classes], np.float32)
+    weights = np.array([item.opacity for item in classes], np.float32)
     opacity: NDArray[np.uint8] = np.rint(np.tensordot(weights, probs, 1).clip(0, 1) * 255).astype(np.uint8)
     return opacity
 

@@ -103,7 +103,7 @@ def _draw_mask(mask: npt.NDArray[np.uint8], classes: tuple[SegmentationClass, ..
     from PIL import Image, ImageColor
 
     palette = [ImageColor.getrgb(IGNORED_COLOR)] * (IGNORE + 1)
-    palette[: len(classes)] = [ImageColor.getrgb(item.color) for item in classes]
+    palette[: len(classes)] = [item.rgb for item in classes]
     shown = Image.fromarray(mask)
     shown.putpalette([channel for color in palette for channel in color])
     return shown

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor
+from PIL import Image
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.atomic_io import write_with
@@ -91,7 +91,7 @@ class LabelWriter(FileWriter):
         super().__init__(settings.folder, "labels", ".tif")
         self._pixel = settings.pixel
         self._palette = np.zeros((256, 3), np.uint8)
-        self._palette[: len(settings.classes)] = _list_colors(settings.classes)
+        self._palette[: len(settings.classes)] = [item.rgb for item in settings.classes]
 
     def write(self, mask: PredictedMask) -> None:
         """Write a label image."""
@@ -126,12 +126,8 @@ def create_palette(encoding: MaskEncoding, classes: tuple[SegmentationClass, ...
     if encoding.are_colors or encoding.output_values.max() > 255:
         return None
     palette = np.zeros((256, 3), np.uint8)
-    palette[encoding.output_values] = _list_colors(classes)
+    palette[encoding.output_values] = [item.rgb for item in classes]
     return palette
-
-
-def _list_colors(classes: tuple[SegmentationClass, ...]) -> list[tuple[int, ...]]:
-    return [ImageColor.getrgb(item.color) for item in classes]
 
 
 def write_png_mask(path: Path, values: NDArray[Any], palette: NDArray[np.uint8] | None) -> None:

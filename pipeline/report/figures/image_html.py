@@ -40,7 +40,7 @@ def render_mask(
     values: Mask, classes: tuple[SegmentationClass, ...], alt: str, caption: str = "", frame: Frame | None = None
 ) -> EmbeddedImage:
     """Render a mask in the colors of its classes, with transparent ignored pixels."""
-    palette = [ImageColor.getrgb(item.color) for item in classes]
+    palette = [item.rgb for item in classes]
     indices = np.where(values < len(classes), values, len(classes)).astype(np.uint8)
     return _encode_lossless(indices, [*palette, (0, 0, 0)], alt, caption, frame, transparent=len(classes))
 
@@ -58,7 +58,7 @@ def render_errors(found: PredictionErrors, alt: str, caption: str = "", frame: F
 def compute_opacity(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.float64]:
     """Compute the opacity of each pixel (H x W, 0 to 1) in a cut-out: foreground 1, boundary 0.5, others 0."""
     shares = np.zeros(256)
-    shares[: len(classes)] = [1.0 if item.foreground else 0.5 if item.is_boundary else 0.0 for item in classes]
+    shares[: len(classes)] = [item.opacity for item in classes]
     return np.asarray(shares[mask], dtype=np.float64)
 
 

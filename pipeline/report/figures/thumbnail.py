@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageColor
+from PIL import Image
 from scipy import ndimage
 
 from pipeline.artifacts.prepared_data import SegmentationClass
@@ -55,7 +55,7 @@ def _draw_thumbnail(
     pixels = np.asarray(rgb.resize(shape, Image.Resampling.LANCZOS), dtype=np.float64)
     indices = np.asarray(Image.fromarray(mask).resize(shape, Image.Resampling.NEAREST))
     colors = np.full((256, 3), VEIL_COLOR)
-    colors[: len(classes)] = [ImageColor.getrgb(item.color) for item in classes]
+    colors[: len(classes)] = [item.rgb for item in classes]
     amount = np.zeros(indices.shape)
     amount[is_foreground(indices, classes)] = TINT
     amount[_find_outline(indices, classes)] = 1.0
