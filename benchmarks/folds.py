@@ -94,17 +94,29 @@ def print_false_positives(repetitions: int) -> None:
 
 
 def simulate_losses(
-    num_groups: int, per_group: int, folds: int, level_sd: float, rng: np.random.Generator
+    sizes: tuple[int, ...], per_group: int, seeds: int, level_sd: float, rng: np.random.Generator
 ) -> tuple[pd.DataFrame, pd.Series[int], npt.NDArray[np.int64]]:
-    """Draw the losses of a setting; a fifth of the variance of the image gaps is that of their groups."""
+    """Draw the losses of a setting; a fifth of the variance of the image gaps is that of their groups.
+
+    Args:
+        sizes: Number of groups in each fold.
+        per_group: Number of images in each group.
+        seeds: Number of runs, which are validated on the folds in turn.
+        level_sd: Standard deviation of the runs' levels.
+        rng: Random numbers.
+
+    Returns:
+        Losses, pixels and groups of the images, as for `estimate_folded_gap`.
+    """
+    num_groups, folds = sum(sizes), len(sizes)
     group = np.repeat(np.arange(num_groups), per_group)
-    fold, num_images = group * folds // num_groups, len(group)
+    fold, num_images = np.repeat(np.arange(folds), sizes)[group], len(group)
     base = 0.3 + rng.normal(0, 0.1, num_images) + rng.normal(0, 0.05, num_groups)[group]
     gap = TRUE_GAP + rng.normal(0, 0.06, num_images) + rng.normal(0, 0.03, num_groups)[group]
     names = [str(image) for image in range(num_images)]
     tables = []
-    for run, level in enumerate(rng.normal(0, level_sd, folds)):
-        is_validation = fold == run
+    for run, level in enumerate(rng.normal(0, level_sd, seeds)):
+        is_validation = fold == run % folds
         losses = base + level + gap * is_validation + rng.normal(0, 0.01, num_images)
         split = np.where(is_validation, "validation", "train")
         tables.append(pd.DataFrame({"run": f"run{run}", "id": names, "split": split, "loss": losses}))
@@ -114,25 +126,29 @@ def simulate_losses(
 def print_coverage(repetitions: int) -> None:
     """Print how often the interval of the gap covers the true gap, and its mean width."""
     rng = np.random.default_rng(0)
-    print("groups  images  folds  sd of the runs   covered   width")
-    for num_groups, per_group, folds, level_sd in (
-        (50, 1, 5, 0.0),
-        (50, 1, 5, 0.1),
-        (50, 4, 5, 0.05),
-        (100, 1, 10, 0.05),
-        (20, 3, 5, 0.05),
+    print("groups by fold          images  seeds  sd of the runs   covered   width")
+    for sizes, per_group, seeds, level_sd in (
+        ((10,) * 5, 1, 5, 0.0),
+        ((10,) * 5, 1, 5, 0.1),
+        ((10,) * 5, 4, 5, 0.05),
+        ((10,) * 10, 1, 10, 0.05),
+        ((4,) * 5, 3, 5, 0.05),
+        ((10,) * 5, 1, 6, 0.1),
+        ((17, 17, 16), 1, 4, 0.1),
+        ((30, 5, 5, 5, 5), 1, 5, 0.1),
     ):
         covered, widths = 0, []
         for _ in range(repetitions):
-            losses, pixels, group = simulate_losses(num_groups, per_group, folds, level_sd, rng)
+            losses, pixels, group = simulate_losses(sizes, per_group, seeds, level_sd, rng)
             found = estimate_folded_gap(losses, pixels, (group,), True, 0.0)
             assert found is not None
             assert found.low is not None
             assert found.high is not None
             covered += found.low <= TRUE_GAP <= found.high
             widths.append(found.high - found.low)
+        named = f"{len(sizes)} x {sizes[0]}" if len(set(sizes)) == 1 else ", ".join(map(str, sizes))
         print(
-            f"{num_groups:>6}  {num_groups * per_group:>6}  {folds:>5}  {level_sd:>14}  {covered / repetitions:>8.1%}  "
+            f"{named:<22}  {sum(sizes) * per_group:>6}  {seeds:>5}  {level_sd:>14}  {covered / repetitions:>8.1%}  "
             f"{np.mean(widths):.3f}",
             flush=True,
         )

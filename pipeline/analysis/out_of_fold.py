@@ -48,26 +48,26 @@ def estimate_folded_gap(
         The gap; None if no image has both losses.
     """
     table = losses.dropna(subset=["loss"]).assign(pixels=lambda rows: rows["id"].map(pixels))
-    means = _average_by_image(table, table["loss"], pixels.index)
-    known = (means.notna().all(axis=1) & (pixels > 0)).to_numpy()
+    table = table[table["pixels"] > 0]
+    train = table[table["split"] == "train"]
+    if train.empty:
+        return None
+    # A run that learned worse has higher losses on both sides. They cancel in the mean gap only if all runs have the
+    # same weight on both sides, and never in the difference of an image's losses, which are from different runs.
+    levels = _estimate_levels(train)
+    means = _average_by_image(table, table["loss"] - table["run"].map(levels), pixels.index)
+    known = means.notna().all(axis=1).to_numpy()
     if not known.any():
         return None
-    weights = pixels.to_numpy()[known].astype(np.int64)
-    train_loss, val_loss = (float(loss) for loss in means.to_numpy(np.float64)[known].T @ weights / weights.sum())
-    # A run that learned worse has higher losses on both sides, which cancel in the gap, but not in the difference of
-    # an image's losses, because they are from different runs. Therefore, each run's level is removed from it.
-    level = _average_by_run(table[table["split"] == "train"])
-    adjusted = _average_by_image(table, table["loss"] - table["run"].map(level), pixels.index).to_numpy()[known]
-    labels = tuple(kind[known] for kind in groups)
+    train_losses, val_losses = means.to_numpy(np.float64)[known].T
+    weights, labels = pixels.to_numpy()[known].astype(np.int64), tuple(kind[known] for kind in groups)
     differences, zeros = (
         GroupedLosses(values[None], weights, labels, has_groups)
-        for values in (adjusted[:, 1] - adjusted[:, 0], np.zeros(len(weights)))
+        for values in (val_losses - train_losses, np.zeros(len(weights)))
     )
     found = estimate_gap(differences, zeros, 0, num_train_images=len(weights))
-    gap = val_loss - train_loss + selection_bias
-    shift = gap - float(differences.compute_means()[0])
-    low, high = (None if end is None else end + shift for end in (found.low, found.high))
-    return FoldedGap(int(known.sum()), gap, low, high)
+    low, high = (None if end is None else end + selection_bias for end in (found.low, found.high))
+    return FoldedGap(int(known.sum()), float(differences.compute_means()[0]) + selection_bias, low, high)
 
 
 def _average_by_image(table: pd.DataFrame, losses: pd.Series[float], images: pd.Index[str]) -> pd.DataFrame:
@@ -76,7 +76,19 @@ def _average_by_image(table: pd.DataFrame, losses: pd.Series[float], images: pd.
     return means.reindex(index=images, columns=["train", "validation"])
 
 
-def _average_by_run(table: pd.DataFrame) -> pd.Series[float]:
-    """Average losses over the pixels of each run's images."""
-    sums = (table["loss"] * table["pixels"]).groupby(table["run"]).sum()
-    return sums / table.groupby("run")["pixels"].sum()
+def _estimate_levels(train: pd.DataFrame) -> pd.Series[float]:
+    """Estimate how much higher the losses of each run are than those of the other runs on the same training images.
+
+    The losses are modeled as the sum of an effect of the image and the level of the run, by least squares weighted by
+    pixels. If no image connects two runs, as with two folds, their levels are their mean losses.
+    """
+    losses = train.pivot_table(index="id", columns="run", values="loss")
+    weights = losses.notna().to_numpy(np.float64) * train.groupby("id")["pixels"].first().to_numpy()[:, None]
+    filled = losses.fillna(0.0).to_numpy()
+    means = (weights * filled).sum(axis=0) / weights.sum(axis=0)
+    weighted = weights * (filled - means)
+    # The normal equations of the levels' deviations from the means, without the effects of the images
+    shares = weights / weights.sum(axis=1, keepdims=True)
+    matrix = np.diag(weights.sum(axis=0)) - weights.T @ shares
+    deviations = np.linalg.lstsq(matrix, weighted.sum(axis=0) - shares.T @ weighted.sum(axis=1))[0]
+    return pd.Series(means + deviations, index=losses.columns)

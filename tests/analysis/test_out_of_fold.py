@@ -12,17 +12,23 @@ from pipeline.analysis.out_of_fold import estimate_folded_gap
 from pipeline.analysis.seed_statistics import compute_paired_difference
 
 
-def make_losses(num_groups: int, folds: int, run_level: np.ndarray, seed: int = 0) -> tuple[pd.DataFrame, pd.Series]:
-    """Make losses of two images per group, with a mean gap of 0.05; a run's level is added to all of its losses."""
+def make_losses(
+    num_groups: int, folds: int, run_level: np.ndarray, seed: int = 0, *, is_even: bool = True
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Make losses of two images per group, with a mean gap of 0.05; a run's level is added to all of its losses.
+
+    The runs are validated on the folds in turn. If the folds are not even, the first one has half of the groups.
+    """
     rng = np.random.default_rng(seed)
     base, gaps = 0.3 + rng.normal(0, 0.1, 2 * num_groups), rng.normal(0.05, 0.03, 2 * num_groups)
-    fold = np.arange(2 * num_groups) // 2 % folds
+    group = np.arange(2 * num_groups) // 2
+    fold = group % folds if is_even else np.maximum(group - num_groups // 2, 0) % folds
     rows = [
         (
             f"run{run}",
             str(image),
-            "validation" if fold[image] == run else "train",
-            base[image] + level + gaps[image] * (fold[image] == run),
+            "validation" if fold[image] == run % folds else "train",
+            base[image] + level + gaps[image] * (fold[image] == run % folds),
         )
         for run, level in enumerate(run_level)
         for image in range(2 * num_groups)
@@ -36,11 +42,13 @@ def label_groups(pixels: pd.Series) -> tuple[np.ndarray, ...]:
 
 
 @settings(max_examples=20)
-@given(levels=st.lists(st.floats(-0.2, 0.2), min_size=4, max_size=4), seed=st.integers(0, 5))
-def test_gap_and_interval_do_not_depend_on_the_levels_of_the_runs(levels: list[float], seed: int) -> None:
+@given(levels=st.lists(st.floats(-0.2, 0.2), min_size=4, max_size=6), is_even=st.booleans(), seed=st.integers(0, 5))
+def test_gap_and_interval_do_not_depend_on_the_levels_of_the_runs(
+    levels: list[float], is_even: bool, seed: int
+) -> None:
     found = []
-    for level in (np.zeros(4), np.array(levels)):
-        losses, pixels = make_losses(20, 4, level, seed)
+    for level in (np.zeros(len(levels)), np.array(levels)):
+        losses, pixels = make_losses(20, 4, level, seed, is_even=is_even)
         gap = estimate_folded_gap(losses, pixels, label_groups(pixels), True, 0.0)
         assert gap is not None
         assert gap.low is not None
@@ -61,6 +69,16 @@ def test_gap_is_the_difference_of_the_mean_losses() -> None:
     assert gap.images == len(pixels)
 
 
+def test_levels_of_two_folds_cancel_if_the_folds_are_equal() -> None:
+    found = []
+    for level in (np.zeros(2), np.array([0.1, -0.1])):
+        losses, pixels = make_losses(12, 2, level)
+        gap = estimate_folded_gap(losses, pixels, label_groups(pixels), True, 0.0)
+        assert gap is not None
+        found.append(gap.gap)
+    assert found[0] == pytest.approx(found[1])
+
+
 def test_interval_is_withheld_below_ten_groups() -> None:
     losses, pixels = make_losses(9, 3, np.zeros(3))
     gap = estimate_folded_gap(losses, pixels, label_groups(pixels), True, 0.0)
@@ -74,8 +92,9 @@ def test_images_without_a_loss_on_both_sides_do_not_count() -> None:
     gap = estimate_folded_gap(losses, pixels, label_groups(pixels), True, 0.0)
     assert gap is not None
     assert gap.images == len(pixels) - 1
-    only_training = losses[losses["split"] == "train"]
-    assert estimate_folded_gap(only_training, pixels, label_groups(pixels), True, 0.0) is None
+    for split in ("train", "validation"):
+        only = losses[losses["split"] == split]
+        assert estimate_folded_gap(only, pixels, label_groups(pixels), True, 0.0) is None
 
 
 @given(
