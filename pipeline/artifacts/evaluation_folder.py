@@ -77,8 +77,8 @@ class EvaluationFolder(ArtifactFolder):
     PER_IMAGE = "per_image.csv"
     PER_IMAGE_COLUMNS = ("id", "split", "loss", "accuracy", "mean_iou", "foreground_iou")
     CLASS_PIXELS = "class_pixels.npz"  # arrays <split>_<field of ClassPixels>, in the order of the split
-    # Of the splits CHECKED_SPLITS; `score` is the fraction of the object whose mask the run contradicts (see
-    # `analysis.label_errors`), undefined scores are empty.
+    # Of the splits CHECKED_SPLITS, or with cross-validation only of the validation images; `score` is the fraction of
+    # the object whose mask the run contradicts (see `analysis.label_errors`), undefined scores are empty.
     CONTRADICTIONS = "contradictions.csv"
     CONTRADICTION_COLUMNS = ("id", "split", "score")
     CONTRADICTED = "contradicted"  # folder like EXAMPLES, of the masks with high scores; may be missing
@@ -123,7 +123,7 @@ class EvaluationFolder(ArtifactFolder):
             return ClassPixels(*(arrays[f"{split}_{field.name}"].astype(np.int64) for field in fields(ClassPixels)))
 
     def read_contradictions(self) -> pd.DataFrame:
-        """Read the scores of the masks: one row per image of the splits `CHECKED_SPLITS`."""
+        """Read the scores of the masks, one row per image."""
         types = {"id": str, "split": str}
         return self.read_table(self.CONTRADICTIONS, self.CONTRADICTION_COLUMNS, types)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from pipeline.analysis.learning_curve import FACTOR, MIN_SIZES, UnidentifiedError, fit_learning_curve
 from pipeline.artifacts.comparison import Finding, RunSummary, Setting, SettingSummary, Summary
@@ -52,18 +53,18 @@ def fit_learning_curves(
     for row in runs:
         if row.setting in ranked and row.val_loss is not None:
             losses[row.setting].append(row.val_loss)
-    families: dict[str, dict[Setting, _Point]] = {}
+    by_setting: dict[Setting, list[Cell]] = {}
     for cell in cells:
-        setting = Setting(cell.variant, cell.learning_rate)
+        by_setting.setdefault(Setting(cell.variant, cell.learning_rate), []).append(cell)
+    families: dict[str, list[_Point]] = {}
+    for setting, seeds in by_setting.items():
         if setting in ranked:
-            images = min(cell.max_train_images or available[cell.fold], available[cell.fold])
-            point = _Point(*setting, images, cell.train.epochs, tuple(losses[setting]))
-            families.setdefault(_describe_parameters(cell), {}).setdefault(setting, point)
-    curves = [
-        _fit(points, max(available.values()))
-        for family in families.values()
-        for points in _list_curves([*family.values()])
-    ]
+            # With cross-validation, the losses are of all folds, which may differ in size.
+            images = fmean(min(cell.max_train_images or available[cell.fold], available[cell.fold]) for cell in seeds)
+            point = _Point(*setting, round(images), seeds[0].train.epochs, tuple(losses[setting]))
+            families.setdefault(_describe_parameters(seeds[0]), []).append(point)
+    num_available = round(fmean(available.values()))
+    curves = [_fit(points, num_available) for family in families.values() for points in _list_curves(family)]
     return sorted(curves, key=lambda curve: curve.means[-1])
 
 

@@ -13,7 +13,7 @@ from pipeline.artifacts.evaluation_folder import EvaluationFolder
 def rank_suspicious_masks(evaluations: Sequence[tuple[int | None, EvaluationFolder]]) -> pd.DataFrame:
     """Rank masks by the evaluations of several seeds; the columns are those of `rank_masks`.
 
-    With cross-validation, only the runs that validate an image count, because networks can memorize wrong masks.
+    With cross-validation, an evaluation has only the scores of the validation images.
 
     Args:
         evaluations: Fold and evaluation of each run; the fold is None without cross-validation.
@@ -23,9 +23,7 @@ def rank_suspicious_masks(evaluations: Sequence[tuple[int | None, EvaluationFold
     """
     folds: dict[int | None, list[pd.DataFrame]] = {}
     for fold, evaluated in evaluations:
-        scores = _read_scores(evaluated)
-        scores = scores if fold is None else scores[scores["split"] == "validation"]
-        folds.setdefault(fold, []).append(scores)
+        folds.setdefault(fold, []).append(_read_scores(evaluated))
     return sort_masks(pd.concat([rank_masks(runs) for runs in folds.values()]))
 
 

@@ -85,6 +85,15 @@ def test_settings_with_equal_epochs_are_a_curve_that_includes_all_images(params_
     assert curve.variants == ("few", "half", "everything")
 
 
+def test_number_of_images_is_the_mean_over_the_folds(params_with: MakeParams) -> None:
+    params = make_grid(params_with, few=limit_images(30, 4), half=limit_images(50, 4), everything=limit_images(None, 4))
+    cells = [cell.model_copy(update={"fold": cell.seed}) for cell in params.cells()]
+    rows = make_rows(params, {"few": 0.5, "half": 0.4, "everything": 0.35})
+    (curve,) = fit_learning_curves(cells, rows, summarize_settings(rows, LOSS), {0: 40, 1: 90, 2: 92})
+    assert curve.images == (30, 47, 74)  # 40 of the 50 images in the first fold
+    assert curve.available == 74
+
+
 @pytest.mark.parametrize(
     "third",
     [

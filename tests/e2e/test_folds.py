@@ -174,6 +174,15 @@ def test_report_shows_the_best_and_worst_images_of_all_folds(
     assert everything[2] == pytest.approx(np.mean([summary.get_run(run).gap for run in runs]))
 
 
+def test_masks_are_checked_by_runs_that_were_not_trained_on_them(project: Project, summary: Summary) -> None:
+    for row in summary.runs:
+        evaluation = project.evaluation(row.run)
+        validated = set(read_validated(project, [row.run])["id"])
+        assert set(evaluation.read_contradictions()["id"]) == validated
+        contradicted = [name for name in list_learned(project) if evaluation.read_contradicted(name) is not None]
+        assert set(contradicted) <= validated
+
+
 def test_report_finds_the_images_of_all_folds(params: Params, project: Project) -> None:
     context = ReportContext(project, params.data)
     everything = project.prepared.open_split("train")
