@@ -229,7 +229,10 @@ def project(prepared: Path, store: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="session")
 def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder with one evaluated and compared run, `TRAINED`, and its own MLflow store (mlflow.db)."""
+    """A project folder with one evaluated and compared run, `TRAINED`, and its own MLflow store (mlflow.db).
+
+    Tests may add files to it, but must not change its run and results.
+    """
     from pipeline.compare.compare_runs import compare
     from pipeline.evaluate.evaluate_run import evaluate_run
     from pipeline.train.train_cell import train_and_log
@@ -245,4 +248,14 @@ def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactor
         train_and_log(params, params.cells()[0])
         evaluate_run(params, TRAINED)
         compare(params)
+    return root
+
+
+@pytest.fixture
+def trained_copy(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project `trained` with its own MLflow store, as the current folder."""
+    root = tmp_path / "project"
+    shutil.copytree(trained, root)
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
     return root

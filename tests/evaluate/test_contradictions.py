@@ -17,10 +17,8 @@ from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import PixelPredictions
 from pipeline.params.file import read_params
-from pipeline.train.train_cell import train_cell
-from tests.conftest import write_params
+from tests.conftest import TRAINED
 
-RUN = "unet-0.01-0"
 CLASSES = 3
 
 
@@ -78,14 +76,12 @@ def test_select_contradicted_takes_the_highest_scores_above_the_limit() -> None:
 
 
 @pytest.mark.parametrize("source", ["composites", "image_mask_folder"])
-def test_evaluate_run_checks_masks_only_if_they_can_be_wrong(project: Path, source: str) -> None:
-    classes = project / "data/prepared/classes.json"
+def test_evaluate_run_checks_masks_only_if_they_can_be_wrong(trained_copy: Path, source: str) -> None:
+    classes = trained_copy / "data/prepared/classes.json"
     classes.write_text(json.dumps({**json.loads(classes.read_text()), "source": source}))
-    params = read_params(write_params(project, {}))
-    train_cell(params.cell("unet", 0.01, 0))
-    evaluate_run(params, RUN)
-    folder = EvaluationFolder(project / "evaluation" / RUN)
-    table, samples = folder.read_contradictions(), PreparedData(project / "data/prepared").samples
+    evaluate_run(read_params(), TRAINED)
+    folder = EvaluationFolder(trained_copy / "evaluation" / TRAINED)
+    table, samples = folder.read_contradictions(), PreparedData(trained_copy / "data/prepared").samples
     if source == "composites":
         assert table.empty
         assert not (folder.path / folder.CONTRADICTED).exists()

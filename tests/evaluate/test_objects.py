@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +38,25 @@ CLASSES = (
 )
 
 
+@pytest.fixture(scope="module")
+def trained_nuclei(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with a run that is trained on nuclei; tests must not change it."""
+    root = tmp_path_factory.mktemp("nuclei")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        write_nuclei(Path("nuclei"))
+        params = write_nuclei_params(root)
+        prepare(params)
+        train_cell(params.cell("unet", 0.01, 0))
+    return root
+
+
 @pytest.fixture
-def nuclei(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
-    """A project with a run that is trained on nuclei, as the current folder."""
-    monkeypatch.chdir(tmp_path)
-    write_nuclei(Path("nuclei"))
-    params = write_nuclei_params(tmp_path)
-    prepare(params)
-    train_cell(params.cell("unet", 0.01, 0))
-    return params
+def nuclei(trained_nuclei: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    """A copy of the project `trained_nuclei`, as the current folder."""
+    shutil.copytree(trained_nuclei, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return read_params()
 
 
 def list_counts(scores: ObjectScores) -> dict[str, int]:
@@ -94,8 +105,8 @@ def test_evaluate_run_again_gives_the_same_objects(nuclei: Params) -> None:
     assert path.read_bytes() == before
 
 
-def test_evaluate_run_without_objects_writes_none(nuclei: Params, tmp_path: Path) -> None:
-    evaluation = evaluate_run(write_nuclei_params(tmp_path, objects=[]), TRAINED)
+def test_evaluate_run_without_objects_writes_none(nuclei: Params) -> None:
+    evaluation = evaluate_run(write_nuclei_params(Path(), objects=[]), TRAINED)
     assert evaluation.objects is None
     assert not (Path("evaluation") / TRAINED / "objects.csv").exists()
 

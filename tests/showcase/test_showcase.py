@@ -33,24 +33,19 @@ from pipeline.report.write_report import write_report
 from pipeline.showcase.predict_showcase import predict_showcase
 from pipeline.showcase.showcase_image import read_showcase_image
 from pipeline.train.train_cell import train_cell
-from tests.conftest import ROOT, load_shipped_params, write_params
+from tests.conftest import ROOT, TRAINED, load_shipped_params, write_params
 from tests.discs import CLASSES
 from tests.discs import DATA as DISCS
 from tests.nuclei import COCO_SECTION, SECTION, SIDE, annotate_nuclei, write_nuclei, write_nuclei_params
 
-RUN = "unet-0.01-0"
 GRID = {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}
 
 
 @pytest.fixture
-def compared_params(project: Path) -> Params:
-    """A compared project with one run and a folder for showcase images."""
-    params = read_params(write_params(project, {"grid": GRID}))
-    train_cell(params.cell("unet", 0.01, 0))
-    evaluate_run(params, RUN)
-    compare(params)
-    (project / SHOWCASE_IMAGES).mkdir(parents=True)
-    return params
+def project(trained_copy: Path) -> Path:
+    """A compared project with one run and a folder for showcase images, as the current folder."""
+    (trained_copy / SHOWCASE_IMAGES).mkdir(parents=True)
+    return trained_copy
 
 
 def write_showcase(project: Path, *entries: dict[str, str]) -> Params:
@@ -62,7 +57,7 @@ def train_on_nuclei(root: Path, section: dict[str, Any]) -> Params:
     params = write_nuclei_params(root, GRID, {**section, "image_size": 32})
     prepare(params)
     train_cell(params.cell("unet", 0.01, 0))
-    evaluate_run(params, RUN)
+    evaluate_run(params, TRAINED)
     compare(params)
     SHOWCASE_IMAGES.mkdir(parents=True)
     return params
@@ -77,22 +72,22 @@ def save_noise(project: Path, name: str, width: int, height: int) -> None:
     Image.fromarray(pixels).save(project / SHOWCASE_IMAGES / name)
 
 
-def test_predict_showcase_of_a_prepared_image_has_the_same_score(compared_params: Params, project: Path) -> None:
+def test_predict_showcase_of_a_prepared_image_has_the_same_score(project: Path) -> None:
     """The prepared showcase image as a user's image gives the same mask and IoU."""
     prepared = project / PREPARED / SHOWCASE
     image, ground_truth = np.load(prepared / PreparedData.IMAGES)[0], np.load(prepared / PreparedData.MASKS)[0]
     Image.fromarray(image).save(project / SHOWCASE_IMAGES / "dog.png")
     Image.fromarray(ground_truth).save(project / SHOWCASE_IMAGES / "dog-mask.png")
     results = predict_showcase(write_showcase(project, {"file": "dog.png", "mask": "dog-mask.png", "title": "Our dog"}))
-    evaluated = EvaluationFolder(project / EVALUATION / RUN).metrics
-    assert results.run == RUN
+    evaluated = EvaluationFolder(project / EVALUATION / TRAINED).metrics
+    assert results.run == TRAINED
     (dog,) = results.images
     assert (dog.title, dog.iou) == ("Our dog", pytest.approx(evaluated.showcase[0].foreground_iou))
     assert ShowcasePredictions(project / SHOWCASE_PREDICTIONS).list == results
     with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         assert np.array_equal(arrays["image"], image)
         assert np.array_equal(arrays["truth"], ground_truth)
-        (kept,) = (project / EVALUATION / RUN / EvaluationFolder.EXAMPLES).glob("showcase-*.png")
+        (kept,) = (project / EVALUATION / TRAINED / EvaluationFolder.EXAMPLES).glob("showcase-*.png")
         assert np.array_equal(arrays["prediction"], np.asarray(Image.open(kept)))
 
 
@@ -113,9 +108,8 @@ def test_read_showcase_image_converts_to_the_bit_depth_of_the_network(
     assert np.array_equal(image.network_input, np.stack([expected] * channels, axis=-1))
 
 
-def test_16_bit_and_8_bit_showcase_images_have_the_same_mask(compared_params: Params, project: Path) -> None:
+def test_16_bit_and_8_bit_showcase_images_have_the_same_mask(project: Path) -> None:
     gray = np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8)
-    (project / SHOWCASE_IMAGES).mkdir(exist_ok=True)
     Image.fromarray(gray).save(project / SHOWCASE_IMAGES / "bytes.png")
     Image.fromarray(gray.astype(np.uint16) * 257).save(project / SHOWCASE_IMAGES / "deep.png")
     predict_showcase(write_showcase(project, {"file": "bytes.png"}, {"file": "deep.png"}))
@@ -128,9 +122,7 @@ def test_16_bit_and_8_bit_showcase_images_have_the_same_mask(compared_params: Pa
 
 
 @pytest.mark.parametrize(("width", "height"), [(900, 300), (40, 120), (7, 7), (3000, 20)])
-def test_predict_showcase_keeps_the_aspect_ratio(
-    compared_params: Params, project: Path, width: int, height: int
-) -> None:
+def test_predict_showcase_keeps_the_aspect_ratio(project: Path, width: int, height: int) -> None:
     save_noise(project, "photo.jpg", width, height)
     (photo,) = predict_showcase(write_showcase(project, {"file": "photo.jpg"})).images
     assert (photo.title, photo.iou) == ("photo", None)
@@ -142,7 +134,7 @@ def test_predict_showcase_keeps_the_aspect_ratio(
             assert rows / columns == pytest.approx(height / width, rel=0.5, abs=1 / longest + 1e-9)
 
 
-def test_predict_showcase_without_foreground_has_no_iou(compared_params: Params, project: Path) -> None:
+def test_predict_showcase_without_foreground_has_no_iou(project: Path) -> None:
     """IoU is undefined if neither the ground truth nor the prediction has foreground."""
     save_noise(project, "photo.png", 32, 32)
     predict_showcase(write_showcase(project, {"file": "photo.png"}))
@@ -157,7 +149,7 @@ def test_predict_showcase_without_foreground_has_no_iou(compared_params: Params,
     assert photo.iou is None
 
 
-def test_predict_showcase_is_deterministic(compared_params: Params, project: Path) -> None:
+def test_predict_showcase_is_deterministic(project: Path) -> None:
     save_noise(project, "photo.png", 60, 40)
     params = write_showcase(project, {"file": "photo.png"})
 
@@ -179,9 +171,7 @@ def test_predict_showcase_is_deterministic(compared_params: Params, project: Pat
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_predict_showcase_names_invalid_files(
-    compared_params: Params, project: Path, entry: dict[str, str], message: str
-) -> None:
+def test_predict_showcase_names_invalid_files(project: Path, entry: dict[str, str], message: str) -> None:
     folder = project / SHOWCASE_IMAGES
     save_noise(project, "photo.png", 60, 40)
     (folder / "text.png").write_text("not an image")
@@ -203,7 +193,7 @@ def test_showcase_mask_that_numbers_objects_has_the_scores_of_the_evaluation(
     background, nucleus, border = SECTION["classes"]
     section = {**SECTION, "classes": [nucleus, border, background]}  # indices differ from mask values
     params = train_on_nuclei(tmp_path, section)
-    rows = csv.DictReader(Path(EVALUATION, RUN, "per_image.csv").read_text(encoding="utf-8").splitlines())
+    rows = csv.DictReader(Path(EVALUATION, TRAINED, "per_image.csv").read_text(encoding="utf-8").splitlines())
     row = next(row for row in rows if row["split"] == "validation")
     for kind in ("images", "masks"):
         shutil.copy(f"nuclei/{kind}/{row['id']}.png", SHOWCASE_IMAGES / f"{kind}.png")
@@ -249,7 +239,7 @@ def test_showcase_file_outside_its_folder_is_refused(project: Path, name: str) -
         write_showcase(project, {"file": name})
 
 
-def test_predict_showcase_without_images_does_not_import_torch(compared_params: Params, project: Path) -> None:
+def test_predict_showcase_without_images_does_not_import_torch(project: Path) -> None:
     code = (
         "import sys\nfrom pipeline.params.file import read_params\n"
         "from pipeline.showcase.predict_showcase import predict_showcase\n"
@@ -259,9 +249,7 @@ def test_predict_showcase_without_images_does_not_import_torch(compared_params: 
     assert (done.returncode, done.stdout.strip()) == (0, "ShowcaseList(run=None, images=())")
 
 
-def test_report_shows_showcase_predictions_and_refuses_those_of_another_run(
-    compared_params: Params, project: Path
-) -> None:
+def test_report_shows_showcase_predictions_and_refuses_those_of_another_run(project: Path) -> None:
     save_noise(project, "photo.png", 60, 40)
     params = write_showcase(project, {"file": "photo.png", "title": "A <b>photograph</b>"})
     for name in (TEMPLATES, Path(params.report.notes_file)):
@@ -274,9 +262,9 @@ def test_report_shows_showcase_predictions_and_refuses_those_of_another_run(
     html = page.path.read_text(encoding="utf-8")
     assert "A &lt;b&gt;photograph&lt;/b&gt;, an image from outside the data." in html
     path = project / SHOWCASE_PREDICTIONS / ShowcasePredictions.LIST
-    path.write_text(path.read_text().replace(RUN, "lite0-0.01-0"))
+    path.write_text(path.read_text().replace(TRAINED, "lite0-0.01-0"))
     (fault,) = write_report(params).faults
     assert re.search(r"showcase_predictions is out of date.* unet-0\.01-0", fault.text)
-    path.write_text(path.read_text().replace("lite0-0.01-0", RUN))
+    path.write_text(path.read_text().replace("lite0-0.01-0", TRAINED))
     other = write_showcase(project, {"file": "photo.png", "title": "Another title"})
     assert "Run `pipeline showcase`" in write_report(other).faults[0].text

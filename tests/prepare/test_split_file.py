@@ -1,4 +1,4 @@
-"""Split lists with other file and column names, and `trainval` images."""
+"""Tables of splits with other file and column names (`data.splits.split_file`), and `trainval` images."""
 
 import hashlib
 import re
