@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pipeline.array_errors import DAMAGED_ARRAY_ERRORS
 from pipeline.curve_readers.log_file import LogFile
 from pipeline.curve_readers.logged_run import LoggedRun, LoggedValue
+from pipeline.curve_readers.parsing import to_float
 from pipeline.errors import PipelineError
 
 MAX_VALUES = 1_000_000
@@ -45,19 +46,11 @@ def read_cellpose_log(file: LogFile) -> list[LoggedRun]:
             runs.append(LoggedRun(file.path.stem if not runs else f"{file.path.stem}-{len(runs) + 1}"))
         last = epoch
         runs[-1].add("train_loss", LoggedValue(match[2], location, epoch))
-        if float_or_none(match[3]) != 0:
+        if to_float(match[3]) != 0:
             runs[-1].add("val_loss", LoggedValue(match[3], location, epoch))
     for run in runs:
         _space_evenly(run)
     return runs
-
-
-def float_or_none(text: str) -> float | None:
-    """Parse a number; None if the text is not a number."""
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def recognizes_array(file: LogFile) -> bool:

@@ -6,28 +6,14 @@ import csv
 import io
 
 from pipeline.curve_readers.log_file import LogFile
-from pipeline.curve_readers.logged_run import LoggedRun
 from pipeline.curve_readers.losses import find_name
 from pipeline.curve_readers.parsing import parse_number
-from pipeline.curve_readers.records import EPOCH_NAMES, EXPECTED, Record, read_records
+from pipeline.curve_readers.records import EPOCH_NAMES, EXPECTED, Record
 from pipeline.errors import PipelineError
 from pipeline.wording import join_names
 
 MAX_HEADER = 1_000_000  # characters
 MAX_COLUMNS = 10_000
-
-
-def read_table(file: LogFile) -> list[LoggedRun]:
-    """Read the runs of a table.
-
-    Raises:
-        PipelineError: The table cannot be read, or has an unknown format.
-    """
-    records, notes = read_rows(file)
-    runs = read_records(records, str(file.path), file.path.stem)
-    for run in runs:
-        run.notes[:0] = notes
-    return runs
 
 
 def read_rows(file: LogFile) -> tuple[list[Record], list[str]]:

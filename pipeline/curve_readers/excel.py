@@ -7,8 +7,7 @@ import warnings
 from typing import Any
 
 from pipeline.curve_readers.log_file import LogFile
-from pipeline.curve_readers.logged_run import LoggedRun
-from pipeline.curve_readers.records import EXPECTED, Record, read_records
+from pipeline.curve_readers.records import EXPECTED, Record
 from pipeline.errors import PipelineError
 from pipeline.wording import format_megabytes, join_names
 
@@ -20,19 +19,6 @@ _ZIP, _OLD_FORMAT = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 def recognizes_excel(file: LogFile) -> bool:
     """Return whether a file is a ZIP archive, as workbooks are, or a workbook of Excel before 2007."""
     return file.head.startswith((_ZIP, _OLD_FORMAT))
-
-
-def read_excel(file: LogFile) -> list[LoggedRun]:
-    """Read the runs of the first sheet of a workbook.
-
-    Raises:
-        PipelineError: The workbook cannot be read, or openpyxl is not installed.
-    """
-    records, notes = read_excel_rows(file)
-    runs = read_records(records, str(file.path), file.path.stem)
-    for run in runs:
-        run.notes[:0] = notes
-    return runs
 
 
 def read_excel_rows(file: LogFile) -> tuple[list[Record], list[str]]:

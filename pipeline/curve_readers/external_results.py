@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.analysis.curves import LossCurves, compute_gaps
-from pipeline.curve_readers.delimited import read_rows, read_table
-from pipeline.curve_readers.excel import read_excel, read_excel_rows
-from pipeline.curve_readers.formats import find_format, read_curves
+from pipeline.curve_readers.formats import TableFormat, find_format, read_curves
 from pipeline.curve_readers.log_file import LogFile
 from pipeline.curve_readers.logged_run import RunCurves
 from pipeline.curve_readers.losses import TRAIN_NAMES, VAL_NAMES, find_name, select_losses
@@ -91,10 +89,10 @@ def _read_result_rows(path: Path) -> tuple[list[Record], list[str]] | None:
     if path.is_dir():
         return None
     file = LogFile(path)
-    reader = find_format(file).read
-    if reader not in (read_table, read_excel):
+    file_format = find_format(file)
+    if not isinstance(file_format, TableFormat):
         return None
-    records, notes = read_rows(file) if reader is read_table else read_excel_rows(file)
+    records, notes = file_format.read_rows(file)
     names = find_columns(records)
     has_losses = bool(select_losses(names)[0])
     if not records or has_epochs(names) or (has_losses and find_name_column(records) is None):

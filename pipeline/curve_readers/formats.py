@@ -12,9 +12,9 @@ from pipeline.curve_readers.cellpose import (
     recognizes_array,
     recognizes_cellpose_log,
 )
-from pipeline.curve_readers.delimited import read_table
+from pipeline.curve_readers.delimited import read_rows
 from pipeline.curve_readers.dvclive import read_dvclive, recognizes_dvclive
-from pipeline.curve_readers.excel import read_excel, recognizes_excel
+from pipeline.curve_readers.excel import read_excel_rows, recognizes_excel
 from pipeline.curve_readers.json_records import read_json, recognizes_json
 from pipeline.curve_readers.log_file import LogFile, list_files
 from pipeline.curve_readers.logged_run import LogFolder, LoggedRun, RunCurves
@@ -25,6 +25,7 @@ from pipeline.curve_readers.nnunet import (
     recognizes_nnunet_folder,
     recognizes_nnunet_log,
 )
+from pipeline.curve_readers.records import Record, read_records
 from pipeline.curve_readers.tensorboard import ADVICE as TENSORBOARD_ADVICE
 from pipeline.curve_readers.tensorboard import (
     read_event_file,
@@ -53,6 +54,25 @@ class FileFormat:
 
 
 @dataclass(frozen=True)
+class TableFormat:
+    """A format of tables, whose rows may also be results instead of epochs."""
+
+    name: str
+    recognizes: Callable[[LogFile], bool]
+    read_rows: Callable[[LogFile], tuple[list[Record], list[str]]]  # rows, and notes about them
+    advice: str = ""  # see `FileFormat`
+
+    def read(self, file: LogFile) -> list[LoggedRun]:
+        """Read the runs of a table.
+
+        Raises:
+            PipelineError: The table cannot be read, or has an unknown format.
+        """
+        records, notes = self.read_rows(file)
+        return read_records(records, str(file.path), file.path.stem, notes)
+
+
+@dataclass(frozen=True)
 class FolderFormat:
     """A format of folders with log files."""
 
@@ -63,15 +83,15 @@ class FolderFormat:
 
 
 # The first format that recognizes a file reads it. Tables come last, because any text may be one.
-FILE_FORMATS = (
+FILE_FORMATS: tuple[FileFormat | TableFormat, ...] = (
     FileFormat("TensorBoard", recognizes_event_file, read_event_file, TENSORBOARD_ADVICE),
     FileFormat("NumPy arrays", recognizes_array, read_loss_arrays, "Train with test images, so that they have a loss."),
-    FileFormat("Excel", recognizes_excel, read_excel),
+    TableFormat("Excel", recognizes_excel, read_excel_rows),
     FileFormat("JSON", recognizes_json, read_json),
     FileFormat("nnU-Net", recognizes_nnunet_log, read_nnunet_log),
     FileFormat("cellpose", recognizes_cellpose_log, read_cellpose_log, "Train with test images (--test_dir)."),
     FileFormat("Weights & Biases", recognizes_wandb_chart, lambda file: read_wandb_charts([file]), WANDB_ADVICE),
-    FileFormat("table", lambda _: True, read_table),
+    TableFormat("table", lambda _: True, read_rows),
 )
 
 
@@ -122,7 +142,7 @@ def read_file(file: LogFile) -> list[RunCurves]:
     return _create_all_curves(file_format.read(file), str(file.path), file_format.advice)
 
 
-def find_format(file: LogFile) -> FileFormat:
+def find_format(file: LogFile) -> FileFormat | TableFormat:
     """Find the format of a file.
 
     Raises:

@@ -41,10 +41,7 @@ def read_json(file: LogFile) -> list[LoggedRun]:
             raise PipelineError(f"{source} is not valid JSON ({_describe(error)}); {EXPECTED_JSON}.") from None
     else:
         records = list(_list_records(content, source))
-    runs = read_records(_drop_summaries(records), source, name)
-    for run in runs:
-        run.notes[:0] = notes
-    return runs
+    return read_records(_drop_summaries(records), source, name, notes)
 
 
 def _parse(text: str) -> Any:

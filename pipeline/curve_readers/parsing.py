@@ -13,17 +13,23 @@ def is_missing(value: object) -> bool:
     return value is None or (isinstance(value, str) and value.strip().lower() in MISSING)
 
 
+def to_float(value: object) -> float | None:
+    """Convert a number or its text to a float; None if it is neither."""
+    try:
+        return float(value) if isinstance(value, (int, float, str)) else None
+    except (ValueError, OverflowError):
+        return None
+
+
 def parse_number(value: object, location: str, name: str) -> float:
     """Parse a number; NaN and infinity are numbers.
 
     Raises:
         PipelineError: The value is not a number. The message states the location and the name of the value.
     """
-    try:
-        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-            return float(value)
-    except (ValueError, OverflowError):
-        pass
+    number = to_float(value)
+    if number is not None and not isinstance(value, bool):
+        return number
     text = escape_unprintable(str(value))
     text = text if len(text) <= 60 else f"{text[:60]}…"
     raise PipelineError(f"{location}: {name} must be a number such as 0.25, but is '{text}'.")

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from pipeline.curve_readers.logged_run import LoggedRun, LoggedValue
 from pipeline.curve_readers.losses import TRAIN_NAMES, VAL_NAMES, find_name, is_loss_name, normalize_name, select_losses
-from pipeline.curve_readers.parsing import is_missing
+from pipeline.curve_readers.parsing import is_missing, to_float
 from pipeline.curve_readers.repeated_epochs import LossRow, find_run_columns, renumber_attempts, split_attempts
 from pipeline.errors import PipelineError
 from pipeline.wording import join_names
@@ -103,17 +103,18 @@ def find_name_column(records: Sequence[Record]) -> str | None:
 
 def _are_names(values: Sequence[object]) -> bool:
     names = {value.strip() for value in values if isinstance(value, str) and not is_missing(value)}
-    are_numbers = any(_to_float(name) is not None for name in names)
+    are_numbers = any(to_float(name) is not None for name in names)
     return len(names) == len(values) and not are_numbers and not all(name[0].isdigit() for name in names)
 
 
-def read_records(records: Sequence[Record], source: str, name: str) -> list[LoggedRun]:
+def read_records(records: Sequence[Record], source: str, name: str, notes: Sequence[str] = ()) -> list[LoggedRun]:
     """Read the runs of a table.
 
     Args:
         records: The records of all runs.
         source: The file, for messages.
         name: Name of the run if the table does not name its runs.
+        notes: Notes about the records, which come first in the notes of each run.
 
     Raises:
         PipelineError: The table has no records, or columns of an unknown format.
@@ -133,7 +134,7 @@ def read_records(records: Sequence[Record], source: str, name: str) -> list[Logg
         groups.setdefault(run_name, []).append(record)
     runs = []
     for run_name, group in groups.items():
-        logged = LoggedRun(run_name)
+        logged = LoggedRun(run_name, notes=list(notes))
         runs.append(logged)
         if not columns.has_order:
             logged.notes.append("The table has no column epoch or step, so its rows were counted.")
@@ -176,7 +177,7 @@ def _join_attempts(records: list[Record], columns: _Columns, notes: list[str], s
     for record in records:
         is_judged = any(metric in judged for metric, _ in columns.list_losses(record))
         (used if is_judged else unchanged).append(record)
-    times = [_to_float(record.values.get(columns.time or "")) for record in used]
+    times = [to_float(record.values.get(columns.time or "")) for record in used]
     if len(set(times)) > 1 and None not in times:
         order = sorted(range(len(used)), key=lambda index: times[index] or 0.0)
         used = [used[index] for index in order]
@@ -184,10 +185,10 @@ def _join_attempts(records: list[Record], columns: _Columns, notes: list[str], s
         return records
     rows = []
     for record in used:
-        epoch, step = (_to_float(record.values.get(column or "")) for column in (counter, columns.step))
+        epoch, step = (to_float(record.values.get(column or "")) for column in (counter, columns.step))
         if epoch is None or not math.isfinite(epoch):
             return records
-        values = {metric: _to_float(record.values.get(column)) for metric, column in columns.list_losses(record)}
+        values = {metric: to_float(record.values.get(column)) for metric, column in columns.list_losses(record)}
         losses = {metric: loss for metric, loss in values.items() if metric in judged and loss is not None}
         rows.append(LossRow(epoch, losses, step))
     attempts = split_attempts(rows, selected[0].train)
@@ -264,18 +265,11 @@ def _recovers(values: Sequence[LoggedValue]) -> bool:
     return max((length for is_nan, length in stretches if is_nan), default=0) >= max(last, 1)
 
 
-def _to_float(value: object) -> float | None:
-    try:
-        return float(value) if isinstance(value, (int, float, str)) else None
-    except (ValueError, OverflowError):
-        return None
-
-
 def _is_finite(value: object) -> bool:
-    number = _to_float(value)
+    number = to_float(value)
     return number is not None and math.isfinite(number)
 
 
 def _is_nan(value: object) -> bool:
-    number = _to_float(value)
+    number = to_float(value)
     return number is not None and math.isnan(number)
