@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from pipeline.analysis.calibration import ReliabilityBins
@@ -16,8 +15,7 @@ from pipeline.artifacts.ensemble_folder import UncertaintyMaps
 from pipeline.artifacts.prepared_data import Split
 from pipeline.imaging import IGNORE
 from pipeline.inference.confidence import ConfidenceCollector, ConfidenceStats
-from pipeline.inference.member_predictions import predict_member_batches, predict_member_strips
-from pipeline.inference.prediction import Prediction, PredictionCollector, compare_pixels
+from pipeline.inference.prediction import Prediction, PredictionCollector, compare_pixels, predict_parts
 from pipeline.inference.trained_run import TrainedRun
 
 Floats = npt.NDArray[np.float64]
@@ -89,17 +87,7 @@ def _predict_members(run: TrainedRun, split: Split) -> Iterator[tuple[int, slice
         Index of the first image, rows, log-probabilities N x (2 + members) x classes x H x W, and ground truth N x H x
         W.
     """
-    num_classes = len(run.data.classes)
-    if run.tiles is None:
-        first = 0
-        for log_probs, truth in predict_member_batches(run.ensemble, split, num_classes, run.precision):
-            yield first, slice(None), log_probs, truth
-            first += len(truth)
-        return
-    for index, (image, mask) in enumerate(zip(split.images, split.masks, strict=True)):
-        for rows, log_probs in predict_member_strips(run.ensemble, image, run.tiles, num_classes, run.precision):
-            truth = torch.from_numpy(mask[rows].astype(np.int64)).to(log_probs.device)
-            yield index, rows, log_probs[None], truth[None]
+    return predict_parts(run.member_outputs, split, len(run.data.classes), run.precision, run.tiles)
 
 
 class _NetworkCollector:

@@ -19,6 +19,7 @@ from pipeline.data.batch_loader import BatchLoader, to_device, to_network_input
 from pipeline.imaging import IGNORE
 from pipeline.imaging.windows import Window, WindowedImage, cut_window
 from pipeline.inference.tiles import Tiles
+from pipeline.models.ensemble import MemberOutputs
 from pipeline.models.gpu_memory import explain_out_of_memory
 from pipeline.models.precision import autocast_context, get_device
 from pipeline.params import Cell
@@ -85,24 +86,19 @@ def predict_logits(network: nn.Module, images: Tensor, precision: Precision) -> 
     return logits
 
 
-def predict_log_probs(network: nn.Module, images: Tensor, precision: Precision) -> Tensor:
-    """Predict the logarithms of the class probabilities, N x classes x H x W, float32; see `predict_logits`."""
-    with torch.inference_mode():
-        return predict_logits(network, images, precision).log_softmax(dim=1)
-
-
 def predict_batches(network: nn.Module, split: Split, precision: Precision) -> Iterator[tuple[Tensor, Tensor]]:
     """Predict a split in batches, without augmentation; all images must have the same size.
 
     Yields:
-        Log-probabilities N x classes x H x W, and the ground truth N x H x W.
+        Log-probabilities N x classes x H x W, or N x networks x classes x H x W of `MemberOutputs`, and the ground
+        truth N x H x W.
     """
     batches = BatchLoader(split, get_device(network))
-    size = compute_batch_size(*split.size)
+    size = compute_batch_size(*split.size, _count_networks(network))
     for start in range(0, len(split), size):
         check_signals()
         images, truth, _ = batches.take(np.arange(start, min(start + size, len(split))))
-        yield predict_log_probs(network, images, precision), truth
+        yield _compute_log_probs(network, predict_logits(network, images, precision)), truth
 
 
 def predict_strips(
@@ -111,18 +107,11 @@ def predict_strips(
     """Predict an image (H x W x C) of any size tile by tile from the top, and blend the logits of overlapping tiles.
 
     Yields:
-        Rows of the image, and their log-probabilities, classes x rows x W.
+        Rows of the image, and their log-probabilities, classes x rows x W, or networks x classes x rows x W of
+        `MemberOutputs`.
     """
-    batch_size = compute_batch_size(*tiles.size)
-    for rows, logits in predict_logit_strips(network, image, tiles, num_classes, batch_size, precision):
-        yield rows, logits.log_softmax(dim=0)
-
-
-def predict_logit_strips(
-    network: nn.Module, image: WindowedImage, tiles: Tiles, num_logits: int, batch_size: int, precision: Precision
-) -> Iterator[tuple[slice, Tensor]]:
-    """Predict rows of an image like `predict_strips`, and yield their blended logits, num_logits x rows x W."""
-    device = get_device(network)
+    device, num_networks = get_device(network), _count_networks(network)
+    batch_size = compute_batch_size(*tiles.size, num_networks)
 
     def predict(windows: Sequence[Window]) -> Iterator[Tensor]:
         for start in range(0, len(windows), batch_size):
@@ -130,8 +119,9 @@ def predict_logit_strips(
             parts = np.stack([cut_window(image, window) for window in windows[start : start + batch_size]])
             yield from predict_logits(network, to_network_input(to_device(parts, device)), precision)
 
-    tiling = tiles.cover(image.shape)
-    yield from tiling.predict_strips(predict, num_logits, lambda array: torch.as_tensor(array).to(device))
+    tiling, num_logits = tiles.cover(image.shape), num_networks * num_classes
+    for rows, logits in tiling.predict_strips(predict, num_logits, lambda array: torch.as_tensor(array).to(device)):
+        yield rows, _compute_log_probs(network, logits)
 
 
 def predict_split(
@@ -194,7 +184,8 @@ def predict_parts(
     """Predict all rows of a batch of images, or some rows of one image, at a time.
 
     Yields:
-        Index of the first image, rows, log-probabilities N x classes x H x W, and ground truth N x H x W.
+        Index of the first image, rows, log-probabilities N x classes x H x W, or N x networks x classes x H x W of
+        `MemberOutputs`, and ground truth N x H x W.
     """
     if tiles is None:
         first = 0
@@ -217,9 +208,23 @@ def create_tiles(cell: Cell, overlap: float) -> Tiles | None:
     return Tiles((height, width), multiple, overlap)
 
 
-def compute_batch_size(height: int, width: int) -> int:
-    """Compute the number of images per batch for a height and width in px: at least 1, at most `MAX_BATCH_SIZE`."""
-    return max(1, min(MAX_BATCH_SIZE, MAX_BATCH_PIXELS // (height * width)))
+def compute_batch_size(height: int, width: int, num_networks: int = 1) -> int:
+    """Compute the number of images per batch for a height and width in px: at least 1, at most `MAX_BATCH_SIZE`.
+
+    The outputs of several networks take no more memory than those of one.
+    """
+    return max(1, min(MAX_BATCH_SIZE, MAX_BATCH_PIXELS // (height * width)) // num_networks)
+
+
+def _compute_log_probs(network: nn.Module, logits: Tensor) -> Tensor:
+    """Compute log-probabilities, with an axis of networks before the classes for `MemberOutputs`."""
+    if isinstance(network, MemberOutputs):
+        logits = torch.unflatten(logits, -3, (network.num_networks, -1))
+    return logits.log_softmax(dim=-3)
+
+
+def _count_networks(network: nn.Module) -> int:
+    return network.num_networks if isinstance(network, MemberOutputs) else 1
 
 
 def compare_pixels(first: int, log_probs: Tensor, truth: Tensor) -> PixelPredictions:

@@ -20,7 +20,6 @@ from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_to_classes import MaskEncoding
 from pipeline.imaging.resize import FixedSize, Resizing
 from pipeline.imaging.windows import WindowedImage
-from pipeline.inference.member_predictions import predict_member_batches, predict_member_strips
 from pipeline.inference.prediction import (
     Prediction,
     create_tiles,
@@ -30,7 +29,7 @@ from pipeline.inference.prediction import (
 )
 from pipeline.inference.preprocessing import Preprocessing, Probs
 from pipeline.inference.tiles import Tiles
-from pipeline.models.ensemble import Ensemble, FlipAverage
+from pipeline.models.ensemble import Ensemble, FlipAverage, MemberOutputs
 from pipeline.models.factory import load_trained_network
 from pipeline.params import Cell, Params
 from pipeline.params.custom_code import CUSTOM
@@ -131,6 +130,11 @@ class TrainedRun:
         return self.network if isinstance(self.network, Ensemble) else Ensemble([self.network]).eval()
 
     @property
+    def member_outputs(self) -> MemberOutputs:
+        """A network that predicts like the ensemble, its members' mean and each member; a run has one member."""
+        return MemberOutputs(self.ensemble).eval()
+
+    @property
     def name(self) -> str:
         """Name of the run, or `ensemble`."""
         return RUN_NAME if self.members else self.record.run
@@ -207,13 +211,12 @@ class TrainedRun:
             Class probabilities of the ensemble, of its members' mean and of each member, (2 + members) x classes x H x
             W. A run is an ensemble of one member.
         """
-        split, classes = _create_split(inputs), len(self.data.classes)
-        for log_probs, _ in predict_member_batches(self.ensemble, split, classes, self.precision):
+        for log_probs, _ in predict_batches(self.member_outputs, _create_split(inputs), self.precision):
             yield from log_probs.exp().cpu().numpy()
 
     def predict_member_strips(self, image: WindowedImage, tiles: Tiles) -> Iterator[Probs]:
         """Predict like `predict_strips`, and also the members: (2 + members) x classes x rows x W."""
-        strips = predict_member_strips(self.ensemble, image, tiles, len(self.data.classes), self.precision)
+        strips = predict_strips(self.member_outputs, image, tiles, len(self.data.classes), self.precision)
         return (log_probs.exp().cpu().numpy() for _, log_probs in strips)
 
     def predict_split(self, split: Split) -> Prediction:

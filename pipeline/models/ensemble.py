@@ -44,12 +44,13 @@ class MemberOutputs(nn.Module):
     def __init__(self, ensemble: Ensemble) -> None:
         super().__init__()
         self.ensemble = ensemble
+        self.num_networks = 2 + len(ensemble.members)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images to logits of the ensemble, of its members' mean and of each member.
 
         Returns:
-            N x (2 + members) * classes x H x W, float32. The mean is without the temperature, because only its entropy
+            N x `num_networks` * classes x H x W, float32. The mean is without the temperature, because only its entropy
             is at least the mean entropy of the members.
         """
         members = self.ensemble.predict_members(images)
