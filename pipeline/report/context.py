@@ -114,6 +114,10 @@ class ReportContext:
         samples = self.prepared.open_split(split)
         return np.array(samples.images[row]), np.array(samples.masks[row]), self.get_frame(split, row)
 
+    def read_sample_by_id(self, sample: str) -> tuple[ImageArray, Mask, Frame]:
+        """Read the prepared image and mask of a sample, and its frame; see `find_sample`."""
+        return self.read_sample(*self.find_sample(sample))
+
     def get_frame(self, split: str, row: int) -> Frame:
         """Return the size of a sample's original image, and how it was resized."""
         original = self._samples[split].iloc[row]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.analysis.ranked_metric import RankedMetric, get_ranked_metric, list_grid_metrics, rank_settings
+from pipeline.analysis.ranked_metric import get_ranked_metric, rank_settings
 from pipeline.artifacts.comparison import RunSummary, Summary
 from pipeline.artifacts.project import REPORT, REPORTS
 from pipeline.errors import PipelineError
@@ -20,8 +20,6 @@ from pipeline.wording import join_names
 
 MAX_STEM = 100  # characters of a file name's stem; a hash replaces the rest
 MAX_LISTED = 12  # names in a message; a grid can have hundreds
-MAX_LISTED_RUNS = 1_500  # runs that a page lists one by one; a larger table is slow to open and hard to read
-MAX_BEST_RUNS = 200  # runs of the best settings that a page lists if there are more than `MAX_LISTED_RUNS`
 
 
 @dataclass(frozen=True)
@@ -38,48 +36,6 @@ class RunSelection:
     def names(self) -> tuple[str, ...]:
         """Names of the runs."""
         return tuple(row.run for row in self.rows)
-
-
-def find_leading_run(summary: Summary, selection: RunSelection) -> str | None:
-    """Find the run to show in detail: the grid's best run if selected, else the best one by `choose_metric`."""
-    if summary.best is not None and summary.best.run in selection.names:
-        return summary.best.run
-    metric = choose_metric(summary, selection)
-    values = [(row.get_metric(metric.name), row.run) for row in selection.rows if row.is_complete]
-    ordered = sorted((metric.orient(value), run) for value, run in values if value is not None)
-    return ordered[0][1] if ordered else None
-
-
-def choose_metric(summary: Summary, selection: RunSelection) -> RankedMetric:
-    """Choose the metric that orders the selected runs: the one of the grid, or the loss if no run has it."""
-    metric = get_ranked_metric(summary)
-    if any(row.get_metric(metric.name) is not None for row in selection.rows if row.is_complete):
-        return metric
-    return next(metric for metric in list_grid_metrics(summary) if metric.name == "val_loss")
-
-
-def list_shown_runs(summary: Summary, selection: RunSelection) -> tuple[RunSummary, ...]:
-    """List the runs that the page shows one by one: all, or those of the best settings if there are too many."""
-    if len(selection.rows) <= MAX_LISTED_RUNS:
-        return selection.rows
-    selected, shown = set(selection.names), set[str]()
-    for setting in rank_settings(summary.settings, choose_metric(summary, selection)):
-        runs = {row.run for row in summary.list_runs(setting)} & selected
-        if len(shown) + len(runs) > MAX_BEST_RUNS:
-            break
-        shown |= runs
-    return tuple(row for row in selection.rows if row.run in shown)
-
-
-def list_best_variants(summary: Summary, selection: RunSelection, count: int) -> tuple[str, ...]:
-    """List the selected variants in the order of the grid, but at most the `count` best ones."""
-    variants = tuple(dict.fromkeys(row.variant for row in selection.rows))
-    if len(variants) <= count:
-        return variants
-    ranked = rank_settings(summary.settings, choose_metric(summary, selection))
-    ordered = dict.fromkeys((*(setting.variant for setting in ranked if setting.variant in variants), *variants))
-    best = list(ordered)[:count]
-    return tuple(variant for variant in variants if variant in best)
 
 
 def select_runs(summary: Summary, run_spec: str | None) -> RunSelection:

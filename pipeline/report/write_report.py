@@ -17,9 +17,9 @@ from pipeline.artifacts.project import Project
 from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.report.context import ReportContext
 from pipeline.report.external_results import read_external_results
 from pipeline.report.notices import NothingToShowError, Notice
+from pipeline.report.page_context import PageContext
 from pipeline.report.render_html import render_html
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.authors import build_authors
@@ -135,8 +135,7 @@ def write_report(
         PipelineError: The comparison or a run does not exist, or a template is missing or invalid.
     """
     project = project or Project()
-    context = ReportContext(Project(source.folder) if source else project, params.data)
-    selection = select_runs(context.summary, run_spec)
+    context = _open_page(project, params, run_spec, source)
     external = read_external_results(params.report, project)
 
     def build(name: str, title: str, body: Callable[[], object], is_shown: bool = True) -> tuple[Section, ...]:
@@ -147,10 +146,7 @@ def write_report(
     authors: tuple[Section, ...] = ()
     if isinstance(source, GrowingGrid):
         progress = (Section("progress", "Progress", source.progress),)
-        so_far = f"Results so far: {source.progress.complete} of {source.progress.total} runs have ended."
-        selection = replace(selection, notices=(so_far,))
     elif source:
-        selection = replace(selection, origin=source.origin, notices=source.notices)
         num_authors = len({result.author for result in source.team.results})
         authors = build("authors", "By author", lambda: build_authors(source.team, context), num_authors > 1)
     # Without prepared data, the header reports that it is missing.
@@ -160,41 +156,55 @@ def write_report(
         *progress,
         *(data if has_leakage else ()),  # at the top, because leakage puts all scores in doubt
         *authors,
-        *build("notes", "Notes", lambda: build_notes(project, params.report.notes_file, context, selection)),
-        *build("findings", "Findings", lambda: build_findings(context, selection)),
-        *build("curves", "Loss curves", lambda: build_curves(context, selection, external)),
-        *build("results", "Results", lambda: build_results(context, selection)),
+        *build("notes", "Notes", lambda: build_notes(project, params.report.notes_file, context)),
+        *build("findings", "Findings", lambda: build_findings(context)),
+        *build("curves", "Loss curves", lambda: build_curves(context, external)),
+        *build("results", "Results", lambda: build_results(context)),
         *build(
             "more_images",
             "More images",
-            lambda: build_learning_curves(context, selection),
-            bool(select_learning_curves(context, selection)),
+            lambda: build_learning_curves(context),
+            bool(select_learning_curves(context)),
         ),
-        *build("runs", "All runs", lambda: build_run_table(selection, context.summary, external)),
-        *build("metrics", "Metrics by class", lambda: build_metrics(context, selection)),
-        *build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context, selection)),
-        *build("objects", "Objects", lambda: build_objects(context, selection), has_objects(context, selection)),
+        *build("runs", "All runs", lambda: build_run_table(context, external)),
+        *build("metrics", "Metrics by class", lambda: build_metrics(context)),
+        *build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context)),
+        *build("objects", "Objects", lambda: build_objects(context), has_objects(context)),
         *build(
             "masks",
             "Where masks may be wrong",
-            lambda: build_suspicious_masks(context, selection),
+            lambda: build_suspicious_masks(context),
             has_checked_masks(context),
         ),
-        *build("test", "Test scores", lambda: build_test_scores(context, selection)),
-        *build("ensemble", "Ensemble", lambda: build_ensemble(context), has_ensemble(context, selection)),
-        *build("examples", "Examples", lambda: build_examples(context, selection)),
+        *build("test", "Test scores", lambda: build_test_scores(context)),
+        *build("ensemble", "Ensemble", lambda: build_ensemble(context), has_ensemble(context)),
+        *build("examples", "Examples", lambda: build_examples(context)),
         *(() if has_leakage else data),
         *build(
             "reproduce",
             "How to reproduce",
-            lambda: build_reproduce(params, context, selection, provenance=provenance),
+            lambda: build_reproduce(params, context, provenance=provenance),
         ),
     )
-    page = Page(build_header(params, context, selection), sections)
-    path = out if out is not None else project.root / selection.out
+    page = Page(build_header(params, context), sections)
+    path = out if out is not None else project.root / context.selection.out
     num_learning_rates = len({row.learning_rate for row in context.summary.runs})
     write_text(path, render_html(TEMPLATE, page, project, num_learning_rates))
-    return RenderedReport(path, page.faults, selection.notices)
+    return RenderedReport(path, page.faults, context.selection.notices)
+
+
+def _open_page(
+    project: Project, params: Params, run_spec: str | None, source: RunSource | GrowingGrid | None
+) -> PageContext:
+    """Select the runs of the page, and open the artifacts that it shows."""
+    shown = Project(source.folder) if source else project
+    selection = select_runs(shown.comparison.summary, run_spec)
+    if isinstance(source, GrowingGrid):
+        so_far = f"Results so far: {source.progress.complete} of {source.progress.total} runs have ended."
+        selection = replace(selection, notices=(so_far,))
+    elif source:
+        selection = replace(selection, origin=source.origin, notices=source.notices)
+    return PageContext(shown, params.data, selection)
 
 
 def _build(name: str, title: str, build: Callable[[], object]) -> Section:

@@ -24,6 +24,7 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.report.context import ReportContext
+from pipeline.report.page_context import PageContext
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.examples import build_examples
 from pipeline.report.sections.gap_breakdown import build_gap_breakdown
@@ -151,10 +152,10 @@ def test_report_shows_the_best_and_worst_images_of_all_folds(
     params: Params, project: Project, summary: Summary
 ) -> None:
     assert summary.best is not None
-    context, selection = ReportContext(project, params.data), select_runs(summary, None)
+    context = PageContext(project, params.data, select_runs(summary, None))
     runs = summary.list_fold_runs(summary.best)
     validated = read_validated(project, runs).sort_values("loss")
-    examples = build_examples(context, selection)
+    examples = build_examples(context)
     assert not examples.problems
     best, worst = validated.iloc[0], validated.iloc[-1]
     notes = {sample.id: sample.note for sample in examples.extremes}
@@ -162,7 +163,7 @@ def test_report_shows_the_best_and_worst_images_of_all_folds(
     assert notes[best["id"]].startswith("best")
     assert notes[worst["id"]].startswith("worst")
     assert {row.run in notes[row.id] or row.run == examples.leading_run for row in (best, worst)} == {True}
-    gap = build_gap_breakdown(context, selection)
+    gap = build_gap_breakdown(context)
     assert not gap.problems
     assert {sample.id for sample in gap.worst} <= set(validated["id"])
     groups = validated.merge(project.prepared.samples[["id", "groups", "pixels"]], on="id")
@@ -187,7 +188,7 @@ def test_report_finds_the_images_of_all_folds(params: Params, project: Project) 
     context = ReportContext(project, params.data)
     everything = project.prepared.open_split("train")
     for sample, image in zip(everything.ids, everything.images, strict=True):
-        assert np.array_equal(context.read_sample(*context.find_sample(sample))[0], image)
+        assert np.array_equal(context.read_sample_by_id(sample)[0], image)
     with pytest.raises(PipelineError, match="no image unknown"):
         context.find_sample("unknown")
 

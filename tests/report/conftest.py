@@ -36,7 +36,7 @@ from pipeline.atomic_io import to_json, write_text
 from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.report.context import ReportContext
+from pipeline.report.page_context import PageContext
 from pipeline.report.render_html import render_html
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.header import build_header
@@ -441,6 +441,11 @@ class ReportProject:
                 for row, sample in enumerate(ids)
             )
 
+    def create_context(self, runs: str | None = None) -> PageContext:
+        """Create the context of a page from the current files."""
+        project = Project(self.root)
+        return PageContext(project, self.params.data, select_runs(project.comparison.summary, runs))
+
     def write_summary(self, summary: Summary) -> None:
         self.summary = summary
         self.project.comparison.write_summary(summary)
@@ -457,8 +462,7 @@ class ReportProject:
 
 def render_header(project: ReportProject) -> str:
     """Render a page with only the header, which is faster than the whole page."""
-    context = ReportContext(project.project, project.params.data)
-    header = build_header(project.params, context, select_runs(context.summary, None))
+    header = build_header(project.params, project.create_context())
     return render_html("page.html", Page(header, ()), project.project)
 
 

@@ -22,10 +22,8 @@ from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS, P
 from pipeline.atomic_io import to_json, write_text
 from pipeline.imaging import IGNORE
 from pipeline.prepare.data_issues import DataIssue, IssueKind
-from pipeline.report.context import ReportContext
 from pipeline.report.figures.class_shares import draw_class_shares
 from pipeline.report.render_html import render_html
-from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.data_card import build_data_card
 from pipeline.report.sections.data_files import describe_files, describe_skipped
 from pipeline.report.sections.header import build_header
@@ -48,8 +46,8 @@ def project(make_project: type[ReportProject], tmp_path: Path) -> ReportProject:
 
 def render_section(project: ReportProject) -> str:
     """Render a page with only the data section, which is faster than the whole page."""
-    context = ReportContext(Project(project.root), project.params.data)
-    header = build_header(project.params, context, select_runs(context.summary, None))
+    context = project.create_context()
+    header = build_header(project.params, context)
     page = Page(header, (Section("data", "The data", build_data_card(context)),))
     return get_section(render_html("page.html", page, Project(project.root)), "data")
 
@@ -112,8 +110,7 @@ def test_header_and_card_state_how_many_training_images_runs_use(
 
 
 def describe_data(project: ReportProject) -> str:
-    context = ReportContext(Project(project.root), project.params.data)
-    return build_header(project.params, context, select_runs(context.summary, None)).data
+    return build_header(project.params, project.create_context()).data
 
 
 def test_card_is_above_how_to_reproduce(project: ReportProject) -> None:

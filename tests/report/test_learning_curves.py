@@ -10,8 +10,6 @@ import pytest
 
 from pipeline.artifacts.learning_curve import FittedCurve, LearningCurve, PredictedLoss
 from pipeline.artifacts.project import Project
-from pipeline.report.context import ReportContext
-from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.learning_curves import (
     MAX_CURVES,
     MoreImages,
@@ -47,9 +45,8 @@ def project(tmp_path: Path) -> ReportProject:
 
 def build(project: ReportProject, *curves: LearningCurve, runs: str | None = None) -> MoreImages | None:
     project.write_summary(replace(project.summary, learning_curves=curves))
-    context = ReportContext(Project(project.root), project.params.data)
-    selection = select_runs(context.summary, runs)
-    return build_learning_curves(context, selection) if select_learning_curves(context, selection) else None
+    context = project.create_context(runs)
+    return build_learning_curves(context) if select_learning_curves(context) else None
 
 
 def test_table_has_the_measured_and_the_predicted_losses(project: ReportProject) -> None:

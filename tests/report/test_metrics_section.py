@@ -17,17 +17,14 @@ from PIL import Image
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.scores import DistanceScale
-from pipeline.report.context import ReportContext
 from pipeline.report.notices import NothingToShowError
-from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.metrics import Metrics, build_metrics
 from pipeline.report.write_report import write_report
 from tests.report.conftest import ReportProject
 
 
 def build(project: ReportProject, runs: str | None = None) -> Metrics:
-    context = ReportContext(Project(project.root), project.params.data)
-    return build_metrics(context, select_runs(context.summary, runs))
+    return build_metrics(project.create_context(runs))
 
 
 def test_section_has_validation_and_test_metrics_of_the_best_run(project: ReportProject) -> None:

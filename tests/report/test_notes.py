@@ -12,9 +12,7 @@ import pytest
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.project import EVALUATION, Project
 from pipeline.errors import PipelineError
-from pipeline.report.context import ReportContext
 from pipeline.report.notes_values import fill_template
-from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.notes import NotesPart, build_notes, render_markdown
 
 if TYPE_CHECKING:
@@ -98,8 +96,7 @@ def test_invalid_value_is_reported_with_its_line(project: ReportProject, value: 
 
 
 def build(project: ReportProject, selection: str | None = None) -> tuple[NotesPart, ...]:
-    context = ReportContext(Project(project.root), project.params.data)
-    return build_notes(Project(project.root), NOTES, context, select_runs(context.summary, selection))
+    return build_notes(Project(project.root), NOTES, project.create_context(selection))
 
 
 def test_values_are_escaped(project: ReportProject) -> None:

@@ -22,11 +22,11 @@ from pipeline.number_format import format_number
 from pipeline.params import Evaluation, Params
 from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
-from pipeline.report.context import ReportContext
 from pipeline.report.figures import object_outlines
 from pipeline.report.figures.object_outlines import FALSE, LEGEND, MATCHED, MERGED, MISSED, SPLIT
 from pipeline.report.images import EmbeddedImage, Frame
 from pipeline.report.notices import NothingToShowError
+from pipeline.report.page_context import PageContext
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.objects import HEADINGS, Objects, build_objects, has_objects
 from pipeline.report.write_report import write_report
@@ -60,10 +60,10 @@ def nuclei(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def build(params: Params) -> Objects:
-    context = ReportContext(Project(), params.data)
-    selection = select_runs(context.summary, None)
-    assert has_objects(context, selection)
-    return build_objects(context, selection)
+    project = Project()
+    context = PageContext(project, params.data, select_runs(project.comparison.summary, None))
+    assert has_objects(context)
+    return build_objects(context)
 
 
 def decode(image: EmbeddedImage) -> np.ndarray:

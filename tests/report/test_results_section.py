@@ -17,9 +17,7 @@ from pipeline.artifacts.metric_names import RankBy
 from pipeline.artifacts.project import Project
 from pipeline.compare.findings import list_findings
 from pipeline.compare.summary_tables import select_best_settings, summarize_settings
-from pipeline.report.context import ReportContext
 from pipeline.report.figures.cost_plot import CostPoint, draw_cost_plot
-from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.results import ResultsOverview, build_results
 from pipeline.report.write_report import write_report
 from tests.report.conftest import REPOSITORY, ReportProject
@@ -58,8 +56,7 @@ def rank(project: ReportProject, rank_by: RankBy) -> ReportProject:
 
 
 def build(project: ReportProject, runs: str | None = None) -> ResultsOverview:
-    context = ReportContext(Project(project.root), project.params.data)
-    return build_results(context, select_runs(context.summary, runs))
+    return build_results(project.create_context(runs))
 
 
 def list_names(view: ResultsOverview) -> list[str]:

@@ -8,19 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.analysis.ranked_metric import get_metric
 from pipeline.artifacts.project import REPORT
-from pipeline.compare.summary_tables import summarize_settings
 from pipeline.errors import PipelineError
-from pipeline.report import run_selection
-from pipeline.report.run_selection import (
-    MAX_STEM,
-    choose_metric,
-    find_leading_run,
-    list_best_variants,
-    list_shown_runs,
-    select_runs,
-)
+from pipeline.report.run_selection import MAX_STEM, select_runs
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject
@@ -31,24 +21,6 @@ def test_none_and_all_select_every_run_for_different_files(project: ReportProjec
     default, everything = select_runs(project.summary, None), select_runs(project.summary, "all")
     assert default.names == everything.names == all_runs
     assert (default.out, everything.out) == (REPORT, Path("reports/all.html"))
-
-
-def test_page_of_too_many_runs_lists_those_of_the_best_setting(
-    project: ReportProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    selection, best = select_runs(project.summary, None), project.summary.best
-    assert list_shown_runs(project.summary, selection) == project.summary.runs
-    monkeypatch.setattr(run_selection, "MAX_LISTED_RUNS", len(project.summary.runs) - 1)
-    monkeypatch.setattr(run_selection, "MAX_BEST_RUNS", 3)  # two settings have four runs
-    assert best is not None
-    assert list(list_shown_runs(project.summary, selection)) == project.summary.list_runs(best)
-
-
-def test_best_variants_are_in_the_order_of_the_grid(project: ReportProject) -> None:
-    selection, best = select_runs(project.summary, None), project.summary.best
-    assert best is not None
-    assert list_best_variants(project.summary, selection, 1) == (best.variant,)
-    assert list_best_variants(project.summary, selection, 2) == project.variants
 
 
 def test_best_selects_the_best_run_of_the_grid(project: ReportProject) -> None:
@@ -132,24 +104,6 @@ def test_best_settings_are_represented_by_their_median_runs(project: ReportProje
     assert set(selection.names) == {setting.run for setting in ranked[:2]}
     assert selection.out == Path("reports/best-2.html")
     assert len(select_runs(project.summary, "best:99").names) == 3  # the fourth setting has a diverged seed
-
-
-def test_best_settings_and_the_leading_run_follow_the_ranked_metric(project: ReportProject) -> None:
-    rows = [
-        replace(row, val_metrics={"nsd": place / 10}) if row.is_complete else row
-        for place, row in enumerate(project.summary.runs)
-    ]
-    settings = summarize_settings(rows, get_metric("nsd", (), ("border",)))
-    summary = replace(project.summary, runs=tuple(rows), settings=tuple(settings), rank_by="nsd")
-    assert select_runs(summary, "best:1").names == ("unet_no_skip-0.001-1",)  # the better one of two in the middle
-    shown = select_runs(summary, "unet-0.01-*")
-    assert find_leading_run(summary, shown) == "unet-0.01-1"
-    assert choose_metric(summary, shown).name == "nsd"
-    diverged = [replace(row, status="diverged") if row.run == "unet-0.01-1" else row for row in rows]
-    others = replace(summary, runs=tuple(diverged))  # the diverged run keeps its scores
-    assert find_leading_run(others, select_runs(others, "unet-0.01-*")) == "unet-0.01-0"
-    unknown = replace(summary, runs=tuple(replace(row, val_metrics={}) for row in rows))
-    assert choose_metric(unknown, select_runs(unknown, "unet-0.01-*")).name == "val_loss"
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,7 @@ import pytest
 
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import Project
-from pipeline.report.context import ReportContext
 from pipeline.report.notices import NothingToShowError
-from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.suspicious_masks import MAX_SHOWN, SuspiciousMasks, build_suspicious_masks
 from pipeline.report.write_report import write_report
 from tests.report.conftest import ReportProject
@@ -45,8 +43,7 @@ def write_masks(project: ReportProject, scores: Sequence[float], kept_by: int = 
 
 
 def build(project: ReportProject, runs: str | None = None) -> SuspiciousMasks:
-    context = ReportContext(Project(project.root), project.params.data)
-    return build_suspicious_masks(context, select_runs(context.summary, runs))
+    return build_suspicious_masks(project.create_context(runs))
 
 
 def test_section_shows_suspicious_masks_in_order(project: ReportProject) -> None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pipeline.artifacts.prepared_data import SHOWCASE
 from pipeline.imaging.windows import center_window, cut_window
 from pipeline.params.data.fields import list_sides
-from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.images import EmbeddedImage
-from pipeline.report.run_selection import RunSelection
+from pipeline.report.page_context import PageContext
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class FeatureMapFigure:
 NAMES = ("skip", "below", "upsampling")  # names for `{{ picture(name) }}`
 
 
-def create_feature_map_figures(context: ReportContext, selection: RunSelection) -> dict[str, FeatureMapFigure]:
+def create_feature_map_figures(context: PageContext) -> dict[str, FeatureMapFigure]:
     """Create the figures of the best run on the page that has skip connections and stored feature maps.
 
     Returns:
@@ -33,7 +32,7 @@ def create_feature_map_figures(context: ReportContext, selection: RunSelection) 
     Raises:
         PipelineError: Files of a run are broken.
     """
-    for run in _list_runs(context, selection):
+    for run in _list_runs(context):
         cell = context.project.run(run).record.cell
         if cell.get("model", {}).get("skip_connections", "none") != "none" and (
             maps := context.project.evaluation(run).read_feature_maps()
@@ -71,8 +70,7 @@ def create_feature_map_figures(context: ReportContext, selection: RunSelection) 
     }
 
 
-def _list_runs(context: ReportContext, selection: RunSelection) -> list[str]:
+def _list_runs(context: PageContext) -> list[str]:
     """List the runs that have a model: the best run of each variant, then the others by validation loss."""
-    best = [item.run for item in context.summary.best_of_variant if item.run in selection.names]
-    losses = sorted((row.val_loss, row.run) for row in selection.rows if row.val_loss is not None)
-    return list(dict.fromkeys([*best, *(run for _, run in losses)]))
+    losses = sorted((row.val_loss, row.run) for row in context.selection.rows if row.val_loss is not None)
+    return list(dict.fromkeys([*context.shown_best_runs, *(run for _, run in losses)]))

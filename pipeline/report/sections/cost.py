@@ -10,9 +10,8 @@ from pipeline.analysis.ranked_metric import RankedMetric, get_ranked_metric
 from pipeline.artifacts.comparison import BestSetting, Finding, Summary
 from pipeline.errors import PipelineError
 from pipeline.number_format import format_millions, format_number
-from pipeline.report.context import ReportContext
 from pipeline.report.figures.cost_plot import CostPoint, draw_cost_plot
-from pipeline.report.run_selection import RunSelection
+from pipeline.report.page_context import PageContext
 
 
 @dataclass(frozen=True)
@@ -26,15 +25,15 @@ class CostFigure:
     lines: tuple[tuple[str, tuple[str, ...]], ...]  # setting; cost, mean, lowest and highest seed
 
 
-def build_cost(context: ReportContext, selection: RunSelection) -> CostFigure | None:
+def build_cost(context: PageContext) -> CostFigure | None:
     """Build the figure of the variants on this page; None if they do not differ in their known costs."""
     summary = context.summary
     metric, cheapest = get_ranked_metric(summary), _find_cheapest(context)
-    shown = {row.setting for row in selection.rows}
     points = [
         point
         for setting in summary.best_of_variant
-        if setting.setting in shown and (point := _build_point(summary, setting, metric, cheapest)) is not None
+        if setting.setting in context.shown_settings
+        and (point := _build_point(summary, setting, metric, cheapest)) is not None
     ]
     if len({point.operations for point in points}) < 2:
         return None
@@ -48,7 +47,7 @@ def build_cost(context: ReportContext, selection: RunSelection) -> CostFigure | 
     )
 
 
-def _find_cheapest(context: ReportContext) -> Finding | None:
+def _find_cheapest(context: PageContext) -> Finding | None:
     """Return the finding on the cheapest variant that is not significantly worse than the best one."""
     try:
         return next((item for item in context.project.comparison.findings if item.id == "cheapest"), None)

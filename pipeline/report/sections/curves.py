@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.number_format import format_number
-from pipeline.report.context import ReportContext
 from pipeline.report.external_results import ExternalResults
 from pipeline.report.figures import svg
 from pipeline.report.figures.curve_data import LossAxis, LossCurve, aggregate_runs, choose_axis, export_runs
 from pipeline.report.figures.loss_panels import CurveKey, CurvePlot, Panel, draw_panel
 from pipeline.report.notices import NothingToShowError
-from pipeline.report.run_selection import RunSelection, list_best_variants, list_shown_runs
+from pipeline.report.page_context import PageContext
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,14 @@ MAX_COLUMNS = 3  # more panels side by side would be unreadable
 SIZES = {1: (6.0, 3.3), 2: (5.2, 3.2), 3: (4.3, 3.1)}  # width and height in inches by columns; text keeps its size
 
 
-def build_curves(context: ReportContext, selection: RunSelection, external: ExternalResults) -> Curves:
+def build_curves(context: PageContext, external: ExternalResults) -> Curves:
     """Build the panels of the selected runs.
 
     Raises:
         PipelineError: No run has a finite loss, or a file is missing or broken.
     """
-    variants = list_best_variants(context.summary, selection, MAX_PANELS)
-    plot = _build_plot(context, selection, external)
+    variants = context.list_best_variants(MAX_PANELS)
+    plot = _build_plot(context, external)
     with svg.use_style(context.project):
         columns = min(len(variants), MAX_COLUMNS)
         panels = tuple(draw_panel(plot, variant, index, SIZES[columns]) for index, variant in enumerate(variants))
@@ -53,22 +52,22 @@ def build_curves(context: ReportContext, selection: RunSelection, external: Exte
         ),
         panels=panels,
         columns=columns,
-        has_seeds=len({row.seed for row in selection.rows}) > 1,
+        has_seeds=len({row.seed for row in context.selection.rows}) > 1,
         ends_early=any(curve["mean"].isna().any() for curve in plot.means.values()),
         axis=_describe_axis(plot.axis),
-        omission=_describe_omission(len(variants), len({row.variant for row in selection.rows})),
+        omission=_describe_omission(len(variants), len({row.variant for row in context.selection.rows})),
     )
 
 
-def _build_plot(context: ReportContext, selection: RunSelection, external: ExternalResults) -> CurvePlot:
+def _build_plot(context: PageContext, external: ExternalResults) -> CurvePlot:
     means: dict[CurveKey, LossCurve] = {}
     diverged_curves: dict[CurveKey, tuple[LossCurve, ...]] = {}
-    diverged = {row.run for row in selection.rows if row.status == "diverged"}
+    diverged = {row.run for row in context.selection.rows if row.status == "diverged"}
     onsets: dict[tuple[str, float], list[tuple[int, int]]] = {}
-    for row in selection.rows:
+    for row in context.selection.rows:
         if row.judgment and row.judgment.onset:
             onsets.setdefault(row.setting, []).append(row.judgment.onset)
-    table = context.project.comparison.curves[context.project.comparison.curves["run"].isin(selection.names)]
+    table = context.project.comparison.curves[context.project.comparison.curves["run"].isin(context.selection.names)]
     for (variant, learning_rate, split), rows in table.groupby(["variant", "learning_rate", "split"]):
         key = (str(variant), float(str(learning_rate)), str(split))
         is_diverged = rows["run"].isin(diverged)
@@ -81,7 +80,7 @@ def _build_plot(context: ReportContext, selection: RunSelection, external: Exter
         raise NothingToShowError("No run has a finite loss, so there is no curve.")
     baseline = context.summary.baseline_loss
     learning_rates = tuple(sorted({row.learning_rate for row in context.summary.runs}))
-    shown = {row.run for row in list_shown_runs(context.summary, selection)}
+    shown = {row.run for row in context.listed_runs}
     return CurvePlot(
         means=means,
         runs=export_runs(table[table["run"].isin(shown)], learning_rates),

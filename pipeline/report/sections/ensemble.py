@@ -12,13 +12,12 @@ from pipeline.analysis.scores import name_foreground_iou
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.ensemble_folder import EnsembleExample, EnsembleRecord, EnsembleScore, UncertaintyMaps
 from pipeline.number_format import format_number, format_spread
-from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.figures.risk_coverage import draw_risk_coverage
 from pipeline.report.formatting import SPLIT_NAMES
 from pipeline.report.images import EmbeddedImage, LegendEntry
 from pipeline.report.notices import NothingToShowError, Notice, collect_problem
-from pipeline.report.run_selection import RunSelection
+from pipeline.report.page_context import PageContext
 from pipeline.report.sections.gallery import SMALL_SIZE, Sample, build_class_legend, build_error_legend, build_sample
 from pipeline.wording import join_words, pluralize
 
@@ -90,14 +89,13 @@ class Ensemble:
     problems: tuple[Notice, ...]
 
 
-def has_ensemble(context: ReportContext, selection: RunSelection) -> bool:
+def has_ensemble(context: PageContext) -> bool:
     """Return whether the page has the runs of the best setting, and there are at least two of them."""
-    best = context.summary.best
-    is_shown = best is not None and best.run in selection.names and not selection.origin
+    is_shown = context.shown_best_setting is not None and not context.selection.origin
     return is_shown and not context.summary.explain_missing_ensemble()
 
 
-def build_ensemble(context: ReportContext) -> Ensemble:
+def build_ensemble(context: PageContext) -> Ensemble:
     """Build the section.
 
     Raises:
@@ -228,7 +226,7 @@ def _build_lines(summary: Summary, record: EnsembleRecord, split: str) -> tuple[
     )
 
 
-def _build_uncertainty(context: ReportContext, record: EnsembleRecord) -> tuple[Markup, tuple[str, ...]]:
+def _build_uncertainty(context: PageContext, record: EnsembleRecord) -> tuple[Markup, tuple[str, ...]]:
     table = context.project.ensemble.read_risk_coverage().dropna()
     test = table[table["split"] == "test"]
     if test.empty:
@@ -258,7 +256,7 @@ def _build_uncertainty(context: ReportContext, record: EnsembleRecord) -> tuple[
 
 
 def _build_examples(
-    context: ReportContext, record: EnsembleRecord
+    context: PageContext, record: EnsembleRecord
 ) -> tuple[tuple[UncertainImage, ...], tuple[HeatLegend, ...]]:
     maps = [(example, context.project.ensemble.read_example(example.id)) for example in record.examples]
     if not maps:
@@ -282,7 +280,7 @@ def _build_heat_entries(highest: float) -> tuple[LegendEntry, ...]:
 
 
 def _build_image(
-    context: ReportContext,
+    context: PageContext,
     example: EnsembleExample,
     found: UncertaintyMaps,
     highest_disagreement: float,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.analysis.epoch_selection import choose_epochs
 from pipeline.artifacts.prepared_data import SHOWCASE
 from pipeline.errors import PipelineError
 from pipeline.number_format import format_number
-from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.images import EmbeddedImage, LegendEntry
 from pipeline.report.notices import NothingToShowError, Notice, collect_problem
+from pipeline.report.page_context import PageContext
 from pipeline.report.primary_score import PrimaryScore
-from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.sections.gallery import (
     Sample,
     build_class_legend,
@@ -49,7 +49,7 @@ class Examples:
 MAX_RUNS = 50  # runs with example images; more would make the page too large for email
 
 
-def build_examples(context: ReportContext, selection: RunSelection) -> Examples:
+def build_examples(context: PageContext) -> Examples:
     """Build example predictions of the best run of each variant, or of the runs that were selected by name.
 
     At most `MAX_RUNS` runs are shown.
@@ -57,13 +57,13 @@ def build_examples(context: ReportContext, selection: RunSelection) -> Examples:
     Raises:
         PipelineError: The data are missing, or no run has predictions.
     """
-    names = _list_runs(context, selection)
+    names = _list_runs(context)
     shown, num_omitted, problems = names[:MAX_RUNS], len(names) - MAX_RUNS, list[Notice]()
     kept: dict[str, frozenset[str]] = {}
     for name in shown:
         with collect_problem(problems, f"{name}: no example predictions"):
             kept[name] = context.project.evaluation(name).list_examples()
-    run = find_leading_run(context.summary, selection) or ""
+    run = context.leading_run or ""
     extremes = _build_extremes(context, run, problems) if run in kept else ()
     samples = _build_samples(context, kept, {sample.id for sample in extremes}, problems)
     strip = _build_strip(context, run, problems) if run else ()
@@ -95,14 +95,14 @@ def _explain_score(primary: PrimaryScore) -> str:
     return f"The number below each pair is the {primary.name}: intersection over union of prediction and ground truth."
 
 
-def _list_runs(context: ReportContext, selection: RunSelection) -> list[str]:
+def _list_runs(context: PageContext) -> Sequence[str]:
     """List the runs to show: runs selected by name that have a model, or the best run of each variant."""
-    if selection.kind == "named":
-        return [row.run for row in selection.rows if row.best_epoch is not None]
-    return [item.run for item in context.summary.best_of_variant if item.run in selection.names]
+    if context.selection.kind == "named":
+        return [row.run for row in context.selection.rows if row.best_epoch is not None]
+    return context.shown_best_runs
 
 
-def _build_extremes(context: ReportContext, leading: str, problems: list[Notice]) -> tuple[Sample, ...]:
+def _build_extremes(context: PageContext, leading: str, problems: list[Notice]) -> tuple[Sample, ...]:
     """Build the validation images with the lowest, median and highest loss, if their predictions are stored.
 
     With cross-validation, these are images of all folds, each predicted by the run that validated it.
@@ -135,7 +135,7 @@ def _build_extremes(context: ReportContext, leading: str, problems: list[Notice]
 
 
 def _build_samples(
-    context: ReportContext, kept: dict[str, frozenset[str]], extremes: set[str], problems: list[Notice]
+    context: PageContext, kept: dict[str, frozenset[str]], extremes: set[str], problems: list[Notice]
 ) -> tuple[Sample, ...]:
     # Each run stores predictions of samples that all runs share, and of its own best and worst images. The latter are
     # not shown side by side.
@@ -147,7 +147,7 @@ def _build_samples(
     return build_samples(context, kept, [sample for sample in validated if sample in wanted], problems)
 
 
-def _build_strip(context: ReportContext, run: str, problems: list[Notice]) -> tuple[EmbeddedImage, ...]:
+def _build_strip(context: PageContext, run: str, problems: list[Notice]) -> tuple[EmbeddedImage, ...]:
     """Render a run's predictions for the showcase after selected epochs, including the best one."""
     with collect_problem(problems, f"{run}: no predictions for the showcase over epochs"):
         masks, kept = context.project.run(run).read_showcase_masks(), context.project.run(run).record.best_epoch

@@ -70,7 +70,7 @@ def build_samples(
             scores[run] = context.read_image_scores(run, field)
     found = []
     for sample in wanted:
-        image, ground_truth, frame = _read_validation(context, sample)
+        image, ground_truth, frame = context.read_sample_by_id(sample)
         if len(kept) > MAX_LARGE_RUNS:
             frame = replace(frame, max_size=SMALL_SIZE)
         predictions: list[PredictionImage | None] = []
@@ -114,7 +114,7 @@ def build_sample(context: ReportContext, sample: str, prediction: Mask, note: st
         note: Text below the image, after its id.
         caption: Text below the prediction.
     """
-    image, ground_truth, frame = context.read_sample(*context.find_sample(sample))
+    image, ground_truth, frame = context.read_sample_by_id(sample)
     classes = context.dataset.classes
     rendered = _render_prediction(prediction, ground_truth, classes, frame, sample, caption)
     return replace(_render_sample(sample, image, ground_truth, classes, frame, [rendered]), note=note)
@@ -134,7 +134,7 @@ def build_crop(context: ReportContext, run: str, sample: str) -> Sample | None:
     Raises:
         PipelineError: The run has no prediction for the image.
     """
-    image, ground_truth, frame = _read_validation(context, sample)
+    image, ground_truth, frame = context.read_sample_by_id(sample)
     prediction = frame.crop(context.project.evaluation(run).read_example(sample))
     image, ground_truth, classes = frame.crop(image), frame.crop(ground_truth), context.dataset.classes
     window = find_crop(prediction, ground_truth)
@@ -154,10 +154,6 @@ def build_crop(context: ReportContext, run: str, sample: str) -> Sample | None:
         id=sample,
         note=f"the part with the most {most}, {width} × {height} pixels at full scale",
     )
-
-
-def _read_validation(context: ReportContext, sample: str) -> tuple[ImageArray, Mask, Frame]:
-    return context.read_sample(*context.find_sample(sample))
 
 
 def _render_sample(

@@ -12,11 +12,10 @@ from pipeline.analysis.calibration import combine_bins
 from pipeline.artifacts.comparison import RunSummary
 from pipeline.errors import PipelineError
 from pipeline.number_format import format_number
-from pipeline.report.context import ReportContext
 from pipeline.report.figures.reliability_curve import draw_reliability_curve
 from pipeline.report.images import LegendEntry
 from pipeline.report.notices import NothingToShowError, Notice, collect_problem
-from pipeline.report.run_selection import RunSelection, find_leading_run
+from pipeline.report.page_context import PageContext
 from pipeline.report.sections.gallery import (
     Sample,
     build_class_legend,
@@ -65,13 +64,13 @@ CLASS_HEADINGS = ("Training loss", "Validation loss", "Gap", "Training IoU", "Va
 _CLASS_COLUMNS = ("train_loss", "val_loss", "gap", "train_iou", "val_iou")  # of the breakdown, in this order
 
 
-def build_gap_breakdown(context: ReportContext, selection: RunSelection) -> GapBreakdown:
+def build_gap_breakdown(context: PageContext) -> GapBreakdown:
     """Break down the gap of the leading run.
 
     Raises:
         PipelineError: No run on the page has finished, or a file is missing or broken.
     """
-    run = find_leading_run(context.summary, selection)
+    run = context.leading_run
     if run is None:
         raise NothingToShowError("No run on this page has finished, so there is no gap.")
     leading = context.summary.get_run(run)
@@ -157,7 +156,7 @@ def _build_group_rows(parts: pd.DataFrame) -> tuple[tuple[str, str, int, float, 
     return tuple(rows)
 
 
-def _build_worst(context: ReportContext, parts: pd.DataFrame, problems: list[Notice]) -> tuple[Sample, ...]:
+def _build_worst(context: PageContext, parts: pd.DataFrame, problems: list[Notice]) -> tuple[Sample, ...]:
     """Build validation images, each with the prediction of its run in the table, if it is stored."""
     kept: dict[str, frozenset[str]] = {}
     for run in parts["run"].unique():
@@ -167,7 +166,7 @@ def _build_worst(context: ReportContext, parts: pd.DataFrame, problems: list[Not
     return build_validated_samples(context, {name: run for name, run in pairs if name in kept.get(run, ())}, problems)
 
 
-def _build_calibration(context: ReportContext, runs: Sequence[str]) -> tuple[Markup, str]:
+def _build_calibration(context: PageContext, runs: Sequence[str]) -> tuple[Markup, str]:
     """Draw the reliability curve of the images that runs were validated on, and describe the calibration."""
     found = combine_bins([context.project.evaluation(run).read_calibration() for run in runs])
     if set(found) != {"train", "validation"}:

@@ -13,11 +13,10 @@ from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.errors import PipelineError
 from pipeline.number_format import format_number, format_spread
 from pipeline.params import Params
-from pipeline.report.context import ReportContext
 from pipeline.report.formatting import SPLIT_NAMES
 from pipeline.report.notices import Notice, collect_problem
+from pipeline.report.page_context import PageContext
 from pipeline.report.primary_score import PrimaryScore
-from pipeline.report.run_selection import RunSelection
 from pipeline.report.sections.selected_findings import select_findings
 from pipeline.report.sections.showcase import Showcase, UserImage, build_showcase, build_user_images
 from pipeline.wording import join_words, pluralize
@@ -43,7 +42,7 @@ class Header:
 MAX_NAMED_CLASSES = 12  # names in the sentence on the data; other classes are counted
 
 
-def build_header(params: Params, context: ReportContext, selection: RunSelection) -> Header:
+def build_header(params: Params, context: PageContext) -> Header:
     """Build the header, with notices in place of missing parts."""
     problems: list[Notice] = []
     data = credit = ""
@@ -52,25 +51,25 @@ def build_header(params: Params, context: ReportContext, selection: RunSelection
     with collect_problem(problems, "The data set is not described"):
         data, credit = _describe_data(context), context.dataset.credit
     with collect_problem(problems, "The showcase is not shown"):
-        shown = build_showcase(context, selection)
+        shown = build_showcase(context)
     with collect_problem(problems, "The images of report.showcase are not shown"):
-        user_images = build_user_images(params, context, selection)
+        user_images = build_user_images(params, context)
     return Header(
         title=params.report.title,
         byline=" · ".join(filter(None, (params.report.author.strip(), params.report.subtitle.strip()))),
         data=data,
         credit=credit,
-        result=_describe_result(context.summary, selection),
-        missed=_find_missed_classes(context, selection),
-        scope=_describe_scope(context.summary, selection),
-        notices=selection.notices,
+        result=_describe_result(context),
+        missed=_find_missed_classes(context),
+        scope=_describe_scope(context),
+        notices=context.selection.notices,
         showcase=shown,
         user_images=user_images,
         problems=tuple(problems),
     )
 
 
-def _describe_data(context: ReportContext) -> str:
+def _describe_data(context: PageContext) -> str:
     counts = {split: len(context.sample_ids.get(split, ())) for split in SPLITS}
     if folds := context.dataset.folds:
         validated = f"{counts['train'] + counts['validation']:,}"
@@ -85,13 +84,14 @@ def _describe_data(context: ReportContext) -> str:
     return " ".join(filter(None, (sentence, context.training_limits)))
 
 
-def _describe_result(summary: Summary, selection: RunSelection) -> str:
+def _describe_result(context: PageContext) -> str:
+    summary = context.summary
     if summary.best is None:
         reason = explain_missing_ranking(summary)
         return reason or "No setting has finished with all its seeds, so nothing is ranked."
     metric = get_ranked_metric(summary)
     row = summary.get_setting(summary.best)
-    group = "these runs" if selection.origin else "this grid"
+    group = "these runs" if context.selection.origin else "this grid"
     setting = f"{row.variant} at learning rate {row.learning_rate}"
     value = metric.add_unit(format_spread(*row.get_spread(metric.name), metric.digits))
     if row.is_no_better:
@@ -134,10 +134,10 @@ def _describe_scores(summary: Summary, row: SettingSummary) -> str:
     return f"{sentence}, the {name} {format_spread(with_boundary, sd)}."
 
 
-def _find_missed_classes(context: ReportContext, selection: RunSelection) -> str:
+def _find_missed_classes(context: PageContext) -> str:
     """Return the finding on missed classes; empty if there is none about the runs on the page."""
     try:
-        found = select_findings(context, selection)
+        found = select_findings(context)
     except PipelineError:
         return ""  # the section on findings reports the error
     return next((item.sentence for item in found if item.id == "missed_classes"), "")
@@ -150,11 +150,11 @@ def _compare_with_one_class(summary: Summary, row: SettingSummary) -> str:
     return join_words([f"{name} {format_number(iou)} (one class: {format_number(base)})" for name, iou, base in pairs])
 
 
-def _describe_scope(summary: Summary, selection: RunSelection) -> str:
+def _describe_scope(context: PageContext) -> str:
+    selection, total = context.selection, len(context.summary.runs)
     if selection.origin:
         count = pluralize(len(selection.rows), "run")
         return f"This page shows {count} from MLflow ({selection.origin}); only these are ranked against each other."
-    total = len(summary.runs)
     if len(selection.rows) == total:
         return ""
     count = f"{len(selection.rows)} of the grid’s {pluralize(total, 'run')}"

@@ -10,10 +10,9 @@ from markupsafe import Markup
 from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.learning_curve import LearningCurve, PredictedLoss
 from pipeline.number_format import MISSING, format_number, format_spread
-from pipeline.report.context import ReportContext
 from pipeline.report.figures import svg
 from pipeline.report.figures.learning_curve import draw_learning_curve
-from pipeline.report.run_selection import RunSelection
+from pipeline.report.page_context import PageContext
 
 MAX_CURVES = 6  # the curves with the lowest losses
 MAX_COLUMNS = 2  # panels side by side
@@ -50,19 +49,18 @@ class MoreImages:
     num_omitted: int  # curves that are not shown
 
 
-def select_learning_curves(context: ReportContext, selection: RunSelection) -> list[LearningCurve]:
+def select_learning_curves(context: PageContext) -> list[LearningCurve]:
     """Select the learning curves whose settings are all on the page."""
-    shown = {row.setting for row in selection.rows}
     return [
         curve
         for curve in context.summary.learning_curves
-        if all((variant, curve.learning_rate) in shown for variant in curve.variants)
+        if all((variant, curve.learning_rate) in context.shown_settings for variant in curve.variants)
     ]
 
 
-def build_learning_curves(context: ReportContext, selection: RunSelection) -> MoreImages:
+def build_learning_curves(context: PageContext) -> MoreImages:
     """Build the figures and tables of the learning curves on the page."""
-    curves = select_learning_curves(context, selection)
+    curves = select_learning_curves(context)
     shown = curves[:MAX_CURVES]
     learning_rates = sorted({row.learning_rate for row in context.summary.runs})
     with svg.use_style(context.project):

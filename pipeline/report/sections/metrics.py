@@ -14,11 +14,10 @@ from markupsafe import Markup
 from pipeline.analysis.metrics import DISTANCES, OVERALL
 from pipeline.artifacts.scores import DistanceScale
 from pipeline.number_format import format_number
-from pipeline.report.context import ReportContext
 from pipeline.report.figures.confusion_map import draw_confusion_map
 from pipeline.report.formatting import SPLIT_NAMES
 from pipeline.report.notices import NothingToShowError
-from pipeline.report.run_selection import RunSelection, find_leading_run
+from pipeline.report.page_context import PageContext
 from pipeline.wording import join_words, pluralize
 
 Figure = tuple[str, str]  # a number and its interval, which may be empty
@@ -87,13 +86,13 @@ MAX_LISTED_CONFUSIONS = 20  # with a heat map
 MIN_CONFUSION = 0.01  # share of a class's pixels; rarer confusions are not listed
 
 
-def build_metrics(context: ReportContext, selection: RunSelection) -> Metrics:
+def build_metrics(context: PageContext) -> Metrics:
     """Build the metrics of the leading run on validation and, if it is the grid's best run, on test.
 
     Raises:
         PipelineError: No run on the page has metrics, or a file is missing or broken.
     """
-    run = find_leading_run(context.summary, selection)
+    run = context.leading_run
     table = context.project.comparison.metrics
     table = table[table["run"] == run]
     if run is None or table.empty:
@@ -189,7 +188,7 @@ def _list_notes(table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _build_confusion(context: ReportContext, runs: Sequence[str], names: list[str]) -> ConfusionMatrix:
+def _build_confusion(context: PageContext, runs: Sequence[str], names: list[str]) -> ConfusionMatrix:
     """Build the confusion matrix over the validation images of one run per fold."""
     table = pd.concat([context.project.evaluation(run).read_confusion() for run in runs])
     table = table[table["split"] == "validation"]

@@ -7,24 +7,22 @@ from markupsafe import Markup
 
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
-from pipeline.report.context import ReportContext
 from pipeline.report.figures.feature_maps import FeatureMapFigure, create_feature_map_figures
 from pipeline.report.notes_values import PICTURE_INLINE, PICTURE_MARK, fill_template
-from pipeline.report.run_selection import RunSelection
+from pipeline.report.page_context import PageContext
 
 NotesPart = tuple[Markup, FeatureMapFigure | None]  # safe HTML, and the figure that follows it
 
 TOP_LEVEL, LOWEST_LEVEL = 3, 6  # levels of headings in the notes; the heading of the section has level 2
 
 
-def build_notes(project: Project, path: str, context: ReportContext, selection: RunSelection) -> tuple[NotesPart, ...]:
+def build_notes(project: Project, path: str, context: PageContext) -> tuple[NotesPart, ...]:
     """Render the notes with their values and figures.
 
     Args:
         project: The project with the notes; the runs may be from MLflow.
         path: `report.notes_file`, relative to the project's folder.
-        context: The artifacts of the report.
-        selection: The runs of the page.
+        context: The artifacts and the runs of the page.
 
     Returns:
         The parts of the notes: HTML, and the figure after it.
@@ -42,7 +40,7 @@ def build_notes(project: Project, path: str, context: ReportContext, selection: 
     if not text.strip():
         raise PipelineError(f"{path} is empty. {advice}")
     html = render_markdown(fill_template(text, context.summary, path))
-    figures = create_feature_map_figures(context, selection) if PICTURE_MARK.search(html) else {}
+    figures = create_feature_map_figures(context) if PICTURE_MARK.search(html) else {}
     pieces = PICTURE_MARK.split(html)  # text, name, text, ..., text
     if inline := next((match for text in pieces[::2] if (match := PICTURE_INLINE.search(text))), None):
         expression = f"{{{{ picture('{inline[1]}') }}}}"

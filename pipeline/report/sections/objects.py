@@ -13,12 +13,11 @@ from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.objects import ObjectLabels, label_objects, label_true_objects
 from pipeline.number_format import format_number
-from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html, object_outlines
 from pipeline.report.figures.crops import find_crop
 from pipeline.report.images import EmbeddedImage, Frame, LegendEntry, Mask
 from pipeline.report.notices import NothingToShowError, Notice, collect_problem
-from pipeline.report.run_selection import RunSelection, find_leading_run
+from pipeline.report.page_context import PageContext
 from pipeline.wording import join_words, pluralize
 
 MAX_NAMED_CLASSES = 8  # the others are counted
@@ -66,22 +65,22 @@ class Objects:
     problems: tuple[Notice, ...]
 
 
-def has_objects(context: ReportContext, selection: RunSelection) -> bool:
+def has_objects(context: PageContext) -> bool:
     """Return whether the objects of the leading run were scored."""
     try:
-        run = find_leading_run(context.summary, selection)
+        run = context.leading_run
         return run is not None and context.project.evaluation(run).metrics.objects is not None
     except PipelineError:
         return False  # other sections report the error
 
 
-def build_objects(context: ReportContext, selection: RunSelection) -> Objects:
+def build_objects(context: PageContext) -> Objects:
     """Build the scores of the objects of the best run of each variant.
 
     Raises:
         PipelineError: No run on the page has finished, there are no objects, or a file is missing or broken.
     """
-    run = find_leading_run(context.summary, selection)
+    run = context.leading_run
     found = context.project.evaluation(run).metrics.objects if run else None
     if run is None or found is None:
         raise NothingToShowError("No run on this page has scores of objects.")
@@ -91,9 +90,8 @@ def build_objects(context: ReportContext, selection: RunSelection) -> Objects:
             f"{join_words(found.classes)} in the validation images, so all scores of objects are undefined."
         )
     problems: list[Notice] = []
-    best = [setting.run for setting in context.summary.best_of_variant if setting.run in selection.names]
     rows = []
-    for name in dict.fromkeys([run, *best]):
+    for name in dict.fromkeys([run, *context.shown_best_runs]):
         with collect_problem(problems, f"{name}: no scores of objects"):
             evaluated = context.project.evaluation(name).metrics.objects
             if evaluated is not None:
@@ -108,7 +106,7 @@ def build_objects(context: ReportContext, selection: RunSelection) -> Objects:
     with collect_problem(problems, f"{run}: no outlines of its objects"):
         worst = _draw_worst(context, run, found)
     return Objects(
-        sentence=_describe(context, selection, run, found),
+        sentence=_describe(context, run, found),
         headings=HEADINGS,
         rows=tuple(rows),
         source=_describe_source(found),
@@ -153,7 +151,7 @@ def _compute_gap(train: ObjectScores | None, validation: ObjectScores) -> float 
     return None if train is None or train.f1 is None or validation.f1 is None else train.f1 - validation.f1
 
 
-def _describe(context: ReportContext, selection: RunSelection, run: str, found: ObjectEvaluation) -> str:
+def _describe(context: PageContext, run: str, found: ObjectEvaluation) -> str:
     scores, gap = found.validation, _compute_gap(found.train, found.validation)
     sentence = (
         f"In the validation images, {run} finds {scores.matched:,} of "
@@ -175,7 +173,7 @@ def _describe(context: ReportContext, selection: RunSelection, run: str, found: 
             f" F1 is {format_number(scores.f1)} on validation and {format_number(found.train.f1)} on training images: "
             f"a gap of {format_number(gap)}."
         )
-    is_best = context.summary.best is not None and context.summary.best.run == run and not selection.origin
+    is_best = context.shown_best_setting is not None and not context.selection.origin
     if is_best and found.test.f1 is not None:
         sentence += f" On test images, F1 is {format_number(found.test.f1)}."
     return sentence
@@ -241,7 +239,7 @@ def _score_class_masks(samples: Split, dataset: Dataset, found: ObjectEvaluation
     return score_objects([_match(*pair) for pair in labels])
 
 
-def _draw_worst(context: ReportContext, run: str, found: ObjectEvaluation) -> tuple[OutlinedImage, ...]:
+def _draw_worst(context: PageContext, run: str, found: ObjectEvaluation) -> tuple[OutlinedImage, ...]:
     """Draw the validation images with the lowest panoptic quality of a run."""
     evaluation = context.project.evaluation(run)
     table, kept = evaluation.read_objects(), evaluation.list_examples()
@@ -250,9 +248,9 @@ def _draw_worst(context: ReportContext, run: str, found: ObjectEvaluation) -> tu
     return tuple(_draw_image(context, run, found, str(sample)) for sample in ids)
 
 
-def _draw_image(context: ReportContext, run: str, found: ObjectEvaluation, sample: str) -> OutlinedImage:
+def _draw_image(context: PageContext, run: str, found: ObjectEvaluation, sample: str) -> OutlinedImage:
     samples, mask = context.open_validation(run), context.project.evaluation(run).read_example(sample)
-    image, truth_mask, frame = context.read_sample(*context.find_sample(sample))
+    image, truth_mask, frame = context.read_sample_by_id(sample)
     true, predicted = _find_labels(samples, context.dataset, found, samples.ids.index(sample), mask)
     matches = _match(true, predicted)
     scores = score_objects([matches])

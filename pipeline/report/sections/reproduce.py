@@ -20,9 +20,8 @@ from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.flatten import flatten_parameters
 from pipeline.params.merge_conflict import find_conflict
-from pipeline.report.context import ReportContext
 from pipeline.report.notices import Notice, collect_problem
-from pipeline.report.run_selection import RunSelection, find_leading_run
+from pipeline.report.page_context import PageContext
 from pipeline.tracking.tags import DIRTY, UNKNOWN, read_git_commit
 from pipeline.wording import join_words
 
@@ -59,13 +58,13 @@ SOURCES = (
 )
 
 
-def build_reproduce(params: Params, context: ReportContext, selection: RunSelection, *, provenance: bool) -> Reproduce:
+def build_reproduce(params: Params, context: PageContext, *, provenance: bool) -> Reproduce:
     """Build the commands, and the parameters and hashes that identify the data and the leading run.
 
     With `provenance`, dates, durations and versions are included, which can differ between identical runs.
     """
-    project = context.project
-    run = find_leading_run(context.summary, selection) or selection.rows[0].run
+    project, selection = context.project, context.selection
+    run = context.leading_run or selection.rows[0].run
     problems: list[Notice] = []
     identity: list[tuple[str, str]] = []
     key = ""
@@ -81,25 +80,26 @@ def build_reproduce(params: Params, context: ReportContext, selection: RunSelect
             ("trainable_parameters", f"{record.trainable_parameters:,}"),
             *((name, value) for name, value in flatten_parameters(record.cell) if name != "train.precision"),
         ]
-    identity += _describe_weights(project, selection)
+    identity += _describe_weights(context)
     identity += _read_hashes(project, run)
     return Reproduce(
-        commands=_build_commands(params, project, run, selection),
+        commands=_build_commands(params, context, run),
         identity=tuple(identity),
         parameters=tuple(parameters),
         sources=tuple((name, _prefix_paths(project.root, files)) for name, files in SOURCES)
         if selection.origin
         else SOURCES,
-        provenance=_collect_provenance(params, selection, run, key, project) if provenance else (),
+        provenance=_collect_provenance(params, context, run, key) if provenance else (),
         run=run,
         problems=tuple(problems),
     )
 
 
-def _build_commands(params: Params, project: Project, run: str, selection: RunSelection) -> tuple[tuple[str, str], ...]:
+def _build_commands(params: Params, context: PageContext, run: str) -> tuple[tuple[str, str], ...]:
+    project, origin = context.project, context.selection.origin
     browse = (project.make_command("ui"), "opens MLflow, to browse and compare all runs")
-    if selection.origin:
-        again = f"pipeline report --runs {shlex.quote(selection.origin)}"
+    if origin:
+        again = f"pipeline report --runs {shlex.quote(origin)}"
         return ((again, "renders this page again, from the current runs in MLflow"), browse)
     return (
         (_build_report_command(params, project), "updates everything that is out of date, then this page"),
@@ -121,12 +121,12 @@ def _build_report_command(params: Params, project: Project) -> str:
     return project.make_command("report") + (" DATA=folder" if is_outside else "")
 
 
-def _describe_weights(project: Project, selection: RunSelection) -> list[tuple[str, str]]:
+def _describe_weights(context: PageContext) -> list[tuple[str, str]]:
     """Describe the weights that each variant started from, leaving out records that cannot be read."""
     found: dict[str, str] = {}
-    for row in selection.rows:
+    for row in context.selection.rows:
         with contextlib.suppress(PipelineError):
-            if weights := project.run(row.run).record.weights:
+            if weights := context.project.run(row.run).record.weights:
                 found.setdefault(f"initial weights of {row.variant}", weights.describe())
     return list(found.items())
 
@@ -150,15 +150,14 @@ def _read_hashes(project: Project, run: str) -> list[tuple[str, str]]:
     return found
 
 
-def _collect_provenance(
-    params: Params, selection: RunSelection, run: str, key: str, project: Project
-) -> tuple[tuple[str, str, str], ...]:
+def _collect_provenance(params: Params, context: PageContext, run: str, key: str) -> tuple[tuple[str, str, str], ...]:
     """Collect the date, git commit, durations, versions and the address of a run in MLflow."""
-    timings = [timing for name in selection.names if (timing := project.run(name).read_timing())]
+    project, names = context.project, context.selection.names
+    timings = [timing for name in names if (timing := project.run(name).read_timing())]
     return (
         ("rendered", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), ""),
         ("git commit", _describe_commit(project.root), ""),
-        ("trained for", _describe_durations([timing.seconds for timing in timings], len(selection.names)), ""),
+        ("trained for", _describe_durations([timing.seconds for timing in timings], len(names)), ""),
         ("processor", join_words(sorted({timing.processor for timing in timings})) or UNKNOWN_TIMES, ""),
         ("torch", join_words(sorted({timing.torch for timing in timings})) or UNKNOWN_TIMES, ""),
         ("Python", platform.python_version(), ""),

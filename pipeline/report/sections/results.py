@@ -18,8 +18,7 @@ from pipeline.analysis.ranked_metric import (
 from pipeline.artifacts.comparison import Setting, SettingSummary, Spread, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU, Scores
 from pipeline.number_format import MISSING, format_millions, format_number, format_spread
-from pipeline.report.context import ReportContext
-from pipeline.report.run_selection import RunSelection
+from pipeline.report.page_context import PageContext
 from pipeline.report.sections.cost import CostFigure, build_cost
 
 
@@ -76,15 +75,14 @@ class ResultsOverview:
     maps: dict[str, HeatMap]  # by title; empty with fewer than two learning rates or variants
 
 
-def build_results(context: ReportContext, selection: RunSelection) -> ResultsOverview:
+def build_results(context: PageContext) -> ResultsOverview:
     """Build the results of the settings of the selected runs."""
     summary = context.summary
     metric = get_ranked_metric(summary)
-    shown = {row.setting for row in selection.rows}
-    settings = [row for row in summary.settings if row.setting in shown]
+    settings = [row for row in summary.settings if row.setting in context.shown_settings]
     ordered = order_settings(settings, metric)
     metrics = tuple(list_shown_metrics(summary, ("val_loss",)))
-    rows = tuple(_build_row(summary, row, metrics, selection) for row in ordered)
+    rows = tuple(_build_row(context, row, metrics) for row in ordered)
     learning_rates = tuple(sorted({row.learning_rate for row in settings}, reverse=True))
     return ResultsOverview(
         metric=metric,
@@ -92,7 +90,7 @@ def build_results(context: ReportContext, selection: RunSelection) -> ResultsOve
         rows=rows,
         baseline=tuple(format_number(_get_score(summary.baseline, one), one.digits) for one in metrics),
         has_cost=any(row.cost != MISSING for row in rows),
-        cost=build_cost(context, selection),
+        cost=build_cost(context),
         has_warnings=any(row.warning for row in rows),
         missed_below=MIN_CLASS_IOU,
         all_metrics=_tabulate_metrics(summary, ordered),
@@ -107,15 +105,13 @@ def _get_score(scores: Scores, metric: RankedMetric) -> float | None:
     return value
 
 
-def _build_row(
-    summary: Summary, row: SettingSummary, metrics: Sequence[RankedMetric], selection: RunSelection
-) -> SettingRow:
-    here = row.setting
+def _build_row(context: PageContext, row: SettingSummary, metrics: Sequence[RankedMetric]) -> SettingRow:
+    summary, here = context.summary, row.setting
     is_best_of_grid = summary.best is not None and here == summary.best.setting
     is_best = any(here == item.setting for item in summary.best_of_variant)
     best_value = f"{'lowest' if metrics[0].is_lower_better else 'highest'} {metrics[0].short_title}"
     if is_best_of_grid:
-        mark = f"{best_value} of these" if selection.origin else f"{best_value} of the grid"
+        mark = f"{best_value} of these" if context.selection.origin else f"{best_value} of the grid"
     else:
         mark = f"{best_value} of {row.variant}" if is_best else explain_unranked(summary, row)
     return SettingRow(

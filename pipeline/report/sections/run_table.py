@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.analysis.baselines import ONE_CLASS_LABEL
@@ -17,8 +17,8 @@ from pipeline.curve_readers.external_results import ExternalResult
 from pipeline.number_format import MISSING, format_number
 from pipeline.report.external_results import ExternalResults
 from pipeline.report.notices import Notice
+from pipeline.report.page_context import PageContext
 from pipeline.report.primary_score import PrimaryScore
-from pipeline.report.run_selection import RunSelection, list_shown_runs
 from pipeline.wording import capitalize_first, pluralize
 
 
@@ -67,17 +67,17 @@ class ScoreColumn:
 FIGURES = ("Best epoch", "Training loss", "Validation loss", "Gap")  # then the scores
 
 
-def build_run_table(selection: RunSelection, summary: Summary, external: ExternalResults) -> RunTable:
+def build_run_table(context: PageContext, external: ExternalResults) -> RunTable:
     """Build one row per run, with its scores or the reason why it has none, and one row per external result."""
-    best = {selection.run for selection in summary.best_of_variant}
-    scores, shown = _choose_columns(summary), list_shown_runs(summary, selection)
+    summary, shown = context.summary, context.listed_runs
+    scores = _choose_columns(summary)
     figures = (*FIGURES, *(score.heading for score in scores))
     return RunTable(
         headings=("Run", "Learning rate", "Seed" if summary.folds is None else "Seed, fold", "Verdict", *figures),
         num_figures=len(figures),
-        lines=tuple(_build_row(row, scores, summary.loss_digits, row.run in best) for row in shown),
-        omission=_describe_omission(len(shown), len(selection.rows)),
-        not_checked=_list_unchecked(selection),
+        lines=tuple(_build_row(row, scores, summary.loss_digits, row.run in context.shown_best_runs) for row in shown),
+        omission=_describe_omission(len(shown), len(context.selection.rows)),
+        not_checked=_list_unchecked(context.selection.rows),
         missed_below=MIN_CLASS_IOU,
         external=tuple(_build_external_row(result, scores, summary.loss_digits) for result in external.results),
         sources=external.sources,
@@ -111,10 +111,10 @@ def _choose_columns(summary: Summary) -> tuple[ScoreColumn, ...]:
     return (*columns, ScoreColumn(f"Showcase, {primary.name}", primary.of_showcase, ""))
 
 
-def _list_unchecked(selection: RunSelection) -> tuple[str, ...]:
+def _list_unchecked(rows: Sequence[RunSummary]) -> tuple[str, ...]:
     """List the checks that were not possible, with the number of runs if not all runs are affected."""
-    reasons = Counter(reason for row in selection.rows if row.judgment for reason in row.judgment.not_checked)
-    judged = sum(row.judgment is not None for row in selection.rows)
+    reasons = Counter(reason for row in rows if row.judgment for reason in row.judgment.not_checked)
+    judged = sum(row.judgment is not None for row in rows)
     return tuple(
         reason if count == judged else f"{reason} (of {pluralize(count, 'run')})"
         for reason, count in reasons.most_common()

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from pipeline.artifacts.comparison import Finding, RunSummary
-from pipeline.report.context import ReportContext
 from pipeline.report.notices import NothingToShowError
-from pipeline.report.run_selection import RunSelection, list_shown_runs
+from pipeline.report.page_context import PageContext
 
 Evidence = tuple[tuple[str, str], ...]  # links to rows of the table of runs: text and run
 
 
-def build_findings(context: ReportContext, selection: RunSelection) -> tuple[tuple[str, Evidence], ...]:
+def build_findings(context: PageContext) -> tuple[tuple[str, Evidence], ...]:
     """List the sentences of the findings on this page, with links to the runs that they are based on.
 
     Raises:
         PipelineError: No finding is about the runs on the page, or the file is missing or broken.
     """
-    found = select_findings(context, selection)
+    found = select_findings(context)
     if not found:
         raise NothingToShowError("The comparison has no finding about the runs on this page.")
-    shown = list_shown_runs(context.summary, selection)
-    return tuple((item.sentence, _build_evidence(shown, item.runs)) for item in found)
+    return tuple((item.sentence, _build_evidence(context.listed_runs, item.runs)) for item in found)
 
 
-def select_findings(context: ReportContext, selection: RunSelection) -> list[Finding]:
+def select_findings(context: PageContext) -> list[Finding]:
     """Select the findings about runs on this page, and those that are not about particular runs."""
-    names = set(selection.names)
+    names = set(context.selection.names)
     return [item for item in context.project.comparison.findings if not item.runs or names & set(item.runs)]
 
 

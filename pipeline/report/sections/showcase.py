@@ -15,13 +15,12 @@ from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.number_format import format_number
 from pipeline.params import Params
-from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.figures.crops import find_crop
 from pipeline.report.figures.error_kinds import PredictionErrors, is_foreground
 from pipeline.report.images import EmbeddedImage, Frame, ImageArray, LegendEntry, Mask
 from pipeline.report.notices import NothingToShowError
-from pipeline.report.run_selection import RunSelection, choose_metric, find_leading_run
+from pipeline.report.page_context import PageContext
 from pipeline.wording import join_words, pluralize
 
 
@@ -49,14 +48,14 @@ MIN_COMPACTNESS = 0.3  # share of the bounding box that the object fills; membra
 MAX_NAMED_CLASSES = 12  # names of classes that are not predicted; others are counted
 
 
-def build_showcase(context: ReportContext, selection: RunSelection) -> Showcase:
+def build_showcase(context: PageContext) -> Showcase:
     """Build the showcase with the prediction of the leading run.
 
     Raises:
         PipelineError: No run is ranked, or a file is missing or broken.
     """
     summary = context.summary
-    run = find_leading_run(summary, selection)
+    run = context.leading_run
     if summary.best is None or run is None:
         raise NothingToShowError("There is no best run. A setting is ranked when all its seeds have finished.")
     ids = context.sample_ids.get(SHOWCASE, ())
@@ -81,8 +80,8 @@ def build_showcase(context: ReportContext, selection: RunSelection) -> Showcase:
         )
     is_cut_out = _has_main_object(ground_truth, classes)
     verdict, detail, is_failure = _describe_result(context, run, prediction, ground_truth, is_cut_out=is_cut_out)
-    if run != summary.best.run:
-        detail += f" {run} has {choose_metric(summary, selection).best_value} of the runs on this page."
+    if context.shown_best_setting is None:
+        detail += f" {run} has {context.ordering_metric.best_value} of the runs on this page."
     if is_cut_out and (edges := join_words([item.name for item in classes if item.is_boundary])):
         detail += f" Half transparent in both cut-outs: {edges}."
     present = np.unique([prediction, ground_truth])
@@ -142,14 +141,14 @@ def _render_row(
     return tuple(images)
 
 
-def build_user_images(params: Params, context: ReportContext, selection: RunSelection) -> tuple[UserImage, ...]:
+def build_user_images(params: Params, context: PageContext) -> tuple[UserImage, ...]:
     """Build the images of `report.showcase` with the predictions of the grid's best run.
 
     Raises:
         PipelineError: The predictions are from another run or for other images, or a file is missing or broken.
     """
     best = context.summary.best
-    if not params.report.showcase or best is None or selection.origin:  # only the grid's best run predicts them
+    if not params.report.showcase or best is None or context.selection.origin:  # only the grid's best run predicts them
         return ()
     found = context.project.showcase.list
     requested = [(one.file, one.title or Path(one.file).stem, one.mask) for one in params.report.showcase]
@@ -161,7 +160,7 @@ def build_user_images(params: Params, context: ReportContext, selection: RunSele
     return tuple(_build_user_image(context, place, one) for place, one in enumerate(found.images))
 
 
-def _build_user_image(context: ReportContext, place: int, found: ShowcaseResult) -> UserImage:
+def _build_user_image(context: PageContext, place: int, found: ShowcaseResult) -> UserImage:
     image, prediction, ground_truth = context.project.showcase.read_image(place)
     classes = context.dataset.classes
     masks, errors, score = [prediction], None, ""
@@ -173,7 +172,7 @@ def _build_user_image(context: ReportContext, place: int, found: ShowcaseResult)
     return found.title, score, _render_row(image, found.title, masks, errors, classes, is_cut_out=is_cut_out)
 
 
-def _describe_user_score(context: ReportContext, found: ShowcaseResult, has_foreground: bool) -> str:
+def _describe_user_score(context: PageContext, found: ShowcaseResult, has_foreground: bool) -> str:
     primary = context.primary_score
     if primary.is_mean:
         return f"Mean IoU {format_number(found.mean_iou)} over the classes of its ground truth."
@@ -182,7 +181,7 @@ def _describe_user_score(context: ReportContext, found: ShowcaseResult, has_fore
     return f"{primary.name} {format_number(found.iou)}{'' if has_foreground else ': the image has no foreground'}."
 
 
-def _read_prediction(context: ReportContext, run: str, sample: str) -> Mask:
+def _read_prediction(context: PageContext, run: str, sample: str) -> Mask:
     """Read a run's prediction for the showcase from its evaluation or, if it is missing there, from its run folder."""
     try:
         return context.project.evaluation(run).read_example(sample)
@@ -195,7 +194,7 @@ def _read_prediction(context: ReportContext, run: str, sample: str) -> Mask:
 
 
 def _describe_result(
-    context: ReportContext, run: str, prediction: Mask, ground_truth: Mask, *, is_cut_out: bool
+    context: PageContext, run: str, prediction: Mask, ground_truth: Mask, *, is_cut_out: bool
 ) -> tuple[str, str, bool]:
     """Describe how well a run segments the showcase.
 

@@ -8,11 +8,10 @@ from pipeline.analysis.label_errors import MIN_SUSPICIOUS, is_suspicious
 from pipeline.artifacts.comparison import Comparison
 from pipeline.artifacts.project import COMPARISON
 from pipeline.errors import PipelineError
-from pipeline.report.context import ReportContext
 from pipeline.report.formatting import SPLIT_NAMES
 from pipeline.report.images import LegendEntry
 from pipeline.report.notices import NothingToShowError, Notice, collect_problem
-from pipeline.report.run_selection import RunSelection
+from pipeline.report.page_context import PageContext
 from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_sample
 from pipeline.wording import pluralize
 
@@ -33,7 +32,7 @@ class SuspiciousMasks:
     problems: tuple[Notice, ...]
 
 
-def has_checked_masks(context: ReportContext) -> bool:
+def has_checked_masks(context: PageContext) -> bool:
     """Return whether masks can be wrong. If the data are missing, the section says so."""
     try:
         return not context.dataset.has_exact_masks
@@ -41,14 +40,14 @@ def has_checked_masks(context: ReportContext) -> bool:
         return True
 
 
-def build_suspicious_masks(context: ReportContext, selection: RunSelection) -> SuspiciousMasks:
+def build_suspicious_masks(context: PageContext) -> SuspiciousMasks:
     """Build the section.
 
     Raises:
         PipelineError: The best run is not on the page, or a file is missing or broken.
     """
-    best = context.summary.best
-    if best is None or best.run not in selection.names:
+    best = context.shown_best_setting
+    if best is None:
         raise NothingToShowError(
             "Masks are checked by the runs of the best setting, and its best run is not on this page."
         )
@@ -78,7 +77,7 @@ def build_suspicious_masks(context: ReportContext, selection: RunSelection) -> S
     )
 
 
-def _build_sample(context: ReportContext, seeds: list[str], sample: str, split: str, row: object) -> Sample:
+def _build_sample(context: PageContext, seeds: list[str], sample: str, split: str, row: object) -> Sample:
     score = float(getattr(row, "score"))  # noqa: B009 - rows of itertuples have no type
     for run in seeds:
         prediction = context.project.evaluation(run).read_contradicted(sample)

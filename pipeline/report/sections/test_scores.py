@@ -12,9 +12,8 @@ from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.scores import Scores
 from pipeline.errors import PipelineError
 from pipeline.number_format import format_number, format_spread
-from pipeline.report.context import ReportContext
 from pipeline.report.notices import NothingToShowError, Notice, collect_problem
-from pipeline.report.run_selection import RunSelection
+from pipeline.report.page_context import PageContext
 from pipeline.wording import join_words
 
 
@@ -39,7 +38,7 @@ WIDE, NARROW, PADDING = 7.8, 4.0, 19.2  # px, approximate widths: most character
 MIN_DIFFERENCE, MIN_DIFFERENCE_SHARE = 0.005, 0.1  # nats per pixel, and fraction of the loss; less is not reported
 
 
-def build_test_scores(context: ReportContext, selection: RunSelection) -> TestScores:
+def build_test_scores(context: PageContext) -> TestScores:
     """Build the best run's scores on every split.
 
     Raises:
@@ -48,9 +47,9 @@ def build_test_scores(context: ReportContext, selection: RunSelection) -> TestSc
     best = context.summary.best
     if best is None:
         raise NothingToShowError("There is no best run, so nothing was evaluated on the test images.")
-    if selection.origin:
+    if context.selection.origin:
         raise NothingToShowError("These runs were not chosen on validation alone, so their test scores are not shown.")
-    if best.run not in selection.names:
+    if context.shown_best_setting is None:
         raise NothingToShowError(
             f"Only {best.run}, which was chosen on validation, has test scores, and it is not on this page."
         )
@@ -92,7 +91,7 @@ def build_test_scores(context: ReportContext, selection: RunSelection) -> TestSc
     )
 
 
-def _describe_size(context: ReportContext) -> str:
+def _describe_size(context: PageContext) -> str:
     """Describe the size at which masks are compared, and its effect if the originals are larger.
 
     The text is empty if the size is unknown.
