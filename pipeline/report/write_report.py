@@ -2,8 +2,9 @@
 
 Equal inputs give equal bytes, unless provenance is included.
 
-To add a section, write a module in `sections/` with its view classes and a function that builds them from artifacts,
-write a template in `reports/templates`, and add the section to `write_report`.
+To add a section, write a module in `sections/` with its view classes and a function that builds them from a
+`PageContext`, write a template in `reports/templates`, and add the section to `write_report`. The function returns None
+if pages of these data or runs have no such section, and raises `PipelineError` to show a notice in its place.
 """
 
 from __future__ import annotations
@@ -25,20 +26,20 @@ from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.authors import build_authors
 from pipeline.report.sections.curves import build_curves
 from pipeline.report.sections.data_card import DataCard, build_data_card
-from pipeline.report.sections.ensemble import build_ensemble, has_ensemble
+from pipeline.report.sections.ensemble import build_ensemble
 from pipeline.report.sections.examples import build_examples
 from pipeline.report.sections.gap_breakdown import build_gap_breakdown
 from pipeline.report.sections.header import Header, build_header
-from pipeline.report.sections.learning_curves import build_learning_curves, select_learning_curves
+from pipeline.report.sections.learning_curves import build_learning_curves
 from pipeline.report.sections.metrics import build_metrics
 from pipeline.report.sections.notes import build_notes
-from pipeline.report.sections.objects import build_objects, has_objects
+from pipeline.report.sections.objects import build_objects
 from pipeline.report.sections.progress import SweepProgress
 from pipeline.report.sections.reproduce import build_reproduce
 from pipeline.report.sections.results import build_results
 from pipeline.report.sections.run_table import build_run_table
 from pipeline.report.sections.selected_findings import build_findings
-from pipeline.report.sections.suspicious_masks import build_suspicious_masks, has_checked_masks
+from pipeline.report.sections.suspicious_masks import build_suspicious_masks
 from pipeline.report.sections.test_scores import build_test_scores
 
 TEMPLATE = "page.html"
@@ -138,19 +139,21 @@ def write_report(
     context = _open_page(project, params, run_spec, source)
     external = read_external_results(params.report, project)
 
-    def build(name: str, title: str, body: Callable[[], object], is_shown: bool = True) -> tuple[Section, ...]:
-        is_left_out = isinstance(source, GrowingGrid) and name in OMITTED_WHILE_GROWING
-        return (_build(name, title, body),) if is_shown and not is_left_out else ()
+    def build(name: str, title: str, body: Callable[[], object]) -> tuple[Section, ...]:
+        if isinstance(source, GrowingGrid) and name in OMITTED_WHILE_GROWING:
+            return ()
+        section = _build(name, title, body)
+        return () if section.body is None else (section,)
 
     progress: tuple[Section, ...] = ()
     authors: tuple[Section, ...] = ()
     if isinstance(source, GrowingGrid):
         progress = (Section("progress", "Progress", source.progress),)
     elif source:
-        num_authors = len({result.author for result in source.team.results})
-        authors = build("authors", "By author", lambda: build_authors(source.team, context), num_authors > 1)
+        authors = build("authors", "By author", lambda: build_authors(source.team, context))
     # Without prepared data, the header reports that it is missing.
-    data = build("data", "The data", lambda: build_data_card(context), context.project.prepared.path.is_dir())
+    has_data = context.project.prepared.path.is_dir()
+    data = build("data", "The data", lambda: build_data_card(context)) if has_data else ()
     has_leakage = any(isinstance(section.body, DataCard) and section.body.leakage for section in data)
     sections = (
         *progress,
@@ -160,31 +163,17 @@ def write_report(
         *build("findings", "Findings", lambda: build_findings(context)),
         *build("curves", "Loss curves", lambda: build_curves(context, external)),
         *build("results", "Results", lambda: build_results(context)),
-        *build(
-            "more_images",
-            "More images",
-            lambda: build_learning_curves(context),
-            bool(select_learning_curves(context)),
-        ),
+        *build("more_images", "More images", lambda: build_learning_curves(context)),
         *build("runs", "All runs", lambda: build_run_table(context, external)),
         *build("metrics", "Metrics by class", lambda: build_metrics(context)),
         *build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context)),
-        *build("objects", "Objects", lambda: build_objects(context), has_objects(context)),
-        *build(
-            "masks",
-            "Where masks may be wrong",
-            lambda: build_suspicious_masks(context),
-            has_checked_masks(context),
-        ),
+        *build("objects", "Objects", lambda: build_objects(context)),
+        *build("masks", "Where masks may be wrong", lambda: build_suspicious_masks(context)),
         *build("test", "Test scores", lambda: build_test_scores(context)),
-        *build("ensemble", "Ensemble", lambda: build_ensemble(context), has_ensemble(context)),
+        *build("ensemble", "Ensemble", lambda: build_ensemble(context)),
         *build("examples", "Examples", lambda: build_examples(context)),
         *(() if has_leakage else data),
-        *build(
-            "reproduce",
-            "How to reproduce",
-            lambda: build_reproduce(params, context, provenance=provenance),
-        ),
+        *build("reproduce", "How to reproduce", lambda: build_reproduce(params, context, provenance=provenance)),
     )
     page = Page(build_header(params, context), sections)
     path = out if out is not None else project.root / context.selection.out

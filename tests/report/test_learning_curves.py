@@ -10,12 +10,7 @@ import pytest
 
 from pipeline.artifacts.learning_curve import FittedCurve, LearningCurve, PredictedLoss
 from pipeline.artifacts.project import Project
-from pipeline.report.sections.learning_curves import (
-    MAX_CURVES,
-    MoreImages,
-    build_learning_curves,
-    select_learning_curves,
-)
+from pipeline.report.sections.learning_curves import MAX_CURVES, MoreImages, build_learning_curves
 from pipeline.report.write_report import write_report
 from tests.report.conftest import ReportProject
 
@@ -45,8 +40,7 @@ def project(tmp_path: Path) -> ReportProject:
 
 def build(project: ReportProject, *curves: LearningCurve, runs: str | None = None) -> MoreImages | None:
     project.write_summary(replace(project.summary, learning_curves=curves))
-    context = project.create_context(runs)
-    return build_learning_curves(context) if select_learning_curves(context) else None
+    return build_learning_curves(project.create_context(runs))
 
 
 def test_table_has_the_measured_and_the_predicted_losses(project: ReportProject) -> None:

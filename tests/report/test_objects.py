@@ -28,7 +28,7 @@ from pipeline.report.images import EmbeddedImage, Frame
 from pipeline.report.notices import NothingToShowError
 from pipeline.report.page_context import PageContext
 from pipeline.report.run_selection import select_runs
-from pipeline.report.sections.objects import HEADINGS, Objects, build_objects, has_objects
+from pipeline.report.sections.objects import HEADINGS, Objects, build_objects
 from pipeline.report.write_report import write_report
 from pipeline.train.train_cell import train_cell
 from tests.conftest import ROOT, TRAINED
@@ -62,8 +62,9 @@ def nuclei(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def build(params: Params) -> Objects:
     project = Project()
     context = PageContext(project, params.data, select_runs(project.comparison.summary, None))
-    assert has_objects(context)
-    return build_objects(context)
+    view = build_objects(context)
+    assert view is not None
+    return view
 
 
 def decode(image: EmbeddedImage) -> np.ndarray:

@@ -43,7 +43,9 @@ def write_masks(project: ReportProject, scores: Sequence[float], kept_by: int = 
 
 
 def build(project: ReportProject, runs: str | None = None) -> SuspiciousMasks:
-    return build_suspicious_masks(project.create_context(runs))
+    view = build_suspicious_masks(project.create_context(runs))
+    assert view is not None
+    return view
 
 
 def test_section_shows_suspicious_masks_in_order(project: ReportProject) -> None:

@@ -28,10 +28,12 @@ class Authors:
     num_omitted: int  # authors that are not shown
 
 
-def build_authors(team: TeamResults, context: ReportContext) -> Authors:
-    """Build the ranking of the authors and the figure of their results."""
+def build_authors(team: TeamResults, context: ReportContext) -> Authors | None:
+    """Build the ranking of the authors and the figure of their results; None for a single author."""
     metric = get_ranked_metric(context.summary)
     found = rank_authors(team.results, metric)
+    if len(found) < 2:
+        return None
     mine = next((one for one in found if one.name == team.reader), None)
     shown = [one for place, one in enumerate(found) if place < MAX_AUTHORS or one is mine]
     drawn = [one for one in shown if one.values]

@@ -89,18 +89,15 @@ class Ensemble:
     problems: tuple[Notice, ...]
 
 
-def has_ensemble(context: PageContext) -> bool:
-    """Return whether the page has the runs of the best setting, and there are at least two of them."""
-    is_shown = context.shown_best_setting is not None and not context.selection.origin
-    return is_shown and not context.summary.explain_missing_ensemble()
-
-
-def build_ensemble(context: PageContext) -> Ensemble:
-    """Build the section.
+def build_ensemble(context: PageContext) -> Ensemble | None:
+    """Build the section; None if the grid's best run is not on the page, or its setting has no ensemble.
 
     Raises:
         PipelineError: A file is missing, broken or out of date.
     """
+    is_shown = context.shown_best_setting is not None and not context.selection.origin
+    if not is_shown or context.summary.explain_missing_ensemble():
+        return None
     record = context.project.read_ensemble_record()
     problems: list[Notice] = []
     curve = Markup("")

@@ -49,18 +49,15 @@ class MoreImages:
     num_omitted: int  # curves that are not shown
 
 
-def select_learning_curves(context: PageContext) -> list[LearningCurve]:
-    """Select the learning curves whose settings are all on the page."""
-    return [
+def build_learning_curves(context: PageContext) -> MoreImages | None:
+    """Build the figures and tables of the learning curves whose settings are all on the page; None without any."""
+    curves = [
         curve
         for curve in context.summary.learning_curves
         if all((variant, curve.learning_rate) in context.shown_settings for variant in curve.variants)
     ]
-
-
-def build_learning_curves(context: PageContext) -> MoreImages:
-    """Build the figures and tables of the learning curves on the page."""
-    curves = select_learning_curves(context)
+    if not curves:
+        return None
     shown = curves[:MAX_CURVES]
     learning_rates = sorted({row.learning_rate for row in context.summary.runs})
     with svg.use_style(context.project):

@@ -65,25 +65,19 @@ class Objects:
     problems: tuple[Notice, ...]
 
 
-def has_objects(context: PageContext) -> bool:
-    """Return whether the objects of the leading run were scored."""
-    try:
-        run = context.leading_run
-        return run is not None and context.project.evaluation(run).metrics.objects is not None
-    except PipelineError:
-        return False  # other sections report the error
-
-
-def build_objects(context: PageContext) -> Objects:
-    """Build the scores of the objects of the best run of each variant.
+def build_objects(context: PageContext) -> Objects | None:
+    """Build the scores of the objects of the best run of each variant; None if the leading run has none.
 
     Raises:
-        PipelineError: No run on the page has finished, there are no objects, or a file is missing or broken.
+        PipelineError: There are no objects, or a file is missing or broken.
     """
     run = context.leading_run
-    found = context.project.evaluation(run).metrics.objects if run else None
+    try:
+        found = context.project.evaluation(run).metrics.objects if run else None
+    except PipelineError:
+        return None  # other sections report the error
     if run is None or found is None:
-        raise NothingToShowError("No run on this page has scores of objects.")
+        return None
     if not found.validation.objects + found.validation.predicted:
         raise NothingToShowError(
             f"Neither the ground truth nor the prediction of {run} has an object of the class "

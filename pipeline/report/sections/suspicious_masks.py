@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from pipeline.analysis.label_errors import MIN_SUSPICIOUS, is_suspicious
@@ -32,20 +33,15 @@ class SuspiciousMasks:
     problems: tuple[Notice, ...]
 
 
-def has_checked_masks(context: PageContext) -> bool:
-    """Return whether masks can be wrong. If the data are missing, the section says so."""
-    try:
-        return not context.dataset.has_exact_masks
-    except PipelineError:
-        return True
-
-
-def build_suspicious_masks(context: PageContext) -> SuspiciousMasks:
-    """Build the section.
+def build_suspicious_masks(context: PageContext) -> SuspiciousMasks | None:
+    """Build the section; None if the masks are exact.
 
     Raises:
         PipelineError: The best run is not on the page, or a file is missing or broken.
     """
+    with contextlib.suppress(PipelineError):  # if the data are missing, the section says so
+        if context.dataset.has_exact_masks:
+            return None
     best = context.shown_best_setting
     if best is None:
         raise NothingToShowError(
