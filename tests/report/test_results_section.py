@@ -179,7 +179,8 @@ def test_cost_figure_shows_all_names_for_any_costs_and_values(rows: list[tuple[i
         for place, (cost, mean, spread, is_cheapest) in enumerate(rows)
     ]
     figure = str(draw_cost_plot(points, get_metric("dice", (), ("border",)), Project(REPOSITORY)))
-    assert {point.variant for point in points} <= {text.strip() for text in re.findall(r">([^<]*)</text>", figure)}
+    texts = {text.strip() for text in re.findall(r">([^<]*)</text>", figure)}
+    assert {point.setting.variant for point in points} <= texts
 
 
 def test_selected_runs_show_their_settings_only(project: ReportProject) -> None:
