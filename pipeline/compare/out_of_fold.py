@@ -68,5 +68,5 @@ def report_folded_gap(summary: Summary, best: BestSetting) -> Finding | None:
             meaning = f" ({interval}): images that a network has seen are segmented worse than new ones."
         else:
             meaning = f" ({interval}), so that no difference between seen and new images can be shown."
-    sentence = f"{gap}{meaning} Each image was validated by networks that were not trained on it."
+    sentence = f"{gap}{meaning} Each image was validated by runs that were not trained on it."
     return Finding("folded_gap", sentence, tuple(one.run for one in summary.list_runs(best)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from pipeline.artifacts.run_folder import EpochTiming, ImageLosses, RunFolder, R
 from pipeline.imaging import IGNORE
 from pipeline.models.precision import describe_processor
 from pipeline.train.loop import Epoch, EvalSplits
+from pipeline.train.training_images import format_metadata
 
 
 @dataclass
@@ -88,7 +89,14 @@ class RunResults:
                 row[f"{side}_iou_{item.name}"] = drop_nan(float(value))
         return row
 
-    def write(self, folder: RunFolder, key: str, eval_splits: EvalSplits, train_index: npt.NDArray[np.int64]) -> None:
+    def write(
+        self,
+        folder: RunFolder,
+        key: str,
+        eval_splits: EvalSplits,
+        train_index: npt.NDArray[np.int64],
+        training_images: Collection[str],
+    ) -> None:
         """Write the files of a run folder except the record; without a best epoch, there are no weights.
 
         Args:
@@ -96,6 +104,7 @@ class RunResults:
             key: Key of the run.
             eval_splits: Splits that were evaluated after each epoch.
             train_index: Indices of the evaluated training images in the training split.
+            training_images: Hashes of all images that the weights were trained on.
         """
         folder.write_history(self.history, [item.name for item in self.classes])
         train, validation = zip(*self.image_losses, strict=True) if self.image_losses else ((), ())
@@ -106,7 +115,8 @@ class RunResults:
         folder.write_showcase_masks(np.array(self.showcase_masks, dtype=np.uint8))
         if self.best_weights is not None:
             # safetensors needs contiguous tensors; loading them into a channels_last network keeps its layout.
-            content = save({name: tensor.contiguous() for name, tensor in self.best_weights.items()})
+            tensors = {name: tensor.contiguous() for name, tensor in self.best_weights.items()}
+            content = save(tensors, format_metadata(training_images))
             folder.weights.write_bytes(content)  # safetensors' own file writer hides errors such as a full disk
         training = sum(times.training_seconds for times in self.times)
         folder.write_json(

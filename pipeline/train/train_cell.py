@@ -37,6 +37,7 @@ from pipeline.train.extension import ExtendableRun
 from pipeline.train.loop import Epoch, EvalSplits, train
 from pipeline.train.run_key import compute_run_key
 from pipeline.train.run_results import RunResults
+from pipeline.train.training_images import collect_training_images
 from pipeline.variants.data_shape import choose_input_size
 from pipeline.variants.model_checks import check_batch
 
@@ -65,20 +66,22 @@ def train_cell(
 
     Raises:
         PipelineError: The prepared data is missing or too small for the cell, its network cannot be trained on
-            batches of this size, a training step does not fit into the memory of the GPU, or another process is
-            training the same run.
+            batches of this size, its initial weights were trained on validation or test images, a training step does
+            not fit into the memory of the GPU, or another process is training the same run.
     """
     started, began_ms = time.perf_counter(), round(time.time() * 1000)
     disable_malloc_trim()
     torch.set_num_threads(cell.train.num_threads)
     project = project or Project()
     data = project.prepared.dataset
-    training, eval_splits, compared = _select_splits(cell, project.prepared.select_fold(cell.fold))
+    prepared = project.prepared.select_fold(cell.fold)
+    training, eval_splits, compared = _select_splits(cell, prepared)
     size, num_classes = choose_input_size(cell, training.images.size), len(data.classes)
     check_batch(cell, count_samples(training, cell.train), size, training.num_channels, num_classes)
     _seed_everything(cell.seed)  # after the check, which may run a user's code
     precision = resolve_precision(cell.train.precision)
     network = build_cell_network(cell, training.num_channels, num_classes)
+    training_images = collect_training_images(cell, prepared)  # after the file of initial weights has been checked
     network.to(select_device())
     trainable_parameters = count_trainable_parameters(network)  # now, since some epochs may freeze more
     key = compute_run_key(cell, data.fingerprint, precision)
@@ -135,7 +138,7 @@ def train_cell(
             weights=network.initial_weights,
         )
         with project.run(cell.name).replace() as folder:
-            results.write(folder, key, eval_splits, compared)
+            results.write(folder, key, eval_splits, compared, training_images)
             folder.write_json(folder.RECORD, record)
         if not diverged:
             extendable.keep(checkpoints)
