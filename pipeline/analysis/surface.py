@@ -1,8 +1,8 @@
 """Scores of outlines: boundary IoU, normalized surface Dice, and surface distances of one class in one image.
 
 A surface pixel is a pixel of the class that has a horizontal or vertical neighbor outside the class; beyond the edge of
-the image, everything is outside. Surface pixels at ignored pixels, or next to one, are left out, because the true
-outline is unknown there. Distances are between pixel centers; if pixels are not square, each still counts once.
+the image, everything is outside. Pixels at ignored pixels, or next to one, are left out, because the true outline is
+unknown there. Distances are between pixel centers; if pixels are not square, each still counts once.
 
 Implementations differ in how they define a surface and its percentiles (Podobnik and Vrtovec, Metrics Revolutions,
 arXiv 2410.02630). The definitions here are those of MONAI, whose surface Dice with `use_subvoxels=True` instead weights
@@ -12,6 +12,7 @@ the elements of a surface between pixels by their length.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,14 +30,14 @@ BOUNDARY_SHARE = 0.02  # width of the band of boundary IoU, as a share of the im
 class SurfaceScores:
     """Scores of one class in an image; undefined scores are NaN."""
 
-    # Intersection over union of the bands of pixels that belong to the class and are near its outline (Cheng, Girshick,
-    # Dollar, Berg and Kirillov, CVPR 2021); undefined if neither mask has the class
+    # Intersection over union of the bands of pixels that belong to the class and are near its known outline (Cheng,
+    # Girshick, Dollar, Berg and Kirillov, CVPR 2021); undefined if neither mask has the class, or no outline is known
     boundary_iou: float
     # share of both surfaces that is within the tolerance of the other one (Nikolov et al., JMIR 23, 2021); undefined if
-    # neither mask has the class
+    # neither mask has the class, or both have it and one of the outlines is unknown
     nsd: float
     # 95th percentile of the distances from either surface to the other, the larger of both directions; undefined unless
-    # both masks have the class
+    # both masks have the class, with a known outline
     hd95: float
     asd: float  # mean distance from all pixels of either surface to the other; undefined like hd95
 
@@ -61,8 +62,9 @@ def compute_surface_scores(
         spacing: height and width of a pixel; 1 and 1 for distances in px. It does not affect the boundary IoU.
         ignored: H x W, pixels whose class is unknown; None if there are none.
     """
-    if ignored is not None and ignored.any():
-        truth, predicted = truth & ~ignored, predicted & ~ignored
+    if ignored is None:
+        ignored = np.zeros_like(truth)
+    truth, predicted = truth & ~ignored, predicted & ~ignored
     union = truth | predicted
     if not union.any():
         return UNDEFINED
@@ -70,12 +72,11 @@ def compute_surface_scores(
         return NOTHING_FOUND
     width = max(1, round(BOUNDARY_SHARE * math.hypot(*truth.shape)))
     box = ndimage.find_objects(union.astype(np.uint8))[0]  # everything outside of it is outside both masks
-    truth, predicted = truth[box], predicted[box]
-    surfaces = [_find_surface(mask) for mask in (truth, predicted)]
-    if ignored is not None:
-        known = ~_dilate_in_box(ignored, box)
-        truth, predicted, *surfaces = (mask & known for mask in (truth, predicted, *surfaces))
-    boundary_iou = _compute_boundary_iou(truth, predicted, width)
+    around = tuple(slice(side.start, side.stop + 2) for side in box)  # the box and the pixels next to it, if padded
+    known = np.pad(_erode(~ignored, beyond_edge=True), 1, constant_values=True)[around]
+    masks = [np.pad(mask[box], 1) for mask in (truth, predicted)]
+    boundary_iou = _compute_boundary_iou(masks, known, width)
+    surfaces = [(mask & ~_erode(mask) & known)[1:-1, 1:-1] for mask in masks]
     if not (surfaces[0].any() and surfaces[1].any()):
         return SurfaceScores(boundary_iou, math.nan, math.nan, math.nan)
     there = _measure_distances(surfaces[0], surfaces[1], spacing)
@@ -89,18 +90,15 @@ def compute_surface_scores(
     )
 
 
-def _dilate_in_box(mask: Mask, box: tuple[slice, ...]) -> Mask:
-    """Return the part of a dilated mask in a box. Pixels next to the box are taken into account."""
-    wide = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
-    starts = [side.start - outer.start for side, outer in zip(box, wide, strict=True)]
-    inner = tuple(slice(start, start + side.stop - side.start) for start, side in zip(starts, box, strict=True))
-    return np.asarray(ndimage.binary_dilation(mask[wide])[inner], dtype=np.bool_)
+def _erode(mask: Mask, beyond_edge: bool = False) -> Mask:
+    """Remove the pixels that have a horizontal or vertical neighbor outside the mask.
 
-
-def _find_surface(mask: Mask) -> Mask:
-    padded = np.pad(mask, 1)
-    inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask & ~inside
+    Args:
+        mask: H x W.
+        beyond_edge: whether the pixels beyond the edge count as the mask's.
+    """
+    padded = np.pad(mask, 1, constant_values=beyond_edge)
+    return mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
 
 
 def _measure_distances(start: Mask, target: Mask, spacing: tuple[float, float]) -> Floats:
@@ -118,15 +116,18 @@ def _measure_distances(start: Mask, target: Mask, spacing: tuple[float, float]) 
     return distances
 
 
-def _compute_boundary_iou(truth: Mask, predicted: Mask, width: int) -> float:
-    bands = [_find_band(mask, width) for mask in (truth, predicted)]
+def _compute_boundary_iou(masks: Sequence[Mask], known: Mask, width: int) -> float:
+    bands = [_find_band(mask, known, width) for mask in masks]
     union = int((bands[0] | bands[1]).sum())
     return int((bands[0] & bands[1]).sum()) / union if union else math.nan
 
 
-def _find_band(mask: Mask, width: int) -> Mask:
-    """Find the pixels of a mask within `width` px of its outline, also along diagonals."""
-    inside = mask.astype(np.uint8)
-    for axis in (0, 1):  # pixels at the edge of the image are at the outline
-        inside = ndimage.minimum_filter1d(inside, 2 * width + 1, axis=axis, mode="constant")
-    return np.asarray(mask & (inside == 0), dtype=np.bool_)
+def _find_band(mask: Mask, known: Mask, width: int) -> Mask:
+    """Find the known pixels of a mask within `width` px of its known outline, also along diagonals.
+
+    Pixels outside the mask are at its known outline if they touch a known pixel of it. Those behind ignored pixels are
+    not: the outline is somewhere between.
+    """
+    inside = mask & known
+    outline = ndimage.maximum_filter(inside, 3) & known & ~mask
+    return np.asarray(inside & ndimage.maximum_filter(outline, 2 * width + 1), dtype=np.bool_)

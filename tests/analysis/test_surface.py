@@ -117,6 +117,61 @@ def test_outline_of_ignored_pixels_does_not_count() -> None:
     assert compute_surface_scores(truth, shifted, 0.0, ignored=ignored).hd95 == 2
 
 
+def compute_known_boundary_iou(truth: np.ndarray, predicted: np.ndarray, ignored: np.ndarray) -> float:
+    """Compute the boundary IoU pixel by pixel, from the outside pixels at the known outlines."""
+    width = max(1, round(BOUNDARY_SHARE * math.hypot(*truth.shape)))
+    known = np.pad(~ndimage.binary_dilation(ignored), 1, constant_values=True)
+    bands = []
+    for mask in (truth, predicted):
+        padded = np.pad(mask & ~ignored, 1)
+        near = np.zeros_like(padded)
+        for row, column in np.argwhere(known & ~padded).tolist():
+            window = slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2)
+            if (padded & known)[window].any():
+                near[max(0, row - width) : row + width + 1, max(0, column - width) : column + width + 1] = True
+        bands.append(padded & known & near)
+    union = (bands[0] | bands[1]).sum()
+    return (bands[0] & bands[1]).sum() / union if union else math.nan
+
+
+def test_boundary_iou_compares_only_known_outlines() -> None:
+    random = np.random.default_rng(2)
+    for index in range(60):
+        truth = draw_blobs(random)
+        predicted = disturb(truth, random) if index % 3 else draw_blobs(random)
+        ring = ndimage.binary_dilation(truth, iterations=1 + index % 3) & ~truth
+        ignored = draw_blobs(random) if index % 2 else ring & draw_blobs(random)
+        if not ((truth & ~ignored).any() and (predicted & ~ignored).any()):
+            continue
+        expected = compute_known_boundary_iou(truth, predicted, ignored)
+        found = compute_surface_scores(truth, predicted, TOLERANCE, ignored=ignored).boundary_iou
+        assert found == pytest.approx(expected, nan_ok=True), index
+
+
+@pytest.mark.parametrize("thickness", [1, 2, 6])  # px, less and more than the width of the band, 3 px
+def test_boundary_iou_of_unknown_outlines_is_undefined(thickness: int) -> None:
+    truth = np.zeros((100, 100), bool)
+    truth[30:70, 20:80] = True
+    ignored = ndimage.binary_dilation(truth, iterations=thickness) & ~truth
+    inside_ring = ndimage.binary_dilation(truth, iterations=thickness - 1) if thickness > 1 else truth
+    for predicted in (truth, inside_ring, truth | ignored):
+        assert math.isnan(compute_surface_scores(truth, predicted, TOLERANCE, ignored=ignored).boundary_iou)
+    beyond = truth.copy()
+    beyond[30:70, 5:20] = True  # a known outline, where the class ends inside the ring
+    assert compute_surface_scores(truth, beyond, TOLERANCE, ignored=ignored).boundary_iou == 0
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0, 1.0), (1, 0.5), (8, 0.0)])
+def test_boundary_iou_excludes_the_edge_of_ignored_pixels(shift: int, expected: float) -> None:
+    ignored = np.ones((100, 100), bool)
+    ignored[10:90, :50] = False  # only the left edge of the class is known, with a band of 3 px
+    truth, predicted = np.zeros_like(ignored), np.zeros_like(ignored)
+    truth[:, 20:], predicted[:, 20 + shift :] = True, True
+    scores = compute_surface_scores(truth, predicted, TOLERANCE, ignored=ignored)
+    assert scores.boundary_iou == expected
+    assert scores.hd95 == shift
+
+
 def test_outline_at_an_ignored_ring_is_unknown() -> None:
     distance = np.hypot(*(np.mgrid[:40, :40] - 20))
     truth, ignored = distance < 10, (distance >= 10) & (distance < 13)

@@ -180,8 +180,9 @@ def _list_notes(table: pd.DataFrame) -> tuple[str, ...]:
         counts = zip(undefined["class_name"], undefined["undefined"].astype(int), strict=True)
         listed = [f"{name} in {pluralize(count, 'image')}" for name, count in counts]
         notes.append(
-            f"HD95 and ASD are undefined where only one of the masks has the class: {join_words(listed, 5)}. These "
-            "images are excluded from the means, which makes them optimistic; NSD counts them as 0."
+            f"HD95 and ASD are undefined where only one of the masks has the class, or ignored pixels hide an outline: "
+            f"{join_words(listed, 5)}. These images are excluded from the means, which makes them optimistic; NSD "
+            f"counts those where only one of the masks has the class as 0."
         )
     if table["low"].isna().all():
         notes.append("There are no intervals, because the images are from fewer than ten groups.")
