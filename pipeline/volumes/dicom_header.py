@@ -54,6 +54,7 @@ class PixelFormat:
     channels: int
     photometric: str
     dtype: np.dtype[Any]
+    is_packed: bool = False  # whether 8 pixels are in a byte, and frames follow each other without padding
 
     def describe(self) -> str:
         """Format the size and the type of the pixels."""
@@ -108,6 +109,12 @@ class DicomFile:
         """Number of frames that the header declares."""
         return int(self.header.get("NumberOfFrames", 1) or 1)
 
+    @property
+    def _is_compressed(self) -> bool:
+        from pydicom.uid import UID
+
+        return bool(UID(self.syntax).is_encapsulated)
+
     def read_format(self) -> PixelFormat:
         """Return how the pixels are stored.
 
@@ -126,7 +133,8 @@ class DicomFile:
             raise ImageError(f"has {bits} bits per pixel in {self.path.name}; expected 8, 16 or 32")
         dtype = np.dtype(f"{'i' if is_signed else 'u'}{max(1, int(bits) // 8)}")
         self._check_num_bytes(math.prod((self.num_frames, height, width, channels, bits)) // 8)
-        return PixelFormat(int(height), int(width), int(channels), str(photometric), dtype)
+        is_packed = bits == 1 and not self._is_compressed
+        return PixelFormat(int(height), int(width), int(channels), str(photometric), dtype, is_packed)
 
     def read_frames(self) -> list[Frame]:
         """Return all frames.
@@ -179,9 +187,7 @@ class DicomFile:
 
     def _check_num_bytes(self, num_bytes: int) -> None:
         """Raise `ImageError` if the header declares more pixels than an uncompressed file contains."""
-        from pydicom.uid import UID
-
-        if not UID(self.syntax).is_encapsulated and num_bytes > (size := self.path.stat().st_size):
+        if not self._is_compressed and num_bytes > (size := self.path.stat().st_size):
             raise ImageError(
                 f"is not complete ({self.path.name} declares {num_bytes:,} bytes of pixels, but has {size:,} bytes)"
             )

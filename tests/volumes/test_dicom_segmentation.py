@@ -59,6 +59,14 @@ def test_segments_have_the_slices_of_the_image(kind: str, axis: str, scan: Path,
     np.testing.assert_allclose(placed.corners, image.corners, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(11, 13), (10, 10), (15, 18), (5, 5), (16, 24), (1, 1)])
+def test_frames_may_begin_inside_a_byte(shape: tuple[int, int], tmp_path: Path) -> None:
+    mask = np.random.default_rng(0).integers(1, 4, (6, *shape)).astype(np.uint8)
+    path = write_segmentation(tmp_path / "mask.dcm", mask)
+    expected = open_volume(write_nifti(tmp_path / "mask.nii", mask), "z")
+    np.testing.assert_array_equal(read_slices(open_volume(path, "z")), read_slices(expected))
+
+
 def test_planes_stored_in_the_other_direction(scan: Path, tmp_path: Path) -> None:
     """The image's normal points down, and that of the segmentation points up."""
     for path in scan.iterdir():
