@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from pipeline.params.file import read_params
 from pipeline.prepare import image_mask_pair
 from pipeline.prepare.prepare_data import prepare
 from tests.conftest import write_params
-from tests.nuclei import COCO_SECTION, SECTION, annotate_nuclei, write_nuclei
+from tests.nuclei import COCO_SECTION, SECTION, SIDE, annotate_nuclei, write_nuclei
 
 PrepareNuclei = Callable[..., PreparedData]
 
@@ -135,6 +137,60 @@ def test_prepare_coco_annotations_has_the_same_objects_as_masks_that_number_them
     for name, (mask, numbers) in found.items():
         np.testing.assert_array_equal(numbers, expected[name][1])
         np.testing.assert_array_equal(mask == 1, numbers > 0)
+
+
+# Label, group, and left, top, right and bottom edge of squares. Later ones are on top.
+SQUARES = (
+    ("nucleus", 1, (5, 5, 25, 25)),
+    ("nucleus", None, (15, 5, 35, 25)),
+    ("nucleus", 1, (30, 5, 50, 25)),
+    ("cyst", 1, (5, 40, 25, 60)),
+    ("nucleus", 2, (40, 40, 60, 60)),
+)
+
+
+def list_corners(box: tuple[int, int, int, int]) -> list[list[int]]:
+    left, top, right, bottom = box
+    return [[left, top], [right, top], [right, bottom], [left, bottom]]
+
+
+def write_grouped_labelme(folder: Path) -> dict[str, Any]:
+    shapes = [
+        {"label": label, "group_id": group, "points": list_corners(box), "shape_type": "polygon"}
+        for label, group, box in SQUARES
+    ]
+    for path in folder.glob("images/*.png"):
+        content = {"shapes": shapes, "imagePath": path.name, "imageHeight": SIDE, "imageWidth": SIDE}
+        path.with_suffix(".json").write_text(json.dumps(content))
+    return {"source": "labelme", "annotations": "images/*.json"}
+
+
+def write_grouped_cvat(folder: Path) -> dict[str, Any]:
+    polygons = ""
+    for label, group, box in SQUARES:
+        points = ";".join(f"{x},{y}" for x, y in list_corners(box))
+        polygons += f'<polygon label="{label}" points="{points}" z_order="0" group_id="{group or 0}"/>'
+    images = (
+        f'<image name="{path.name}" width="{SIDE}" height="{SIDE}">{polygons}</image>'
+        for path in folder.glob("images/*.png")
+    )
+    (folder / "annotations.xml").write_text(f"<annotations>{''.join(images)}</annotations>")
+    return {"source": "cvat", "annotations": "annotations.xml"}
+
+
+@pytest.mark.parametrize("write", [write_grouped_labelme, write_grouped_cvat])
+def test_prepare_shapes_of_a_label_and_group_as_one_object(
+    prepare_nuclei: PrepareNuclei, write: Callable[[Path], dict[str, Any]]
+) -> None:
+    write_nuclei(Path("nuclei"))
+    background, nucleus = COCO_SECTION["classes"]
+    classes = [background, {**nucleus, "category": ["nucleus", "cyst"]}]
+    expected = np.zeros((SIDE, SIDE), int)
+    for number, (_, _, (left, top, right, bottom)) in zip((1, 2, 1, 3, 4), SQUARES, strict=True):
+        expected[top:bottom, left:right] = number
+    for mask, numbers in read_numbers(prepare_nuclei(coco=True, classes=classes, **write(Path("nuclei")))).values():
+        np.testing.assert_array_equal(numbers, expected)
+        np.testing.assert_array_equal(mask == 1, expected > 0)
 
 
 def test_prepare_coco_image_with_too_many_objects_is_invalid(

@@ -39,6 +39,7 @@ class AnnotatedImage:
     mask: str = ""  # mask of the pair, in formats whose masks are files instead of outlines
     _entries: list[str] = field(default_factory=list)
     _categories_by_outline: dict[int, set[int]] = field(default_factory=dict)  # by the hash of the outline
+    _first_parts: dict[tuple[int, object], int] = field(default_factory=dict)  # numbers by category and group
     _issues: dict[IssueKind, list[str]] = field(default_factory=dict)
 
     @property
@@ -51,7 +52,16 @@ class AnnotatedImage:
         """Reasons why the image cannot be used, by kind."""
         return {kind: join_names(details, _MAX_NAMED) for kind, details in self._issues.items()}
 
-    def add(self, name: str, number: int | None, category: int, crowd: bool, segmentation: Any, layer: int = 0) -> None:
+    def add(
+        self,
+        name: str,
+        number: int | None,
+        category: int,
+        crowd: bool,
+        segmentation: Any,
+        layer: int = 0,
+        group: float | str | None = None,
+    ) -> None:
         """Add an annotation, or an issue if its segmentation is invalid.
 
         Args:
@@ -61,6 +71,7 @@ class AnnotatedImage:
             crowd: Whether the annotation is a crowd.
             segmentation: Polygons or RLE as in COCO.
             layer: Higher layers are drawn over lower ones; in the same layer, small objects are on top.
+            group: Id that the parts of an object share, which have the same category; None for a whole object.
         """
         if mistake := find_segmentation_problem(segmentation, self.size) if segmentation else "no segmentation":
             self.note(IssueKind.NO_GEOMETRY, f"{name}: {mistake}")
@@ -68,8 +79,11 @@ class AnnotatedImage:
         outline = json.dumps(segmentation, sort_keys=True, separators=(",", ":"))
         # json.dumps() is not used here, because it would encode a long outline a second time.
         order = f'"layer":{layer},' if layer else ""
+        first = None if group is None else self._first_parts.setdefault((category, group), number or 0)
+        part = "" if first is None else f'"object":{first},'
         self._entries.append(
-            f'{{"category_id":{category},"id":{number or 0},"iscrowd":{int(crowd)},{order}"segmentation":{outline}}}'
+            f'{{"category_id":{category},"id":{number or 0},"iscrowd":{int(crowd)},{order}{part}'
+            f'"segmentation":{outline}}}'
         )
         (self.crowds if crowd else self.objects)[category] += 1
         known = set() if crowd else self._categories_by_outline.setdefault(hash(outline), set())

@@ -30,6 +30,7 @@ _LABEL_NAME = "labels/label/name"  # end of the path of the element with a label
 _SHAPES = frozenset(("polygon", "box", "mask", "ellipse"))
 _WITHOUT_AREA = frozenset(("polyline", "points", "cuboid", "skeleton"))
 _MAX_LAYER = 1_000_000
+_NO_GROUP = "0"
 
 
 def find(folder: Path) -> FormatSettings | None:
@@ -41,6 +42,8 @@ def find(folder: Path) -> FormatSettings | None:
 
 def read(annotations: str, index: ImageIndex, key: str) -> Annotations:
     """Read the annotations of a folder. Higher z_order is on top, and the later of two shapes with the same one.
+
+    Shapes with the same label and group are one object, as in CVAT's exports to COCO.
 
     Raises:
         PipelineError: The file is not CVAT's XML for images.
@@ -102,7 +105,9 @@ class _Reader:
             return
         image.rectangles += kind == "box"
         layer = order * _MAX_LAYER + self._place
-        image.add(name, self._place, self.result.number_category(label), False, segmentation, layer)
+        group = attributes.get("group_id")
+        group = None if group == _NO_GROUP else group
+        image.add(name, self._place, self.result.number_category(label), False, segmentation, layer, group)
 
 
 def _convert(kind: str, attributes: Mapping[str, str], size: tuple[int, int] | None) -> Any:

@@ -49,7 +49,8 @@ def find(folder: Path) -> FormatSettings | None:
 def read(annotations: str, index: ImageIndex, key: str) -> Annotations:
     """Read the annotations of a folder.
 
-    Shapes are drawn in the order of the file, as LabelMe shows them.
+    Shapes are drawn in the order of the file, as LabelMe shows them. Shapes with the same label and group are one
+    object, as in LabelMe's converters.
 
     Raises:
         PipelineError: No JSON file matches.
@@ -96,7 +97,9 @@ def _add_image(found: Annotations, content: Mapping[str, Any], path: PurePosixPa
             continue
         number = found.number_category(shape["label"])
         image.rectangles += shape.get("shape_type") == "rectangle"
-        image.add(f"shape {place} ({shape['label']})", place, number, False, segmentation, layer=place)
+        group = shape.get("group_id")
+        group = group if isinstance(group, int | float | str) else None
+        image.add(f"shape {place} ({shape['label']})", place, number, False, segmentation, place, group)
 
 
 def _find_beside(path: PurePosixPath, index: ImageIndex) -> list[str]:
