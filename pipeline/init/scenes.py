@@ -7,6 +7,7 @@ import importlib.util
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,8 +19,10 @@ from pipeline.imaging.errors import ImageError
 from pipeline.init.layouts.layout import Layout
 from pipeline.init.suggestion import SuggestedClasses
 from pipeline.init.volumes import choose_limits
+from pipeline.params.data.fields import list_values
 from pipeline.predict.tiff_mask import Calibration
 from pipeline.prepare.mask_sample import sample_evenly
+from pipeline.prepare.scene_masks import find_band_value
 from pipeline.prepare.sources.folder import match_files
 from pipeline.prepare.sources.image_files import list_files
 from pipeline.prepare.vector_layer import UNDEFINED, list_attributes, read_layer
@@ -106,17 +109,15 @@ def are_scenes(folder: Path, files: Sequence[str]) -> bool:
 def drop_nodata(classes: SuggestedClasses, nodata: float | None) -> SuggestedClasses:
     """Remove the class of a mask value that the masks declare as nodata, unless only one class would remain."""
     listed = classes.section.get("classes", [])
-    kept = [item for item in listed if item.get("mask_value") != nodata]
-    if nodata is None or len(kept) == len(listed):
+    is_kept = [list(map(find_band_value, list_values(item.get("mask_value")))) != [nodata] for item in listed]
+    if nodata is None or all(is_kept):
         return classes
+    kept = list(compress(listed, is_kept))
     if len(kept) < 2 or nodata == 0:
         notice = f"The masks declare {nodata:g} as nodata, but it is taken for the class of the background."
         return replace(classes, notices=(*classes.notices, notice))
     notice = f"The masks declare {nodata:g} as nodata, so its pixels are ignored instead of being a class."
-    remarks = tuple(
-        remark for item, remark in zip(listed, classes.class_remarks, strict=False) if item.get("mask_value") != nodata
-    )
-    section = {**classes.section, "classes": kept}
+    section, remarks = {**classes.section, "classes": kept}, tuple(compress(classes.class_remarks, is_kept))
     return replace(classes, section=section, class_remarks=remarks, notices=(*classes.notices, notice))
 
 

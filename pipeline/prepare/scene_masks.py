@@ -49,12 +49,26 @@ def encode_shapes(
     return json.dumps([tile.height, tile.width, background, shapes, area])
 
 
+def find_band_value(value: int | str) -> int | None:
+    """Return the value that all bands have if a mask has a value, such as 255 for 255 and for #ffffff.
+
+    Args:
+        value: Number or color (#rrggbb) of a mask.
+
+    Returns:
+        The value; None for a color whose red, green and blue differ.
+    """
+    levels = {value} if isinstance(value, int) else set(bytes.fromhex(value[1:]))
+    return levels.pop() if len(levels) == 1 else None
+
+
 @dataclass(frozen=True)
 class SceneMaskReader(MaskReader):
     """Reader of the masks of tiles, in which pixels without data are ignored."""
 
     labels: MaskReader  # decodes the labels of a tile
-    # Values of the classes and of ignored pixels, which are data even if the file declares one of them as nodata.
+    # Values of the classes and of ignored pixels, which are data even if the file declares one of them as nodata. A
+    # color whose red, green and blue are equal is this value, which the file's bands have in common.
     declared: tuple[int, ...] = ()
     # A declared value (number, or red, green, blue), which nodata pixels of a mask get before they are ignored.
     fill: tuple[int, ...] = (0,)

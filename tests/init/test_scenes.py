@@ -74,6 +74,19 @@ def test_nodata_of_masks_is_no_class() -> None:
     assert "declare 7 as nodata" in notices
 
 
+def test_black_of_color_masks_is_the_background_and_other_nodata_is_no_class() -> None:
+    write_scenes(Path("scenes"))
+    for nodata, kept in ((0, ["#000000", "#ff0000", "#ffffff"]), (255, ["#000000", "#ff0000"])):
+        for seed in range(2):
+            mask = draw_scene(seed)[1]
+            mask[:10] = 2
+            values = np.array([(0, 0, 0), (255, 0, 0), (255, 255, 255)], np.uint8)[mask]
+            write_geotiff(Path(f"scenes/masks/area{seed}.tif"), np.moveaxis(values, -1, 0), seed, nodata=nodata)
+        section, notices = inspect()
+        assert sorted(item["mask_value"] for item in section["classes"]) == kept
+        assert f"declare {nodata} as nodata" in notices
+
+
 def test_many_small_files_are_not_cut() -> None:
     write_scenes(Path("scenes"), 20)
     assert inspect()[0]["scenes"]["tile"] is None

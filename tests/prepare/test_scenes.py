@@ -193,6 +193,21 @@ def test_masks_may_have_colors() -> None:
     np.testing.assert_array_equal(found[8:, :16], draw_scene(0)[1][8:20, 80:])
 
 
+@pytest.mark.parametrize(
+    ("colors", "nodata"),
+    [(["#000000", "#ff0000"], 0), (["#ff0000", "#ffffff"], 255), (["#000000", "#ff0000"], 255)],
+)
+def test_gray_color_that_a_class_declares_is_data_even_if_it_is_nodata(colors: list[str], nodata: int) -> None:
+    write_scenes(Path("scenes"))
+    levels = np.array([list(bytes.fromhex(color[1:])) for color in colors], np.uint8)
+    for seed in range(2):
+        values = np.moveaxis(levels[draw_scene(seed)[1]], -1, 0)
+        write_geotiff(Path(f"scenes/masks/area{seed}.tif"), values, seed, nodata=nodata)
+    classes = [{**item, "mask_value": color} for item, color in zip(DATA["classes"], colors, strict=True)]
+    found = decode_mask(collect_pairs(parse(classes=classes)), "area0_r00_c00")
+    np.testing.assert_array_equal(found, draw_scene(0)[1][:16, :16])
+
+
 def test_broken_part_of_a_scene_is_an_issue_of_its_tiles() -> None:
     write_scenes(Path("scenes"), nodata=0)
     path = Path("scenes/images/area0.tif")

@@ -28,7 +28,7 @@ from pipeline.prepare.image_mask_pair import (
     ValueMaskReader,
 )
 from pipeline.prepare.mask_parts import ClassFilesReader, ObjectFilesReader, encode_parts
-from pipeline.prepare.scene_masks import SceneMaskReader
+from pipeline.prepare.scene_masks import SceneMaskReader, find_band_value
 from pipeline.prepare.sources.affixes import find_pairing_patterns
 from pipeline.prepare.sources.image_files import ImageFiles
 from pipeline.prepare.sources.scene_tiles import RasterLabels, tile_scenes
@@ -152,7 +152,8 @@ def _find_unpaired(images: ImageFiles, masks: ImageFiles) -> Iterator[DataIssue]
 def _create_scene_reader(data: FolderData, labels: MaskReader) -> SceneMaskReader:
     """Create the reader of the tiles of mask files; `labels` decodes their values."""
     values = [value for item in data.classes for value in list_values(item.mask_value)]
-    declared = tuple(value for value in (*values, *list_values(data.ignore_value)) if isinstance(value, int))
+    found = map(find_band_value, (*values, *list_values(data.ignore_value)))
+    declared = tuple(value for value in found if value is not None)
     fill = (declared[0],) if declared else tuple(bytes.fromhex(str(values[0])[1:]))
     return SceneMaskReader(labels, declared, fill)
 
