@@ -29,13 +29,18 @@ from pipeline.imaging.tiff_resolution import StatedPixelSize
 from pipeline.wording import find_closest, join_names
 
 SCENE_ENDINGS = (".tif", ".tiff")
-GEOTIFF = "GeoTIFF"  # source of a pixel size
+# Sources of a pixel size: the transform, or the ground if the CRS is not true to scale.
+GEOTIFF = "GeoTIFF"
+GROUND = "GeoTIFF (whose CRS is not true to scale, so pixels were measured on the ground, at the center of the image)"
 _KINDS = "uif"  # integers and floating-point numbers
 _MAX_OPEN = 4  # the scenes and masks whose tiles are read one after another
 _MAX_BANDS = 1000
 _MAX_NAMED = 40  # bands in a message
 _MAX_OFFSET = 0.1  # px, largest distance between the corners of an image and its mask
 _DIGITS = 6  # significant digits of a pixel's side
+_STEP = 100.0  # units of a CRS, short enough that its scale is constant, and long enough for PROJ's accuracy
+_GEOCENTRIC = 4978  # EPSG code of the CRS whose coordinates are distances from the center of the earth, m
+_MIN_AREA = 0.99  # area of a pixel on the ground as a fraction of a rectangle's
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +62,8 @@ class GeoTiff:
         has_nodata: Whether pixels may be invalid.
         crs: Coordinate reference system (rasterio's `CRS`); None if the file has none.
         transform: Affine transformation from column and row to coordinates in the CRS (`affine.Affine`).
-        pixel: Size of a pixel; None if the file states none, or the CRS is geographic.
+        pixel: Size of a pixel; None if the file states none, the CRS is geographic, or pixels are not rectangular on
+            the ground.
     """
 
     def __init__(self, path: Path) -> None:
@@ -185,16 +191,43 @@ class GeoTiff:
         return valid
 
     def _measure_pixel(self) -> StatedPixelSize | None:
-        """Measure a pixel in meters. Return None without a projected CRS."""
+        """Measure a pixel in meters. Return None without a projected CRS, and for pixels that are not rectangular."""
+        a, b, _, d, e, *_ = self.transform
+        sides = np.array([(a, d), (b, e)])  # of the columns and the rows, in units of the CRS
+        center = apply_transform(self.transform, np.array([(self.width / 2, self.height / 2)]))[0]
         try:
             if self.crs is None or not self.crs.is_projected:
                 return None
             _, meters = self.crs.linear_units_factor
-        except Exception:  # a CRS that PROJ does not know
+            on_ground = sides @ _measure_scale(self.crs, center)
+        except Exception:  # a CRS that PROJ does not know, or that is not one of the earth
             return None
-        a, b, _, d, e, *_ = self.transform
-        width, height = (float(f"{math.hypot(*side) * meters:.{_DIGITS}g}") for side in ((a, d), (b, e)))
-        return StatedPixelSize(PixelSize(height, width, "m"), GEOTIFF, is_for_print=False)
+        stated, measured = _create_size(sides * meters), _create_size(on_ground)
+        if not np.linalg.norm(np.cross(*on_ground)) >= _MIN_AREA * measured.area:  # also NaN, outside the CRS
+            return None
+        # The scale of most projections differs slightly from 1, which is no reason to change a size of 10 m.
+        if not stated.contradicts(measured):
+            return StatedPixelSize(stated, GEOTIFF, is_for_print=False)
+        return StatedPixelSize(measured, GROUND, is_for_print=False)
+
+
+def _measure_scale(crs: Any, place: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Measure the vectors on the ground, in meters, of one unit along x and one along y of a CRS at a place (2 x 3)."""
+    from rasterio.crs import CRS
+    from rasterio.warp import transform
+
+    x, y = place
+    ends = [(x - _STEP, y), (x, y - _STEP), (x + _STEP, y), (x, y + _STEP)]
+    with _open_gdal():
+        found = np.array(transform(crs, CRS.from_epsg(_GEOCENTRIC), *zip(*ends, strict=True), [0.0] * len(ends)))
+        vectors: NDArray[np.float64] = (found[:, 2:] - found[:, :2]).T / (2 * _STEP)
+    return vectors
+
+
+def _create_size(sides: NDArray[np.float64]) -> PixelSize:
+    """Create the size of a pixel whose sides are vectors in meters (2 x N): that of a column, then that of a row."""
+    width, height = (float(f"{side:.{_DIGITS}g}") for side in np.linalg.norm(sides, axis=1))
+    return PixelSize(height, width, "m")
 
 
 def apply_transform(transform: Any, points: NDArray[np.float64]) -> NDArray[np.float64]:

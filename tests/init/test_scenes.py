@@ -18,7 +18,7 @@ from pipeline.params.data import find_data_mistakes
 from tests.aerial import draw_scene, list_polygons, write_geojson, write_geotiff, write_scenes, write_vector_scenes
 from tests.optional import import_or_skip
 
-import_or_skip("rasterio")
+Affine = import_or_skip("rasterio").Affine
 shapely = import_or_skip("shapely")
 
 
@@ -49,6 +49,18 @@ def test_scenes_with_masks_get_bands_tiles_blocks_and_a_pixel_size() -> None:
     assert (section["image_size"], section["channels"]) == ("native", 4)
     assert (section["pixel_size"], section["pixel_unit"]) == (10.0, "m")
     assert "data.scenes: tiles of 32 px" in notices
+
+
+def test_pixel_size_in_web_mercator_is_that_on_the_ground_with_a_notice() -> None:
+    for seed in range(2):
+        bands, mask = draw_scene(seed)
+        place = {"crs": "EPSG:3857", "transform": Affine(10, 0, 1_113_194 + seed * 2_000, 0, -10, 6_800_605)}
+        write_geotiff(Path(f"scenes/images/area{seed}.tif"), bands, **place)
+        write_geotiff(Path(f"scenes/masks/area{seed}.tif"), mask[None], **place)
+    section, notices = inspect()
+    assert section["pixel_size"] == pytest.approx([6.1537, 6.1695], rel=1e-4)
+    assert section["pixel_unit"] == "m"
+    assert "measured on the ground" in notices
 
 
 def test_window_is_proposed_for_reflectance_and_for_small_values() -> None:

@@ -40,9 +40,48 @@ def test_windows_are_those_of_rasterio_and_beyond_the_edge_invalid(path: Path) -
 def test_pixel_is_in_meters_if_the_crs_is_projected(path: Path, tmp_path: Path) -> None:
     pixel = open_geotiff(path).pixel
     assert pixel is not None and (pixel.size.height, pixel.size.width, pixel.size.unit) == (10, 10, "m")
-    feet = open_geotiff(write_geotiff(tmp_path / "feet.tif", draw_scene(0)[0], crs="EPSG:2263")).pixel
+    new_york = {"crs": "EPSG:2263", "transform": rasterio.Affine(10, 0, 980_000, 0, -10, 200_000)}
+    feet = open_geotiff(write_geotiff(tmp_path / "feet.tif", draw_scene(0)[0], **new_york)).pixel
     assert feet is not None and feet.size.width == pytest.approx(3.048, abs=1e-4)
     assert open_geotiff(write_geotiff(tmp_path / "degrees.tif", draw_scene(0)[0], crs="EPSG:4326")).pixel is None
+
+
+@pytest.mark.parametrize(
+    ("crs", "place", "meters"),  # height and width on the ground of a pixel of 10 units
+    [
+        ("EPSG:32632", (500_000, 5_500_000), (10, 10)),
+        ("EPSG:3035", (2_700_000, 1_900_000), (10, 10)),
+        # At 52 degrees north: the cosine times the radii of curvature of WGS 84, relative to its semi-major axis.
+        ("EPSG:3857", (1_113_194, 6_800_125), (6.1537, 6.1695)),
+        ("EPSG:3395", (1_113_194, 6_766_432), (6.1695, 6.1695)),
+        ("EPSG:32662", (1_000_000, 6_679_169), (10.0083, 5.0126)),  # equirectangular, at 60 degrees
+        ("EPSG:3031", (0, 0), (10.2799, 10.2799)),  # at the pole, 1 / 0.97276
+        ("ESRI:54008", (0, 5_000_000), (10, 10)),  # sinusoidal, at the central meridian
+    ],
+)
+def test_pixel_is_measured_on_the_ground_if_the_crs_is_not_true_to_scale(
+    crs: str, place: tuple[float, float], meters: tuple[float, float], tmp_path: Path
+) -> None:
+    transform = rasterio.Affine(10, 0, place[0] - 10 * SIDE / 2, 0, -10, place[1] + 10 * SIDE / 2)
+    pixel = GeoTiff(write_geotiff(tmp_path / "scene.tif", draw_scene(0)[0], crs=crs, transform=transform)).pixel
+    assert pixel is not None
+    assert (pixel.size.height, pixel.size.width) == pytest.approx(meters, rel=1e-4)
+    assert ("measured on the ground" in pixel.source) is (meters != (10, 10))
+
+
+@pytest.mark.parametrize(
+    ("crs", "place"),
+    [
+        ("ESRI:54008", (5_000_000, 6_000_000)),  # sinusoidal, 76 degrees from the central meridian
+        ("EPSG:32632", (1e8, 1e8)),  # not on the earth
+        ("+proj=eqc +R=1737400 +units=m", (0, 0)),  # on the moon
+    ],
+)
+def test_pixel_that_has_no_sides_on_the_ground_has_no_size(
+    crs: str, place: tuple[float, float], tmp_path: Path
+) -> None:
+    transform = rasterio.Affine(10, 0, place[0], 0, -10, place[1])
+    assert GeoTiff(write_geotiff(tmp_path / "scene.tif", draw_scene(0)[0], crs=crs, transform=transform)).pixel is None
 
 
 def test_changed_file_is_opened_again(path: Path) -> None:
