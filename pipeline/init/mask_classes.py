@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,15 @@ def suggest_classes(folder: Path, files: Sequence[str]) -> SuggestedClasses:
             f"{folder}: none of the masks can be read (for example, {survey.unreadable}). Save them as PNG with one "
             f"value or color per class."
         )
+    suggested = _interpret(folder, files, survey)
+    if not survey.num_unreadable:
+        return suggested
+    notice = f"{survey.describe_unreadable()}. The classes are proposed from the others."
+    return replace(suggested, notices=(notice, *suggested.notices))
+
+
+def _interpret(folder: Path, files: Sequence[str], survey: MaskSurvey) -> SuggestedClasses:
+    """Suggest the classes of masks that could be read; for exceptions, see `suggest_classes`."""
     if not survey.colors:
         conflict = survey.palette_conflict
         if conflict is not None and (survey.background_conflict is not None or not are_numbered(survey)):

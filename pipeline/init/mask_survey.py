@@ -106,6 +106,7 @@ class MaskSurvey:
 
     def __init__(self, colors: bool) -> None:
         self.colors = colors  # whether values are colors, 0xRRGGBB, instead of numbers
+        self.num_unreadable = 0  # files that could not be read
         self.unreadable = ""  # first file that could not be read, and the reason
         self.opened: list[OpenedMask] = []  # masks that could be read
         self.frame_pixels = Counter[int]()  # number of outermost pixels of all masks by value
@@ -128,6 +129,11 @@ class MaskSurvey:
     def values(self) -> list[frozenset[int]]:
         """Values of each mask."""
         return [mask.values for mask in self.opened]
+
+    def describe_unreadable(self) -> str:
+        """Describe how many masks could not be read, and why, as a clause."""
+        count, total = self.num_unreadable, self.count + self.num_unreadable
+        return f"{count} of {total} masks that were opened cannot be read (for example, {self.unreadable})"
 
     def format_value(self, value: int) -> str:
         """Format a value for a sentence."""
@@ -204,6 +210,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool = False) -> Ma
         except (ImageError, OSError) as error:
             if not colors and _is_color(content):
                 return survey_masks(folder, files, colors=True)
+            survey.num_unreadable += 1
             survey.unreadable = survey.unreadable or f"{file} {error}"
             continue
         survey.add(file, mask.values, _find_lossy_format(content))

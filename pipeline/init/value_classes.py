@@ -26,10 +26,16 @@ def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> Su
     published = _find_palette(survey, read_label_file(folder))
     roles = find_roles(survey) if published is None else _read_palette(survey, published)
     if len(roles.values) == 1:
+        only = survey.format_value(roles.values[0])
+        if survey.num_unreadable:
+            raise PipelineError(
+                f"{folder}: {survey.describe_unreadable()}, and the others contain only the value {only}, so no "
+                f"classes can be proposed. Export the masks again, with one value or color per class."
+            )
         raise PipelineError(
-            f"{folder}: all {survey.count} masks that were opened contain only the value "
-            f"{survey.format_value(roles.values[0])}, so there is nothing to learn. Export them again. If the mask is "
-            f"in the alpha channel, which is ignored, save that channel as a gray image."
+            f"{folder}: all {survey.count} masks that were opened contain only the value {only}, so there is nothing "
+            f"to learn. Export them again. If the mask is in the alpha channel, which is ignored, save that channel as "
+            f"a gray image."
         )
     colors = (
         suggest_colors(len(roles.values))

@@ -37,6 +37,7 @@ _MAX_COMPRESSION = 1_100  # Deflate compresses to 1/1032 at best
 _BLOCK_BYTES = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _LABEL_INTENT = 1002  # NIFTI_INTENT_LABEL
+_FLOAT32_ERROR = 1e-7  # relative
 
 
 class NiftiVolume(SpatialVolume):
@@ -88,6 +89,20 @@ class NiftiVolume(SpatialVolume):
         values = self._cut(self._voxels, index)
         values = values * self._slope + self._inter if self._is_scaled else values.astype(self.dtype)
         return Slice(np.ascontiguousarray(values))
+
+    def read_labels(self, index: int) -> Slice:
+        """Read a slice of a mask.
+
+        nibabel scales floating-point labels that are saved as integers to the range of the integers. The labels then
+        differ from whole numbers by up to half the slope, and by rounding errors of float32. With a slope of 1 or more,
+        several labels may have been saved as one value, so nothing is rounded.
+        """
+        found = self.read_slice(index)
+        if not self._is_scaled or self._stored_dtype.kind not in "iu" or abs(self._slope) >= 1:
+            return found
+        whole, rounding = np.rint(found.values), _FLOAT32_ERROR * (abs(self._inter) + np.abs(found.values))
+        is_label = np.abs(found.values - whole) <= abs(self._slope) / 2 + rounding
+        return Slice(np.where(is_label, whole, found.values))
 
     def create_nifti_header(self) -> Any:
         """Copy the header of the file."""

@@ -95,10 +95,10 @@ def read_slice(volume: Volume, index: int, window: IntensityWindow | None = None
     """
     if index >= volume.num_slices:  # the reference comes from another volume, such as the image of a mask
         raise ImageError(f"has only {volume.num_slices} slices")
+    if window is None:
+        return encode_slice(volume.read_labels(index), volume.pixel)
     found = volume.read_slice(index)
-    if window is not None:
-        found = replace(found, values=window.apply(found.values), palette=None)
-    return encode_slice(found, volume.pixel)
+    return encode_slice(replace(found, values=window.apply(found.values), palette=None), volume.pixel)
 
 
 def needs_window(volume: Volume) -> bool:

@@ -62,6 +62,10 @@ class Volume(ABC):
     def read_slice(self, index: int) -> Slice:
         """Read a slice. Raise `ImageError` if its part of the file is missing or broken."""
 
+    def read_labels(self, index: int) -> Slice:
+        """Read a slice of a mask; see `read_slice`. Values that are fractional only because of scaling are rounded."""
+        return self.read_slice(index)
+
     def place_on(self, image: Volume) -> Volume:  # noqa: ARG002
         """Return a mask with the slices of its image, which is the volume itself if it has its own grid.
 

@@ -100,6 +100,35 @@ def test_mask_with_fewer_slices_than_its_image_is_left_to_the_check() -> None:
     assert [one["mask_value"] for one in data["classes"]] == [0, 2]
 
 
+def test_masks_that_nibabel_scaled_are_recognized_and_prepared() -> None:
+    nibabel = import_or_skip("nibabel")
+    write_niftis(Path("volumes"))
+    for number in range(6):
+        image = nibabel.load(f"volumes/images/case{number}.nii.gz")
+        labels = draw_volume(number)[1].transpose(2, 1, 0).astype(np.float64)
+        labels[:2, :2, 0] = 1
+        nibabel.Nifti1Image(labels, image.affine, image.header).to_filename(f"volumes/masks/case{number}.nii.gz")
+    output, data = init(is_prepared=True)
+    assert [one["mask_value"] for one in data["classes"]] == [0, 1, 2]
+    assert "cannot be read" not in output
+
+
+def test_masks_that_cannot_be_read_are_counted_with_the_reason() -> None:
+    import_or_skip("nibabel")
+    write_niftis(Path("volumes"))
+    write_nifti(Path("volumes/masks/case0.nii.gz"), draw_volume(0)[1] + np.float32(0.5))
+    output, data = init()
+    assert "8 of 48 masks that were opened cannot be read (for example, masks/case0.nii.gz[z=0] has frac" in output
+    assert [one["mask_value"] for one in data["classes"]] == [0, 2]
+    for number in range(6):
+        write_nifti(Path(f"volumes/masks/case{number}.nii.gz"), draw_volume(number)[1] / np.float32(4))
+    result = CliRunner().invoke(main, ["init", "volumes"])
+    assert result.exit_code == 1
+    assert "masks that were opened cannot be read (for example, masks/case0.nii.gz[z=" in result.output
+    assert "the others contain only the value 0, so no classes can be proposed" in result.output
+    assert "nothing to learn" not in result.output
+
+
 def test_folder_of_nifti_files_is_recognized() -> None:
     import_or_skip("nibabel")
     write_niftis(Path("volumes"))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.imaging.decode import read_image
 from pipeline.imaging.errors import ImageError
+from pipeline.imaging.mask_decoding import decode_mask
 from pipeline.imaging.metadata import ImageMetadata
 from pipeline.imaging.pixel_size import PixelSize
 from pipeline.volumes.nifti import NiftiVolume, write_nifti_mask
@@ -124,6 +125,39 @@ def test_scaled_intensities_are_rescaled(tmp_path: Path) -> None:
     image.set_data_dtype(np.int16)  # nibabel chooses a slope and an intercept
     image.to_filename(tmp_path / "scan.nii.gz")
     np.testing.assert_allclose(read_slices(tmp_path / "scan.nii.gz", "z")[2], image.dataobj[::-1, ::-1, 2].T, atol=1e-3)
+
+
+def save_scaled(path: Path, labels: np.ndarray, dtype: Any) -> Path:
+    """Save floating-point labels with the header of an integer image, for which nibabel chooses a slope."""
+    image = nibabel.Nifti1Image(labels, np.eye(4))
+    image.set_data_dtype(dtype)
+    image.to_filename(path)
+    return path
+
+
+@pytest.mark.parametrize("source", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("dtype", "highest"),
+    [(np.uint8, 2), (np.uint8, 104), (np.int8, 40), (np.int16, 2), (np.uint16, 255), (np.int16, 40_000),
+     (np.int32, 40), (np.int32, 65_535), (np.uint32, 1000), (np.int64, 3)],
+)  # fmt: skip
+def test_labels_that_nibabel_scaled_are_whole(dtype: Any, highest: int, source: Any, tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).integers(0, highest, SHAPE, endpoint=True)
+    labels[0, 0, :5] = [0, highest, 1, 2, highest // 2]
+    volume = NiftiVolume(save_scaled(tmp_path / "mask.nii", labels.astype(source), dtype), "z")
+    for index in range(volume.num_slices):
+        mask = decode_mask(read_slice(volume, index), colors=False)
+        np.testing.assert_array_equal(mask.values, labels[::-1, ::-1, index].T)
+
+
+@pytest.mark.parametrize(
+    ("labels", "dtype"), [([0, 0.5, 1], np.uint8), ([0, 0.01, 1], np.int16), ([0, 1, 1000], np.uint8)]
+)
+def test_scaled_values_that_are_no_labels_are_refused(labels: list[float], dtype: Any, tmp_path: Path) -> None:
+    values = np.resize(labels, SHAPE).astype(np.float64)
+    volume = NiftiVolume(save_scaled(tmp_path / "mask.nii", values, dtype), "z")
+    with pytest.raises(ImageError, match="fractional pixel values"):
+        decode_mask(read_slice(volume, 0), colors=False)
 
 
 def test_fourth_axis_contains_the_channels(tmp_path: Path) -> None:
