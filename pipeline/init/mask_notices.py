@@ -62,7 +62,25 @@ def describe_roles(survey: MaskSurvey, roles: ValueRoles) -> list[str]:
     if roles.background is None:
         return [*doubts, _describe_no_background(survey, roles)]
     aside = {roles.background, roles.boundary, *roles.voids}
+    if 0 in set(roles.values) - aside:
+        doubts.append(_describe_other_background(survey, roles, roles.background))
     return [*doubts, *describe_background(survey, lambda value: value not in aside)]
+
+
+def _describe_other_background(survey: MaskSurvey, roles: ValueRoles, background: int) -> str:
+    """Report that another value than 0 is the background, with the settings for other interpretations of both."""
+    found, zero = survey.format_value(background), survey.format_value(0)
+    return (
+        f"{found} is interpreted as the background, because it is {_describe_shares(survey, background)}. {zero} is "
+        f"interpreted as a class ({roles.names[0]}): it is {_describe_shares(survey, 0)}. If {found} is a class like "
+        f"the others, write foreground: true for it; if {zero} means unlabeled, remove the class and write "
+        f"ignore_value: {survey.quote_value(0)}."
+    )
+
+
+def _describe_shares(survey: MaskSurvey, value: int) -> str:
+    share = survey.pixels[value] / survey.pixels.total()
+    return f"{share:.1%} of the pixels and {survey.frame_share(value):.1%} of those at the edges of masks"
 
 
 def _describe_no_background(survey: MaskSurvey, roles: ValueRoles) -> str:
@@ -70,11 +88,11 @@ def _describe_no_background(survey: MaskSurvey, roles: ValueRoles) -> str:
     found = "No value looks like a background, so all classes are foreground"
     if 0 not in roles.values:
         return f"{found}. If one is the background, write foreground: false for it."
-    share, frame, quoted = survey.pixels[0] / survey.pixels.total(), survey.frame_share(0), survey.quote_value(0)
+    quoted = survey.quote_value(0)
     return (
-        f"{found}, including {quoted} ({roles.names[0]}): it is {share:.1%} of the pixels and {frame:.1%} of those at "
-        f"the edges of masks. If it is the background, write foreground: false for it; if it means unlabeled, remove "
-        f"the class and write ignore_value: {quoted}."
+        f"{found}, including {quoted} ({roles.names[0]}): it is {_describe_shares(survey, 0)}. If it is the "
+        f"background, write foreground: false for it; if it means unlabeled, remove the class and write ignore_value: "
+        f"{quoted}."
     )
 
 
@@ -107,7 +125,8 @@ def describe_values(survey: MaskSurvey, roles: ValueRoles) -> list[str]:
         doubts += edges
     elif survey.colors:
         doubts += _describe_near_colors(survey)
-    if len(roles.classes) >= _MIN_PERHAPS_NUMBERED and survey.connected_share >= MIN_CONNECTED and not survey.colors:
+    may_number = not survey.colors and roles.background in (0, None)  # objects are numbered from 1
+    if may_number and len(roles.classes) >= _MIN_PERHAPS_NUMBERED and survey.connected_share >= MIN_CONNECTED:
         doubts.append(
             "Nearly every value is one connected region in its mask, as with numbered objects. If the values number "
             "objects and are not classes, write instances: {border: 2} and its three classes; see "

@@ -136,7 +136,7 @@ def _is_boundary(survey: MaskSurvey, value: int, values: Sequence[int]) -> bool:
 
 
 def _find_background(survey: MaskSurvey, values: Sequence[int]) -> int | None:
-    """Find the background value: 0 or, if it does not occur, the most frequent value at the edges of masks.
+    """Find the background value: 0 or, if it is not the background, the most frequent value at the edges of masks.
 
     Args:
         survey: Statistics of the masks.
@@ -146,9 +146,11 @@ def _find_background(survey: MaskSurvey, values: Sequence[int]) -> int | None:
         The value; None if there are many classes and none of them looks like a background.
     """
     most_on_frame = max(values, key=lambda value: (survey.frame_pixels[value], survey.pixels[value]))
-    candidate = 0 if 0 in values else most_on_frame
+    candidates = [0, most_on_frame] if 0 in values else [most_on_frame]
     if len(values) <= _MIN_BACKGROUND_CLASSES:
-        return candidate
-    total = sum(survey.pixels[value] for value in values)
-    is_most = survey.pixels[candidate] >= _MIN_BACKGROUND * total
-    return candidate if is_most or survey.frame_share(candidate) >= _MIN_FRAME else None
+        return candidates[0]
+    least = _MIN_BACKGROUND * sum(survey.pixels[value] for value in values)
+    return next(
+        (value for value in candidates if survey.pixels[value] >= least or survey.frame_share(value) >= _MIN_FRAME),
+        None,
+    )

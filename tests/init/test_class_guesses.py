@@ -137,6 +137,39 @@ def test_init_takes_value_0_that_surrounds_small_classes_as_background(run_init:
     assert get_attribute(result, "foreground") == {value: value > 0 for value in range(11)}
 
 
+@pytest.mark.parametrize("background", [3, 10])
+def test_init_takes_another_value_than_0_that_surrounds_classes_as_background(
+    run_init: RunInit, background: int
+) -> None:
+    classes = [value for value in range(11) if value != background]
+
+    def draw(index: int) -> np.ndarray:
+        mask = np.full((SIZE, SIZE), background, np.uint8)
+        mask[4:28, 4:28] = draw_regions(index, classes)[4:28, 4:28]
+        return mask
+
+    result = run_init(make_masks(draw))
+    assert get_names(result)[background] == "background"
+    assert get_attribute(result, "foreground") == {value: value != background for value in range(11)}
+    sentence = find_notice(result, f"{background} is interpreted as the background, because it is 43.8% of the pixels")
+    assert "100.0% of those at the edges of masks. 0 is interpreted as a class (class_0)" in sentence
+    assert "write foreground: true" in sentence
+    assert not any("looks like a background" in other for other in result.notices)
+
+
+def test_init_of_a_palette_whose_last_color_is_the_background(run_init: RunInit) -> None:
+    def draw(index: int) -> Image.Image:
+        indices = np.full((SIZE, SIZE), 3, np.uint8)
+        indices[4:10, 4:10], indices[14:20, 14:20], indices[4:10, 20:26] = 0, 1, 2
+        image = Image.fromarray(np.roll(indices, index % 4, 0))
+        image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0])
+        return image
+
+    result = run_init(make_masks(draw))
+    assert get_attribute(result, "foreground") == {value: value < 3 for value in range(4)}
+    assert not any("instances: {border: 2}" in sentence for sentence in result.notices)
+
+
 def draw_trimap(index: int, inside: int, outside: int, border: int) -> np.ndarray:
     grown = ndimage.binary_dilation(draw_disc(index), iterations=1)
     mask = np.where(draw_disc(index), inside, outside)
