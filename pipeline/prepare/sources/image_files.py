@@ -172,7 +172,10 @@ def _describe_volumes(files: Collection[PurePosixPath], endings: Collection[str]
         for path in (name, *name.parents)
         if find_ending(path.name, CERTAIN_ENDINGS) and not find_ending(path.name, endings)
     ]
-    return f" For volumes such as {found[0]}, write data.slices; see docs/how-to/volumes.md." if found else ""
+    if not found:
+        return ""
+    single = " Convert single images, such as X-rays, to PNG or TIFF files." if found[0].endswith(".dcm") else ""
+    return f" For volumes such as {found[0]}, write data.slices; see docs/how-to/volumes.md.{single}"
 
 
 def _describe_ending(path: PurePosixPath) -> str:
