@@ -14,6 +14,7 @@ from pipeline.artifacts.prepared_data import Split
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import predict_parts
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.wording import pluralize
 
 
 def fit_temperature(run: TrainedRun, validation: Split, groups: tuple[npt.NDArray[np.int64], ...]) -> Temperature:
@@ -36,8 +37,8 @@ def fit_temperature(run: TrainedRun, validation: Split, groups: tuple[npt.NDArra
     if num_groups < MIN_GROUPS:
         return Temperature(
             1.0,
-            "No temperature was fitted, because the number of groups of validation images with evaluated pixels is "
-            f"{num_groups}, below {MIN_GROUPS}.",
+            "No temperature was fitted, because the validation images with evaluated pixels are from "
+            f"{pluralize(num_groups, 'group')}, fewer than {MIN_GROUPS}. Images without a group count as one each.",
         )
     found = find_temperature(collect_derivatives(run, validation).sum(axis=0))
     if found is None:
