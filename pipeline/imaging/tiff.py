@@ -10,7 +10,7 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, BinaryIO, cast
@@ -31,6 +31,7 @@ _MAX_HEADER_BYTES = 1 << 23  # tifffile converts 16-bit values to Python ints, w
 
 _SMALLER_OR_MASK = 0b101  # bits of the tag NewSubfileType
 WHITE_IS_ZERO = 0
+PALETTE = 3
 _PHOTOMETRICS = (None, WHITE_IS_ZERO, 1, 2, 5)  # unknown, white is zero, black is zero, RGB, CMYK
 # Compressions whose decoders stop at the declared end of a segment, so that small files cannot become large images.
 _COMPRESSIONS = (1, 5, 8, 32946, 32773, 50000)  # none, LZW, Deflate (8 and 32946), PackBits, Zstandard
@@ -265,9 +266,19 @@ def _check_size(pages: list[Any], reader: HeaderReader) -> None:
         raise ImageError(f"is too large to be decoded (at most {max_values:,} values)")
 
 
-def check_storage(pages: list[Any], reader: HeaderReader) -> int:
-    """Count the values that pages decode to. Raise `ImageError` if their storage is unsupported or overlaps."""
-    values = sum(map(_count_stored_values, pages))
+def check_storage(pages: list[Any], reader: HeaderReader, *, may_have_palette: bool = False) -> int:
+    """Count the values that pages decode to.
+
+    Args:
+        pages: The pages.
+        reader: Their file.
+        may_have_palette: Whether values may be indices of a palette, which are no intensities.
+
+    Raises:
+        ImageError: The storage is unsupported, or its parts overlap or are missing.
+    """
+    photometrics = (*_PHOTOMETRICS, PALETTE) if may_have_palette else _PHOTOMETRICS
+    values = sum(_count_stored_values(page, photometrics) for page in pages)
     _check_ends(pages, reader)
     if sum(sum(page.databytecounts) for page in pages) > reader.num_bytes:  # the parts overlap
         raise ImageError("is not a complete image (the file is smaller than its header declares)")
@@ -282,11 +293,11 @@ def _check_ends(pages: list[Any], reader: HeaderReader) -> None:
             raise ImageError("is not a complete image (parts of it are missing)")
 
 
-def _count_stored_values(page: Any) -> int:
+def _count_stored_values(page: Any, photometrics: Collection[int | None]) -> int:
     """Count the values that a page's strips or tiles decode to. Raise `ImageError` if their storage is unsupported."""
     if page.compression not in _COMPRESSIONS:
         raise ImageError(f"is compressed with {_name_enum(page.compression)}; use no compression, LZW or Deflate")
-    if (photometric := page.tags.valueof(Tag.PhotometricInterpretation)) not in _PHOTOMETRICS:
+    if (photometric := page.tags.valueof(Tag.PhotometricInterpretation)) not in photometrics:
         raise ImageError(f"stores colors as {_name_enum(photometric)}; save its channels unconverted (MINISBLACK)")
     segments = math.prod(page.chunked)
     parts = (page.dataoffsets, page.databytecounts)

@@ -23,7 +23,7 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from pipeline.imaging.errors import ImageError
-from pipeline.imaging.tiff import WHITE_IS_ZERO, HeaderReader, check_storage
+from pipeline.imaging.tiff import PALETTE, WHITE_IS_ZERO, HeaderReader, check_storage
 from pipeline.imaging.tiff_resolution import find_pixel_size
 from pipeline.volumes.volume import MAX_SLICES, Slice, Volume, convert_errors
 
@@ -39,7 +39,8 @@ _MAX_PLANES = 32 * MAX_SLICES  # in OME-XML
 _OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
 _OME_SIZE = re.compile(r"""\bSize[CTZ]\s*=\s*["']\s*([0-9]+)""")
 _OME_COUNT = re.compile(r"""\b(?:IFD|PlaneCount|NumPlanes|First[CTZ])\s*=\s*["']\s*([0-9]+)""")
-_RGB, _PALETTE = 2, 3  # values of PhotometricInterpretation
+_RGB = 2  # value of PhotometricInterpretation
+_PALETTE_TYPES = (np.bool_, np.uint8, np.uint16)  # of indices with up to 16 bits
 _SMALLER_OR_MASK = 0b101  # bits of NewSubfileType
 _UNNAMED = "IQ"  # tifffile's names for axes whose meaning the file does not state
 _NAMES = {"T": "time points", "Z": "slices", "C": "channels"}
@@ -98,18 +99,32 @@ class TiffStack(Volume):
         self._is_rgb = photometric == _RGB and samples >= 3 and planes == 1
         self._extra_samples = tuple(first.extrasamples) if self._is_rgb else ()
         self._is_white_zero = photometric == WHITE_IS_ZERO
-        self._palette = first.colormap if photometric == _PALETTE else None
+        self._has_palette = photometric == PALETTE
         self._check_shape()
+        if self._has_palette and self.dtype.type not in _PALETTE_TYPES:
+            raise ImageError(f"has a palette, but values of type {self.dtype}; save it with 8 or 16 bits")
         if self._offset is not None and self._offset + self._series.nbytes > self._reader.num_bytes:
             raise ImageError("is not a complete image (parts of it are missing)")
         self._reader.remove_limit()
 
     def read_slice(self, index: int) -> Slice:
         """Read a slice."""
+        pages = [int(page) for page in self._pages[index]]
         with _silence_tifffile(), convert_errors():
-            frames = [self._read_frame(int(page)) for page in self._pages[index]]
+            frames = [self._read_frame(page) for page in pages]
+            palette = self._read_palette(pages[0]) if self._has_palette else None
         values = np.concatenate(frames, axis=-1) if len(frames) > 1 else frames[0]
-        return Slice(values, self._is_rgb, self._extra_samples, self._is_white_zero, self._palette)
+        if palette is not None and values.dtype == bool:
+            values = values.astype(np.uint8)
+        return Slice(values, self._is_rgb, self._extra_samples, self._is_white_zero, palette)
+
+    def _read_palette(self, index: int) -> NDArray[np.uint16]:
+        """Read the colors of a page's values, 3 x 256 or 3 x 65,536. Pages can have different ones."""
+        frame = self._series[index]  # None if the header of the first page is that of all
+        stored = (self._series.keyframe if frame is None else frame.aspage()).colormap
+        palette = np.zeros((3, 1 << 8 * self.dtype.itemsize), np.uint16)
+        palette[:, : stored.shape[1]] = stored  # fewer with less than 8 bits
+        return palette
 
     def _read_frame(self, index: int) -> NDArray[Any]:
         """Read a page, H x W x channels."""
@@ -126,7 +141,8 @@ class TiffStack(Volume):
             page = frame.aspage()
             if page.shaped != shape:
                 raise ImageError("has pages of different sizes; save them with the same size")
-            if check_storage([page], self._reader) > 2 * (Image.MAX_IMAGE_PIXELS or 0):
+            num_values = check_storage([page], self._reader, may_have_palette=self._has_palette)
+            if num_values > 2 * (Image.MAX_IMAGE_PIXELS or 0):
                 raise ImageError("has pages that are too large to be decoded")
             planes = page.asarray(squeeze=False, maxworkers=1)[:, 0]
         return np.moveaxis(planes, 0, -2).reshape(self.height, self.width, -1)

@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from pipeline.imaging.decode import read_image
 from pipeline.imaging.errors import ImageError
@@ -103,14 +104,56 @@ def test_axis_of_a_patient_is_refused(write: Write) -> None:
         TiffStack(write(make_noise(3, 20, 30)), "x")
 
 
-def test_palette_stack_keeps_its_indices_and_colors(write: Write) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in FORMATS if kind != "ImageJ"])
+def test_palette_stack_keeps_its_indices_and_colors(kind: str, write: Write) -> None:
     colors = np.arange(768, dtype=np.uint16).reshape(3, 256) * 80
     values = make_noise(3, 20, 30)
-    stack = TiffStack(write(values, photometric="palette", colormap=colors, metadata=None), "z")
+    stack = TiffStack(write(values, **FORMATS[kind], photometric="palette", colormap=colors), "z")
     mask = decode_mask(read_slice(stack, 1), colors=False)
     np.testing.assert_array_equal(mask.values, values[1])
     in_colors = decode_mask(read_slice(stack, 1), colors=True).values
     assert in_colors[0, 0] >> 16 == colors[0, values[1, 0, 0]] >> 8
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_pages_may_have_different_palettes(compression: str | None, tmp_path: Path) -> None:
+    pages = [Image.fromarray(make_noise(20, 30) % 2).convert("P") for _ in range(3)]
+    for page, red in zip(pages, (10, 20, 30), strict=True):
+        page.putpalette([0, 0, 0, red, 0, 0])
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:], compression=compression)
+    stack = TiffStack(tmp_path / "stack.tif", "z")
+    for index, red in enumerate((10, 20, 30)):
+        found = decode_mask(read_slice(stack, index), colors=True).values
+        np.testing.assert_array_equal(found, np.where(make_noise(20, 30) % 2, red << 16, 0))
+
+
+def write_bilevel(path: Path, values: np.ndarray, **tags: int) -> Path:
+    """Write pages of 1 bit with a palette of two colors, which tifffile cannot do, and change the values of tags."""
+    colors = (320, "H", 6, (0, 0xFFFF, 0, 0, 0, 0), True)
+    with tifffile.TiffWriter(path) as writer:
+        for page in values:
+            writer.write(page, photometric="minisblack", contiguous=False, metadata=None, extratags=[colors])
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for page in file.pages:
+            for name, value in {"PhotometricInterpretation": 3, **tags}.items():
+                page.aspage().tags[name].overwrite(value)
+    return path
+
+
+def test_palette_of_one_bit_is_read(tmp_path: Path) -> None:
+    values = make_noise(3, 20, 30) > 100
+    stack = TiffStack(write_bilevel(tmp_path / "stack.tif", values), "z")
+    np.testing.assert_array_equal(decode_mask(read_slice(stack, 2), colors=False).values, values[2])
+    np.testing.assert_array_equal(decode_mask(read_slice(stack, 2), colors=True).values, values[2] * 0xFF0000)
+
+
+@pytest.mark.parametrize("kind", ["uint32", "no colors"])
+def test_impossible_palette_is_refused(kind: str, tmp_path: Path) -> None:
+    values = make_noise(2, 20, 30, dtype=np.uint32 if kind == "uint32" else bool)
+    changes = {"ColorMap": (0, 0)} if kind == "no colors" else {}
+    path = write_bilevel(tmp_path / "stack.tif", values, **changes)
+    with pytest.raises(ImageError):
+        read_slice(TiffStack(path, "z"), 0)
 
 
 def test_labels_of_any_type_are_masks(write: Write) -> None:
