@@ -107,7 +107,7 @@ def test_result_is_reproducible() -> None:
 @pytest.mark.parametrize(
     ("losses", "reason"),
     [
-        ([(20, [0.5, 0.51]), (40, [0.4, 0.41])], "at least 3 numbers"),
+        ([(20, [0.5, 0.51]), (40, [0.4, 0.41])], "at least 3 training-set sizes"),
         ([(20, [0.5]), (40, [0.4]), (80, [0.35])], "one seed"),
         ([(20, [0.5, 0.51]), (40, [0.4, 0.41]), (80, [0.45, 0.46]), (160, [0.3, 0.31])], "rises from 40 to 80"),
         ([(20, [0.5, 0.51]), (40, [0.5, 0.51]), (80, [0.5, 0.51])], "not significantly lower than at 20"),

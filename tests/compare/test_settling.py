@@ -136,7 +136,7 @@ def test_some_of_the_missing_folds_are_proposed_if_they_are_enough() -> None:
     found = settle(compare_two([0.044, 0.056], seeds=[0, 11], folds=10), 0.0)
     proposed = 2 + len(found.new_seeds)
     assert found.new_seeds == tuple(range(2, proposed))
-    assert f"{proposed} of the 10 folds would show it" in found.sentence
+    assert f"{proposed} of the 10 folds would detect it" in found.sentence
     assert found.sentence.endswith(f", 11] ({len(found.new_seeds)} more).")
 
 

@@ -20,6 +20,7 @@ from pipeline.params.data import find_data_mistakes
 from pipeline.params.data.image_data import FolderData
 from pipeline.prepare.prepare_data import collect_pairs, create_source, write_source
 from pipeline.prepare.read_file import read_file
+from pipeline.volumes import dicom_segmentation
 from tests.data_check.conftest import link_templates
 from tests.optional import import_or_skip
 from tests.prepare.conftest import write_folder_params
@@ -280,8 +281,8 @@ def test_segments_are_decoded_once_for_other_axes(folder: Path, monkeypatch: pyt
     write_series(folder / "images/case0", draw_volume(0)[0])
     write_segmentation(folder / "masks/case0.dcm", draw_volume(0)[1])
     decoded = []
-    read = pydicom.pixels.pixel_array
-    monkeypatch.setattr(pydicom.pixels, "pixel_array", lambda *args, **kw: decoded.append(1) or read(*args, **kw))
+    decode = dicom_segmentation.decode_frame
+    monkeypatch.setattr(dicom_segmentation, "decode_frame", lambda *args: decoded.append(1) or decode(*args))
     for index in range(5):
         read_file(folder, f"masks/case0.dcm[x={index} of images/case0]")
     assert len(decoded) == draw_volume(0)[1].any(axis=(1, 2)).sum()
