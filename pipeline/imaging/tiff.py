@@ -272,7 +272,7 @@ def check_storage(pages: list[Any], reader: HeaderReader, *, may_have_palette: b
     Args:
         pages: The pages.
         reader: Their file.
-        may_have_palette: Whether values may be indices of a palette, which are no intensities.
+        may_have_palette: Whether values may be indices of a palette instead of intensities.
 
     Raises:
         ImageError: The storage is unsupported, or its parts overlap or are missing.
