@@ -18,9 +18,8 @@ from scipy import special, stats
 Floats = npt.NDArray[np.float64]
 Probs = npt.NDArray[np.float32]
 
-NUM_BINS = 2048  # of the entropy
+NUM_BINS = 2048  # of the entropy, with equal ratios between their limits; neighbors differ by less than 1%
 MIN_ENTROPY = 1e-8  # nats; lower entropies are equal
-MIN_DISTANCE = 1e-5  # nats, from the highest possible entropy; float32 cannot distinguish much smaller distances
 MIN_IMAGES = 3  # fewer have no rank correlation
 COVERAGES = np.arange(1, 101) / 100
 
@@ -51,16 +50,8 @@ class ErrorBins:
 
     @classmethod
     def count(cls, entropy: Probs, is_wrong: npt.NDArray[np.bool_], num_classes: int) -> ErrorBins:
-        """Count evaluated pixels (any shape) by their entropy in nats.
-
-        Most networks are certain about most pixels, and untrained ones uncertain about nearly all. Half of the bins
-        therefore have equal ratios of their entropies, and half of their distances from the highest possible entropy.
-        Those of neighbors differ by less than 2%.
-        """
-        highest = math.log(max(num_classes, 2))
-        low = np.geomspace(MIN_ENTROPY, highest / 2, NUM_BINS // 2)
-        high = highest - np.geomspace(highest / 2, MIN_DISTANCE, NUM_BINS // 2)
-        limits = np.concatenate([low, high[1:]]).astype(np.float32)
+        """Count evaluated pixels (any shape) by their entropy in nats."""
+        limits = np.geomspace(MIN_ENTROPY, math.log(max(num_classes, 2)), NUM_BINS - 1).astype(np.float32)
         bins = np.searchsorted(limits, entropy.ravel())
         pixels = np.bincount(bins, minlength=NUM_BINS)
         errors = np.bincount(bins[is_wrong.ravel()], minlength=NUM_BINS)
