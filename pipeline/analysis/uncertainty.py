@@ -8,6 +8,7 @@ and the choice of the member: their disagreement, which more training images can
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -18,8 +19,8 @@ from scipy import special, stats
 Floats = npt.NDArray[np.float64]
 Probs = npt.NDArray[np.float32]
 
-NUM_BINS = 2048  # of the entropy, with equal ratios between their limits; neighbors differ by less than 1%
-MIN_ENTROPY = 1e-8  # nats; lower entropies are equal
+NUM_BINS = 16384  # of the entropy
+MIN_ENTROPY = 1e-37  # nats, the lowest that float32 distinguishes from 0
 MIN_IMAGES = 3  # fewer have no rank correlation
 COVERAGES = np.arange(1, 101) / 100
 
@@ -51,8 +52,7 @@ class ErrorBins:
     @classmethod
     def count(cls, entropy: Probs, is_wrong: npt.NDArray[np.bool_], num_classes: int) -> ErrorBins:
         """Count evaluated pixels (any shape) by their entropy in nats."""
-        limits = np.geomspace(MIN_ENTROPY, math.log(max(num_classes, 2)), NUM_BINS - 1).astype(np.float32)
-        bins = np.searchsorted(limits, entropy.ravel())
+        bins = np.searchsorted(_create_limits(num_classes), entropy.ravel())
         pixels = np.bincount(bins, minlength=NUM_BINS)
         errors = np.bincount(bins[is_wrong.ravel()], minlength=NUM_BINS)
         return cls(pixels.astype(np.float64), errors.astype(np.float64))
@@ -98,6 +98,20 @@ class ErrorBins:
         correct = self.pixels - self.errors
         pairs = self.errors.sum() * correct.sum()
         return float((self.errors * (correct.cumsum() - correct / 2)).sum() / pairs) if pairs else math.nan
+
+
+@functools.cache
+def _create_limits(num_classes: int) -> Probs:
+    """Create the limits of the bins.
+
+    The entropies of a network may all be close to 0, to that of a uniform prediction, or to that of two equally likely
+    classes. A quarter of the limits therefore have equal ratios of their distances from 0, a quarter have equal ratios
+    of their distances from the highest entropy, and the others are evenly spaced.
+    """
+    highest = math.log(max(num_classes, 2))
+    distances = np.geomspace(MIN_ENTROPY, highest, NUM_BINS // 4)
+    spaced = np.linspace(0, highest, NUM_BINS // 2 - 1)
+    return np.sort(np.concatenate([distances, highest - distances, spaced])).astype(np.float32)
 
 
 def correlate_ranks(first: Floats, second: Floats) -> float:

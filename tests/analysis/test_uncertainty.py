@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from pipeline.analysis.uncertainty import (
     COVERAGES,
@@ -64,6 +64,27 @@ def test_auroc_is_that_of_the_rank_sum_test(seed: int) -> None:
     statistic = stats.mannwhitneyu(entropy[is_wrong], entropy[~is_wrong]).statistic
     pairs = is_wrong.sum() * (~is_wrong).sum()
     assert ErrorBins.count(entropy, is_wrong, NUM_CLASSES).compute_auroc() == pytest.approx(statistic / pairs)
+
+
+def draw_logits(name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Draw the logits of 20,000 pixels."""
+    generator, count = np.random.default_rng(0), 20_000
+    if name == "two likely classes":
+        return np.hstack([generator.normal(0, 0.2, (count, 2)), np.full((count, 1), -9.0)])
+    return generator.normal(0, {"uniform": 0.05, "uncertain": 0.5, "certain": 20.0}[name], (count, NUM_CLASSES))
+
+
+@pytest.mark.parametrize("name", ["uniform", "uncertain", "two likely classes", "certain"])
+def test_uncertain_and_certain_networks_are_ranked_exactly(name: str) -> None:
+    probs = special.softmax(draw_logits(name), axis=1).astype(np.float32)
+    entropy = compute_entropy(probs[..., None, None]).ravel()
+    ranks = stats.rankdata(entropy)
+    is_wrong = np.random.default_rng(1).random(len(ranks)) < 0.8 * (ranks / len(ranks)) ** 2
+    bins = ErrorBins.count(entropy, is_wrong, NUM_CLASSES)
+    statistic = stats.mannwhitneyu(entropy[is_wrong], entropy[~is_wrong]).statistic
+    assert bins.compute_auroc() == pytest.approx(statistic / (is_wrong.sum() * (~is_wrong).sum()), abs=1e-3)
+    rates = is_wrong[np.argsort(entropy, kind="stable")].cumsum() / np.arange(1, len(ranks) + 1)
+    assert bins.compute_risk_coverage_area() == pytest.approx(rates.mean(), abs=1e-3)
 
 
 @given(seeds)
