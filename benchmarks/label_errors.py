@@ -363,7 +363,7 @@ def measure_cost() -> None:
             for is_checked, measured in seconds.items():
                 collectors: list[Callable[[PixelPredictions], None]] = [ConfidenceCollector(classes)]
                 if is_checked:
-                    collectors.append(ContradictionCollector(len(split), classes))
+                    collectors.append(ContradictionCollector(classes))
 
                 def observe(pixels: PixelPredictions, collectors: Any = collectors) -> None:
                     for collect in collectors:

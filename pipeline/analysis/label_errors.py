@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-NUM_BINS = 64  # bins of the confidence from 0 to 1, between which thresholds are interpolated
 MIN_OBJECT = (
     0.02  # fraction of the evaluated pixels; a smaller object counts as this large, because few pixels are noise
 )
@@ -35,10 +34,16 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class WrongPixels:
-    """Pixels of N images and C classes where the prediction differs from the mask, and what the thresholds need."""
+    """The M pixels of N images where the prediction differs from the mask, and what the thresholds need.
 
-    counts: npt.NDArray[np.int32]  # N x C x NUM_BINS, by predicted class and confidence
-    mask_probs: Floats  # C, predicted probability of the mask's class, summed over the pixels of each class
+    The thresholds are known only after all images. In bins of the confidence, counts would not be exact: a network that
+    has learned little predicts almost the same confidence everywhere, which is then close to its threshold.
+    """
+
+    image: npt.NDArray[np.int32]  # M, index of the image
+    predicted: npt.NDArray[np.uint8]  # M, predicted class
+    confidence: npt.NDArray[np.float32]  # M, probability of the predicted class
+    mask_probs: Floats  # C, predicted probability of the mask's class, summed over the pixels of each of C classes
 
 
 def compute_thresholds(mask_probs: Floats, confusion: Counts) -> Floats:
@@ -54,22 +59,22 @@ def compute_thresholds(mask_probs: Floats, confusion: Counts) -> Floats:
     return thresholds
 
 
-def count_contradicted(counts: npt.NDArray[np.int32], thresholds: Floats) -> Floats:
+def count_contradicted(pixels: WrongPixels, thresholds: Floats, num_images: int) -> Counts:
     """Count the wrong pixels of each image whose confidence reaches the threshold of the predicted class.
 
     Args:
-        counts: as in `WrongPixels`.
+        pixels: wrong pixels of all images.
         thresholds: one per class, 0 to 1.
+        num_images: number of images N.
 
     Returns:
-        N numbers; they are not whole, because the pixels of the bin that contains a threshold count in part.
+        N numbers of pixels.
     """
-    lower = np.arange(NUM_BINS) / NUM_BINS
-    shares = np.clip((lower + 1 / NUM_BINS - thresholds[:, None]) * NUM_BINS, 0, 1)  # C x NUM_BINS
-    return np.asarray(np.einsum("ncb,cb->n", counts, shares), dtype=np.float64)
+    is_contradicted = pixels.confidence >= thresholds.astype(np.float32)[pixels.predicted]
+    return np.bincount(pixels.image[is_contradicted], minlength=num_images)
 
 
-def score_masks(contradicted: Floats, confusion: Counts, foreground: npt.NDArray[np.bool_]) -> Floats:
+def score_masks(contradicted: Counts, confusion: Counts, foreground: npt.NDArray[np.bool_]) -> Floats:
     """Compute the fraction of each image's object whose mask a network contradicts.
 
     Args:

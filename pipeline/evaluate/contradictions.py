@@ -10,7 +10,6 @@ import torch
 
 from pipeline.analysis.label_errors import (
     MIN_SUSPICIOUS,
-    NUM_BINS,
     WrongPixels,
     compute_thresholds,
     count_contradicted,
@@ -26,24 +25,24 @@ MAX_KEPT = 16  # masks with the highest scores of a split whose predictions are 
 
 
 class ContradictionCollector:
-    """Collector that counts the wrong pixels of a split's predicted batches by class and confidence."""
+    """Collector of the wrong pixels of a split's predicted batches, with their class and confidence."""
 
-    def __init__(self, num_images: int, num_classes: int) -> None:
+    def __init__(self, num_classes: int) -> None:
         self._num_classes = num_classes
-        self._counts = np.zeros((num_images, num_classes, NUM_BINS), dtype=np.int32)
+        self._images = [np.zeros(0, np.int32)]
+        self._predicted = [np.zeros(0, np.uint8)]
+        self._confidences = [np.zeros(0, np.float32)]
         self._mask_probs = np.zeros(num_classes)
 
     def __call__(self, pixels: PixelPredictions) -> None:
         """Add the pixels of a batch of images, or of some rows of one image."""
-        num_images, classes = len(pixels.truth), self._num_classes
+        classes = self._num_classes
         evaluated = pixels.truth != IGNORE
         wrong = (evaluated & (pixels.predicted != pixels.truth)).flatten().nonzero().squeeze(1)
-        image = wrong // pixels.truth[0].numel()
-        predicted = pixels.predicted.flatten()[wrong]
-        bins = (pixels.confidence.flatten()[wrong] * NUM_BINS).long().clamp(max=NUM_BINS - 1)
-        index = (image * classes + predicted) * NUM_BINS + bins
-        counts = torch.bincount(index, minlength=num_images * classes * NUM_BINS).cpu().numpy()
-        self._counts[pixels.first : pixels.first + num_images] += counts.reshape(num_images, classes, NUM_BINS)
+        image = pixels.first + wrong // pixels.truth[0].numel()
+        self._images.append(image.int().cpu().numpy())
+        self._predicted.append(pixels.predicted.flatten()[wrong].byte().cpu().numpy())
+        self._confidences.append(pixels.confidence.flatten()[wrong].float().cpu().numpy())
         # Ignored pixels get an extra class after all others, which is cheaper than selecting the evaluated pixels.
         label = pixels.truth.where(evaluated, classes).flatten()
         probs = pixels.losses.neg().exp().double().flatten()  # float32 would lose the small terms of a large sum
@@ -51,8 +50,13 @@ class ContradictionCollector:
         self._mask_probs += sums[:classes].cpu().numpy()
 
     def get_pixels(self) -> WrongPixels:
-        """Return the counts of all images, in the order of the split."""
-        return WrongPixels(self._counts, self._mask_probs)
+        """Return the wrong pixels of all images."""
+        return WrongPixels(
+            np.concatenate(self._images),
+            np.concatenate(self._predicted),
+            np.concatenate(self._confidences),
+            self._mask_probs,
+        )
 
 
 def write_contradictions(
@@ -82,7 +86,7 @@ def _score_split(
     """Compute the fraction of each image's object whose mask is contradicted; NaN without evaluated pixels."""
     foreground = np.array([item.foreground for item in classes])
     thresholds = compute_thresholds(pixels.mask_probs, prediction.confusion)
-    contradicted = count_contradicted(pixels.counts, thresholds)
+    contradicted = count_contradicted(pixels, thresholds, len(prediction.confusion))
     return score_masks(contradicted, prediction.confusion, foreground)
 
 

@@ -119,7 +119,7 @@ def _predict_run(run: RunFolder, data: PreparedData, dataset: Dataset, tile_over
     network = load_trained_network(run, prepared["train"].num_channels, len(dataset.classes))
     # With cross-validation, every mask is checked by the runs that were not trained on it.
     checked = () if dataset.has_exact_masks else CHECKED_SPLITS if record.fold is None else CHECKED_SPLITS[1:]
-    collectors = {name: ContradictionCollector(len(prepared[name]), len(dataset.classes)) for name in checked}
+    collectors = {name: ContradictionCollector(len(dataset.classes)) for name in checked}
     splits = {
         name: _predict_split(network, split, len(dataset.classes), record.precision, tiles, collectors.get(name))
         for name, split in prepared.items()

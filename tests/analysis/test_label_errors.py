@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.analysis.label_errors import (
     MIN_SUSPICIOUS,
-    NUM_BINS,
+    WrongPixels,
     compute_thresholds,
     count_contradicted,
     is_suspicious,
@@ -23,16 +24,23 @@ CLASSES = len(FOREGROUND)
 SIDE = 8
 
 
+def create_pixels(image: npt.ArrayLike, predicted: npt.ArrayLike, confidence: npt.ArrayLike) -> WrongPixels:
+    return WrongPixels(
+        np.asarray(image, np.int32),
+        np.asarray(predicted, np.uint8),
+        np.asarray(confidence, np.float32),
+        np.zeros(CLASSES),
+    )
+
+
 def score(mask: np.ndarray, probs: np.ndarray, thresholds: np.ndarray) -> float:
     """Score a mask (H x W) by probabilities (C x H x W)."""
     predicted, confidence = probs.argmax(axis=0), probs.max(axis=0)
-    counts = np.zeros((1, CLASSES, NUM_BINS), np.int32)
     wrong = predicted != mask
-    bins = np.minimum((confidence[wrong] * NUM_BINS).astype(int), NUM_BINS - 1)
-    np.add.at(counts[0], (predicted[wrong], bins), 1)
+    pixels = create_pixels(np.zeros(wrong.sum(), int), predicted[wrong], confidence[wrong])
     confusion = np.zeros((1, CLASSES, CLASSES), np.int64)
     np.add.at(confusion[0], (mask, predicted), 1)
-    return float(score_masks(count_contradicted(counts, thresholds), confusion, FOREGROUND)[0])
+    return float(score_masks(count_contradicted(pixels, thresholds, 1), confusion, FOREGROUND)[0])
 
 
 @st.composite
@@ -51,28 +59,39 @@ def make_run(scores: dict[str, float], loss: float = 0.3) -> pd.DataFrame:
 def test_score_masks_divides_contradicted_pixels_by_the_object() -> None:
     # 100 pixels: 60 of agreed background, 25 agreed foreground, 10 foreground only in the mask, 5 only predicted.
     confusion = np.array([[[60, 5, 0], [10, 25, 0], [0, 0, 0]]])
-    assert score_masks(np.array([8.0]), confusion, FOREGROUND) == pytest.approx([8 / 40])
+    assert score_masks(np.array([8]), confusion, FOREGROUND) == pytest.approx([8 / 40])
     no_foreground = np.zeros(CLASSES, bool)
-    assert score_masks(np.array([8.0]), confusion, no_foreground) == pytest.approx([8 / 100])
+    assert score_masks(np.array([8]), confusion, no_foreground) == pytest.approx([8 / 100])
 
 
 def test_score_masks_of_an_image_without_evaluated_pixels_is_undefined() -> None:
-    assert np.isnan(score_masks(np.zeros(1), np.zeros((1, CLASSES, CLASSES), np.int64), FOREGROUND)).all()
+    assert np.isnan(score_masks(np.zeros(1, np.int64), np.zeros((1, CLASSES, CLASSES), np.int64), FOREGROUND)).all()
 
 
 def test_score_masks_of_a_few_pixels_in_an_empty_image_is_low() -> None:
     confusion = np.array([[[998, 2, 0], [0, 0, 0], [0, 0, 0]]])
-    assert score_masks(np.array([2.0]), confusion, FOREGROUND) == pytest.approx([0.1])
+    assert score_masks(np.array([2]), confusion, FOREGROUND) == pytest.approx([0.1])
 
 
 def test_count_contradicted_counts_confidences_above_the_threshold_of_the_predicted_class() -> None:
-    counts = np.zeros((1, CLASSES, NUM_BINS), np.int32)
-    counts[0, 1, [NUM_BINS // 2, NUM_BINS - 1]] = 4, 6  # confidences of 0.50 to 0.52, and of 0.98 to 1
-    counts[0, 2, NUM_BINS - 1] = 3
-    assert count_contradicted(counts, np.array([0, 0.75, 0.75])) == pytest.approx([9])
-    assert count_contradicted(counts, np.array([0, 0.25, 1.0])) == pytest.approx([10])
-    middle = (NUM_BINS // 2 + 0.5) / NUM_BINS
-    assert count_contradicted(counts, np.array([0, middle, 1.0])) == pytest.approx([8])
+    pixels = create_pixels([0, 0, 0, 2, 2], [1, 1, 2, 1, 2], [0.5, 0.9, 0.9, 0.51, 0.99])
+    assert count_contradicted(pixels, np.array([0, 0.75, 0.75]), 4).tolist() == [2, 0, 1, 0]
+    assert count_contradicted(pixels, np.array([0, 0.25, 1.0]), 4).tolist() == [2, 0, 1, 0]
+    assert count_contradicted(pixels, np.array([0, 0.505, 0.95]), 4).tolist() == [1, 0, 2, 0]
+
+
+@pytest.mark.parametrize("confidence", [0.52193, 0.99996])
+def test_count_contradicted_is_exact_near_the_threshold(confidence: float) -> None:
+    """Many pixels have the same confidence if the network is uncertain or very certain everywhere."""
+    pixels = create_pixels([0] * 100, [1] * 100, [confidence] * 100)
+    assert count_contradicted(pixels, np.array([0, confidence - 1e-5, 0]), 1).tolist() == [100]
+    assert count_contradicted(pixels, np.array([0, confidence + 1e-5, 0]), 1).tolist() == [0]
+
+
+def test_count_contradicted_reaches_the_mean_of_equal_confidences() -> None:
+    confidence = np.full(1001, 0.52193, np.float32)
+    thresholds = compute_thresholds(np.array([0, confidence.sum(dtype=np.float64), 0]), np.diag([0, 1001, 0])[None])
+    assert count_contradicted(create_pixels([0] * 1001, [1] * 1001, confidence), thresholds, 1).tolist() == [1001]
 
 
 def test_compute_thresholds_of_a_class_without_pixels_is_one() -> None:
@@ -95,7 +114,7 @@ def test_score_masks_never_falls_when_confident_pixels_are_relabeled(
     _, probs = example
     rng, thresholds = np.random.default_rng(seed), np.full(CLASSES, 0.5)
     predicted = probs.argmax(axis=0)
-    confident = np.flatnonzero(probs.max(axis=0) >= 0.52)  # above the bin of the threshold
+    confident = np.flatnonzero(probs.max(axis=0) >= 0.51)
     pixels = rng.permutation(confident)[:count]
     previous = 0.0
     mask = predicted.copy()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.analysis.label_errors import NUM_BINS
+from pipeline.analysis.label_errors import WrongPixels
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.evaluate.contradictions import MAX_KEPT, ContradictionCollector, select_contradicted
@@ -32,10 +32,14 @@ def make_pixels(first: int = 0, images: int = 4, height: int = 6) -> PixelPredic
     return PixelPredictions(first, truth, predicted, confidence.exp(), losses)
 
 
-def test_collector_counts_wrong_pixels_by_predicted_class_and_confidence() -> None:
-    collector, pixels = ContradictionCollector(6, CLASSES), make_pixels(first=2)
+def list_pixels(pixels: WrongPixels) -> list[tuple[int, int, float]]:
+    return list(zip(pixels.image.tolist(), pixels.predicted.tolist(), pixels.confidence.tolist(), strict=True))
+
+
+def test_collector_lists_wrong_pixels_with_predicted_class_and_confidence() -> None:
+    collector, pixels = ContradictionCollector(CLASSES), make_pixels(first=2)
     collector(pixels)
-    expected = np.zeros((6, CLASSES, NUM_BINS), int)
+    expected = []
     probs = [[], [], []]
     for image, row, column in np.ndindex(*pixels.truth.shape):
         true, predicted, confidence, loss = (
@@ -45,27 +49,27 @@ def test_collector_counts_wrong_pixels_by_predicted_class_and_confidence() -> No
         if true != IGNORE:
             probs[int(true)].append(np.exp(-loss))
             if predicted != true:
-                expected[2 + image, int(predicted), int(confidence * NUM_BINS)] += 1
+                expected.append((2 + image, int(predicted), confidence))
     found = collector.get_pixels()
-    assert found.counts.tolist() == expected.tolist()
+    assert list_pixels(found) == expected
     assert found.mask_probs == pytest.approx([sum(values) for values in probs], rel=1e-5)
 
 
 def test_sums_of_many_pixels_are_exact() -> None:
     # In float32, small terms are lost as the sum grows.
     shape, loss = (1, 1000, 2000), 3.0
-    zeros, collector = torch.zeros(shape, dtype=torch.int64), ContradictionCollector(1, CLASSES)
+    zeros, collector = torch.zeros(shape, dtype=torch.int64), ContradictionCollector(CLASSES)
     collector(PixelPredictions(0, zeros, zeros, torch.full(shape, 0.5), torch.full(shape, loss)))
     assert collector.get_pixels().mask_probs[0] == pytest.approx(zeros.numel() * np.exp(-loss), rel=1e-6)
 
 
 def test_collector_adds_the_rows_of_an_image() -> None:
-    whole, parts, pixels = ContradictionCollector(1, CLASSES), ContradictionCollector(1, CLASSES), make_pixels(images=1)
+    whole, parts, pixels = ContradictionCollector(CLASSES), ContradictionCollector(CLASSES), make_pixels(images=1)
     whole(pixels)
     for rows in (slice(0, 2), slice(2, 6)):
         values = (pixels.truth, pixels.predicted, pixels.confidence, pixels.losses)
         parts(PixelPredictions(0, *(one[:, rows] for one in values)))
-    assert parts.get_pixels().counts.tolist() == whole.get_pixels().counts.tolist()
+    assert list_pixels(parts.get_pixels()) == list_pixels(whole.get_pixels())
     assert parts.get_pixels().mask_probs == pytest.approx(whole.get_pixels().mask_probs)
 
 
