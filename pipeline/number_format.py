@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 MISSING = "–"
+MORE_DIGITS = 2
 
 
 def format_number(value: float | None, digits: int = 3) -> str:
@@ -21,10 +22,14 @@ def format_number(value: float | None, digits: int = 3) -> str:
 
 
 def format_spread(mean: float | None, sd: float | None, digits: int = 3) -> str:
-    """Format a mean ± its standard deviation, or the mean alone if the standard deviation is missing."""
+    """Format a mean ± its standard deviation, or the mean alone if the standard deviation is missing.
+
+    If the standard deviation would become zero, both have up to `MORE_DIGITS` more decimals: 0.1998 ± 0.0005.
+    """
     if mean is None or sd is None or not math.isfinite(sd):
         return format_number(mean, digits)
-    return f"{format_number(mean, digits)}\u00a0±\u00a0{format_number(sd, digits)}"
+    shown = next((count for count in range(digits, digits + MORE_DIGITS + 1) if round(sd, count)), digits)
+    return f"{format_number(mean, shown)}\u00a0±\u00a0{format_number(sd, shown)}"
 
 
 def format_millions(count: int | None) -> str:

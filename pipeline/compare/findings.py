@@ -14,6 +14,7 @@ from pipeline.compare.learning_curves import report_more_images
 from pipeline.compare.metric_findings import compare_metrics
 from pipeline.compare.out_of_fold import report_folded_gap
 from pipeline.compare.settling import report_settling
+from pipeline.number_format import format_spread
 from pipeline.wording import pluralize
 
 MIN_IMAGES = 3  # the gap of a class is not reported if fewer validation images contain the class
@@ -79,7 +80,7 @@ def _report_best_setting(summary: Summary, best: BestSetting, metric: RankedMetr
     elif metric.name == "val_loss":
         conclusion = ": nothing was learned"
     if metric.name != "val_loss":
-        loss = _format_spread(row.val_loss_mean, row.val_loss_sd, summary.loss_digits)
+        loss = format_spread(row.val_loss_mean, row.val_loss_sd, summary.loss_digits)
         sentence += f". Its validation loss is {loss} nats per pixel"
     sentence += f", {share:.0%} below {prior}." if share > 0 else f", no better than {prior}{conclusion}."
     return Finding("best", sentence, (best.run,))
@@ -135,7 +136,7 @@ def _report_widest_gap(summary: Summary) -> Finding | None:
     else:
         sentence = (
             f"The widest gap between validation and training loss at the best epoch is "
-            f"{_format_spread(widest.gap_mean, widest.gap_sd, summary.loss_digits)} nats per pixel, for "
+            f"{format_spread(widest.gap_mean, widest.gap_sd, summary.loss_digits)} nats per pixel, for "
             f"{widest.setting}."
         )
     return Finding("widest_gap", sentence, _list_names(summary, widest))
@@ -288,9 +289,4 @@ def _get_mean(metric: RankedMetric, row: SettingSummary) -> float:
 
 def _format_mean(metric: RankedMetric, row: SettingSummary) -> str:
     """Format mean ± standard deviation of the metric that settings are ranked by."""
-    return _format_spread(*row.get_spread(metric.name), metric.digits)
-
-
-def _format_spread(mean: float | None, sd: float | None, digits: int) -> str:
-    """Format mean ± standard deviation; the mean alone if there is one seed."""
-    return f"{_require(mean):.{digits}f}" + (f" ± {sd:.{digits}f}" if sd is not None else "")
+    return format_spread(*row.get_spread(metric.name), metric.digits)

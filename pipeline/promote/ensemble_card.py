@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pipeline.number_format import format_spread
 from pipeline.promote.evidence import SPLITS
-from pipeline.promote.model_card import CHOSEN_ON_VALIDATION, ModelCard, format_code, format_mean_and_sd
+from pipeline.promote.model_card import CHOSEN_ON_VALIDATION, DIGITS, ModelCard, format_code
 from pipeline.wording import join_words, pluralize
 
 MAX_MEMBERS = 15  # members that are listed; others are counted
@@ -38,7 +39,7 @@ class EnsembleCard(ModelCard):
     def _collect_spread(self) -> dict[str, str]:
         record = self.project.read_ensemble_record()
         return {
-            f"{prefix}_{row.score}": format_mean_and_sd(row.members_mean, row.members_sd)
+            f"{prefix}_{row.score}": format_spread(row.members_mean, row.members_sd, DIGITS)
             for prefix, split in SPLITS.items()
             for row in record.scores
             if row.split == split and not row.class_name

@@ -14,6 +14,7 @@ from pipeline.artifacts.run_folder import RunRecord
 from pipeline.imaging.decode import FORMATS
 from pipeline.imaging.resize import FixedSize, NativeSize
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.number_format import format_spread
 from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.image_data import find_intensities, find_scenes
@@ -23,6 +24,7 @@ from pipeline.volumes.slice_file import create_window
 from pipeline.wording import format_size, join_words, pluralize
 
 MAX_LENGTH = 5_000  # characters, MLflow's limit for a description
+DIGITS = 4  # of scores, as in the tags of the version
 MAX_CLASSES = 12  # classes that are listed; others are counted
 CHOSEN_ON_VALIDATION = (
     "The validation images also served to choose the epoch and the setting, so scores on new images may be lower."
@@ -159,8 +161,8 @@ class ModelCard:
         if self._is_best and self._summary.best:
             tests = self._summary.best.test_by_seed
             scores |= {"test_loss": [one.loss for one in tests], "test_mean_iou": [one.mean_iou for one in tests]}
-        formatted = {name: format_mean_and_sd(*compute_mean_and_sd(values)) for name, values in scores.items()}
-        return {name: text for name, text in formatted.items() if text}
+        spreads = {name: compute_mean_and_sd(values) for name, values in scores.items()}
+        return {name: format_spread(*spread, DIGITS) for name, spread in spreads.items() if spread[0] is not None}
 
     def _list_limits(self) -> list[str]:
         data = self.params.data
@@ -291,13 +293,6 @@ def _format_section(title: str, content: str) -> str:
 
 def _format_list(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
-
-
-def format_mean_and_sd(mean: float | None, deviation: float | None) -> str:
-    """Format a mean ± its standard deviation; empty without a mean."""
-    if mean is None:
-        return ""
-    return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
 
 
 def _describe_role(item: SegmentationClass) -> str:

@@ -16,6 +16,7 @@ from pipeline.analysis.seed_statistics import summarize_seeds
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.folder import list_files
 from pipeline.artifacts.project import REPORT, Project
+from pipeline.number_format import format_spread
 from pipeline.params import Grid
 from pipeline.tracking.mlflow_run import search_run
 from pipeline.tracking.run_content import DataSummary, RunContent
@@ -121,8 +122,8 @@ def format_settings(summary: Summary) -> str:
     lines = []
     for place, row in enumerate(shown, start=1):
         start = (place if row.ranked else "–", row.variant, row.learning_rate, f"{row.finished} of {row.seeds}")
-        numbers = [_format_mean(*row.get_spread(one.name), one.digits) for one in metrics]
-        cells = (*start, *numbers, _format_mean(row.gap_mean, row.gap_sd))
+        numbers = [format_spread(*row.get_spread(one.name), one.digits) for one in metrics]
+        cells = (*start, *numbers, format_spread(row.gap_mean, row.gap_sd))
         lines.append(f"| {' | '.join(map(str, cells))} |")
     titles = ("rank", "variant", "learning rate", "finished seeds", *(one.title for one in metrics), "gap")
     text = "\n".join([f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}", *lines])
@@ -139,17 +140,11 @@ def _describe_test(summary: Summary) -> str:
     metrics = list_shown_metrics(summary, ("val_loss", "mean_iou"))
     spreads = [summarize_seeds(summary.best.list_test_values(one.name)) for one in metrics]
     scores = [
-        f"{one.short_title} {_format_mean(*spread, one.digits)}"
+        f"{one.short_title} {format_spread(*spread, one.digits)}"
         for one, spread in zip(metrics, spreads, strict=True)
         if spread[0] is not None
     ]
     return f" Test, best setting only: {', '.join(scores)}."
-
-
-def _format_mean(mean: float | None, deviation: float | None, digits: int = 3) -> str:
-    if mean is None:
-        return ""
-    return f"{mean:.{digits}f}" if deviation is None else f"{mean:.{digits}f} ± {deviation:.{digits}f}"
 
 
 def mark_best_run(client: MlflowClient, experiment: str, summary: Summary, fingerprint: str, project: Project) -> None:

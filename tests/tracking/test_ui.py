@@ -1,5 +1,7 @@
 """`pipeline ui`: MLflow's server, its link to the table of runs, and its errors."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import os
@@ -12,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -28,6 +30,9 @@ from pipeline.tracking.tags import SETTING, name_setting
 from pipeline.tracking.ui import BLOCKED_PORTS, LOOPBACK, ServerAddress, prepare_view, serve
 from tests.conftest import TRAINED
 from tests.tracking.conftest import Upload, create_epochs, upload_content
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, FloatRect, Locator, Page
 
 SERVE = """
 import sys
@@ -45,7 +50,7 @@ SETTINGS = ("0.001", "0.01", "0.0001", "1.0")  # learning rates by mean loss
 
 @dataclass(frozen=True)
 class Server:
-    process: "subprocess.Popen[str]"
+    process: subprocess.Popen[str]
     address: str
     link: str
     settings_link: str
@@ -139,98 +144,100 @@ def _find_free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_loss_and_learning_rate_are_visible_next_to_the_side_panel(server: Server, browser: Any) -> None:
-    page = browser.new_page(viewport={"width": 1500, "height": 900})
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> BrowserContext:
+    """One context for all pages, so that Chromium loads and compiles MLflow's scripts once."""
+    context = browser.new_context()
+    context.set_default_timeout(60_000)
+    return context
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    page = context.new_page()
+    yield page
+    page.close()
+
+
+def get_box(element: Locator) -> FloatRect:
+    box = element.bounding_box()
+    assert box is not None
+    return box
+
+
+def test_loss_and_learning_rate_are_visible_next_to_the_side_panel(server: Server, page: Page) -> None:
+    page.set_viewport_size({"width": 1500, "height": 900})
     page.goto(server.link)
-    page.get_by_role("link", name="unet-0.001-0", exact=True).wait_for(timeout=60_000)
-    panel = page.get_by_text("MLflow Assistant").bounding_box()
+    page.get_by_role("link", name="unet-0.001-0", exact=True).wait_for()
+    panel = get_box(page.get_by_text("MLflow Assistant"))
     for name in ("val_loss_best", "learning_rate"):
-        header = page.get_by_role("columnheader", name=name).first.bounding_box()
+        header = get_box(page.get_by_role("columnheader", name=name).first)
         assert header["x"] + header["width"] < panel["x"] < 1500
-    page.close()
 
 
-def test_run_page_shows_losses_first(server: Server, browser: Any) -> None:
-    page = browser.new_page(viewport={"width": 1500, "height": 3000})
-    client = open_client(server.address)
-    experiment = client.get_experiment_by_name("learning-report")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
-    pages = f"{server.address}/#/experiments/{experiment.experiment_id}/runs"
-    for address in (f"{pages}/{runs[0].info.run_id}/model-metrics", f"{pages}?compareRunsMode=CHART"):
-        page.goto(address)
-        page.get_by_text("optimizer", exact=True).first.wait_for(timeout=60_000)
-        positions = [
-            page.get_by_text(name, exact=True).first.bounding_box()["y"] for name in ("loss", "optimizer", "train_iou")
-        ]
-        assert positions == sorted(positions)
-    assert "learning_rate" not in runs[0].data.metrics
-    page.close()
-
-
-def test_link_opens_a_table_sorted_by_loss(server: Server, browser: Any) -> None:
-    # Wide, because the table renders only visible columns and MLflow's assistant covers the right quarter.
-    page = browser.new_page(viewport={"width": 2400, "height": 900})
-    page.goto(server.link)
-    names = [page.get_by_role("link", name=f"unet-{learning_rate}-0", exact=True) for learning_rate, _ in RUNS]
-    names[-1].wait_for(timeout=60_000)
-    heights = [name.bounding_box()["y"] for name in names]
-    headers = set(page.get_by_role("columnheader").all_inner_texts())
-    note = page.get_by_text("Runs are ordered by val_loss_best").count()
-    if folder := os.environ.get("SCREENSHOTS"):
-        page.set_viewport_size({"width": 1400, "height": 900})
-        page.screenshot(path=f"{folder}/mlflow-best.png")
-    page.close()
-    assert heights == sorted(heights)
-    columns = {"variant", "learning_rate", "seed", "val_loss_best", "gap"}
-    assert columns | {"pipeline.status"} <= headers
-    assert note == 1
-
-
-def test_settings_link_opens_charts_and_settings_ranked_by_mean_loss(server: Server, browser: Any) -> None:
-    page = browser.new_page(viewport={"width": 1500, "height": 900})
-    page.goto(server.settings_link)
-    groups = [page.get_by_text(f"Group: {learning_rate} unet") for learning_rate in SETTINGS]
-    groups[-1].wait_for(timeout=60_000)
-    heights = [group.bounding_box()["y"] for group in groups]
-    assert heights == sorted(heights)
-    assert page.get_by_role("link", name="unet-0.001-0", exact=True).count() == 0  # runs are collapsed
-    page.get_by_text("Means over seeds, best first").wait_for()
-    titles = [page.get_by_text(name, exact=True).first for name in ("val_loss_best", "loss/val", "gap", "loss/train")]
-    positions = [(title.bounding_box()["y"], title.bounding_box()["x"]) for title in titles]
-    assert positions == sorted(positions)
-    if folder := os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/mlflow-settings.png")
-    page.close()
-
-
-def test_views_are_listed_in_the_menu(server: Server, browser: Any) -> None:
-    page = browser.new_page(viewport={"width": 1500, "height": 900})
-    page.goto(server.link.partition("&")[0])
-    page.get_by_test_id("saved-views-trigger").click(timeout=60_000)
-    items = [page.get_by_test_id(f"saved-views-item-{view}") for view in (SETTINGS_VIEW, VIEW)]
-    names = name_views(get_metric("val_loss", (), ("border",)))
-    assert [names[SETTINGS_VIEW] in items[0].inner_text(), names[VIEW] in items[1].inner_text()] == [True, True]
-    assert items[0].bounding_box()["y"] < items[1].bounding_box()["y"]
-    items[0].click()
-    page.get_by_text(f"Group: {SETTINGS[0]} unet").wait_for()
-    page.close()
-
-
-def test_charts_and_run_page_show_images_of_the_showcase(server: Server, browser: Any) -> None:
+def test_charts_and_run_page_show_losses_first_and_images_of_the_showcase(server: Server, page: Page) -> None:
     client = open_client(server.address)
     experiment = client.get_experiment_by_name("learning-report")
     assert experiment is not None
     run = client.search_runs([experiment.experiment_id])[0]
-    page = browser.new_page(viewport={"width": 1500, "height": 3000})
+    assert "learning_rate" not in run.data.metrics
     run_page = f"{server.address}/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}/model-metrics"
+    page.set_viewport_size({"width": 1500, "height": 3000})
     for address, count in ((f"{server.link}&compareRunsMode=CHART", len(RUNS) + 1), (run_page, 1)):
         page.goto(address)
+        page.get_by_text("optimizer", exact=True).first.wait_for()
         images = page.locator("img[src*='showcase~prediction']")
-        images.nth(count - 1).wait_for(timeout=60_000)
-        assert all("step%2B0%2B" in image.get_attribute("src") for image in images.all())
+        images.nth(count - 1).wait_for()
+        groups = [page.get_by_text(name, exact=True).first for name in ("loss", "optimizer", "train_iou")]
+        positions = [get_box(group)["y"] for group in groups]
+        assert positions == sorted(positions)
+        assert all("step%2B0%2B" in (image.get_attribute("src") or "") for image in images.all())
         assert all(image.evaluate("image => image.complete && image.naturalWidth") == 128 for image in images.all())
-    page.close()
+
+
+def test_link_opens_a_table_sorted_by_loss(server: Server, page: Page) -> None:
+    # Wide, because the table renders only visible columns and MLflow's assistant covers the right quarter.
+    page.set_viewport_size({"width": 2400, "height": 900})
+    page.goto(server.link)
+    names = [page.get_by_role("link", name=f"unet-{learning_rate}-0", exact=True) for learning_rate, _ in RUNS]
+    names[-1].wait_for()
+    heights = [get_box(name)["y"] for name in names]
+    assert heights == sorted(heights)
+    headers = set(page.get_by_role("columnheader").all_inner_texts())
+    columns = {"variant", "learning_rate", "seed", "val_loss_best", "gap"}
+    assert columns | {"pipeline.status"} <= headers
+    assert page.get_by_text("Runs are ordered by val_loss_best").count() == 1
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.set_viewport_size({"width": 1400, "height": 900})
+        page.screenshot(path=f"{folder}/mlflow-best.png")
+
+
+def test_settings_link_opens_charts_and_settings_ranked_by_mean_loss(server: Server, page: Page) -> None:
+    page.set_viewport_size({"width": 1500, "height": 900})
+    page.goto(server.settings_link)
+    groups = [page.get_by_text(f"Group: {learning_rate} unet") for learning_rate in SETTINGS]
+    groups[-1].wait_for()
+    heights = [get_box(group)["y"] for group in groups]
+    assert heights == sorted(heights)
+    assert page.get_by_role("link", name="unet-0.001-0", exact=True).count() == 0  # runs are collapsed
+    page.get_by_text("Means over seeds, best first").wait_for()
+    titles = [page.get_by_text(name, exact=True).first for name in ("val_loss_best", "loss/val", "gap", "loss/train")]
+    positions = [(get_box(title)["y"], get_box(title)["x"]) for title in titles]
+    assert positions == sorted(positions)
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/mlflow-settings.png")
+
+
+def test_views_are_listed_in_the_menu(server: Server, page: Page) -> None:
+    page.set_viewport_size({"width": 1500, "height": 900})
+    page.goto(server.link.partition("&")[0])
+    page.get_by_test_id("saved-views-trigger").click()
+    items = [page.get_by_test_id(f"saved-views-item-{view}") for view in (SETTINGS_VIEW, VIEW)]
+    names = name_views(get_metric("val_loss", (), ("border",)))
+    assert [names[SETTINGS_VIEW] in items[0].inner_text(), names[VIEW] in items[1].inner_text()] == [True, True]
+    assert get_box(items[0])["y"] < get_box(items[1])["y"]
+    items[0].click()
+    page.get_by_text(f"Group: {SETTINGS[0]} unet").wait_for()
 
 
 def test_upload_works_through_the_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
