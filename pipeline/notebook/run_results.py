@@ -39,7 +39,7 @@ class RunResults(Segmenter):
             name = summary.best.run
         names = [row.run for row in summary.runs]
         if name not in names:
-            raise PipelineError(f"The grid has no run '{name}'; {suggest_closest(name, names)}")
+            raise PipelineError(f"The grid has no run '{name}'; {suggest_closest(str(name), names)}")
         super().__init__(name, params, project)
         self._summary: RunSummary = summary.get_run(name)
 

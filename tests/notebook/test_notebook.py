@@ -34,6 +34,12 @@ def results(trained: Path) -> ProjectResults:
     return pipeline.open(trained)
 
 
+@pytest.mark.parametrize("name", ["unet-0.01-7", 0, None])
+def test_unknown_run_is_refused_with_the_known_names(results: ProjectResults, name: Any) -> None:
+    with pytest.raises(PipelineError, match=rf"The grid has no run '{name}'; .*{TRAINED}"):
+        results.run(name)
+
+
 def list_public_names(kind: type) -> set[str]:
     return {name for name in dir(kind) if not name.startswith("_")}
 

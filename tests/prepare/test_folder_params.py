@@ -59,6 +59,7 @@ MISTAKES = {
         {"classes": [{**item, "foreground": False} for item in SECTION["classes"]]},
         "data.classes: no class is foreground",
     ),
+    "no validation": ({"splits": {"test": 0.2}}, "data.splits.validation: is missing; add it, or write folds"),
     "fraction above 1": ({"splits": {"validation": 1.5, "test": 0}}, "data.splits.validation: must be at most 1"),
     "list without a column": (
         {"splits": {**SECTION["splits"], "split_file": {"file": "a.csv", "id": "name", "split": None}}},

@@ -86,6 +86,14 @@ def test_groups_of_splits_csv_are_kept(cells, run):
     assert read_samples(run(cells))["cell1"]["groups"] == f"group={SPLIT_BY_NAME['cell1']}-film"
 
 
+def test_groups_that_differ_only_in_case_are_reported(cells, run):
+    films = {"cell1": "P01", "cell2": "p01", "cell3": "P02", "cell6": "p02"}
+    rows = [f"{name},{split},{films.get(name, name)}" for name, split in SPLIT_BY_NAME.items()]
+    write_splits(cells, ["cell0,train,first", *rows], header="id,split,group")
+    (notice,) = (text for text in PreparedData(run(cells)).stats.notices if "case" in text)
+    assert notice.startswith("2 groups have several spellings each that differ only in case, such as P01, p01. They")
+
+
 def test_group_in_two_splits_is_refused(cells, get_prepare_error):
     write_splits(cells, ["cell0,train,", *(f"{n},{s},film" for n, s in SPLIT_BY_NAME.items())], header="id,split,group")
     assert re.search(r"splits\.csv: the group 'film' is in \w+ and, with cell\d+, in \w+", get_prepare_error(cells))

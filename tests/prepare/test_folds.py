@@ -150,6 +150,21 @@ def test_group_in_two_folds_is_refused(cells: Path, get_prepare_error: Callable[
     assert "is in fold" in get_prepare_error(cells, splits=FOLDED)
 
 
+def test_missing_fold_in_a_group_is_named(cells: Path, get_prepare_error: Callable[..., str]) -> None:
+    fold = {name: str(index % 3) for index, name in enumerate(LEARNED)}
+    write_folds(cells, {**fold, "cell1": "", "cell2": "2"}, {**{n: n for n in LEARNED}, "cell1": "p03", "cell2": "p03"})
+    assert "the group 'p03' is in no fold and, with cell2, in fold 2. Assign all its images to the same fold." in (
+        get_prepare_error(cells, splits=FOLDED)
+    )
+
+
+def test_validation_share_can_be_left_out_with_folds(cells: Path, run: Callable[..., Path]) -> None:
+    (cells / "splits.csv").unlink()
+    without = {"test": FOLDED["test"], "folds": FOLDED["folds"]}
+    samples = [read_samples(run(cells, splits=splits)) for splits in (FOLDED, without)]
+    assert samples[0] == samples[1]
+
+
 def test_near_duplicate_in_another_fold_is_a_leak(cells: Path, get_prepare_error: Callable[..., str]) -> None:
     (cells / "images/cell2.png").write_bytes((cells / "images/cell1.png").read_bytes())
     write_folds(cells, {name: index % 3 for index, name in enumerate(LEARNED)})

@@ -63,6 +63,8 @@ def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
             "data.splits: Oxford-IIIT Pet has an official test split and no groups; write test: 0, and remove "
             "split_file, split_lists and group_regex."
         )
+    if data.splits.folds is None and "validation" not in data.splits.model_fields_set:
+        mistakes.append("data.splits.validation: is missing; add it, or write folds for a cross-validation.")
     if data.splits.validation + data.splits.test >= 1:
         mistakes.append(
             f"data.splits: validation {data.splits.validation} and test {data.splits.test} leave no training images; "

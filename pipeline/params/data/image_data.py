@@ -144,10 +144,12 @@ class SplitShares(Section):
 class FoldedSplits(SplitShares):
     """How images are assigned to splits, and to the folds of a cross-validation."""
 
+    validation: Share = 0.0
+    """Fraction of the images, or of the groups, for validation. Required without `folds`, and unused with it."""
     folds: Annotated[int, Field(ge=2, le=20)] | None = None
     """Number of folds into which all images except the test images are divided. The run with seed s is validated on
     fold s modulo this number, and trained on the other folds, so that `grid.seed: [0, 1, 2, 3, 4]` is a five-fold
-    cross-validation. `validation` is then unused. If null, all runs have the same validation images.
+    cross-validation. If null, all runs have the same validation images.
     """
 
 

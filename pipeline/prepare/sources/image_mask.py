@@ -33,7 +33,7 @@ from pipeline.prepare.size_effects import SizeCeilings, SizeEffects, measure_siz
 from pipeline.prepare.source import READ_ORDER, SourceData, SplitOrigin
 from pipeline.prepare.split_tables import count_pixels, tabulate_samples
 from pipeline.prepare.splitting.assign_splits import ClassShares, assign_splits
-from pipeline.prepare.splitting.groups import find_groups, suggest_groups
+from pipeline.prepare.splitting.groups import describe_similar_groups, find_groups, suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST, TRAINVAL
 from pipeline.wording import pluralize
 
@@ -264,6 +264,7 @@ class ImageMaskSource:
             names = [pair.name for pair in self._collection.pairs.values()]
             if suggestion := suggest_groups(names):
                 yield suggestion.sentence(self._key)
+        yield from describe_similar_groups(self._groups.values())
         yield from describe_faint(checks.faint, self._key)
         if effects and effects.is_lossy:
             yield effects.sentence()

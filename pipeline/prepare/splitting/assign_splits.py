@@ -68,8 +68,10 @@ def assign_splits(
         PipelineError: A group is in two splits, or the showcase contains an unknown image.
     """
     written = {name: rows[name].split if name in rows else "" for name in ids}
-    if data.splits.folds is not None:  # an image with a fold is no test image
-        written |= {name: TRAINVAL for name in ids if not written[name] and name in rows and rows[name].fold}
+    fold_of: dict[str, str] = {}
+    if data.splits.folds is not None:
+        fold_of = {name: rows[name].fold for name in ids if name in rows and rows[name].fold}
+        written |= {name: TRAINVAL for name in fold_of if not written[name]}  # an image with a fold is no test image
     named = _find_named(data, ids)
     taken = {groups[name] for name in named if name in groups}
     free = [name for name in ids if name not in named and groups.get(name) not in taken]
@@ -102,7 +104,7 @@ def assign_splits(
     ]
     out = {*shown, *(name for name, _ in excluded)}
     rest = sorted(name for name in ids if name not in out)
-    _check_groups(rest, groups, written, source)
+    _check_groups(rest, groups, written, fold_of, source)
     folds: dict[str, int] = {}
     if data.splits.folds is not None:
         learned = [name for name in rest if splits[name] != "test"]
@@ -249,18 +251,30 @@ def _choose_showcase(
     return [min(distances, key=lambda name: round(distances[name], 9))]
 
 
-def _check_groups(ids: Sequence[str], groups: Mapping[str, str], written: Mapping[str, str], source: str) -> None:
+def _check_groups(
+    ids: Sequence[str],
+    groups: Mapping[str, str],
+    written: Mapping[str, str],
+    fold_of: Mapping[str, str],
+    source: str,
+) -> None:
     """Check that no group has two splits in the rows.
 
     Splits by hash are not compared, because they depend on the seed.
     """
-    found: dict[str, str] = {}
+
+    def describe(name: str) -> str:
+        if fold_of and written[name] in ("", TRAINVAL):
+            return f"fold {fold_of[name]}" if name in fold_of else "no fold"
+        return written[name] or "no split"
+
+    found: dict[str, str] = {}  # first image of each group
     for name in ids:
-        group = groups.get(name)
-        if group is not None and found.setdefault(group, written[name]) != written[name]:
+        first = found.setdefault(groups[name], name) if name in groups else name
+        if written[first] != written[name]:
             raise PipelineError(
-                f"{source}: the group '{group}' is in {found[group] or 'no split'} and, with {name}, in "
-                f"{written[name] or 'no split'}. Assign all its images to the same split."
+                f"{source}: the group '{groups[name]}' is in {describe(first)} and, with {name}, in {describe(name)}. "
+                f"Assign all its images to the same {'fold' if fold_of else 'split'}."
             )
 
 

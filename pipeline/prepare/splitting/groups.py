@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import ImageMaskPair, SplitRow
 from pipeline.prepare.splitting.read_splits import strip_split_folders
+from pipeline.wording import join_names, pluralize
 
 _RESERVED = set(";=")  # separators in samples.csv
 
@@ -125,3 +126,18 @@ def find_groups(
         elif pair.volume:
             groups[pair.id] = pair.volume
     return groups, issues
+
+
+def describe_similar_groups(groups: Collection[str]) -> Iterator[str]:
+    """Describe groups whose names differ only in case, such as P01 and p01, which are probably one group."""
+    spellings: dict[str, list[str]] = {}
+    for name in sorted(set(groups)):
+        spellings.setdefault(name.casefold(), []).append(name)
+    similar = [names for names in spellings.values() if len(names) > 1]
+    if similar:
+        which = pluralize(len(similar), "group has several spellings", "groups have several spellings each")
+        yield (
+            f"{which} that differ only in case, such as {join_names(similar[0])}. They are different groups, so "
+            f"related images may be in several splits. If they belong together, use one spelling, in the names of the "
+            f"images or in the column with the groups."
+        )
