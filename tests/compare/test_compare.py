@@ -365,7 +365,7 @@ def test_findings_contain_their_numbers(grid: Params, project: Path) -> None:
     written = json.loads((project / "comparison/findings.json").read_text())["findings"]
     sentences = {finding["id"]: finding["sentence"] for finding in written}
     assert "unet at a learning rate of 0.001" in sentences["best"]
-    assert "0.425 ± 0.035" in sentences["best"]
+    assert "0.425\u00a0±\u00a00.035" in sentences["best"]
     # Differences 0.10 and 0.15: mean 0.125, standard error 0.025, t(0.975; 1) = 12.71.
     assert "0.125 nats per pixel (95% interval -0.193 to 0.443), in 2 of 2 seeds" in sentences["best_rate"]
     assert "not significant (p = 0.13)" in sentences["best_rate"]

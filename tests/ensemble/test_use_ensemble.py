@@ -21,6 +21,7 @@ from pipeline.cli import main
 from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError
 from pipeline.inference.trained_run import TrainedRun
+from pipeline.number_format import format_spread
 from pipeline.params.file import read_params
 from pipeline.tracking.store import open_client
 from pipeline.tracking.tags import RUN_KEY
@@ -224,7 +225,8 @@ def test_promoted_ensemble_is_one_network_with_its_own_scores(seeds_copy: Path) 
         row = record.find_score(split, "loss")
         assert row is not None
         assert version.tags[tag] == f"{row.ensemble:.4f}"
-        assert f"| {tag} | {row.ensemble:.4f} | {row.members_mean:.4f} ± {row.members_sd:.4f} |" in version.description
+        members = format_spread(row.members_mean, row.members_sd, 4)
+        assert f"| {tag} | {row.ensemble:.4f} | {members} |" in version.description
     assert all(f"`{member}`" in version.description for member in MEMBERS)
     assert "3 networks" in version.description
     (model,) = Path(str(run.info.artifact_uri)).glob("ensemble-*")

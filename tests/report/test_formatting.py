@@ -26,7 +26,7 @@ def test_format_spread_omits_missing_numbers() -> None:
 
 def test_format_spread_adds_decimals_to_a_small_standard_deviation() -> None:
     assert format_spread(0.19983, 0.00046) == "0.1998\u00a0±\u00a00.0005"
-    assert format_spread(0.19983, 0.00005) == "0.19983\u00a0±\u00a00.00005"
+    assert format_spread(0.19983, 0.00004) == "0.19983\u00a0±\u00a00.00004"
     assert format_spread(0.19983, 0.000004) == "0.200\u00a0±\u00a00.000"
     assert format_spread(0.2, 0.0) == "0.200\u00a0±\u00a00.000"
 

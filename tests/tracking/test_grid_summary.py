@@ -21,6 +21,7 @@ from pipeline.cli import main
 from pipeline.compare.compare_runs import compare
 from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.inference.trained_run import find_best_run
+from pipeline.number_format import format_spread
 from pipeline.params.file import read_params
 from pipeline.report.run_selection import select_runs
 from pipeline.tracking.grid_summary import MAX_SETTINGS, format_settings
@@ -145,7 +146,8 @@ def test_grid_summary_ranks_settings_with_their_spread(project: Project, uri: st
     (setting,) = project.compare_seeds(SEEDS).settings
     sync()
     (note,) = read_notes()
-    assert f"| 1 | unet | 0.01 | 3 of 3 | {setting.val_loss_mean:.3f} ± {setting.val_loss_sd:.3f} |" in note
+    loss = format_spread(setting.val_loss_mean, setting.val_loss_sd)
+    assert f"| 1 | unet | 0.01 | 3 of 3 | {loss} |" in note
     assert "Test, best setting only: loss " in note
     (single,) = project.compare_seeds(SEEDS[:1]).settings
     sync()

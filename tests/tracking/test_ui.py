@@ -181,16 +181,19 @@ def test_charts_and_run_page_show_losses_first_and_images_of_the_showcase(server
     assert experiment is not None
     run = client.search_runs([experiment.experiment_id])[0]
     assert "learning_rate" not in run.data.metrics
-    run_page = f"{server.address}/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}/model-metrics"
+    runs = f"{server.address}/#/experiments/{experiment.experiment_id}/runs"
+    run_page = f"{runs}/{run.info.run_id}/model-metrics"
     page.set_viewport_size({"width": 1500, "height": 3000})
-    for address, count in ((f"{server.link}&compareRunsMode=CHART", len(RUNS) + 1), (run_page, 1)):
+    for address in (f"{runs}?compareRunsMode=CHART", run_page):
         page.goto(address)
         page.get_by_text("optimizer", exact=True).first.wait_for()
-        images = page.locator("img[src*='showcase~prediction']")
-        images.nth(count - 1).wait_for()
         groups = [page.get_by_text(name, exact=True).first for name in ("loss", "optimizer", "train_iou")]
         positions = [get_box(group)["y"] for group in groups]
         assert positions == sorted(positions)
+    for address, count in ((run_page, 1), (f"{server.link}&compareRunsMode=CHART", len(RUNS) + 1)):
+        page.goto(address)
+        images = page.locator("img[src*='showcase~prediction']")
+        images.nth(count - 1).wait_for()
         assert all("step%2B0%2B" in (image.get_attribute("src") or "") for image in images.all())
         assert all(image.evaluate("image => image.complete && image.naturalWidth") == 128 for image in images.all())
 
