@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import types
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -122,6 +123,8 @@ def serve(address: str, worker: str) -> None:
     """
     for name in LIBRARIES:
         importlib.import_module(name)
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False  # torch removes all its operators, which takes a tenth of a second per process
     multiprocessing.set_executable(worker)
     gc.freeze()  # a garbage collection in a forked process would copy every memory page
     listener = socket.socket(socket.AF_UNIX)

@@ -210,20 +210,30 @@ def describe_channels(content: bytes, channels: int | None) -> str | None:
 
 
 @contextmanager
+def silence_tifffile() -> Iterator[None]:
+    """Ignore warnings, and turn off tifffile's log, in which it reports all irregularities of a file."""
+    logger = logging.getLogger("tifffile")
+    before = logger.disabled
+    logger.disabled = True  # a change of its level would clear the caches of all loggers
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logger.disabled = before
+
+
+@contextmanager
 def open_pages(file: io.BufferedIOBase) -> Iterator[tuple[list[Any], HeaderReader]]:
     """Open a TIFF, and yield its pages and its reader; downscaled copies and masks are excluded.
 
     Raises:
         ImageError: The file is not a complete TIFF, has too many pages, or tifffile is missing.
     """
-    logger = logging.getLogger("tifffile")
-    level = logger.level
     try:
         import tifffile  # here: few files need it, and a served model may be installed without it
 
-        logger.setLevel(logging.CRITICAL + 1)  # tifffile logs all irregularities
         reader = HeaderReader(file, _MAX_HEADER_BYTES)
-        with warnings.catch_warnings(action="ignore"), tifffile.TiffFile(cast("BinaryIO", reader)) as tiff:
+        with silence_tifffile(), tifffile.TiffFile(cast("BinaryIO", reader)) as tiff:
             pages = list(islice(tiff.pages, MAX_PAGES + 1))  # no len(tiff.pages), since the chain may be circular
             if len(pages) > MAX_PAGES:
                 raise ImageError(f"contains more than {MAX_PAGES} images; save one per file, or set {SLICES_KEY}")
@@ -234,8 +244,6 @@ def open_pages(file: io.BufferedIOBase) -> Iterator[tuple[list[Any], HeaderReade
         raise ImageError(f"is a TIFF for which the Python package {error.name} is missing") from None
     except Exception as error:  # broken files can raise any exception
         raise ImageError(f"is not a complete image ({str(error)[:200] or type(error).__name__})") from None
-    finally:
-        logger.setLevel(level)
 
 
 def count_page_channels(pages: list[Any]) -> int:

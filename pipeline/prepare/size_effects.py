@@ -270,9 +270,10 @@ def measure_size_ceilings(
     shapes: list[tuple[int, ...]] = []
     for _, mask in sample_masks(pairs, collection, MAX_MASKS, MAX_PIXELS_FOR_IOU):
         shapes.append(mask.shape)
-        pixels += _count_pixels(mask)
+        of_mask = _count_pixels(mask)
+        pixels += of_mask
         for place, one in enumerate(tried):
-            counts = _compare(mask, one)
+            counts = (of_mask, of_mask) if one.enlarges(mask.shape) else _compare(mask, of_mask, one)
             same[place] += counts[0]
             either[place] += counts[1]
     total = max(1, pixels[:IGNORE].sum())
@@ -292,14 +293,13 @@ def measure_size_ceilings(
     return SizeCeilings(len(shapes), tuple(ceilings), shares)
 
 
-def _compare(mask: NDArray[np.uint8], resizing: FixedSize) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _compare(
+    mask: NDArray[np.uint8], pixels: NDArray[np.int64], resizing: FixedSize
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count the pixels in the intersection and in the union of a mask and its restored copy, by class."""
-    before = _count_pixels(mask)
-    if resizing.enlarges(mask.shape):
-        return before, before
     restored = resizing.restore_mask(resizing.fit_mask(mask, outside=IGNORE), mask.shape)
     same = _count_pixels(mask, mask == restored)
-    return same, before + _count_pixels(restored, mask != IGNORE) - same
+    return same, pixels + _count_pixels(restored, mask != IGNORE) - same
 
 
 def _count_pixels(mask: NDArray[np.uint8], where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:

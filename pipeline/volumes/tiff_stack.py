@@ -6,13 +6,9 @@ is decoded.
 
 from __future__ import annotations
 
-import logging
 import math
 import re
-import warnings
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -23,7 +19,7 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from pipeline.imaging.errors import ImageError
-from pipeline.imaging.tiff import PALETTE, WHITE_IS_ZERO, HeaderReader, check_storage
+from pipeline.imaging.tiff import PALETTE, WHITE_IS_ZERO, HeaderReader, check_storage, silence_tifffile
 from pipeline.imaging.tiff_resolution import find_pixel_size
 from pipeline.volumes.volume import MAX_SLICES, Slice, Volume, convert_errors
 
@@ -70,7 +66,7 @@ class TiffStack(Volume):
         file = path.open("rb")
         weakref.finalize(self, file.close)
         self._file, self._reader = file, HeaderReader(file, _MAX_HEADER_BYTES, _MAX_READS, _PASSES)
-        with _silence_tifffile(), convert_errors():
+        with silence_tifffile(), convert_errors():
             self._tiff = _open(self._reader)
             self._series = _find_series(self._tiff)
             self.axes = str(self._series.axes)
@@ -110,7 +106,7 @@ class TiffStack(Volume):
     def read_slice(self, index: int) -> Slice:
         """Read a slice."""
         pages = [int(page) for page in self._pages[index]]
-        with _silence_tifffile(), convert_errors():
+        with silence_tifffile(), convert_errors():
             frames = [self._read_frame(page) for page in pages]
             palette = self._read_palette(pages[0]) if self._has_palette else None
         values = np.concatenate(frames, axis=-1) if len(frames) > 1 else frames[0]
@@ -213,16 +209,3 @@ def _arrange_frames(axes: str, shape: tuple[int, ...], planes: int, axis: str) -
     if not wanted:
         return (1, *(length for _, length in leading)), 0
     return tuple(length for _, length in leading), names.index(wanted)
-
-
-@contextmanager
-def _silence_tifffile() -> Iterator[None]:
-    """Turn off tifffile's log, in which it reports all irregularities of a file."""
-    logger = logging.getLogger("tifffile")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logger.setLevel(level)

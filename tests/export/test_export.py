@@ -61,12 +61,29 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return onnxruntime.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
 
 
-@pytest.fixture
-def exported(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(trained)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nothing answers there
-    call("export", "--out", tmp_path / "new folder" / 'a "model".onnx')
-    return tmp_path / "new folder" / 'a "model".onnx'
+@pytest.fixture(scope="module")
+def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "new folder" / 'a "model".onnx'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(trained)
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nothing answers there
+        call("export", "--out", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def native_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a run that was trained on patches of native images."""
+    folder = tmp_path_factory.mktemp("native")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("DVC_ROOT", raising=False)
+        train_on_native_discs(1.0)
+    return folder
+
+
+def train_on_native_discs(downscale: float) -> None:
+    train_on_discs({"downscale": downscale, "pixel_size": [0.5, 0.25], "pixel_unit": "µm"}, epochs=6)
 
 
 def test_metadata_describes_the_model(exported: Path, trained: Path) -> None:
@@ -88,7 +105,8 @@ def test_file_has_no_paths_of_this_machine(exported: Path) -> None:
     assert b"site-packages" not in content
 
 
-def test_json_has_the_file_and_the_example(exported: Path, tmp_path: Path) -> None:
+def test_json_has_the_file_and_the_example(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
     found = json.loads(call("export", "--out", tmp_path / "b.onnx", "--json"))
     assert found["file"] == str(tmp_path / "b.onnx")
     assert found["agreement"] > 0.98
@@ -162,30 +180,29 @@ def test_printed_code_reads_other_channels(channels: int, dtype: type, project: 
     assert (mask == np.asarray(Image.open(f"predictions/masks/image.{ending}"))).mean() > 0.98
 
 
-@pytest.mark.parametrize(
-    ("channels", "dtype", "ending"), [(3, np.uint16, "tif"), (4, np.uint8, "tif"), (4, np.uint8, "png")]
-)
-def test_printed_code_reads_interleaved_channels(channels: int, dtype: type, ending: str, project: Path) -> None:
+@pytest.mark.parametrize(("channels", "dtype", "endings"), [(3, np.uint16, ("tif",)), (4, np.uint8, ("tif", "png"))])
+def test_printed_code_reads_interleaved_channels(
+    channels: int, dtype: type, endings: tuple[str, ...], project: Path
+) -> None:
     images = replace_images(project, channels, dtype)
     params = read_params(write_params(project, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}))
     train_cell(params.cell("unet", 0.01, 0))
-    if ending == "png":
-        Image.fromarray(images[0]).save("image.png")
-    else:
-        tifffile.imwrite("image.tif", images[0], photometric="rgb")
     output = call("export", "--run", TRAINED)
-    call("predict", f"image.{ending}", "--run", TRAINED)
-    _, mask = run_printed_code(output.replace('"image.tif"', f'"image.{ending}"'))
-    assert (mask == np.asarray(Image.open(f"predictions/masks/image.{ending}"))).mean() > 0.98
+    for ending in endings:
+        if ending == "png":
+            Image.fromarray(images[0]).save("image.png")
+        else:
+            tifffile.imwrite("image.tif", images[0], photometric="rgb")
+        call("predict", f"image.{ending}", "--run", TRAINED)
+        _, mask = run_printed_code(output.replace('"image.tif"', f'"image.{ending}"'))
+        assert (mask == np.asarray(Image.open(f"predictions/masks/image.{ending}"))).mean() > 0.98
 
 
 @pytest.mark.parametrize("level", [0, 60])
 def test_printed_code_leaves_out_a_band_that_is_not_transparency(
-    level: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    level: int, native_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    train_on_discs({"image_size": "native"}, epochs=6)
+    monkeypatch.chdir(native_project)
     colors = np.asarray(Image.open("discs/images/03.png"))
     infrared = np.random.default_rng(0).integers(0, level + 1, colors.shape[:2]).astype(np.uint8)
     printed, agreement = compare_printed_code_with_predict(Image.fromarray(np.dstack([colors, infrared])), highest=255)
@@ -193,13 +210,20 @@ def test_printed_code_leaves_out_a_band_that_is_not_transparency(
     assert "disc: 0.0%" not in printed
 
 
-@pytest.mark.parametrize("downscale", [1.0, 1.5])
-def test_printed_code_segments_native_images_in_tiles(
-    downscale: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_printed_code_segments_native_images_in_tiles(native_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(native_project)
+    check_native_export(1.0)
+
+
+def test_printed_code_segments_downscaled_images_in_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    train_on_discs({"downscale": downscale, "pixel_size": [0.5, 0.25], "pixel_unit": "µm"}, epochs=6)
+    train_on_native_discs(1.5)
+    check_native_export(1.5)
+
+
+def check_native_export(downscale: float) -> None:
+    """Check that the printed code of the run in this folder predicts what `predict` does."""
     Image.open("discs/images/03.png").save("image.png")
     output = call("export", "--run", TRAINED, "--out", "native.onnx")
     about = read_metadata(Path("native.onnx"))

@@ -55,11 +55,11 @@ def use_style(project: Project) -> Iterator[None]:
 
 def render_svg(figure: Figure, name: str) -> Markup:
     """Render a figure as SVG for HTML; `name` makes its ids unique on the page."""
-    FigureCanvasSVG(figure)
+    canvas = FigureCanvasSVG(figure)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # None omits the time and the version
-        figure.savefig(buffer, format="svg", metadata=metadata)
+        canvas.print_svg(buffer, metadata=metadata)  # `savefig` would compute the layout twice
     text = buffer.getvalue()
     text = text[text.index("<svg") :]  # HTML allows no XML declaration
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # a style would apply to the whole page
