@@ -59,7 +59,8 @@ def render_svg(figure: Figure, name: str) -> Markup:
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # None omits the time and the version
-        canvas.print_svg(buffer, metadata=metadata)  # `savefig` would compute the layout twice
+        # Not `savefig`, which would compute the layout twice.
+        canvas.print_svg(buffer, metadata=metadata)  # type: ignore[no-untyped-call]
     text = buffer.getvalue()
     text = text[text.index("<svg") :]  # HTML allows no XML declaration
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # a style would apply to the whole page

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy import ndimage
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.imaging import IGNORE
@@ -40,10 +39,13 @@ def render_thumbnail(
     """
     rgb, indices = image_html.to_rgb(frame.crop(image) if frame else image), frame.crop(mask) if frame else mask
     aspect = frame.aspect if frame else rgb.width / rgb.height
+    drawn: dict[float, Image.Image] = {}
     for fraction, quality in _STEPS:
-        size = side * fraction
-        shape = (max(1, round(size * min(aspect, 1))), max(1, round(size / max(aspect, 1))))
-        found = image_html.encode_webp(_draw_thumbnail(rgb, indices, classes, shape), alt, caption, quality=quality)
+        if fraction not in drawn:
+            size = side * fraction
+            shape = (max(1, round(size * min(aspect, 1))), max(1, round(size / max(aspect, 1))))
+            drawn[fraction] = _draw_thumbnail(rgb, indices, classes, shape)
+        found = image_html.encode_webp(drawn[fraction], alt, caption, quality=quality)
         if len(found.src) <= MAX_BYTES * (side / SIDE) ** 2 * 4 / 3:
             break
     return replace(found, stretched=image_html.find_display_range(image) is not None)
@@ -71,10 +73,12 @@ def _find_outline(indices: npt.NDArray[np.uint8], classes: tuple[SegmentationCla
     """
     rank = np.full(256, 1)  # the rank of ignored pixels
     rank[: len(classes)] = [3 if item.foreground else 2 if item.is_boundary else 0 for item in classes]
-    around = np.zeros((2 * WIDTH + 1, 2 * WIDTH + 1), dtype=np.bool_)
-    around[WIDTH, :] = around[:, WIDTH] = True
+    ranks = rank[indices]
     outline = np.zeros(indices.shape, dtype=np.bool_)
-    for other in np.unique(indices):
-        is_near = ndimage.binary_dilation(indices == other, around)
-        outline |= is_near & (indices != other) & (indices != IGNORE) & (rank[other] <= rank[indices])
+    for distance in range(1, WIDTH + 1):
+        ahead, behind = slice(distance, None), slice(None, -distance)
+        for here, there in ((ahead, behind), (behind, ahead)):
+            for pixels, near in ((np.s_[here, :], np.s_[there, :]), (np.s_[:, here], np.s_[:, there])):
+                outline[pixels] |= (indices[near] != indices[pixels]) & (ranks[near] <= ranks[pixels])
+    outline[indices == IGNORE] = False
     return outline
