@@ -230,8 +230,13 @@ def _suggest(folder: Path, names: Mapping[str, str], masks: Mapping[str, str]) -
         with contextlib.suppress(ImageError):
             for reference in _list_tiles(file, scene, scene.find_bands(labels), tile, block, gap):
                 found_images[str(reference)] = names[file]
-                if mask_bands:
-                    found_masks.append(str(replace(reference, file=masks[file], bands=mask_bands, is_mask=True)))
+                if mask_bands:  # without pixels beyond the scene, which would count as those of value 0
+                    width = min(reference.width, scene.width - reference.left)
+                    height = min(reference.height, scene.height - reference.top)
+                    mask_tile = TileReference(
+                        masks[file], reference.left, reference.top, width, height, mask_bands, is_mask=True
+                    )
+                    found_masks.append(str(mask_tile))
     limits, window_notices = _suggest_window(folder, list(found_images), first)
     notices += window_notices
     section = {

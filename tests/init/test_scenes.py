@@ -75,6 +75,15 @@ def test_window_is_proposed_for_reflectance_and_for_small_values() -> None:
         assert "data.scenes.window" in notices
 
 
+def test_pixels_beyond_the_edge_of_a_scene_are_no_class() -> None:
+    write_scenes(Path("scenes"))
+    for seed in range(2):
+        mask = draw_scene(seed)[1] + np.uint8(1)
+        write_geotiff(Path(f"scenes/masks/area{seed}.tif"), mask[None], seed)
+    classes = inspect()[0]["classes"]
+    assert [(item["name"], item["mask_value"]) for item in classes] == [("background", 1), ("foreground", 2)]
+
+
 def test_nodata_of_masks_is_no_class() -> None:
     write_scenes(Path("scenes"))
     for seed in range(2):
