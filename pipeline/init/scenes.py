@@ -107,16 +107,23 @@ def are_scenes(folder: Path, files: Sequence[str]) -> bool:
 
 
 def drop_nodata(classes: SuggestedClasses, nodata: float | None) -> SuggestedClasses:
-    """Remove the class of a mask value that the masks declare as nodata, unless only one class would remain."""
+    """Remove the class of a mask value that the masks declare as nodata, unless it is the background.
+
+    It also stays if only one class would remain.
+    """
     listed = classes.section.get("classes", [])
     is_kept = [list(map(find_band_value, list_values(item.get("mask_value")))) != [nodata] for item in listed]
     if nodata is None or all(is_kept):
         return classes
+    item = listed[is_kept.index(False)]
+    is_background = not item["foreground"] and not item.get("is_boundary", False)
     kept = list(compress(listed, is_kept))
-    if len(kept) < 2 or nodata == 0:
-        notice = f"The masks declare {nodata:g} as nodata, but it is taken for the class of the background."
+    if len(kept) < 2 or is_background:
+        notice = f"The masks declare {nodata:g} as nodata, but its pixels are taken for the class {item['name']}."
         return replace(classes, notices=(*classes.notices, notice))
-    notice = f"The masks declare {nodata:g} as nodata, so its pixels are ignored instead of being a class."
+    notice = (
+        f"The masks declare {nodata:g} as nodata, so its pixels are ignored, and the class {item['name']} is left out."
+    )
     section, remarks = {**classes.section, "classes": kept}, tuple(compress(classes.class_remarks, is_kept))
     return replace(classes, section=section, class_remarks=remarks, notices=(*classes.notices, notice))
 

@@ -108,6 +108,35 @@ def test_black_of_color_masks_is_the_background_and_other_nodata_is_no_class() -
         assert f"declare {nodata} as nodata" in notices
 
 
+@pytest.mark.parametrize(
+    ("colors", "background"), [([9, 1, 2], 9), ([(255, 255, 255), (255, 0, 0), (0, 0, 255)], "#ffffff")]
+)
+def test_background_that_masks_declare_as_nodata_is_a_class(colors: list, background: object) -> None:
+    write_scenes(Path("scenes"))
+    for seed in range(2):
+        mask = draw_scene(seed)[1]
+        mask[60:75, 60:75] = 2
+        values = np.array(colors, np.uint8)[mask]
+        bands = np.moveaxis(values, -1, 0) if values.ndim == 3 else values[None]
+        write_geotiff(Path(f"scenes/masks/area{seed}.tif"), bands, seed, nodata=np.ravel(colors)[0])
+    section, notices = inspect()
+    assert [item["mask_value"] for item in section["classes"] if not item["foreground"]] == [background]
+    assert len(section["classes"]) == 3
+    assert "taken for the class background" in notices
+
+
+def test_nodata_0_is_no_class_if_the_background_has_another_value() -> None:
+    write_scenes(Path("scenes"))
+    for seed in range(2):
+        mask = draw_scene(seed)[1] + np.uint8(1)
+        mask[10:30, 10:30], mask[40:60, 40:60] = 3, 4
+        mask[3:6, 3:90] = 0
+        write_geotiff(Path(f"scenes/masks/area{seed}.tif"), mask[None], seed, nodata=0)
+    section, notices = inspect()
+    assert [item["mask_value"] for item in section["classes"]] == [1, 2, 3, 4]
+    assert "the class class_0 is left out" in notices
+
+
 def test_many_small_files_are_not_cut() -> None:
     write_scenes(Path("scenes"), 20)
     assert inspect()[0]["scenes"]["tile"] is None
