@@ -1,13 +1,14 @@
-"""List the files that `pipeline predict` writes to a folder, so that it never replaces other or edited files there."""
+"""List the results that `pipeline predict` writes to a folder, so that it never replaces other or edited ones there."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.artifacts.folder import hash_file
+from pipeline.artifacts.folder import hash_file, list_files
 from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
 from pipeline.wording import join_names
@@ -27,11 +28,11 @@ class ResultList:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._path = folder, folder / FILE
-        self._digests = self._read()  # SHA-256 by name; None until the prediction of the file is complete
+        self._digests = self._read()  # SHA-256 by name; None until the prediction is complete
         self._added: set[str] = set()
 
     def add(self, paths: Iterable[Path]) -> None:
-        """Add files before they are written, so that an interrupted command can be repeated.
+        """Add files and folders before they are written, so that an interrupted command can be repeated.
 
         Raises:
             PipelineError: A file exists that is not in the list, or that has changed since it was written.
@@ -50,10 +51,11 @@ class ResultList:
     def finish(self) -> None:
         """Record the content of the files, so that changes can be recognized."""
         for name in self._added:
-            if (self._folder / name).is_file():
-                self._digests[name] = hash_file(self._folder / name)
-            else:  # the image was skipped
+            digest = _hash_result(self._folder / name)
+            if digest is None:  # the image was skipped
                 del self._digests[name]
+            else:
+                self._digests[name] = digest
         self._write()
 
     def _refuse(self, names: list[str], reason: str) -> None:
@@ -64,8 +66,8 @@ class ResultList:
             )
 
     def _is_changed(self, name: str) -> bool:
-        digest, path = self._digests[name], self._folder / name
-        return digest is not None and (not path.is_file() or hash_file(path) != digest)
+        digest = self._digests[name]
+        return digest is not None and _hash_result(self._folder / name) != digest
 
     def _read(self) -> dict[str, str | None]:
         try:
@@ -82,3 +84,15 @@ class ResultList:
 
     def _write(self) -> None:
         write_text(self._path, json.dumps(self._digests, indent=0, sort_keys=True) + "\n")
+
+
+def _hash_result(path: Path) -> str | None:
+    """Return the SHA-256 of a file, or of the names and contents of a folder's files; None if there is neither."""
+    if path.is_file():
+        return hash_file(path)
+    if not path.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for name, file in list_files(path).items():
+        digest.update(os.fsencode(f"{name}\0{hash_file(file)}\0"))
+    return digest.hexdigest()

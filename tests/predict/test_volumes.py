@@ -251,6 +251,18 @@ def test_mask_of_an_ome_zarr_image_is_a_label_image(predict: Predict, version: s
     np.testing.assert_array_equal(found, tifffile.imread(tmp_path / "out/masks/stack.tif"))
 
 
+def test_mask_of_an_ome_zarr_image_is_replaced_unless_it_was_changed(predict: Predict, tmp_path: Path) -> None:
+    import_or_skip("zarr")
+    write_ome_zarr(tmp_path / "in/scan.zarr", draw_volume(7)[0].astype(np.float32))
+    for _ in range(2):
+        predict(tmp_path / "in")
+    mask = tmp_path / "out/masks/scan.zarr"
+    chunk = next(path for path in mask.rglob("*") if path.is_file())
+    chunk.write_bytes(b"corrected")
+    assert f"changed after `pipeline predict` wrote them: {mask}. Choose" in predict(tmp_path / "in", code=1).output
+    assert chunk.read_bytes() == b"corrected"
+
+
 @pytest.mark.parametrize("kind", ["series", "zarr"])
 def test_folder_of_a_volume_is_refused_by_a_run_of_single_images(
     kind: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
