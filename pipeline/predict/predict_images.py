@@ -94,37 +94,39 @@ def predict_images(
     tables = {TABLE: True, OBJECT_TABLE: objects is not None, RANKING: is_ranked}
     results = ResultList(files.folder)
     results.add([*targets, *(files.folder / name for name, is_written in tables.items() if is_written)])
-    for sentence in left_out.describe():
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    num_skipped = len(left_out.broken)
-    with PredictionProgress(console) as progress:
-        predictor = Predictor(run, writer, results, progress, is_ranked=is_ranked)
-        for source in progress.track_images(images):
-            try:
-                if source.is_volume and slices is not None:
-                    predictor.add_volume(source, slices)
-                else:
-                    predictor.add_image(source, scenes)
-            except ImageError as error:
-                num_skipped += 1
-                console.print(f"{source} {error}; skipped.", markup=False, highlight=False, soft_wrap=True)
-        predictor.finish_batch()
-    for one in writers.values():
-        one.finish()
-    rows = predictor.rows
-    write_table(files.folder / TABLE, rows, run.data.classes)
-    if objects is not None:
-        write_object_table(files.folder / OBJECT_TABLE, writer.tables, pixel)
-    if pixel is not None and (objects is not None or any(one.writes_pixel_size for one in writers.values())):
-        for sentence in describe_contradictions(pixel, _read_pixel_sizes(images, slices, scenes)):
+    try:
+        for sentence in left_out.describe():
             console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    ranked = rank_by_uncertainty(predictor.uncertainties) if is_ranked else None
-    if ranked is not None:
-        write_ranking(files.folder / RANKING, ranked)
-    counts = None if objects is None else [len(table) for table in writer.tables]
-    results.finish()
-    num_masks = len(images) + len(left_out.broken) - num_skipped
-    return PredictedImages(rows, num_masks, num_skipped, len(left_out.links), counts, ranked)
+        num_skipped = len(left_out.broken)
+        with PredictionProgress(console) as progress:
+            predictor = Predictor(run, writer, results, progress, is_ranked=is_ranked)
+            for source in progress.track_images(images):
+                try:
+                    if source.is_volume and slices is not None:
+                        predictor.add_volume(source, slices)
+                    else:
+                        predictor.add_image(source, scenes)
+                except ImageError as error:
+                    num_skipped += 1
+                    console.print(f"{source} {error}; skipped.", markup=False, highlight=False, soft_wrap=True)
+            predictor.finish_batch()
+        for one in writers.values():
+            one.finish()
+        rows = predictor.rows
+        write_table(files.folder / TABLE, rows, run.data.classes)
+        if objects is not None:
+            write_object_table(files.folder / OBJECT_TABLE, writer.tables, pixel)
+        if pixel is not None and (objects is not None or any(one.writes_pixel_size for one in writers.values())):
+            for sentence in describe_contradictions(pixel, _read_pixel_sizes(images, slices, scenes)):
+                console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        ranked = rank_by_uncertainty(predictor.uncertainties) if is_ranked else None
+        if ranked is not None:
+            write_ranking(files.folder / RANKING, ranked)
+        counts = None if objects is None else [len(table) for table in writer.tables]
+        num_masks = len(images) + len(left_out.broken) - num_skipped
+        return PredictedImages(rows, num_masks, num_skipped, len(left_out.links), counts, ranked)
+    finally:  # also after an error or an interruption
+        results.finish()
 
 
 def _read_pixel_sizes(

@@ -291,6 +291,26 @@ def test_predict_does_not_replace_results_that_the_user_corrected(
     predict(image, other)
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), PipelineError("stopped")])
+def test_predict_keeps_results_of_an_interrupted_prediction_that_the_user_corrected(
+    error: BaseException, predict: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, other = (save(create_image(), tmp_path / name) for name in ("a.png", "b.png"))
+    corrected = tmp_path / "out/masks/a.png"
+
+    def stop(*_: object) -> None:
+        (tmp_path / "out/masks/b.png").unlink()
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.predict.predict_images.write_table", stop)
+        predict(image, other, code=1)
+    predict(other)
+    corrected.write_bytes(b"corrected")
+    assert f"wrote them: {corrected}. Choose another folder" in predict(image, other, code=1).output
+    assert corrected.read_bytes() == b"corrected"
+
+
 def test_predict_does_not_replace_a_mask_drawn_for_an_image_that_was_skipped(
     predict: Callable[..., Result], tmp_path: Path
 ) -> None:
