@@ -90,7 +90,9 @@ def decode_frame(frame: Frame, pixels: PixelFormat) -> NDArray[Any]:
     from pydicom.pixels import pixel_array
 
     with convert_dicom_errors(frame.file):
-        values = _unpack(frame, pixels) if pixels.is_packed else np.asarray(pixel_array(frame.file, index=frame.index))
+        values = (
+            _unpack(frame, pixels) if pixels.packed_bytes else np.asarray(pixel_array(frame.file, index=frame.index))
+        )
     shape = (pixels.height, pixels.width, pixels.channels)
     if values.size != math.prod(shape) or values.dtype.kind not in "ui":
         raise ImageError(f"has {values.shape} pixels in {frame.file.name}, but its header declares {shape}")
@@ -106,13 +108,20 @@ def _unpack(frame: Frame, pixels: PixelFormat) -> NDArray[np.uint8]:
 
     header = dcmread(frame.file, defer_size=0, specific_tags=["PixelData"])
     element: Any = header.get_item("PixelData", keep_deferred=True)
+    if _round_to_even(element.length) != (expected := _round_to_even(pixels.packed_bytes)):
+        raise ImageError(
+            f"has {element.length:,} bytes of pixels in {frame.file.name}, but its frames of single bits have "
+            f"{expected:,} bytes if they are complete and not padded; export it again with another program"
+        )
     num_pixels = pixels.height * pixels.width * pixels.channels
     first_byte, first_bit = divmod(frame.index * num_pixels, 8)
     num_bytes = math.ceil((first_bit + num_pixels) / 8)
-    if first_byte + num_bytes > element.length:
-        raise ImageError(f"is not complete ({frame.file.name} has no pixels of frame {frame.index + 1})")
     packed = np.fromfile(frame.file, np.uint8, num_bytes, offset=element.value_tell + first_byte)
     return np.unpackbits(packed, bitorder="little")[first_bit : first_bit + num_pixels]
+
+
+def _round_to_even(number: int) -> int:
+    return number + number % 2
 
 
 def read_series(path: Path) -> list[DicomFile]:

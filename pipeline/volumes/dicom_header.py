@@ -54,7 +54,7 @@ class PixelFormat:
     channels: int
     photometric: str
     dtype: np.dtype[Any]
-    is_packed: bool = False  # whether 8 pixels are in a byte, and frames follow each other without padding
+    packed_bytes: int = 0  # of all frames if 8 pixels are in a byte and frames are not padded; 0 for other pixels
 
     def describe(self) -> str:
         """Format the size and the type of the pixels."""
@@ -132,9 +132,10 @@ class DicomFile:
         if bits not in (8, 16, 32) and (bits, self.is_segmentation) != (1, True):
             raise ImageError(f"has {bits} bits per pixel in {self.path.name}; expected 8, 16 or 32")
         dtype = np.dtype(f"{'i' if is_signed else 'u'}{max(1, int(bits) // 8)}")
-        self._check_num_bytes(math.prod((self.num_frames, height, width, channels, bits)) // 8)
-        is_packed = bits == 1 and not self._is_compressed
-        return PixelFormat(int(height), int(width), int(channels), str(photometric), dtype, is_packed)
+        num_bits = math.prod((self.num_frames, int(height), int(width), int(channels), int(bits)))
+        self._check_num_bytes(num_bits // 8)
+        packed_bytes = math.ceil(num_bits / 8) if bits == 1 and not self._is_compressed else 0
+        return PixelFormat(int(height), int(width), int(channels), str(photometric), dtype, packed_bytes)
 
     def read_frames(self) -> list[Frame]:
         """Return all frames.

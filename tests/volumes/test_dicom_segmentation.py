@@ -127,6 +127,15 @@ def test_truncated_pixels_are_refused(tmp_path: Path) -> None:
         read_slices(open_volume(path, "z"))
 
 
+def test_frames_that_are_padded_to_whole_bytes_are_refused(tmp_path: Path) -> None:
+    mask = np.random.default_rng(0).integers(1, 4, (6, 11, 13)).astype(np.uint8)
+    frames = [mask[index] == segment for segment in (1, 2, 3) for index in range(len(mask))]
+    padded = b"".join(np.packbits(frame, bitorder="little").tobytes() for frame in frames)
+    path = write_segmentation(tmp_path / "mask.dcm", mask, PixelData=padded)
+    with pytest.raises(ImageError, match=r"has 324 bytes of pixels .* have 322 bytes"):
+        read_slices(open_volume(path, "z"))
+
+
 def test_segmentation_may_be_the_only_file_of_a_folder(tmp_path: Path) -> None:
     path = write_segmentation(tmp_path / "mask/seg.dcm", draw_mask()).parent
     assert isinstance(open_volume(path, "z"), DicomSegmentation)
