@@ -36,7 +36,7 @@ _OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
 _OME_SIZE = re.compile(r"""\bSize[CTZ]\s*=\s*["']\s*([0-9]+)""")
 _OME_COUNT = re.compile(r"""\b(?:IFD|PlaneCount|NumPlanes|First[CTZ])\s*=\s*["']\s*([0-9]+)""")
 _RGB = 2  # value of PhotometricInterpretation
-_PALETTE_TYPES = (np.bool_, np.uint8, np.uint16)  # of indices with up to 16 bits
+_PALETTE_TYPES = (np.bool_, np.uint8)  # of indices with up to 8 bits, as in other images with palettes
 _SMALLER_OR_MASK = 0b101  # bits of NewSubfileType
 _UNNAMED = "IQ"  # tifffile's names for axes whose meaning the file does not state
 _NAMES = {"T": "time points", "Z": "slices", "C": "channels"}
@@ -98,7 +98,9 @@ class TiffStack(Volume):
         self._has_palette = photometric == PALETTE
         self._check_shape()
         if self._has_palette and self.dtype.type not in _PALETTE_TYPES:
-            raise ImageError(f"has a palette, but values of type {self.dtype}; save it with 8 or 16 bits")
+            raise ImageError(
+                f"has a palette, but values of type {self.dtype}; save it with 8 bits, or without a palette"
+            )
         if self._offset is not None and self._offset + self._series.nbytes > self._reader.num_bytes:
             raise ImageError("is not a complete image (parts of it are missing)")
         self._reader.remove_limit()
@@ -115,10 +117,10 @@ class TiffStack(Volume):
         return Slice(values, self._is_rgb, self._extra_samples, self._is_white_zero, palette)
 
     def _read_palette(self, index: int) -> NDArray[np.uint16]:
-        """Read the colors of a page's values, 3 x 256 or 3 x 65,536. Pages can have different ones."""
+        """Read the colors of a page's values, 3 x 256. Pages can have different ones."""
         frame = self._series[index]  # None if the header of the first page is that of all
         stored = (self._series.keyframe if frame is None else frame.aspage()).colormap
-        palette = np.zeros((3, 1 << 8 * self.dtype.itemsize), np.uint16)
+        palette = np.zeros((3, 256), np.uint16)
         palette[:, : stored.shape[1]] = stored  # fewer with less than 8 bits
         return palette
 

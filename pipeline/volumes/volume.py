@@ -29,7 +29,7 @@ class Slice:
     is_rgb: bool = False  # whether the channels are red, green, blue and possibly others
     extra_samples: tuple[int, ...] = ()  # TIFF's codes for the meaning of the other channels of an RGB image
     is_white_zero: bool = False  # whether viewers show 0 as white
-    palette: NDArray[np.uint16] | None = None  # 3 x 256 or 3 x 65,536 colors of the values
+    palette: NDArray[np.uint16] | None = None  # 3 x 256 colors of the values
 
 
 class Volume(ABC):
