@@ -167,9 +167,11 @@ class DicomFile:
         spacing = find("PixelMeasuresSequence", "PixelSpacing")
         for name, value, count in zip(_GEOMETRY_TAGS, (position, orientation, spacing), (3, 6, 2), strict=True):
             if value is None or isinstance(value, str) or len(value) != count:
+                advice = "convert single images, such as X-rays, to PNG or TIFF files with 16 bits"
+                if self.is_segmentation:
+                    advice = "export it again with the geometry of its image"
                 raise ImageError(
-                    f"has no {name} in {self.path.name}, so the positions of its voxels are unknown; convert single "
-                    f"images, such as X-rays, to PNG or TIFF files with 16 bits"
+                    f"has no {name} in {self.path.name}, so the positions of its voxels are unknown; {advice}"
                 )
         directions = np.array(orientation, float).reshape(2, 3)
         values = np.concatenate([np.array(position, float), directions.ravel(), np.array(spacing, float)])

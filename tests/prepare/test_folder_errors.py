@@ -92,3 +92,16 @@ def test_missing_empty_and_linked_folders_are_refused(cells, get_prepare_error, 
     (tmp_path / kind).rename(cells / kind)
     (cells / kind / "more").symlink_to(tmp_path)
     assert f"{cells / kind / 'more'} is a link" in get_prepare_error(cells)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_dicom"),
+    [("hand.dcm", True), ("HAND.DCM", True), ("hand.dicom", True), ("hand.IMA", True), ("scan.nii.gz", False)],
+)
+def test_volumes_in_place_of_images_are_named_with_advice(cells, get_prepare_error, name, is_dicom):
+    for path in (cells / "images").iterdir():
+        path.unlink()
+    (cells / "images" / name).write_bytes(b"")
+    message = get_prepare_error(cells)
+    assert f"For volumes such as images/{name}, write data.slices" in message
+    assert ("X-rays" in message) is is_dicom

@@ -127,6 +127,15 @@ def test_truncated_pixels_are_refused(tmp_path: Path) -> None:
         read_slices(open_volume(path, "z"))
 
 
+def test_frame_without_a_position_is_refused(tmp_path: Path) -> None:
+    path = write_segmentation(tmp_path / "mask.dcm", draw_mask())
+    header = pydicom.dcmread(path)
+    del header.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence
+    header.save_as(path)
+    with pytest.raises(ImageError, match=r"no ImagePositionPatient in .* are unknown; export it again"):
+        open_volume(path, "z")
+
+
 def test_frames_that_are_padded_to_whole_bytes_are_refused(tmp_path: Path) -> None:
     mask = np.random.default_rng(0).integers(1, 4, (6, 11, 13)).astype(np.uint8)
     frames = [mask[index] == segment for segment in (1, 2, 3) for index in range(len(mask))]

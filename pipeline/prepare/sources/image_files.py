@@ -14,6 +14,7 @@ from pipeline.params.data.file_pattern import DEFAULT_PATTERNS, FileMatch, FileP
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.mask_parts import MaskPart
 from pipeline.prepare.sample_ids import find_id_problem, to_image_id
+from pipeline.volumes.dicom_header import DICOM_ENDINGS
 from pipeline.volumes.find_volumes import is_label_inside, merge_volumes
 from pipeline.volumes.open_volume import CERTAIN_ENDINGS, VOLUME_ENDINGS
 
@@ -174,7 +175,8 @@ def _describe_volumes(files: Collection[PurePosixPath], endings: Collection[str]
     ]
     if not found:
         return ""
-    single = " Convert single images, such as X-rays, to PNG or TIFF files." if found[0].endswith(".dcm") else ""
+    is_dicom = find_ending(found[0], DICOM_ENDINGS)
+    single = " Convert single images, such as X-rays, to PNG or TIFF files." if is_dicom else ""
     return f" For volumes such as {found[0]}, write data.slices; see docs/how-to/volumes.md.{single}"
 
 
