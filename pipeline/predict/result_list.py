@@ -75,12 +75,16 @@ class ResultList:
         except FileNotFoundError:
             return {}
         except ValueError as error:
-            raise PipelineError(f"--out: {self._path} is not JSON ({error}). Choose another folder.") from None
+            raise self._create_error(f"is not JSON ({error})") from None
         if not isinstance(digests, dict) or not all(isinstance(one, str | None) for one in digests.values()):
-            raise PipelineError(
-                f"--out: {self._path} does not map file names to SHA-256 digests. Choose another folder."
-            )
+            raise self._create_error("does not map file names to SHA-256 digests")
         return digests
+
+    def _create_error(self, problem: str) -> PipelineError:
+        return PipelineError(
+            f"--out: {self._path} {problem}. Choose another folder, or delete {self._folder} if you do not need any "
+            f"file in it."
+        )
 
     def _write(self) -> None:
         write_text(self._path, json.dumps(self._digests, indent=0, sort_keys=True) + "\n")

@@ -322,7 +322,7 @@ def test_predict_does_not_replace_a_mask_drawn_for_an_image_that_was_skipped(
     assert f"no earlier `pipeline predict` wrote: {own}" in predict(image, broken, code=1).output
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"masks/a.png": 1}'])
+@pytest.mark.parametrize("content", ["{", '["masks/a.png"]', '{"masks/a.png": 1}'])
 def test_predict_with_a_broken_list_of_results_is_refused(
     content: str, predict: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -330,6 +330,7 @@ def test_predict_with_a_broken_list_of_results_is_refused(
     (tmp_path / "out/.predicted_files.json").write_text(content)
     output = predict(save(create_image(), tmp_path / "a.png"), code=1).output
     assert f"--out: {tmp_path / 'out/.predicted_files.json'} " in output
+    assert f"Choose another folder, or delete {tmp_path / 'out'} if you do not need any file in it." in output
 
 
 def test_predict_does_not_segment_its_results(predict: Callable[..., Result], tmp_path: Path) -> None:
